@@ -1,0 +1,33 @@
+"""Errors of the catalog package.
+
+CatalogError
+├── SourceError       a source that cannot be opened or understood
+│   └── ReadError     pixels that cannot be read
+├── RadiometryError   a source whose DN cannot be turned into reflectance
+├── AreaError         an area of interest that cannot be used
+└── SearchError       a STAC API that cannot be reached, or finds nothing
+"""
+
+
+class CatalogError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class SourceError(CatalogError):
+    """The source cannot be opened, or is not what it has to be."""
+
+
+class ReadError(SourceError):
+    """Pixels of the source cannot be read."""
+
+
+class RadiometryError(CatalogError):
+    """Nothing tells how DN become reflectance."""
+
+
+class AreaError(CatalogError):
+    """The area of interest is malformed, or outside the source."""
+
+
+class SearchError(CatalogError):
+    """The search failed or found nothing."""

@@ -1,0 +1,146 @@
+"""How DN become reflectance: one decision, with its reason, for every kind of source.
+
+From processing baseline 04.00 on, Sentinel-2's DN carry an offset of 1000. Catalogues deliver these DN with the
+offset, without it, or without it while declaring it; the date does not tell, for old scenes are reprocessed. Each
+function below is a table of cases, in the order in which they apply; the first that fits decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.errors import RadiometryError
+from catalog.sentinel2 import QUANTIFICATION, baseline_of_product, offset_of_baseline, parse_baseline
+
+_BASELINE_FIELDS = (
+    "s2:processing_baseline",
+    "sentinel2:processing_baseline",
+    "sentinel:processing_baseline",
+    "processing:version",
+)
+_PRODUCT_FIELDS = ("s2:product_uri", "sentinel2:product_title", "sentinel:product_id", "title")
+_FLAG_FIELDS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """``reflectance = DN * scale + offset``, and why."""
+
+    scale: float
+    offset: float
+    reason: str
+
+
+def override(scale: float | None, offset: float | None, fallback: Radiometry | None) -> Radiometry:
+    """What the user says, completed by what the source says.
+
+    Raises :class:`RadiometryError` when neither gives a scale.
+    """
+    if scale is None and fallback is None:
+        raise RadiometryError("an offset alone does not make reflectance: give the scale as well")
+    return Radiometry(
+        scale=scale if scale is not None else fallback.scale,  # type: ignore[union-attr]
+        offset=offset if offset is not None else (fallback.offset if fallback and scale is None else 0.0),
+        reason="given by the user",
+    )
+
+
+def of_item(item: Mapping[str, Any], asset_key: str) -> Radiometry:
+    """The radiometry of one asset of a STAC Item (as a dictionary).
+
+    ====================================================  =====================================
+    the catalogue says                                    reflectance at DN 0
+    ====================================================  =====================================
+    offset already applied (Earth Search v0, v1)          0, whatever ``raster:bands`` declares
+    the asset declares scale and offset                   as declared
+    a processing baseline, or a product name with one     -0.1 from 04.00 on, 0 before
+    nothing of these                                      error
+    ====================================================  =====================================
+
+    Raises :class:`RadiometryError` when nothing decides.
+    """
+    properties = item.get("properties", {})
+    declared = _declared(item["assets"][asset_key])
+    scale = declared[0] if declared and declared[0] is not None else 1 / QUANTIFICATION
+
+    flag_field = next((field for field in _FLAG_FIELDS if properties.get(field) is not None), None)
+    if flag_field is not None and properties[flag_field]:
+        contradiction = f" (the declared offset {declared[1]:g} is not applied twice)" if declared and declared[1] else ""
+        return Radiometry(scale, 0.0, f"{flag_field} is true: DN come with the offset applied{contradiction}")
+    if declared is not None and declared[1] is not None:
+        return Radiometry(scale, declared[1], f"declared by asset {asset_key}")
+
+    for field in _BASELINE_FIELDS:
+        if field in properties:
+            try:
+                baseline = parse_baseline(str(properties[field]))
+            except ValueError:
+                continue
+            return Radiometry(scale, offset_of_baseline(baseline), f"{field} {properties[field]}")
+    for name in (*(str(properties.get(field, "")) for field in _PRODUCT_FIELDS), str(item.get("id", ""))):
+        product_baseline = baseline_of_product(name)
+        if product_baseline is not None:
+            text = "{:02d}.{:02d}".format(*product_baseline)
+            return Radiometry(scale, offset_of_baseline(product_baseline), f"baseline {text} in the product's name")
+    if declared is not None and declared[0] is not None:
+        return Radiometry(scale, 0.0, f"declared by asset {asset_key}, which has a scale and no offset")
+    raise RadiometryError(
+        f"Item {item.get('id')} tells neither an offset nor a processing baseline: "
+        "give --offset -0.1 for DN of baseline 04.00 or later, --offset 0 otherwise"
+    )
+
+
+def of_product(baseline: str, quantification: float, add_offset_dn: float | None) -> Radiometry:
+    """The radiometry of a band of an ESA product, from its metadata: ``(DN + add_offset) / quantification``."""
+    if add_offset_dn is None:
+        return Radiometry(1 / quantification, 0.0, f"baseline {baseline}: the product's metadata list no offset")
+    return Radiometry(
+        1 / quantification, add_offset_dn / quantification, f"baseline {baseline}: offset in the product's metadata"
+    )
+
+
+def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
+    """The radiometry of a band of a plain raster, from its type and the scale and offset in the file.
+
+    =============================  ==================================================
+    the file                       reflectance
+    =============================  ==================================================
+    has a scale or an offset       as the file says
+    holds floats                   the values themselves
+    holds 16- or 32-bit integers   DN / 10000, Sentinel-2's convention; offset 0
+    holds 8-bit integers           error: a picture, or something only its owner knows
+    =============================  ==================================================
+
+    Raises :class:`RadiometryError`.
+    """
+    if (scale, offset) != (1.0, 0.0):
+        return Radiometry(scale, offset, "scale and offset in the file")
+    if dtype.startswith("float"):
+        return Radiometry(1.0, 0.0, "float values taken as reflectance")
+    if dtype in ("uint16", "int16", "uint32", "int32"):
+        return Radiometry(
+            1 / QUANTIFICATION,
+            0.0,
+            "assumed: the file holds neither scale nor offset (--offset -0.1 if its DN are those of baseline 04.00 or later)",
+        )
+    raise RadiometryError(
+        f"{dtype} values without a scale are a picture, not reflectance: give --scale (such as 0.0039 for 1/255), "
+        "or --picture to upscale them as they are"
+    )
+
+
+def _declared(asset: Mapping[str, Any]) -> tuple[float | None, float | None] | None:
+    """Scale and offset on an asset: STAC 1.1's own fields, or the raster extension's first band."""
+    fields: list[tuple[Mapping[str, Any], str]] = [(asset, "raster:")]
+    fields += [(band, "") for band in asset.get("raster:bands", [])[:1]]
+    fields += [(band, "raster:") for band in asset.get("bands", [])[:1]]
+    for holder, prefix in fields:
+        scale, offset = holder.get(f"{prefix}scale"), holder.get(f"{prefix}offset")
+        if scale is not None or offset is not None:
+            return (
+                float(scale) if scale is not None else None,
+                float(offset) if offset is not None else None,
+            )
+    return None

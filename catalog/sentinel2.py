@@ -1,0 +1,87 @@
+"""What is fixed about Sentinel-2: its bands, its DN and the names of its products."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: DN per unit of reflectance (Sentinel-2 Products Specification Document).
+QUANTIFICATION = 10000
+
+#: DN that marks a pixel without measurement.
+NODATA_DN = 0
+
+#: Added to all DN from this processing baseline on, so that negative reflectance can be stored.
+OFFSET_BASELINE = (4, 0)
+OFFSET_DN = -1000
+
+#: Classes of the scene classification that hide the ground or spoil the measurement: saturated or defective, cloud
+#: shadow, cloud of medium and high probability, thin cirrus.
+UNUSABLE_SCL = (1, 3, 8, 9, 10)
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of the instrument."""
+
+    name: str
+    """ESA's name, as ``B8A``."""
+    gsd_m: int
+    """Ground sampling distance of its delivered pixels, metres."""
+    aliases: tuple[str, ...]
+    """Other names by which catalogues and files call it, lower case."""
+    mtf_nyquist: float | None
+    """Modulation transfer at the Nyquist frequency of its own grid; None where it is not published."""
+
+
+#: Modulation transfer: measured in orbit, published in the mission's data quality reports.
+BANDS = {
+    band.name: band
+    for band in (
+        Band("B01", 60, ("b1", "coastal"), None),
+        Band("B02", 10, ("b2", "blue"), 0.26),
+        Band("B03", 10, ("b3", "green"), 0.28),
+        Band("B04", 10, ("b4", "red"), 0.24),
+        Band("B05", 20, ("b5", "rededge1", "rededge071"), 0.38),
+        Band("B06", 20, ("b6", "rededge2", "rededge075"), 0.34),
+        Band("B07", 20, ("b7", "rededge3", "rededge078"), 0.34),
+        Band("B08", 10, ("b8", "nir", "near infrared"), 0.26),
+        Band("B8A", 20, ("b8a", "nir08", "rededge4"), 0.33),
+        Band("B09", 60, ("b9", "nir09"), None),
+        Band("B10", 60, ("cirrus",), None),
+        Band("B11", 20, ("swir16", "swir1"), 0.22),
+        Band("B12", 20, ("swir22", "swir2"), 0.23),
+    )
+}
+
+_BY_ALIAS = {alias: name for name, band in BANDS.items() for alias in (name.lower(), *band.aliases)}
+
+_PRODUCT = re.compile(r"S2[A-D]_(?:MSIL1C|MSIL2A)_(\d{8}T\d{6})_N(\d{2})(\d{2})_")
+
+
+def band_name(text: str) -> str | None:
+    """ESA's name for a band called ``text`` by a file or catalogue, as ``B02`` for ``blue`` or ``B02_10m``."""
+    text = text.strip().lower()
+    return _BY_ALIAS.get(text) or _BY_ALIAS.get(re.sub(r"_\d+m$", "", text))
+
+
+def parse_baseline(text: str) -> tuple[int, int]:
+    """A processing baseline as numbers: ``04.00`` is (4, 0).
+
+    Raises ``ValueError`` for anything else.
+    """
+    match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text.strip())
+    if match is None:
+        raise ValueError(f"not a processing baseline: {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def baseline_of_product(name: str) -> tuple[int, int] | None:
+    """The processing baseline in a product's name, ``…_N0214_…``, or None."""
+    match = _PRODUCT.search(name)
+    return (int(match[2]), int(match[3])) if match else None
+
+
+def offset_of_baseline(baseline: tuple[int, int]) -> float:
+    """Reflectance at DN 0 of products of this baseline."""
+    return OFFSET_DN / QUANTIFICATION if baseline >= OFFSET_BASELINE else 0.0

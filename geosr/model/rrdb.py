@@ -1,0 +1,122 @@
+"""The RRDB generator of ESRGAN and Real-ESRGAN, for any number of bands.
+
+Module names are those of the published checkpoints (``conv_first``, ``body.N.rdbM.convK``, ``conv_body``,
+``conv_up1``, ``conv_up2``, ``conv_hr``, ``conv_last``), so their weights load as they are. The network only maps
+features to pixels; what it is added to, and the sensor's constraint, live in :mod:`geosr.model.generator`.
+
+Sources: Wang et al., "ESRGAN", 2018, section 3.1; Wang et al., "Real-ESRGAN", 2021, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Tail = Literal["interpolate", "shuffle"]
+
+#: Residuals inside a block are scaled by this factor (ESRGAN, section 3.1).
+RESIDUAL_SCALE = 0.2
+
+
+class RRDBNet(nn.Module):
+    """Residual-in-residual dense network, ×4.
+
+    ``tail="interpolate"`` is the published upsampler: two nearest-neighbour doublings with convolutions at high
+    resolution. ``tail="shuffle"`` computes everything at low resolution and ends in one pixel shuffle, which costs
+    a tenth; its last layer starts at zero, so an untrained network adds nothing.
+    """
+
+    scale = 4
+
+    def __init__(
+        self,
+        in_bands: int,
+        out_bands: int,
+        *,
+        features: int = 64,
+        growth: int = 32,
+        blocks: int = 23,
+        tail: Tail = "interpolate",
+    ) -> None:
+        super().__init__()
+        self.conv_first = _conv3x3(in_bands, features)
+        self.body = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
+        self.conv_body = _conv3x3(features, features)
+        self.tail = tail
+        if tail == "interpolate":
+            self.conv_up1 = _conv3x3(features, features)
+            self.conv_up2 = _conv3x3(features, features)
+            self.conv_hr = _conv3x3(features, features)
+            self.conv_last = _conv3x3(features, out_bands)
+        else:
+            self.conv_last = _conv3x3(features, out_bands * self.scale**2)
+            nn.init.zeros_(self.conv_last.weight)
+            nn.init.zeros_(self.conv_last.bias)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """``(n, in_bands, rows, cols)`` to ``(n, out_bands, 4 rows, 4 cols)``."""
+        shallow = self.conv_first(lr)
+        deep = shallow + self.conv_body(self.body(shallow))
+        if self.tail == "shuffle":
+            return F.pixel_shuffle(self.conv_last(deep), self.scale)
+        for conv in (self.conv_up1, self.conv_up2):
+            deep = _leaky(conv(F.interpolate(deep, scale_factor=2, mode="nearest")))
+        return self.conv_last(_leaky(self.conv_hr(deep)))
+
+    def multiply_adds_per_lr_pixel(self) -> int:
+        """Multiply-adds of all convolutions for one low-resolution pixel."""
+        upscaled = {"conv_up1": 4, "conv_up2": 16, "conv_hr": 16}
+        if self.tail == "interpolate":
+            upscaled["conv_last"] = 16
+        return sum(
+            module.weight.numel() * upscaled.get(name, 1)
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Conv2d)
+        )
+
+
+class RRDB(nn.Module):
+    """Three dense blocks inside one residual."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        self.rdb1 = DenseBlock(features, growth)
+        self.rdb2 = DenseBlock(features, growth)
+        self.rdb3 = DenseBlock(features, growth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + RESIDUAL_SCALE * self.rdb3(self.rdb2(self.rdb1(x)))
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each reading everything before it."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(features, growth)
+        self.conv2 = _conv3x3(features + growth, growth)
+        self.conv3 = _conv3x3(features + 2 * growth, growth)
+        self.conv4 = _conv3x3(features + 3 * growth, growth)
+        self.conv5 = _conv3x3(features + 4 * growth, features)
+        # Small initial residuals keep a deep stack stable (ESRGAN, section 3.1).
+        for conv in self.children():
+            nn.init.kaiming_normal_(conv.weight)
+            conv.weight.data.mul_(0.1)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dense = [x]
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            dense.append(_leaky(conv(torch.cat(dense, dim=1))))
+        return x + RESIDUAL_SCALE * self.conv5(torch.cat(dense, dim=1))
+
+
+def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, negative_slope=0.2, inplace=True)

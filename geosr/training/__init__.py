@@ -1,0 +1,1 @@
+"""Training of the networks: degradation of high-resolution imagery, patches and the loop."""

@@ -1,0 +1,80 @@
+"""The training configuration: what ``configs/*.yaml`` may say, checked when it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from geosr.training.degrade import Degradation
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """Imagery from one sensor, used as high resolution."""
+
+    glob: str
+    """Files, relative to the data folder; bands are found by their descriptions."""
+    exclude: str | None = None
+    """Files to leave out, by name: held-out imagery."""
+    full_scale: float
+    """DN that stands for reflectance 1."""
+    gain: tuple[float, float]
+    """Reflectance of each patch is multiplied by a number drawn log-uniformly from this range."""
+    band_gain: float = 0.15
+    """Each band's gain differs from its patch's by up to this fraction."""
+    reduce: dict[int, float] = {1: 1.0}
+    """Area-averaged reductions of the pixel grid, each with its share of all patches."""
+
+
+class Network(_Strict):
+    """Size of the generator's network."""
+
+    features: int = 48
+    growth: int = 32
+    blocks: int = 3
+
+
+class TrainingConfig(_Strict):
+    """One training run."""
+
+    name: str
+    """Name of the model in the zoo."""
+    seed: int = 0
+    bands: tuple[str, ...]
+    """Band names in the network's order."""
+    descriptions: dict[str, tuple[str, ...]]
+    """For each band, the descriptions under which rasters hold it."""
+    reference_reflectance: tuple[float, ...]
+    """Reflectance that becomes 1 at the network's input."""
+    mtf_nyquist: tuple[float, ...]
+    """Modulation transfer at Nyquist assumed by the back-projection step."""
+    scale: int = 4
+    network: Network = Network()
+    degradation: Degradation = Degradation()
+    missing_bands: float = Field(default=0.1, ge=0, le=1)
+    """Share of patches whose infrared is the mean of the visible bands, or whose bands are all one band: so that
+    colour and grey images, which have no infrared, can be served by the same weights."""
+    sources: tuple[Source, ...]
+    patch_lr_px: int = 32
+    batch: int = 8
+    steps: int
+    learning_rate: float = 6e-4
+    warmup: int = 250
+    ema: float = 0.999
+    """Decay of the running average of the weights that is kept as the model."""
+    validation: tuple[Source, ...] = ()
+    """Held-out imagery, degraded with the nominal blur; only ``full_scale`` and ``reduce`` matter."""
+    validate_every: int = 500
+    checkpoint_every: int = 250
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """Read and check a YAML file."""
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return TrainingConfig.model_validate(content)

@@ -1,0 +1,72 @@
+"""From high resolution to what the sensor would have recorded: blur, misregistration, sampling and noise.
+
+The ranges are those of Sentinel-2's 10 m bands. Bicubic reduction is never used: a network trained on it meets an
+image sharper than any that a sensor delivers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geosr.model.sensor import blur_and_sample, gaussian_taps
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """Ranges from which each image's degradation is drawn."""
+
+    sigma: tuple[float, float] = (1.7, 2.6)
+    """Blur of an image, HR pixels: uniform in this range."""
+    sigma_band_jitter: float = 0.05
+    """Each band's blur differs from the image's by up to this fraction."""
+    anisotropy: float = 0.1
+    """Blur along and across track differ by up to this fraction."""
+    shift_hr_px: int = 1
+    """Each band of truth and input is shifted together by up to this many HR pixels, as misregistered bands are."""
+    noise: tuple[float, float] = (0.0004, 0.002)
+    """Standard deviation of the noise of an image, reflectance: log-uniform in this range."""
+
+
+def misregister(hr: Tensor, degradation: Degradation, rng: torch.Generator) -> Tensor:
+    """Shift each band of ``(n, bands, rows, cols)`` by whole pixels, and crop the margin that this uncovers."""
+    reach = degradation.shift_hr_px
+    if reach == 0:
+        return hr
+    images, bands, rows, cols = hr.shape
+    shifts = torch.randint(-reach, reach + 1, (images, bands, 2), generator=rng)
+    # Half of the images stay registered: most of Sentinel-2 is, to better than a tenth of a pixel.
+    shifts[torch.rand(images, generator=rng) < 0.5] = 0
+    out = hr.new_empty(images, bands, rows - 2 * reach, cols - 2 * reach)
+    for i in range(images):
+        for b in range(bands):
+            y, x = (int(v) + reach for v in shifts[i, b])
+            out[i, b] = hr[i, b, y : y + out.shape[2], x : x + out.shape[3]]
+    return out
+
+
+def degrade(hr: Tensor, scale: int, degradation: Degradation, rng: torch.Generator) -> Tensor:
+    """Blur, sample and add noise to ``(n, bands, scale rows, scale cols)`` reflectance."""
+    images, bands, rows, cols = hr.shape
+    sigma = _uniform(degradation.sigma, (images, 1), rng) * _around_one(
+        degradation.sigma_band_jitter, (images, bands), rng
+    )
+    aspect = _around_one(degradation.anisotropy / 2, (images, 1), rng)
+    taps_y = gaussian_taps((sigma * aspect).flatten(), scale)
+    taps_x = gaussian_taps((sigma / aspect).flatten(), scale)
+    lr = blur_and_sample(hr.reshape(1, images * bands, rows, cols), taps_y, taps_x, scale)
+    lr = lr.reshape(images, bands, rows // scale, cols // scale)
+    low, high = (torch.tensor(v).log() for v in degradation.noise)
+    noise = _uniform((float(low), float(high)), (images, 1, 1, 1), rng).exp()
+    return lr + noise * torch.randn(lr.shape, generator=rng)
+
+
+def _uniform(bounds: tuple[float, float], shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    low, high = bounds
+    return low + (high - low) * torch.rand(shape, generator=rng)
+
+
+def _around_one(spread: float, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    return _uniform((1 - spread, 1 + spread), shape, rng)

@@ -1,0 +1,171 @@
+"""The training loop, read from top to bottom: batch, loss, step, average, checkpoint, validation.
+
+    python -m geosr.training CONFIG --data FOLDER --out RUN
+
+A run writes ``checkpoint.pt`` (everything to go on from), ``metrics.jsonl`` and ``weights.safetensors`` (the averaged
+network). Started again with the same folder it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from geosr.evaluate.metrics import psnr
+from geosr.model.generator import Generator
+from geosr.model.rrdb import RRDBNet
+from geosr.model.sensor import Sensor, mtf_to_sigma
+from geosr.training.config import TrainingConfig
+from geosr.training.data import PatchSampler, read_source, reduce_by_area
+
+
+def train(config: TrainingConfig, data: Path, out: Path) -> None:
+    """Train ``config.steps`` steps, resuming from ``out`` when it holds a checkpoint."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = build_generator(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(model).eval()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    sampler = PatchSampler(config, data)
+    held_out = _read_validation(config, data)
+    step = _resume(out, model, average, optimiser)
+
+    began, first = time.monotonic(), step
+    running = 0.0
+    while step < config.steps:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step)
+        lr, hr, gain = (tensor.to(device) for tensor in sampler.batch(step))
+        lr = lr.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=_has_fast_bfloat16(device)):
+            sr = model(lr)
+        loss = fidelity_loss(sr, hr, gain)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
+        step += 1
+
+        running += float(loss.detach())
+        if step % 50 == 0:
+            rate = (step - first) / (time.monotonic() - began)
+            _log(out, step=step, loss=running / 50, steps_per_s=rate)
+            running = 0.0
+        if step % config.validate_every == 0 or step == config.steps:
+            _log(out, step=step, **validate(average, config, held_out))
+        if step % config.checkpoint_every == 0 or step == config.steps:
+            _save(out, step, model, average, optimiser)
+
+
+def build_generator(config: TrainingConfig) -> Generator:
+    """An untrained generator of the configured size."""
+    bands = len(config.bands)
+    network = RRDBNet(bands, bands, tail="shuffle", **config.network.model_dump())
+    return Generator(_nominal_sensor(config), network=network)
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def fidelity_loss(sr: Tensor, hr: Tensor, gain: Tensor) -> Tensor:
+    """Mean absolute error, relative to each patch's gain so that dark patches count as much as bright ones."""
+    return ((sr - hr).abs() / gain).mean()
+
+
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the current ones."""
+    with torch.no_grad():
+        for kept, current in zip(average.parameters(), model.parameters(), strict=True):
+            kept.lerp_(current, 1 - decay)
+
+
+def validate(model: Generator, config: TrainingConfig, held_out: dict[str, list[Tensor]]) -> dict[str, float]:
+    """Gain in PSNR over bicubic, dB, averaged over each set's images; nominal blur, noise 0.001."""
+    sensor = model.sensor
+    bicubic = Generator(sensor, steps=0)
+    reference = torch.tensor(config.reference_reflectance).reshape(1, -1, 1, 1)
+    gains = {}
+    with torch.inference_mode():
+        for name, images in held_out.items():
+            rng = torch.Generator().manual_seed(0)
+            total = 0.0
+            for image in images:
+                hr = image[None]
+                lr = sensor.observe(hr)
+                lr = (lr + 0.001 * torch.randn(lr.shape, generator=rng)) / reference
+                total += psnr(model(lr) * reference, hr) - psnr(bicubic(lr) * reference, hr)
+            gains[name] = total / len(images)
+    return gains
+
+
+def _nominal_sensor(config: TrainingConfig) -> Sensor:
+    return Sensor([mtf_to_sigma(mtf, config.scale) for mtf in config.mtf_nyquist], config.scale)
+
+
+def _read_validation(config: TrainingConfig, data: Path) -> dict[str, list[Tensor]]:
+    sets = {}
+    for source in config.validation:
+        for factor in source.reduce:
+            images = [reduce_by_area(image, factor) for image in read_source(source, config, data)]
+            sets[f"{source.glob}/{factor}"] = [_whole_blocks(image, config.scale) for image in images]
+    return sets
+
+
+def _whole_blocks(image: Tensor, scale: int) -> Tensor:
+    return image[:, : image.shape[1] // scale * scale, : image.shape[2] // scale * scale]
+
+
+def _has_fast_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    average.load_state_dict(state["average"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
+
+
+def _save(
+    out: Path, step: int, model: nn.Module, average: Generator, optimiser: torch.optim.Optimizer
+) -> None:
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    torch.save(state, out / "checkpoint.pt.tmp")
+    os.replace(out / "checkpoint.pt.tmp", out / "checkpoint.pt")
+    assert average.network is not None
+    weights = {key: value.contiguous() for key, value in average.network.state_dict().items()}
+    save_file(weights, out / "weights.safetensors.tmp")
+    os.replace(out / "weights.safetensors.tmp", out / "weights.safetensors")
+
+
+def _log(out: Path, **values: float) -> None:
+    line = json.dumps({key: round(value, 5) for key, value in values.items()})
+    print(line, flush=True)
+    with (out / "metrics.jsonl").open("a", encoding="utf-8") as log:
+        log.write(line + "\n")

@@ -1,0 +1,35 @@
+"""Grids, chunk plans, windowed reads, chunk files and their mosaic into a Cloud-Optimized GeoTIFF.
+
+Knows nothing of networks, catalogues or HTTP.
+"""
+
+from tiling.atomic import replacing
+from tiling.chunks import read_chunk_tags, write_chunk
+from tiling.errors import DiskFullError, OutputError, PlanError, TilingError
+from tiling.fill import fill_invalid
+from tiling.mosaic import mosaic
+from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
+from tiling.product import BLOCK_PX, Compression, Product
+from tiling.read import read_reflected
+
+__all__ = [
+    "BLOCK_PX",
+    "Chunk",
+    "ChunkPlan",
+    "Compression",
+    "DiskFullError",
+    "OutputError",
+    "PlanError",
+    "Product",
+    "TilingError",
+    "crop",
+    "fill_invalid",
+    "grow",
+    "mosaic",
+    "read_chunk_tags",
+    "read_reflected",
+    "refine",
+    "replacing",
+    "whole",
+    "write_chunk",
+]

@@ -1,0 +1,23 @@
+"""Errors of the tiling package.
+
+TilingError
+├── PlanError      a chunk plan that cannot be made
+├── OutputError    a file that cannot be written
+└── DiskFullError  no space left while writing
+"""
+
+
+class TilingError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class PlanError(TilingError):
+    """The grid or the chunk size does not make a plan."""
+
+
+class OutputError(TilingError):
+    """The output could not be written."""
+
+
+class DiskFullError(OutputError):
+    """The disk ran full."""

@@ -1,0 +1,126 @@
+"""From chunk files to one Cloud-Optimized GeoTIFF.
+
+The chunks are joined by a virtual raster, which GDAL's COG driver reads once, in the order in which it writes. Memory
+is bounded by a few blocks, whatever the size of the output.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+
+from tiling.errors import DiskFullError, OutputError
+from tiling.plan import Chunk, ChunkPlan
+from tiling.product import BLOCK_PX, Product
+
+#: Bytes on disk while a COG is assembled, per byte of chunk files: the file, its overviews, and a copy of those.
+_ASSEMBLY_FACTOR = 1.7
+
+#: The driver keeps this many chunk files open at a time.
+_OPEN_FILES = 8
+
+
+def mosaic(plan: ChunkPlan, files: Mapping[str, Path], product: Product, output: Path, work: Path) -> None:
+    """Join the chunk files (by chunk key) into ``output``, which appears complete or not at all.
+
+    ``work`` is a folder on the same file system for what is made on the way; nothing stays there. The chunk files are
+    left alone. Averaged overviews ignore nodata. The bytes depend on the pixels and the product only.
+
+    Raises :class:`DiskFullError` when the COG will not fit, :class:`OutputError` when it cannot be written.
+    """
+    _check_space(files, work)
+    virtual, draft = work / "mosaic.vrt", work / "mosaic.tif"
+    _write_vrt(virtual, plan, files, product)
+    options = {
+        "COMPRESS": product.compression.upper(),
+        "LEVEL": "1",
+        "PREDICTOR": "YES",
+        "BLOCKSIZE": str(BLOCK_PX),
+        "BIGTIFF": "IF_SAFER",
+        "OVERVIEW_RESAMPLING": "AVERAGE",
+        "NUM_THREADS": "ALL_CPUS",
+    }
+    try:
+        with rasterio.Env(GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES, GDAL_TIFF_INTERNAL_MASK=False):
+            rasterio.shutil.copy(virtual, draft, driver="COG", **options)
+        os.replace(draft, output)
+    except (RasterioError, OSError) as error:
+        _check_space(files, work)
+        raise OutputError(f"cannot write {output}: {error}") from error
+    finally:
+        for leftover in work.glob("mosaic.*"):
+            leftover.unlink(missing_ok=True)
+
+
+def _check_space(files: Mapping[str, Path], work: Path) -> None:
+    needed = _ASSEMBLY_FACTOR * sum(path.stat().st_size for path in files.values())
+    free = shutil.disk_usage(work).free
+    if free < needed:
+        raise DiskFullError(
+            f"no space left to assemble the output: it takes about {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free"
+        )
+
+
+def _write_vrt(path: Path, plan: ChunkPlan, files: Mapping[str, Path], product: Product) -> None:
+    geobox = plan.geobox
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(geobox.shape.x), rasterYSize=str(geobox.shape.y))
+    if geobox.crs is not None:
+        ElementTree.SubElement(root, "SRS").text = geobox.crs.to_wkt()
+    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(v) for v in geobox.affine.to_gdal())
+    metadata = ElementTree.SubElement(root, "Metadata")
+    for key, value in sorted(product.tags.items()):
+        ElementTree.SubElement(metadata, "MDI", key=key).text = value
+    for index in range(product.bands):
+        band = _band_element(root, index, product)
+        for chunk in plan:
+            _add_source(band, index, chunk, files[chunk.key], product)
+    ElementTree.ElementTree(root).write(path, encoding="utf-8")
+
+
+def _band_element(root: ElementTree.Element, index: int, product: Product) -> ElementTree.Element:
+    band = ElementTree.SubElement(root, "VRTRasterBand", dataType=_gdal_type(product.dtype), band=str(index + 1))
+    values = {
+        "Description": product.descriptions[index] or None,
+        "NoDataValue": None if product.nodata is None else repr(product.nodata),
+        "ColorInterp": product.colours[index] if product.colours else None,
+        "Scale": repr(product.scales[index]) if product.scales else None,
+        "Offset": repr(product.offsets[index]) if product.offsets else None,
+    }
+    for name, value in values.items():
+        if value is not None:
+            ElementTree.SubElement(band, name).text = value
+    return band
+
+
+def _add_source(band: ElementTree.Element, index: int, chunk: Chunk, path: Path, product: Product) -> None:
+    source = ElementTree.SubElement(band, "SimpleSource")
+    ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(path.resolve())
+    ElementTree.SubElement(source, "SourceBand").text = str(index + 1)
+    width, height = str(chunk.out.width), str(chunk.out.height)
+    # With these GDAL need not open every file to learn its size.
+    ElementTree.SubElement(
+        source,
+        "SourceProperties",
+        RasterXSize=width,
+        RasterYSize=height,
+        DataType=_gdal_type(product.dtype),
+        BlockXSize=str(BLOCK_PX),
+        BlockYSize=str(BLOCK_PX),
+    )
+    ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)
+    ElementTree.SubElement(
+        source, "DstRect", xOff=str(chunk.out.col_off), yOff=str(chunk.out.row_off), xSize=width, ySize=height
+    )
+
+
+def _gdal_type(dtype: str) -> str:
+    return {"uint8": "Byte", "bool": "Byte"}.get(dtype, np.dtype(dtype).name.capitalize().replace("Uint", "UInt"))

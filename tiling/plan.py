@@ -1,0 +1,115 @@
+"""The chunk plan: which pixels each unit of work reads, and which it writes.
+
+A plan covers an area of a larger grid. Chunks own the area's pixels without overlap (their cores); what they read
+beyond is theirs alone. It knows nothing of how pixels are read or made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from odc.geo import wh_
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from tiling.errors import PlanError
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One unit of work."""
+
+    key: str
+    """Name, unique in the plan and stable between runs: row and column of the chunk, ``r0003c0012``."""
+    core: Window
+    """The pixels it owns, LR pixels of the source's grid."""
+    out: Window
+    """Where they go, HR pixels of the output."""
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """Chunks of ``core_px`` LR pixels over ``area``, which is a window of a grid of ``extent``'s shape."""
+
+    extent: GeoBox
+    """Grid of all pixels that exist; what is read beyond it is reflected."""
+    area: Window
+    """The part to be upscaled, LR pixels of ``extent``."""
+    scale: int
+    """HR pixels per LR pixel, along each axis."""
+    core_px: int
+    """Side of a chunk's core, LR pixels; the last ones of a row or column may be smaller."""
+    halo_px: int
+    """Real pixels that a chunk needs around its core, LR pixels."""
+
+    def __post_init__(self) -> None:
+        if self.core_px < 1 or self.halo_px < 0 or self.scale < 1:
+            raise PlanError(f"core {self.core_px}, halo {self.halo_px} and scale {self.scale} do not make a chunk plan")
+        inside = (
+            0 <= self.area.row_off < self.area.row_off + self.area.height <= self.extent.shape.y
+            and 0 <= self.area.col_off < self.area.col_off + self.area.width <= self.extent.shape.x
+        )
+        if not inside:
+            raise PlanError(f"the area {self.area} is not inside a grid of {self.extent.shape.wh} pixels")
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of the output: the area's bounds, ``scale`` times finer."""
+        return refine(crop(self.extent, self.area), self.scale)
+
+    @property
+    def rows(self) -> int:
+        """Number of chunks from top to bottom."""
+        return -(-self.area.height // self.core_px)
+
+    @property
+    def cols(self) -> int:
+        """Number of chunks from left to right."""
+        return -(-self.area.width // self.core_px)
+
+    def __len__(self) -> int:
+        return self.rows * self.cols
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for row in range(self.rows):
+            for col in range(self.cols):
+                yield self._chunk(row, col)
+
+    def _chunk(self, row: int, col: int) -> Chunk:
+        top, left = row * self.core_px, col * self.core_px
+        height = min(self.core_px, self.area.height - top)
+        width = min(self.core_px, self.area.width - left)
+        scale = self.scale
+        return Chunk(
+            key=f"r{row:04d}c{col:04d}",
+            core=Window(self.area.col_off + left, self.area.row_off + top, width, height),
+            out=Window(left * scale, top * scale, width * scale, height * scale),
+        )
+
+
+def whole(geobox: GeoBox) -> Window:
+    """The window that covers a grid."""
+    return Window(0, 0, geobox.shape.x, geobox.shape.y)
+
+
+def crop(geobox: GeoBox, window: Window) -> GeoBox:
+    """The part of a grid inside a window."""
+    rows, cols = window.toslices()
+    return geobox[rows, cols]
+
+
+def grow(window: Window, margin_px: int) -> Window:
+    """A window with a margin on each side; it may reach beyond its grid."""
+    return Window(
+        window.col_off - margin_px,
+        window.row_off - margin_px,
+        window.width + 2 * margin_px,
+        window.height + 2 * margin_px,
+    )
+
+
+def refine(geobox: GeoBox, scale: int) -> GeoBox:
+    """The same bounds on pixels ``scale`` times finer along each axis; exact, also for rotated grids."""
+    height, width = geobox.shape
+    return geobox.zoom_to(wh_(width * scale, height * scale))

@@ -1,0 +1,56 @@
+"""What the output raster holds besides its pixels, and how it is compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Compression = Literal["zstd", "deflate"]
+
+#: Side of the tiles of every file written here, pixels.
+BLOCK_PX = 512
+
+
+@dataclass(frozen=True)
+class Product:
+    """Type, bands and tags of a raster."""
+
+    dtype: str
+    """NumPy name of the pixel type."""
+    descriptions: tuple[str, ...]
+    """One per band; empty where the source had none."""
+    nodata: float | None = None
+    """Value declared as nodata, NaN included."""
+    scales: tuple[float, ...] = ()
+    """Reflectance per DN, per band; empty to declare none."""
+    offsets: tuple[float, ...] = ()
+    """Reflectance at DN 0, per band; empty to declare none."""
+    colours: tuple[str, ...] = ()
+    """GDAL's colour interpretation of each band, as ``Red``; empty to declare none."""
+    compression: Compression = "zstd"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of the file."""
+
+    @property
+    def bands(self) -> int:
+        return len(self.descriptions)
+
+    @property
+    def predictor(self) -> int:
+        """TIFF's predictor for this type: horizontal differences of integers, byte-split ones of floats."""
+        return 3 if np.issubdtype(np.dtype(self.dtype), np.floating) else 2
+
+    def creation_options(self) -> dict[str, Any]:
+        """GeoTIFF options for intermediate files: the fastest level, which costs a tenth in size."""
+        level = {"zstd": {"zstd_level": 1}, "deflate": {"zlevel": 1}}[self.compression]
+        return {
+            "tiled": True,
+            "blockxsize": BLOCK_PX,
+            "blockysize": BLOCK_PX,
+            "compress": self.compression,
+            "predictor": self.predictor,
+            **level,
+        }
