@@ -1,0 +1,120 @@
+"""Areas of interest: boxes and GeoJSON in longitude and latitude, and the pixels that they touch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import shapely
+from odc.geo import CRS
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
+from rasterio.windows import Window
+from shapely.errors import ShapelyError
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from catalog.errors import AreaError
+
+_WGS84 = CRS("EPSG:4326")
+
+#: Edges are split into pieces this long before they are projected, degrees: their image is not straight.
+_SEGMENT_DEG = 0.01
+
+
+def parse_bbox(text: str) -> BaseGeometry:
+    """``"west,south,east,north"`` in degrees as a polygon. Raises :class:`AreaError`."""
+    parts = text.replace(" ", ",").split(",")
+    try:
+        west, south, east, north = (float(part) for part in parts if part)
+    except ValueError:
+        raise AreaError(f"not a box: {text!r}; give four numbers, west,south,east,north in degrees") from None
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 and -90 <= north <= 90):
+        raise AreaError(f"box {text} is not on Earth: longitudes are -180…180, latitudes -90…90 (west,south,east,north)")
+    if west > east:
+        raise AreaError(
+            f"box {text} crosses the antimeridian: run each side by itself, "
+            f"{west:g},{south:g},180,{north:g} and -180,{south:g},{east:g},{north:g}"
+        )
+    if west == east or south >= north:
+        raise AreaError(f"box {text} is empty: give west,south,east,north with west < east and south < north")
+    return shapely.box(west, south, east, north)
+
+
+def read_aoi(path: Path) -> BaseGeometry:
+    """The polygons of a GeoJSON file: a geometry, a Feature or a FeatureCollection. Raises :class:`AreaError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AreaError(f"cannot read the area of interest {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise AreaError(f"{path} is not GeoJSON: {error}") from error
+    try:
+        polygons = [shape(geometry) for geometry in _geometries(content)]
+    except (KeyError, TypeError, AttributeError, ValueError, ShapelyError) as error:
+        raise AreaError(f"{path} is not GeoJSON of polygons: {error!r}") from error
+    polygons = [polygon for polygon in polygons if polygon.geom_type in ("Polygon", "MultiPolygon")]
+    if not polygons:
+        raise AreaError(f"{path} holds no polygon: an area of interest needs at least one")
+    area = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
+    west, south, east, north = area.bounds
+    if west < -180 or east > 180 or south < -90 or north > 90:
+        raise AreaError(f"{path} is not in degrees of longitude and latitude, or crosses the antimeridian: split it there")
+    if east - west > 180:
+        raise AreaError(f"{path} crosses the antimeridian: run each side by itself")
+    if area.area == 0:
+        raise AreaError(f"{path} holds an empty polygon")
+    return area
+
+
+def project(area: BaseGeometry, crs: CRS) -> BaseGeometry:
+    """The area in another CRS, with its edges bent as the projection bends them."""
+    return Geometry(shapely.segmentize(area, _SEGMENT_DEG), _WGS84).to_crs(crs).geom
+
+
+def window_of(area: BaseGeometry, geobox: GeoBox, what: str) -> Window:
+    """The pixels of a grid that an area's bounding box touches.
+
+    Raises :class:`AreaError`, naming ``what``, when there are none or the grid has no CRS.
+    """
+    if geobox.crs is None:
+        raise AreaError(f"{what} has no CRS, so an area in degrees cannot be found in it")
+    projected = project(area, geobox.crs)
+    wanted = geobox.enclosing(Geometry(projected, geobox.crs))
+    rows, cols = geobox.overlap_roi(wanted)
+    window = Window(cols.start, rows.start, max(0, cols.stop - cols.start), max(0, rows.stop - rows.start))
+    if window.width == 0 or window.height == 0:
+        bounds = geobox.footprint(_WGS84, buffer=0).boundingbox
+        raise AreaError(
+            f"the area is outside {what}, which covers {bounds.left:.4f},{bounds.bottom:.4f},{bounds.right:.4f},{bounds.top:.4f}"
+        )
+    return window
+
+
+def utm_crs(area: BaseGeometry) -> CRS:
+    """The UTM zone of the area's centre."""
+    centre = shapely.box(*area.bounds).centroid
+    zone = min(60, int((centre.x + 180) // 6) + 1)
+    return CRS(f"EPSG:{32600 + zone if centre.y >= 0 else 32700 + zone}")
+
+
+def spans_utm_zones(area: BaseGeometry) -> bool:
+    """Whether the area lies in more than one UTM zone."""
+    west, _, east, _ = area.bounds
+    return int((west + 180) // 6) != int((min(east, 179.999999) + 180 - 1e-9) // 6)
+
+
+def _geometries(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    kind = content["type"]
+    if kind == "FeatureCollection":
+        for feature in content["features"]:
+            yield from _geometries(feature)
+    elif kind == "Feature":
+        yield from _geometries(content["geometry"])
+    elif kind == "GeometryCollection":
+        for geometry in content["geometries"]:
+            yield from _geometries(geometry)
+    else:
+        yield content

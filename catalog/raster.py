@@ -1,0 +1,300 @@
+"""Scenes from rasters: GeoTIFFs and the like, local or remote, and plain images without a place on Earth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from catalog import radiometry, sentinel2
+from catalog.errors import SourceError
+from catalog.gdal import is_remote, open_raster
+from catalog.radiometry import Radiometry
+from catalog.scene import BandSpec, Pixels, Scene
+
+#: Names of a picture's bands by their number, when the file does not colour them itself.
+_PICTURE_BANDS = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
+
+#: Longest side of the reduced image from which a picture's range of values is taken, pixels.
+_RANGE_SAMPLE_PX = 1024
+
+
+@dataclass(frozen=True)
+class RasterReader:
+    """Bands from one or several rasters on the same grid."""
+
+    files: tuple[tuple[str, int], ...]
+    """Path and band number of each band."""
+    nodata: tuple[float | None, ...]
+    """DN without measurement, per band; NaN and infinities never are one."""
+    masked: bool = False
+    """Whether the rasters' own mask or alpha band counts as well."""
+
+    def read(self, window: Window) -> Pixels:
+        pixels: list[np.ndarray] = []
+        valid: list[np.ndarray] = []
+        for path, indexes in _runs(self.files):
+            with open_raster(path) as raster:
+                pixels.append(raster.read(indexes, window=window))
+                valid.append(
+                    raster.read_masks(indexes, window=window) > 0
+                    if self.masked
+                    else np.ones(pixels[-1].shape, dtype=bool)
+                )
+        stacked, measured = np.concatenate(pixels), np.concatenate(valid)
+        for band, nodata in enumerate(self.nodata):
+            if nodata is not None and not math.isnan(nodata):
+                measured[band] &= stacked[band] != nodata
+        if np.issubdtype(stacked.dtype, np.floating):
+            measured &= np.isfinite(stacked)
+        return stacked, measured
+
+    def select(self, keep: tuple[int, ...]) -> RasterReader:
+        return replace(
+            self, files=tuple(self.files[i] for i in keep), nodata=tuple(self.nodata[i] for i in keep)
+        )
+
+
+def open_raster_scene(
+    path: str,
+    *,
+    bands: Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    picture: bool = False,
+) -> Scene:
+    """A scene from one raster.
+
+    ``bands`` names the raster's bands in order when it does not name them itself, or chooses among those it names.
+    ``scale`` and ``offset`` override what the file says. ``picture`` takes the values as brightness and asks for
+    neither CRS nor radiometry.
+
+    Raises :class:`SourceError` or :class:`catalog.errors.RadiometryError`.
+    """
+    with open_raster(path) as raster:
+        _check_grid(raster, path)
+        names, notes = _name_bands(raster, path, bands)
+        plain = picture or _is_plain_image(raster, names)
+        if plain:
+            names = _picture_names(raster, names)
+        keep = [i for i, name in enumerate(names) if name not in ("alpha", "-")]
+        if not keep:
+            raise SourceError(f"{path} has no band with pixels to upscale, only alpha")
+        if raster.crs is None and not plain:
+            raise SourceError(
+                f"{path} has no CRS, so its output could not be placed: assign one with gdal_edit.py -a_srs EPSG:…, "
+                "or give --picture to upscale it without"
+            )
+        if plain and raster.crs is None:
+            notes.append("a plain image without a CRS: brightness is upscaled, and the output has no CRS either")
+        masked = _has_mask(raster) or "alpha" in names
+        if masked:
+            notes.append("transparent pixels become nodata")
+        specs, reasons = [], []
+        for i in keep:
+            spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, masked)
+            specs.append(spec)
+            reasons.append(reason)
+        if any(reason.startswith("assumed") for reason in reasons):
+            notes.append(f"reflectance = DN / {sentinel2.QUANTIFICATION} is {reasons[0]}")
+        return Scene(
+            id=Path(path).stem,
+            bands=tuple(specs),
+            geobox=GeoBox(raster.shape, raster.transform, raster.crs),
+            area=Window(0, 0, raster.width, raster.height),
+            dtype=_common_dtype(raster, keep, path),
+            reader=RasterReader(
+                files=tuple((path, i + 1) for i in keep),
+                nodata=tuple(spec.nodata for spec in specs),
+                masked=masked,
+            ),
+            radiometry=tuple(reasons),
+            identity=raster_identity(path),
+            nodata_declared=raster.nodata is not None or masked,
+            scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
+            picture=plain,
+            sources=(path,),
+            notes=tuple(notes),
+        )
+
+
+def raster_identity(path: str) -> dict[str, str | int]:
+    """What changes when the file does: its size and time of change where it is a local one."""
+    local = Path(path)
+    if is_remote(path) or not local.is_file():
+        return {"path": path}
+    status = local.stat()
+    return {"path": str(local.resolve()), "size": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def _check_grid(raster: DatasetReader, path: str) -> None:
+    if raster.count == 0:
+        inner = ", ".join(raster.subdatasets[:3])
+        raise SourceError(f"{path} holds several rasters and none of its own: give one of them, as {inner}")
+    if raster.width == 0 or raster.height == 0:
+        raise SourceError(f"{path} has no pixels")
+    if raster.transform.b or raster.transform.d:
+        raise SourceError(f"{path} is on a rotated grid: warp it to a north-up one first, gdalwarp IN.tif OUT.tif")
+    if any(np.dtype(dtype).kind == "c" for dtype in raster.dtypes):
+        raise SourceError(f"{path} holds complex numbers, not an image")
+
+
+def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    described = [sentinel2.band_name(text) if text else None for text in raster.descriptions]
+    names = [name or text or "" for name, text in zip(described, raster.descriptions, strict=True)]
+    if bands is None:
+        return names, []
+    wanted = [sentinel2.band_name(band) or band for band in bands]
+    if all(band in names for band in wanted):
+        return [name if name in wanted else "-" for name in names], []
+    if any(described):
+        missing = [band for band in wanted if band not in names]
+        raise SourceError(f"{path} has no band {', '.join(missing)}: its bands are {', '.join(n or '?' for n in names)}")
+    if len(wanted) != raster.count:
+        raise SourceError(f"{path} has {raster.count} unnamed bands and --bands names {len(wanted)}")
+    unknown = [band for band in wanted if band != "-" and sentinel2.band_name(band) is None]
+    if unknown:
+        known = ", ".join(sentinel2.BANDS)
+        raise SourceError(f"unknown band name {', '.join(unknown)}: known are {known}, their colours, and - to skip a band")
+    return wanted, ["bands named by the user"]
+
+
+def _is_plain_image(raster: DatasetReader, names: Sequence[str]) -> bool:
+    """No place on Earth, and bands that are those of a photograph rather than of an instrument."""
+    colours = set(raster.colorinterp)
+    looks_coloured = {ColorInterp.red, ColorInterp.green, ColorInterp.blue} <= colours or raster.count <= 2
+    instrument = any(name in sentinel2.BANDS for name in names)
+    return (
+        raster.crs is None
+        and raster.transform.is_identity
+        and not instrument
+        and (looks_coloured or raster.count == 3)
+    )
+
+
+def _picture_names(raster: DatasetReader, names: Sequence[str]) -> list[str]:
+    if any(name in sentinel2.BANDS for name in names):
+        return list(names)
+    coloured = [colour.name for colour in raster.colorinterp]
+    if {"red", "green", "blue"} <= set(coloured):
+        return [name if name in ("red", "green", "blue", "alpha") else "-" for name in coloured]
+    if raster.count not in _PICTURE_BANDS:
+        raise SourceError(f"{raster.name} has {raster.count} bands: a picture has 1 (grey) or 3 (red, green, blue), and alpha")
+    return list(_PICTURE_BANDS[raster.count])
+
+
+def _band_spec(
+    raster: DatasetReader,
+    i: int,
+    name: str,
+    scale: float | None,
+    offset: float | None,
+    plain: bool,
+    masked: bool,
+) -> tuple[BandSpec, str]:
+    dtype = raster.dtypes[i]
+    if scale is not None:
+        decided = radiometry.override(scale, offset, None)
+    elif plain:
+        decided = _brightness(raster)
+    else:
+        decided = radiometry.of_raster(dtype, raster.scales[i], raster.offsets[i])
+        _check_range(raster, i, decided)
+        if offset is not None:
+            decided = radiometry.override(None, offset, decided)
+    band = sentinel2.BANDS.get(name)
+    nodata = raster.nodatavals[i]
+    if nodata is None:
+        nodata = _assumed_nodata(dtype, plain, masked)
+    spec = BandSpec(
+        name=name or f"band {i + 1}",
+        gsd_m=_gsd_m(raster),
+        scale=decided.scale,
+        offset=decided.offset,
+        nodata=nodata,
+        mtf_nyquist=band.mtf_nyquist if band else None,
+        description=raster.descriptions[i] or "",
+        colour=raster.colorinterp[i].name,
+    )
+    return spec, decided.reason
+
+
+def _assumed_nodata(dtype: str, plain: bool, masked: bool) -> float | None:
+    """Sentinel-2's DN 0 is no measurement even in files that do not declare it; a picture's black is a colour."""
+    if dtype.startswith("float"):
+        return math.nan
+    if masked or not plain:
+        return float(sentinel2.NODATA_DN)
+    return None
+
+
+def _brightness(raster: DatasetReader) -> Radiometry:
+    """Full scale of a picture: its type's for 8 bits, the bits in use for 16, the range of values for the rest."""
+    dtype = np.dtype(raster.dtypes[0])
+    if dtype == np.uint8:
+        return Radiometry(1 / 255, 0.0, "brightness, full scale 255")
+    shrink = max(1.0, max(raster.shape) / _RANGE_SAMPLE_PX)
+    shape = tuple(max(1, round(side / shrink)) for side in raster.shape)
+    sample = raster.read(out_shape=(raster.count, *shape), masked=True).astype(np.float64)
+    values = sample.compressed()
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if dtype.kind == "u":
+        full = 2 ** max(8, math.ceil(math.log2(high + 1))) - 1 if high > 0 else 255
+        return Radiometry(1 / full, 0.0, f"brightness, full scale {full}")
+    span = high - low or 1.0
+    return Radiometry(1 / span, -low / span, f"brightness between {low:g} and {high:g}")
+
+
+def _check_range(raster: DatasetReader, i: int, decided: Radiometry) -> None:
+    """Refuse floats that can only be DN: reflectance far above 1 means a missing scale."""
+    if not raster.dtypes[i].startswith("float") or decided.scale != 1.0:
+        return
+    shrink = max(1.0, max(raster.shape) / _RANGE_SAMPLE_PX)
+    shape = tuple(max(1, round(side / shrink)) for side in raster.shape)
+    sample = raster.read(i + 1, out_shape=shape, masked=True).astype(np.float64)
+    values = np.ma.masked_invalid(sample).compressed()
+    if values.size and float(np.median(np.abs(values))) > 3:
+        raise SourceError(
+            f"{raster.name} holds floats around {float(np.median(values)):.0f}, not reflectance between 0 and 1: "
+            "give --scale (0.0001 for Sentinel-2's DN)"
+        )
+
+
+def _has_mask(raster: DatasetReader) -> bool:
+    flags = raster.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags
+
+
+def _common_dtype(raster: DatasetReader, keep: Sequence[int], path: str) -> str:
+    dtypes = {raster.dtypes[i] for i in keep}
+    if len(dtypes) > 1:
+        raise SourceError(f"{path} mixes pixel types {', '.join(sorted(dtypes))}: convert it to one")
+    dtype = dtypes.pop()
+    if np.dtype(dtype).kind == "i" and np.dtype(dtype).itemsize == 1:
+        raise SourceError(f"{path} holds signed bytes: convert it to 16 bits")
+    return str(dtype)
+
+
+def _gsd_m(raster: DatasetReader) -> float | None:
+    if raster.crs is None or not raster.crs.is_projected:
+        return None
+    return float(abs(raster.transform.a) * raster.crs.linear_units_factor[1])
+
+
+def _runs(files: tuple[tuple[str, int], ...]) -> list[tuple[str, list[int]]]:
+    """Consecutive bands of the same raster, so that each is opened once."""
+    runs: list[tuple[str, list[int]]] = []
+    for path, index in files:
+        if runs and runs[-1][0] == path:
+            runs[-1][1].append(index)
+        else:
+            runs.append((path, [index]))
+    return runs

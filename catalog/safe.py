@@ -1,0 +1,209 @@
+"""Scenes from ESA's own products: a ``.SAFE`` folder or its zip, Level-1C or Level-2A.
+
+Offset and quantification come from the product's metadata, never from its date or name.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from catalog import radiometry, sentinel2
+from catalog.errors import SourceError
+from catalog.gdal import open_raster
+from catalog.raster import RasterReader, raster_identity
+from catalog.scene import BandSpec, Scene
+
+_METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
+
+#: The numbers by which the metadata call the bands (``band_id``).
+_BAND_IDS = {str(number): name for number, name in enumerate(sentinel2.BANDS)}
+
+
+@dataclass(frozen=True)
+class SafeProduct:
+    """What the product's metadata say."""
+
+    root: str
+    """GDAL path of the folder that holds the metadata."""
+    name: str
+    level: str
+    baseline: str
+    acquired: dt.datetime
+    platform: str
+    relative_orbit: int | None
+    quantification: float
+    offsets_dn: dict[str, float]
+    """Added to DN before division, per band; empty before baseline 04.00."""
+    images: tuple[str, ...]
+    """Image files, relative to ``root``."""
+
+    def image(self, band: str, gsd_m: int | None = None) -> str:
+        """GDAL path of a band's image at its own, or the given, sampling distance.
+
+        Raises :class:`SourceError` when the product has none.
+        """
+        if gsd_m is None:
+            gsd_m = sentinel2.BANDS[band].gsd_m
+        for image in self.images:
+            stem = PurePosixPath(image).stem
+            if stem.endswith((f"_{band}", f"_{band}_{gsd_m}m")):
+                return f"{self.root}/{image}"
+        raise SourceError(f"{self.name} has no image of {band} at {gsd_m} m")
+
+
+def is_safe(source: str) -> bool:
+    """Whether a path is a ``.SAFE`` folder, its metadata file, or a zip that holds one."""
+    path = Path(source)
+    if path.name in _METADATA:
+        return path.is_file()
+    if path.is_dir():
+        return any((path / name).is_file() for name in _METADATA)
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def open_safe_scene(source: str, bands: Sequence[str]) -> Scene:
+    """A scene of these bands, which must share one sampling distance.
+
+    Raises :class:`SourceError`.
+    """
+    product = read_safe(source)
+    images = [product.image(band) for band in bands]
+    decided = [
+        radiometry.of_product(product.baseline, product.quantification, product.offsets_dn.get(band)) for band in bands
+    ]
+    specs = tuple(
+        BandSpec(
+            name=band,
+            gsd_m=sentinel2.BANDS[band].gsd_m,
+            scale=values.scale,
+            offset=values.offset,
+            nodata=sentinel2.NODATA_DN,
+            mtf_nyquist=sentinel2.BANDS[band].mtf_nyquist,
+            description=band,
+        )
+        for band, values in zip(bands, decided, strict=True)
+    )
+    geobox, dtype = _common_grid(images, product.name)
+    return Scene(
+        id=product.name,
+        bands=specs,
+        geobox=geobox,
+        area=Window(0, 0, geobox.shape.x, geobox.shape.y),
+        dtype=dtype,
+        reader=RasterReader(
+            files=tuple((image, 1) for image in images), nodata=(float(sentinel2.NODATA_DN),) * len(images)
+        ),
+        radiometry=tuple(values.reason for values in decided),
+        identity={"product": product.name, **raster_identity(images[0] if Path(source).is_dir() else source)},
+        datetime=product.acquired,
+        nodata_declared=True,
+        scaled=True,
+        sources=(source,),
+        properties={
+            "platform": product.platform.lower(),
+            "constellation": "sentinel-2",
+            "instruments": ["msi"],
+            "processing:level": f"L{product.level}",
+        },
+    )
+
+
+def read_safe(source: str) -> SafeProduct:
+    """Read the metadata of a ``.SAFE`` folder, of its metadata file's folder, or of a zip.
+
+    Raises :class:`SourceError` when there is none or it cannot be understood.
+    """
+    path = Path(source)
+    if path.suffix.lower() == ".zip":
+        content, root, name = _from_zip(path)
+    else:
+        folder = path.parent if path.name in _METADATA else path
+        metadata = next((folder / name for name in _METADATA if (folder / name).is_file()), None)
+        if metadata is None:
+            raise SourceError(f"{source} holds no {' or '.join(_METADATA)}: it is not a .SAFE product")
+        content, root, name = metadata.read_bytes(), str(folder.resolve()), folder.name
+    try:
+        tree = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise SourceError(f"the metadata of {source} are not XML: {error}") from error
+    return _parse(tree, root, name.removesuffix(".SAFE"), source)
+
+
+def _from_zip(path: Path) -> tuple[bytes, str, str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in sorted(archive.namelist(), key=len):
+                parts = PurePosixPath(member).parts
+                if parts and parts[-1] in _METADATA and len(parts) <= 2:
+                    folder = "/".join(parts[:-1])
+                    root = f"/vsizip/{path.resolve()}" + (f"/{folder}" if folder else "")
+                    return archive.read(member), root, folder or path.stem
+    except (zipfile.BadZipFile, OSError) as error:
+        raise SourceError(f"{path} is not a zip file that can be read: {error}") from error
+    raise SourceError(f"{path} holds no {' or '.join(_METADATA)}: it is not the zip of a .SAFE product")
+
+
+def _parse(tree: ElementTree.Element, root: str, name: str, source: str) -> SafeProduct:
+    def text(*tags: str) -> str | None:
+        for tag in tags:
+            found = next((e for e in tree.iter() if _local(e.tag) == tag and e.text), None)
+            if found is not None:
+                return str(found.text).strip()
+        return None
+
+    baseline = text("PROCESSING_BASELINE")
+    quantification = text("BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+    acquired = text("DATATAKE_SENSING_START", "PRODUCT_START_TIME")
+    if baseline is None or quantification is None or acquired is None:
+        raise SourceError(
+            f"the metadata of {source} lack PROCESSING_BASELINE, a quantification value or a sensing time"
+        )
+    images = tuple(
+        f"{e.text.strip()}.jp2" for e in tree.iter() if _local(e.tag) in ("IMAGE_FILE", "IMAGE_FILE_2A") and e.text
+    )
+    granules = {PurePosixPath(image).parts[1] for image in images}
+    if len(granules) != 1:
+        raise SourceError(f"{source} holds {len(granules)} granules: products of one tile, as of 2016 and later, are read")
+    orbit = text("SENSING_ORBIT_NUMBER")
+    return SafeProduct(
+        root=root,
+        name=name,
+        level="2A" if "2A" in (text("PROCESSING_LEVEL") or "") else "1C",
+        baseline=baseline,
+        acquired=dt.datetime.fromisoformat(acquired.replace("Z", "+00:00")),
+        platform=text("SPACECRAFT_NAME") or "sentinel-2",
+        relative_orbit=int(orbit) if orbit else None,
+        quantification=float(quantification),
+        offsets_dn={
+            _BAND_IDS[e.attrib["band_id"]]: float(e.text)
+            for e in tree.iter()
+            if _local(e.tag) in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET") and e.text
+        },
+        images=images,
+    )
+
+
+def _common_grid(images: Sequence[str], name: str) -> tuple[GeoBox, str]:
+    grids, dtypes = set(), set()
+    for image in images:
+        with open_raster(image) as raster:
+            grids.add(GeoBox(raster.shape, raster.transform, raster.crs))
+            dtypes.add(str(raster.dtypes[0]))
+    if len(grids) != 1 or len(dtypes) != 1:
+        raise SourceError(f"the bands asked of {name} are on different grids: ask for bands of one sampling distance")
+    geobox = grids.pop()
+    if geobox.crs is None:
+        raise SourceError(f"the images of {name} have no CRS")
+    return geobox, dtypes.pop()
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
