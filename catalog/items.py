@@ -1,0 +1,221 @@
+"""STAC Items: reading them, finding their bands, grids and footprints, and telling overpasses apart."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import pystac
+import shapely
+from odc.geo import CRS
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
+from rasterio.transform import Affine
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from catalog import radiometry, sentinel2
+from catalog.area import project
+from catalog.errors import SourceError
+from catalog.gdal import open_raster
+from catalog.radiometry import Radiometry
+
+#: Items of one platform whose times differ by less than this belong to one overpass: a datatake lasts minutes, the
+#: next orbit is 100 minutes later.
+_OVERPASS = dt.timedelta(minutes=20)
+
+
+@dataclass(frozen=True)
+class BandAsset:
+    """Where an Item holds a band."""
+
+    key: str
+    """Key of the asset."""
+    index: int
+    """Band of the asset's raster, from 1."""
+    bands: int
+    """Bands that the Item says the raster has."""
+    radiometry: Radiometry
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An Item that holds the bands asked for."""
+
+    item: pystac.Item
+    assets: tuple[BandAsset, ...]
+    grid: GeoBox
+    """Grid of the first band."""
+
+    @property
+    def datetime(self) -> dt.datetime:
+        found = self.item.datetime or self.item.common_metadata.start_datetime
+        if found is None:
+            raise SourceError(f"Item {self.item.id} has neither datetime nor start_datetime")
+        return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+
+    @property
+    def cloud_share(self) -> float:
+        """Cloud cover, 0 to 1; an Item that does not say counts as clear."""
+        return float(self.item.properties.get("eo:cloud_cover") or 0) / 100
+
+    def href(self, asset: BandAsset) -> str:
+        """Path or URL of an asset's raster, as GDAL takes it."""
+        return local_path(self.item.assets[asset.key].href)
+
+
+def read_item(source: str) -> pystac.Item:
+    """A STAC Item from a path or URL, with absolute asset addresses.
+
+    Raises :class:`SourceError`.
+    """
+    try:
+        item = pystac.Item.from_file(source)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as error:
+        raise SourceError(f"{source} is not a STAC Item that can be read: {error}") from error
+    item.make_asset_hrefs_absolute()
+    return item
+
+
+def is_item(source: str) -> bool:
+    """Whether a path or URL is that of a STAC Item rather than of a raster."""
+    parsed = urlparse(source)
+    if Path(parsed.path).suffix.lower() in (".json", ".geojson"):
+        return True
+    return parsed.scheme in ("http", "https") and "/items/" in parsed.path
+
+
+def candidate(item: pystac.Item, bands: Sequence[str]) -> Candidate:
+    """The Item with its assets for ``bands``. Raises :class:`SourceError` when one is missing."""
+    content = item.to_dict(include_self_link=False, transform_hrefs=False)
+    assets = tuple(_find_band(content, band) for band in bands)
+    return Candidate(item, assets, grid_of(item, assets[0].key))
+
+
+def grid_of(item: pystac.Item, key: str) -> GeoBox:
+    """Grid of an asset: from the projection extension, or from the file itself when the Item does not say."""
+    asset = item.assets[key]
+    fields = {**item.properties, **asset.extra_fields}
+    crs = _crs_of(fields)
+    transform, size = fields.get("proj:transform"), fields.get("proj:shape")
+    if crs is not None and transform is not None and size is not None:
+        return GeoBox((int(size[0]), int(size[1])), Affine(*(float(v) for v in transform[:6])), crs)
+    with open_raster(local_path(asset.href)) as raster:
+        if raster.crs is None:
+            raise SourceError(f"Item {item.id}: neither the Item nor asset {key} has a CRS")
+        return GeoBox(raster.shape, raster.transform, raster.crs)
+
+
+def footprint(one: Candidate, crs: CRS) -> BaseGeometry:
+    """Where the Item has data, in ``crs``."""
+    if one.item.geometry is None:
+        return Geometry(one.grid.extent.geom, one.grid.crs).to_crs(crs).geom
+    return project(unwrap(shape(one.item.geometry)), crs)
+
+
+def unwrap(geometry: BaseGeometry) -> BaseGeometry:
+    """A footprint that was cut off the wrong way at the antimeridian, made whole: its west is moved to beyond 180°."""
+    west, _, east, _ = geometry.bounds
+    if east - west <= 180:
+        return geometry
+    return shapely.make_valid(
+        shapely.transform(geometry, lambda xy: xy + (xy[:, :1] < 0) * (360.0, 0.0))
+    )
+
+
+def overpasses(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Candidates of one satellite within minutes, latest first; of one tile's versions only the newest."""
+    groups: list[list[Candidate]] = []
+    for one in sorted(candidates, key=lambda c: c.datetime):
+        platform = one.item.properties.get("platform")
+        for group in groups:
+            same = group[0].item.properties.get("platform") == platform
+            if same and one.datetime - group[0].datetime < _OVERPASS:
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return [_newest_versions(group) for group in reversed(groups)]
+
+
+def clear_share(group: Sequence[Candidate], area: BaseGeometry, crs: CRS) -> tuple[float, float]:
+    """Shares of an area (in ``crs``) that an overpass covers, and that it covers without clouds."""
+    covered = shapely.union_all([footprint(one, crs) for one in group]).intersection(area).area
+    if covered == 0:
+        return 0.0, 0.0
+    parts = [(footprint(one, crs).intersection(area).area, one.cloud_share) for one in group]
+    cloudy = sum(size * clouds for size, clouds in parts) / sum(size for size, _ in parts)
+    share = covered / area.area
+    return share, share * (1 - cloudy)
+
+
+def local_path(href: str) -> str:
+    """``file:`` addresses as paths; anything else as it is."""
+    parsed = urlparse(href)
+    return url2pathname(parsed.path) if parsed.scheme == "file" else href
+
+
+def _find_band(item: dict[str, Any], band: str) -> BandAsset:
+    found = []
+    for key, asset in item.get("assets", {}).items():
+        index = _index_in_asset(key, asset, band)
+        if index is not None:
+            found.append((_preference(key, asset, item), key, index))
+    if not found:
+        raise SourceError(f"Item {item.get('id')} has no asset for band {band}: its assets are {', '.join(item['assets'])}")
+    _, key, (index, count) = min(found)
+    return BandAsset(key, index, count, radiometry.of_item(item, key))
+
+
+def _index_in_asset(key: str, asset: dict[str, Any], band: str) -> tuple[int, int] | None:
+    """Position of a band in an asset, and the number of its bands."""
+    described = asset.get("bands") or asset.get("eo:bands") or []
+    if len(described) <= 1:
+        if sentinel2.band_name(re.sub(r"[-_](jp2|cog)$", "", key)) == band:
+            return 1, 1
+        named = described and sentinel2.band_name(str(described[0].get("name", ""))) == band
+        return (1, 1) if named and "data" in asset.get("roles", ["data"]) else None
+    if key in ("visual", "thumbnail", "overview", "preview", "TCI") or "visual" in asset.get("roles", []):
+        return None
+    for index, one in enumerate(described, start=1):
+        if sentinel2.band_name(str(one.get("name", ""))) == band:
+            return index, len(described)
+    return None
+
+
+def _preference(key: str, asset: dict[str, Any], item: dict[str, Any]) -> tuple[float, bool]:
+    """Finest first; then anything before JPEG 2000, which is slow to read in pieces."""
+    transform = asset.get("proj:transform") or item.get("properties", {}).get("proj:transform")
+    suffix = re.search(r"_(\d+)m$", key)
+    gsd = float(suffix[1]) if suffix else abs(float(transform[0])) if transform else float(asset.get("gsd", 0))
+    return gsd, "jp2" in str(asset.get("type", "")) or key.endswith("jp2")
+
+
+def _crs_of(fields: dict[str, Any]) -> CRS | None:
+    for field in ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"):
+        value = fields.get(field)
+        if value is not None:
+            return CRS(json.dumps(value) if isinstance(value, dict) else value)
+    return None
+
+
+def _newest_versions(group: Sequence[Candidate]) -> list[Candidate]:
+    newest: dict[Any, Candidate] = {}
+    for one in group:
+        tile = (one.grid.crs.to_epsg() if one.grid.crs else None, one.grid.affine[:6], one.datetime.replace(microsecond=0))
+        if tile not in newest or _version(one) > _version(newest[tile]):
+            newest[tile] = one
+    return sorted(newest.values(), key=lambda c: (c.cloud_share, c.item.id))
+
+
+def _version(one: Candidate) -> tuple[str, str, str]:
+    properties = one.item.properties
+    baseline = str(properties.get("s2:processing_baseline") or properties.get("processing:version") or "")
+    return baseline, str(properties.get("updated") or properties.get("created") or ""), one.item.id
