@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import rasterio
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from catalog.errors import ReadError, SourceError
@@ -31,7 +32,10 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
     options = _REMOTE if is_remote(path) else {}
     with rasterio.Env(**options):
         try:
-            raster = rasterio.open(path)
+            with warnings.catch_warnings():
+                # A plain image is expected here, and said to be one where it matters.
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                raster = rasterio.open(path)
         except (RasterioError, OSError) as error:
             raise SourceError(_explain_open(path, error)) from error
         with raster:

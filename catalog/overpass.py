@@ -240,6 +240,8 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox) -> Layer:
         asset.href = local_path(asset.href)
     item.clear_links()
     extent = Geometry(one.grid.extent.geom, one.grid.crs).to_crs(geobox.crs)
+    if any(a.radiometry.scale != b.radiometry.scale for a, b in zip(one.assets, lead.assets, strict=True)):
+        raise SourceError(f"Items {one.item.id} and {lead.item.id} have different scales: process them by themselves")
     shifts = tuple(
         (own.radiometry.offset - leading.radiometry.offset) / leading.radiometry.scale
         for own, leading in zip(one.assets, lead.assets, strict=True)

@@ -122,6 +122,7 @@ def open_raster_scene(
             picture=plain,
             sources=(path,),
             notes=tuple(notes),
+            tags=_tags(raster),
         )
 
 
@@ -281,6 +282,11 @@ def _common_dtype(raster: DatasetReader, keep: Sequence[int], path: str) -> str:
     if np.dtype(dtype).kind == "i" and np.dtype(dtype).itemsize == 1:
         raise SourceError(f"{path} holds signed bytes: convert it to 16 bits")
     return str(dtype)
+
+
+def _tags(raster: DatasetReader) -> dict[str, str]:
+    """The file's metadata, but for what describes its own pixels."""
+    return {key: value for key, value in raster.tags().items() if not key.startswith(("AREA_OR_POINT", "STATISTICS_"))}
 
 
 def _gsd_m(raster: DatasetReader) -> float | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
+import numpy as np
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
@@ -69,16 +71,52 @@ def is_safe(source: str) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
-def open_safe_scene(source: str, bands: Sequence[str]) -> Scene:
-    """A scene of these bands, which must share one sampling distance.
+@dataclass(frozen=True)
+class SafeClasses:
+    """The scene classification of a product, on the grid of its bands."""
+
+    path: str
+    repeat: int
+    """Pixels of the bands' grid per pixel of the classification, along each axis."""
+
+    def read_classes(self, window: Window) -> NDArray[np.uint8]:
+        repeat = self.repeat
+        top, left = window.row_off // repeat, window.col_off // repeat
+        bottom = -(-(window.row_off + window.height) // repeat)
+        right = -(-(window.col_off + window.width) // repeat)
+        with open_raster(self.path) as raster:
+            classes = raster.read(1, window=Window(left, top, right - left, bottom - top))
+        fine = classes.repeat(repeat, axis=0).repeat(repeat, axis=1)
+        y, x = window.row_off - top * repeat, window.col_off - left * repeat
+        return fine[y : y + window.height, x : x + window.width].astype(np.uint8)
+
+
+def safe_classes(source: str, geobox: GeoBox) -> SafeClasses:
+    """The scene classification of a Level-2A product. Raises :class:`SourceError` when it has none."""
+    product = read_safe(source)
+    for image in product.images:
+        if PurePosixPath(image).stem.endswith("_SCL_20m"):
+            return SafeClasses(f"{product.root}/{image}", round(20 / abs(geobox.resolution.x)))
+    raise SourceError(f"clouds cannot be masked: {product.name} has no scene classification (Level-2A products have)")
+
+
+def open_safe_scene(
+    source: str, bands: Sequence[str], *, scale: float | None = None, offset: float | None = None
+) -> Scene:
+    """A scene of these bands, which must share one sampling distance; ``scale`` and ``offset`` override the metadata.
 
     Raises :class:`SourceError`.
     """
     product = read_safe(source)
+    unknown = [band for band in bands if band not in sentinel2.BANDS]
+    if unknown:
+        raise SourceError(f"unknown band {', '.join(unknown)}: Sentinel-2 has {', '.join(sentinel2.BANDS)}")
     images = [product.image(band) for band in bands]
     decided = [
         radiometry.of_product(product.baseline, product.quantification, product.offsets_dn.get(band)) for band in bands
     ]
+    if scale is not None or offset is not None:
+        decided = [radiometry.override(scale, offset, values) for values in decided]
     specs = tuple(
         BandSpec(
             name=band,

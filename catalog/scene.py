@@ -84,6 +84,8 @@ class Scene:
     """What a user should know: assumptions made, bands left out, pixels resampled."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """STAC properties worth keeping, as platform and constellation."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The source raster's own metadata."""
 
     def __post_init__(self) -> None:
         if not self.bands:

@@ -1,0 +1,34 @@
+"""Scenes: found by STAC search or given by name, their radiometry, their pixels, and the Items of results.
+
+Knows nothing of networks or HTTP services.
+"""
+
+from catalog.area import parse_bbox, read_aoi
+from catalog.errors import AreaError, CatalogError, RadiometryError, ReadError, SearchError, SourceError
+from catalog.sources import SceneRequest, open_scene
+from catalog.publish import Result, item_of_result
+from catalog.scene import BandSpec, PixelReader, Scene
+from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, describe, search
+
+__all__ = [
+    "DEFAULT_API",
+    "DEFAULT_COLLECTION",
+    "AreaError",
+    "BandSpec",
+    "CatalogError",
+    "PixelReader",
+    "Query",
+    "RadiometryError",
+    "ReadError",
+    "Result",
+    "Scene",
+    "SceneRequest",
+    "SearchError",
+    "SourceError",
+    "describe",
+    "item_of_result",
+    "open_scene",
+    "parse_bbox",
+    "read_aoi",
+    "search",
+]

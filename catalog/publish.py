@@ -1,0 +1,138 @@
+"""The STAC Item that goes with a result."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pystac
+from odc.geo import CRS
+from odc.geo.geobox import GeoBox
+
+from catalog.scene import Scene
+
+_EXTENSIONS = (
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+)
+
+#: Before any image from orbit: the start of an interval of which only the end is known.
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was made of a scene."""
+
+    path: Path
+    """The COG."""
+    geobox: GeoBox
+    dtype: str
+    nodata: float | None
+    software: Mapping[str, str]
+    """Name and version of what made it."""
+    lineage: str
+    """One sentence on how."""
+    expression: Mapping[str, Any]
+    """Parameters to repeat it with."""
+
+
+def item_of_result(scene: Scene, result: Result) -> pystac.Item:
+    """A STAC 1.1 Item beside ``result.path``, which it refers to by name.
+
+    The time is the scene's; where that is unknown, the interval up to the source's last change.
+    """
+    footprint = None if result.geobox.crs is None else result.geobox.footprint("EPSG:4326", buffer=0)
+    start, end = _interval(scene)
+    item = pystac.Item(
+        id=result.path.stem,
+        geometry=None if footprint is None else footprint.json,
+        bbox=None if footprint is None else list(footprint.boundingbox.bbox),
+        datetime=scene.datetime,
+        start_datetime=start,
+        end_datetime=end,
+        properties={
+            **scene.properties,
+            **_projection(result.geobox),
+            "gsd": _gsd_m(result.geobox),
+            "processing:software": dict(result.software),
+            "processing:lineage": result.lineage,
+            "processing:expression": {"format": "geosr", "expression": dict(result.expression)},
+        },
+        stac_extensions=list(_EXTENSIONS),
+    )
+    if item.properties["gsd"] is None:
+        del item.properties["gsd"]
+    item.add_asset("data", _asset(scene, result))
+    for source in scene.sources:
+        item.add_link(pystac.Link("derived_from", _address(source), media_type=_media_type(source)))
+    return item
+
+
+def _asset(scene: Scene, result: Result) -> pystac.Asset:
+    return pystac.Asset(
+        href=f"./{result.path.name}",
+        media_type=pystac.MediaType.COG,
+        roles=["data", "reflectance"] if not scene.picture else ["data"],
+        title="Super-resolved image",
+        extra_fields={
+            "data_type": result.dtype,
+            **({} if result.nodata is None else {"nodata": _json_number(result.nodata)}),
+            "bands": [
+                {
+                    "name": band.name,
+                    **({"description": band.description} if band.description else {}),
+                    "raster:scale": band.scale,
+                    "raster:offset": band.offset,
+                }
+                for band in scene.bands
+            ],
+        },
+    )
+
+
+def _projection(geobox: GeoBox) -> dict[str, Any]:
+    box = geobox.boundingbox
+    fields: dict[str, Any] = {
+        "proj:shape": [geobox.shape.y, geobox.shape.x],
+        "proj:transform": list(geobox.affine[:6]),
+        "proj:bbox": [box.left, box.bottom, box.right, box.top],
+    }
+    crs: CRS | None = geobox.crs
+    if crs is None:
+        return {"proj:code": None, **fields}
+    epsg = crs.to_epsg()
+    return {"proj:code": f"EPSG:{epsg}", **fields} if epsg else {"proj:code": None, "proj:wkt2": crs.to_wkt(), **fields}
+
+
+def _interval(scene: Scene) -> tuple[dt.datetime | None, dt.datetime | None]:
+    if scene.datetime is not None:
+        return None, None
+    changed = [Path(source).stat().st_mtime for source in scene.sources if Path(source).is_file()]
+    end = dt.datetime.fromtimestamp(max(changed), dt.UTC) if changed else dt.datetime.now(dt.UTC)
+    return _EPOCH, end
+
+
+def _gsd_m(geobox: GeoBox) -> float | None:
+    if geobox.crs is None or not geobox.crs.projected:
+        return None
+    return float(abs(geobox.resolution.x))
+
+
+def _address(source: str) -> str:
+    path = Path(source)
+    return path.resolve().as_uri() if path.exists() else source
+
+
+def _media_type(source: str) -> str | None:
+    suffix = Path(source).suffix.lower()
+    types: Sequence[tuple[str, str]] = ((".json", pystac.MediaType.GEOJSON), (".tif", pystac.MediaType.GEOTIFF))
+    return next((media for ending, media in types if suffix == ending), None)
+
+
+def _json_number(value: float) -> float | str:
+    return "nan" if value != value else value

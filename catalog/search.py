@@ -1,0 +1,140 @@
+"""Searching a STAC API, and doing on this side what the server cannot."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+
+import pystac
+import requests
+import shapely
+from dateutil.parser import ParserError
+from pystac_client import Client
+from pystac_client.exceptions import APIError
+from pystac_client.item_search import DatetimeLike, ItemSearch
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from catalog.errors import SearchError
+from catalog.items import unwrap
+
+#: The public Earth Search catalogue, which needs no account.
+DEFAULT_API = "https://earth-search.aws.element84.com/v1"
+DEFAULT_COLLECTION = "sentinel-2-l2a"
+
+#: Seconds to connect, and to wait for an answer.
+_TIMEOUT = (10.0, 60.0)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for."""
+
+    area: BaseGeometry
+    """Polygon in degrees."""
+    datetime: str
+    """An RFC 3339 instant, day, month, year, or two of them as ``2024-06-01/2024-08-31``; ``..`` is open."""
+    api: str = DEFAULT_API
+    collection: str = DEFAULT_COLLECTION
+    max_cloud: float = 100
+    """Highest cloud cover of an Item, percent."""
+    max_items: int = 200
+    """Most Items taken from the server."""
+
+
+def search(query: Query) -> list[pystac.Item]:
+    """Items that match, clearest first, then latest.
+
+    Raises :class:`SearchError` when the API cannot be reached, refuses the query, or finds nothing.
+    """
+    _check_datetime(query.datetime)
+    client = _connect(query.api)
+    filters = {}
+    if query.max_cloud < 100 and client.conforms_to("QUERY"):
+        filters["query"] = {"eo:cloud_cover": {"lte": query.max_cloud}}
+    if client.conforms_to("SORT"):
+        filters["sortby"] = [{"field": "properties.eo:cloud_cover", "direction": "asc"}]
+    try:
+        found = client.search(
+            collections=[query.collection],
+            intersects=shapely.geometry.mapping(query.area),
+            datetime=query.datetime,
+            max_items=query.max_items,
+            **filters,
+        )
+        items = list(found.items())
+    except (APIError, requests.RequestException, pystac.STACError, KeyError) as error:
+        raise SearchError(f"the search at {query.api} failed: {_first_line(error)}") from error
+    matching = [item for item in items if _matches(item, query)]
+    if not matching:
+        hidden = f"; {len(items)} found are cloudier than {query.max_cloud:g} %" if items else ""
+        raise SearchError(
+            f"nothing found at {query.api} in {query.collection} for {query.datetime} and this area{hidden}: "
+            "widen the dates or the area, or raise --max-cloud"
+        )
+    return sorted(matching, key=_rank)
+
+
+def _matches(item: pystac.Item, query: Query) -> bool:
+    """Checked here whatever the server claims: not every API filters, and some return neighbours."""
+    clouds = item.properties.get("eo:cloud_cover")
+    if clouds is not None and clouds > query.max_cloud:
+        return False
+    if item.geometry is None:
+        return True
+    footprint = unwrap(shape(item.geometry))
+    west = shapely.transform(footprint, lambda xy: xy - (360.0, 0.0))
+    return footprint.intersects(query.area) or west.intersects(query.area)
+
+
+def _rank(item: pystac.Item) -> tuple[float, float, str]:
+    clouds = item.properties.get("eo:cloud_cover")
+    when = item.datetime
+    seconds = when.replace(tzinfo=when.tzinfo or UTC).timestamp() if when else 0.0
+    return (float(clouds) if clouds is not None else 0.0, -seconds, item.id)
+
+
+def _connect(api: str) -> Client:
+    try:
+        with warnings.catch_warnings():
+            # An API that declares few conformance classes is expected: what it lacks is done here.
+            warnings.simplefilter("ignore")
+            client = Client.open(api, timeout=_TIMEOUT)
+    except (APIError, requests.RequestException, pystac.STACError, ValueError, KeyError, OSError) as error:
+        raise SearchError(f"cannot reach a STAC API at {api}: {_first_line(error)}") from error
+    if not client.conforms_to("ITEM_SEARCH"):
+        raise SearchError(f"{api} is a STAC catalogue without item search: give the address of a STAC API")
+    return client
+
+
+def _check_datetime(text: DatetimeLike) -> None:
+    try:
+        ItemSearch("", datetime=text)
+    except (ValueError, ParserError, OverflowError, TypeError) as error:
+        raise SearchError(
+            f"not a date or a range of dates: {text!r}; give 2024-06-01, 2024-06, or 2024-06-01/2024-08-31"
+        ) from error
+    first, _, last = str(text).partition("/")
+    if last and first not in ("", "..") and last not in ("", "..") and first[:10] > last[:10] and len(first) == len(last):
+        raise SearchError(f"the range of dates {text} ends before it begins")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def describe(items: Sequence[pystac.Item]) -> list[dict[str, object]]:
+    """One row per Item for a table: id, time, clouds and platform."""
+    return [
+        {
+            "id": item.id,
+            "datetime": item.datetime.strftime("%Y-%m-%d %H:%M") if item.datetime else "",
+            "clouds": item.properties.get("eo:cloud_cover"),
+            "platform": item.properties.get("platform", ""),
+            "href": item.get_self_href() or "",
+        }
+        for item in items
+    ]

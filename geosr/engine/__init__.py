@@ -1,0 +1,33 @@
+"""Engines: what runs a generator on the hardware there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """Which engine runs, in what precision. Part of what makes a run repeatable."""
+
+    name: str
+    """As ``torch-cpu``."""
+    precision: Precision
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.precision}"
+
+
+class Engine(Protocol):
+    """Runs a generator on one chunk at a time."""
+
+    def upscale(
+        self, lr: NDArray[np.float32], valid: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """``(bands, rows, cols)`` to the super-resolved image and to what the sensor would observe of it."""

@@ -1,0 +1,49 @@
+"""The PyTorch engine, on the CPU and on CUDA."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geosr.engine import Device, EngineSpec, Precision
+from geosr.errors import DeviceError
+from geosr.model.generator import Generator
+
+#: One chunk at a time per process: two would share the same cores and twice the memory.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def choose(device: Device, precision: Precision) -> EngineSpec:
+    """The engine for a device; ``auto`` takes CUDA where there is one.
+
+    Raises :class:`DeviceError` when CUDA is asked for and absent.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no CUDA device is available to PyTorch: use --device cpu")
+    use_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    return EngineSpec("torch-cuda" if use_cuda else "torch-cpu", precision)
+
+
+class TorchEngine:
+    """Runs a generator with the network's residual in the chosen precision and all else in float32."""
+
+    def __init__(self, generator: Generator, spec: EngineSpec) -> None:
+        self._device = torch.device("cuda" if spec.name == "torch-cuda" else "cpu")
+        self._generator = generator.to(self._device)
+        if generator.network is not None:
+            generator.network.to(
+                dtype=getattr(torch, spec.precision), memory_format=torch.channels_last  # type: ignore[call-overload]
+            )
+
+    def upscale(
+        self, lr: NDArray[np.float32], valid: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        with _ONE_AT_A_TIME, torch.inference_mode():
+            low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)[None]
+            mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32)).to(self._device)[None]
+            high = self._generator(low, mask)
+            observed = self._generator.sensor.observe(high)
+            return high[0].cpu().numpy(), observed[0].cpu().numpy()

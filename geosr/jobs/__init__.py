@@ -1,0 +1,1 @@
+"""Runs that survive interruption: what a run is, which of its chunks are done, and where they are computed."""

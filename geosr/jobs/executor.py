@@ -1,0 +1,58 @@
+"""Where chunks are computed: threads of this process, or processes of a Dask cluster on this machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Done = TypeVar("Done")
+
+#: With one chunk in the network, the other thread reads the next or writes the last.
+_THREADS = 2
+
+
+@contextmanager
+def open_executor(workers: int) -> Iterator[Executor]:
+    """Threads for ``workers=0``, a Dask ``LocalCluster`` of that many single-threaded processes otherwise."""
+    if workers == 0:
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="chunk")
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client.get_executor(pure=False)
+
+
+def map_unordered(
+    executor: Executor, compute: Callable[[Task], Done], tasks: Iterable[Task], in_flight: int
+) -> Iterator[Done]:
+    """Results as they come, with at most ``in_flight`` tasks handed out at a time.
+
+    The first error ends the iteration; tasks not yet begun are cancelled.
+    """
+    remaining = iter(tasks)
+    running: set[Future[Done]] = set()
+    try:
+        while True:
+            while len(running) < in_flight and (task := next(remaining, None)) is not None:
+                running.add(executor.submit(compute, task))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        for future in running:
+            future.cancel()

@@ -1,0 +1,65 @@
+"""What a run is: everything that decides its pixels, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from catalog import Scene
+from geosr.model.card import ModelCard
+from geosr.upscaler import ModelSpec
+from tiling import ChunkPlan, Product
+
+#: Raised when the same settings would give other pixels than before.
+FORMAT = 1
+
+
+class Manifest:
+    """The identity of a run, as plain JSON; two runs with equal manifests give equal bytes."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+
+    @classmethod
+    def of(cls, scene: Scene, card: ModelCard, spec: ModelSpec, plan: ChunkPlan, product: Product, version: str) -> Manifest:
+        """The manifest of a run that is about to begin."""
+        crs = plan.extent.crs
+        content = {
+            "format": FORMAT,
+            "version": version,
+            "source": dict(scene.identity),
+            "bands": [asdict(band) for band in spec.bands],
+            "picture": scene.picture,
+            "grid": {
+                "crs": crs.to_wkt() if crs is not None else None,
+                "transform": list(plan.extent.affine[:6]),
+                "shape": list(plan.extent.shape.yx),
+                "area": [plan.area.col_off, plan.area.row_off, plan.area.width, plan.area.height],
+            },
+            "model": {"name": card.name, "digest": card.digest},
+            "engine": str(spec.engine),
+            "chunks": {"core_px": plan.core_px, "halo_px": plan.halo_px, "scale": plan.scale},
+            "product": {"dtype": product.dtype, "nodata": product.nodata, "compression": product.compression},
+        }
+        return cls(json.loads(json.dumps(content)))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
+    def text(self) -> str:
+        """Canonical JSON."""
+        return json.dumps(self.content, sort_keys=True)
+
+    def differences(self, other: Manifest) -> list[str]:
+        """Which entries differ from those of another run, as ``engine (torch-cpu-float32, now torch-cpu-bfloat16)``."""
+        found = []
+        for key in sorted(self.content.keys() | other.content.keys()):
+            mine, theirs = self.content.get(key), other.content.get(key)
+            if mine != theirs:
+                short = isinstance(mine, str | int) and isinstance(theirs, str | int)
+                found.append(f"{key} ({theirs}, now {mine})" if short else key)
+        return found

@@ -1,0 +1,87 @@
+"""How a scene's bands meet a model's: chosen by name, reordered, or, for pictures, stood in for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosr.errors import ModelError
+from geosr.model.card import ModelCard
+
+_COLOURS = {"B02": "blue", "B03": "green", "B04": "red"}
+
+
+@dataclass(frozen=True)
+class BandMapping:
+    """Linear maps from scene to model and back, both ``(to, from)``."""
+
+    keep: tuple[str, ...]
+    """Bands of the scene that are upscaled, in its order."""
+    to_model: tuple[tuple[float, ...], ...]
+    """Rows: the model's bands; columns: ``keep``."""
+    from_model: tuple[tuple[float, ...], ...]
+    """Rows: ``keep``; columns: the model's bands."""
+    note: str | None = None
+    """What a user should know about it."""
+
+    def enter(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scene bands ``(keep, rows, cols)`` as the model's."""
+        return _mix(self.to_model, pixels)
+
+    def leave(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The model's bands as those of the scene."""
+        return _mix(self.from_model, pixels)
+
+
+def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool) -> BandMapping:
+    """Fit a scene's bands to a model's.
+
+    Reflectance is matched by name. Pictures are served as the network was trained to serve them: without an infrared
+    band, the mean of the visible ones stands in for it; a grey image stands in for every band.
+
+    Raises :class:`ModelError` when a band is missing.
+    """
+    scene = tuple(scene)
+    if card.bands is None:
+        return _chosen(scene, scene)
+    if set(card.bands) <= set(scene):
+        keep = tuple(name for name in scene if name in card.bands)
+        return _chosen(keep, card.bands)
+    if picture and {"red", "green", "blue"} <= set(scene) and set(_COLOURS) < set(card.bands):
+        return _from_colours(card.bands)
+    if picture and len(scene) == 1:
+        count = len(card.bands)
+        return BandMapping(
+            keep=scene,
+            to_model=((1.0,),) * count,
+            from_model=((1 / count,) * count,),
+            note=f"grey image: it stands in for all bands of {card.name}",
+        )
+    missing = ", ".join(name for name in card.bands if name not in scene)
+    raise ModelError(
+        f"model {card.name} needs {', '.join(card.bands)}, and the source has no {missing} among {', '.join(scene)}: "
+        "name unnamed bands with --bands, or take a model for any bands (--model backprojection)"
+    )
+
+
+def _chosen(keep: tuple[str, ...], order: tuple[str, ...]) -> BandMapping:
+    forth = tuple(tuple(float(name == own) for own in keep) for name in order)
+    back = tuple(tuple(float(name == own) for name in order) for own in keep)
+    return BandMapping(keep, forth, back)
+
+
+def _from_colours(bands: tuple[str, ...]) -> BandMapping:
+    keep = ("red", "green", "blue")
+    forth = tuple(tuple(float(_COLOURS[band] == own) if band in _COLOURS else 1 / 3 for own in keep) for band in bands)
+    back = tuple(tuple(float(_COLOURS.get(band) == own) for band in bands) for own in keep)
+    return BandMapping(keep, forth, back, note="picture without infrared: the mean of its colours stands in for it")
+
+
+def _mix(matrix: tuple[tuple[float, ...], ...], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    weights = np.asarray(matrix, dtype=np.float32)
+    if weights.shape[0] == weights.shape[1] and (weights == np.eye(len(weights), dtype=np.float32)).all():
+        return pixels
+    return np.einsum("mk,krc->mrc", weights, pixels, optimize=True)

@@ -1,0 +1,89 @@
+"""Model cards: all that is known about a model, in one JSON file beside its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from geosr.errors import ModelError
+from geosr.model.generator import Base
+from geosr.model.rrdb import Tail
+
+
+class NetworkSize(BaseModel):
+    """Size of an RRDB network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    features: int
+    growth: int
+    blocks: int
+    tail: Tail = "shuffle"
+
+
+class ModelCard(BaseModel):
+    """What a model is, what it needs, and what was measured on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    name: str
+    description: str
+    scale: int = 4
+    """HR pixels per LR pixel."""
+    bands: tuple[str, ...] | None = None
+    """Bands in the network's order; None when any will do."""
+    reference_reflectance: tuple[float, ...] | None = None
+    """Reflectance that is 1 at the network's input, per band."""
+    mtf_nyquist: tuple[float, ...] | None = None
+    """Modulation transfer at Nyquist that the back-projection assumes, per band; None to take the source's."""
+    base: Base = "bicubic"
+    """Interpolation that the network's residual is added to."""
+    steps: int = 1
+    """Steps of back-projection at the end."""
+    network: NetworkSize | None = None
+    """None for a model without weights."""
+    weights: str | None = None
+    """File beside the card."""
+    weights_sha256: str | None = None
+    halo_px: int = Field(ge=0)
+    """LR pixels around a chunk beyond which nothing changes its output by half a DN of Sentinel-2."""
+    multiply_adds_per_lr_px: int = 0
+    effective_resolution_lr_px: float | None = None
+    """Finest detail that is right, in LR pixels: where the Fourier ring correlation with the truth falls to 0.5."""
+    training: dict[str, Any] = {}
+    """Data, command, steps and time."""
+    figures: dict[str, Any] = {}
+    """What was measured, and by which command."""
+    licence: str = "MIT"
+    folder: Path = Field(default=Path(), exclude=True)
+    """Where the card was read from."""
+
+    @cached_property
+    def weights_path(self) -> Path | None:
+        """File of the weights."""
+        return None if self.weights is None else self.folder / self.weights
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of the model: SHA-256 over what decides its pixels."""
+        decisive = self.model_dump(
+            mode="json", include={"scale", "bands", "reference_reflectance", "mtf_nyquist", "base", "steps", "network", "weights_sha256"}
+        )
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def read_card_file(path: Path) -> ModelCard:
+    """Read a card. Raises :class:`ModelError` when it is missing or malformed."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return ModelCard.model_validate({**content, "folder": path.parent.resolve()})
+    except OSError as error:
+        raise ModelError(f"cannot read the model card {path}: {error.strerror}") from error
+    except (ValueError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"{path} is not a model card: {first}") from error
