@@ -4,7 +4,7 @@ Knows nothing of networks or HTTP services.
 """
 
 from catalog.area import parse_bbox, read_aoi
-from catalog.errors import AreaError, CatalogError, RadiometryError, ReadError, SearchError, SourceError
+from catalog.errors import AreaError, CatalogError, RadiometryError, ReadError, SearchError, SourceError, UnreachableError
 from catalog.sources import SceneRequest, open_scene
 from catalog.publish import Result, item_of_result
 from catalog.scene import BandSpec, PixelReader, Scene
@@ -25,6 +25,7 @@ __all__ = [
     "SceneRequest",
     "SearchError",
     "SourceError",
+    "UnreachableError",
     "describe",
     "item_of_result",
     "open_scene",

@@ -3,6 +3,7 @@
 CatalogError
 ├── SourceError       a source that cannot be opened or understood
 │   └── ReadError     pixels that cannot be read
+│       └── UnreachableError  pixels on a server that does not give them, perhaps later
 ├── RadiometryError   a source whose DN cannot be turned into reflectance
 ├── AreaError         an area of interest that cannot be used
 └── SearchError       a STAC API that cannot be reached, or finds nothing
@@ -19,6 +20,10 @@ class SourceError(CatalogError):
 
 class ReadError(SourceError):
     """Pixels of the source cannot be read."""
+
+
+class UnreachableError(ReadError):
+    """Pixels on a server did not come; they may, later."""
 
 
 class RadiometryError(CatalogError):

@@ -11,7 +11,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from catalog.errors import ReadError, SourceError
+from catalog.errors import ReadError, SourceError, UnreachableError
 
 #: Requests that a flaky server fails are repeated; files beside a remote raster are not looked for.
 _REMOTE = {
@@ -42,7 +42,14 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
             try:
                 yield raster
             except RasterioError as error:
-                raise ReadError(f"cannot read {path}: the file is damaged or incomplete ({_detail(error)})") from error
+                raise read_error(path, error) from error
+
+
+def read_error(path: str, error: Exception) -> ReadError:
+    """What to raise when pixels of an open raster do not come."""
+    if is_remote(path):
+        return UnreachableError(f"cannot read {path}: {_detail(error)}")
+    return ReadError(f"cannot read {path}: the file is damaged or incomplete ({_detail(error)})")
 
 
 def is_remote(path: str) -> bool:

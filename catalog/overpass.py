@@ -21,8 +21,8 @@ from shapely.geometry.base import BaseGeometry
 from catalog import radiometry, sentinel2
 from catalog.area import project, spans_utm_zones, utm_crs, window_of
 from catalog.clouds import mask_clouds
-from catalog.errors import AreaError, ReadError, SourceError
-from catalog.gdal import open_raster
+from catalog.errors import AreaError, SourceError
+from catalog.gdal import is_remote, open_raster, read_error
 from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
 from catalog.raster import raster_identity
 from catalog.scene import BandSpec, Pixels, Scene
@@ -147,6 +147,7 @@ def scene_of_items(
         nodata_declared=True,
         scaled=True,
         sources=tuple(one.item.get_self_href() or one.item.id for one in chosen),
+        files=tuple(file for one in chosen for file in _files(one)),
         notes=tuple(notes),
         properties={
             key: lead.item.properties[key]
@@ -265,7 +266,8 @@ def _load(
             [item], bands=list(bands), geobox=geobox, groupby="id", resampling=resampling, dtype=dtype, nodata=nodata
         )
     except (RasterioError, OSError, ValueError) as error:
-        raise ReadError(f"cannot read Item {item.id}: {error}") from error
+        href = next((asset.href for asset in item.assets.values() if is_remote(asset.href)), f"Item {item.id}")
+        raise read_error(href, error) from error
     return [loaded[band].values[0] for band in bands]
 
 
@@ -304,6 +306,12 @@ def _band_spec(lead: Candidate, i: int, name: str) -> BandSpec:
         mtf_nyquist=band.mtf_nyquist if band else None,
         description=name,
     )
+
+
+def _files(one: Candidate) -> list[str]:
+    addresses = [one.href(asset) for asset in one.assets]
+    own = one.item.get_self_href()
+    return addresses if own is None else [*addresses, local_path(own)]
 
 
 def _override(one: Candidate, scale: float | None, offset: float | None) -> Candidate:

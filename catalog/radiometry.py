@@ -123,7 +123,7 @@ def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
         return Radiometry(
             1 / QUANTIFICATION,
             0.0,
-            "assumed: the file holds neither scale nor offset (--offset -0.1 if its DN are those of baseline 04.00 or later)",
+            "assumed, for the file holds neither scale nor offset; --offset -0.1 if its DN are of baseline 04.00 or later",
         )
     raise RadiometryError(
         f"{dtype} values without a scale are a picture, not reflectance: give --scale (such as 0.0039 for 1/255), "

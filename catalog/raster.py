@@ -14,6 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from catalog import radiometry, sentinel2
+from catalog.arrays import check_plausible, validity
 from catalog.errors import SourceError
 from catalog.gdal import is_remote, open_raster
 from catalog.radiometry import Radiometry
@@ -49,12 +50,7 @@ class RasterReader:
                     else np.ones(pixels[-1].shape, dtype=bool)
                 )
         stacked, measured = np.concatenate(pixels), np.concatenate(valid)
-        for band, nodata in enumerate(self.nodata):
-            if nodata is not None and not math.isnan(nodata):
-                measured[band] &= stacked[band] != nodata
-        if np.issubdtype(stacked.dtype, np.floating):
-            measured &= np.isfinite(stacked)
-        return stacked, measured
+        return stacked, measured & validity(stacked, self.nodata)
 
     def select(self, keep: tuple[int, ...]) -> RasterReader:
         return replace(
@@ -121,6 +117,7 @@ def open_raster_scene(
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
             picture=plain,
             sources=(path,),
+            files=(path,),
             notes=tuple(notes),
             tags=_tags(raster),
         )
@@ -207,7 +204,8 @@ def _band_spec(
         decided = _brightness(raster)
     else:
         decided = radiometry.of_raster(dtype, raster.scales[i], raster.offsets[i])
-        _check_range(raster, i, decided)
+        if dtype.startswith("float"):
+            _check_range(raster, i, decided)
         if offset is not None:
             decided = radiometry.override(None, offset, decided)
     band = sentinel2.BANDS.get(name)
@@ -255,18 +253,10 @@ def _brightness(raster: DatasetReader) -> Radiometry:
 
 
 def _check_range(raster: DatasetReader, i: int, decided: Radiometry) -> None:
-    """Refuse floats that can only be DN: reflectance far above 1 means a missing scale."""
-    if not raster.dtypes[i].startswith("float") or decided.scale != 1.0:
-        return
     shrink = max(1.0, max(raster.shape) / _RANGE_SAMPLE_PX)
     shape = tuple(max(1, round(side / shrink)) for side in raster.shape)
-    sample = raster.read(i + 1, out_shape=shape, masked=True).astype(np.float64)
-    values = np.ma.masked_invalid(sample).compressed()
-    if values.size and float(np.median(np.abs(values))) > 3:
-        raise SourceError(
-            f"{raster.name} holds floats around {float(np.median(values)):.0f}, not reflectance between 0 and 1: "
-            "give --scale (0.0001 for Sentinel-2's DN)"
-        )
+    sample = raster.read(i + 1, out_shape=shape)
+    check_plausible(sample, validity(sample[None], [raster.nodatavals[i]])[0], decided.scale, raster.name)
 
 
 def _has_mask(raster: DatasetReader) -> bool:

@@ -80,6 +80,8 @@ class Scene:
     """A plain image: DN mean brightness and there need not be a CRS."""
     sources: tuple[str, ...] = ()
     """Paths or addresses that the scene is derived from."""
+    files: tuple[str, ...] = ()
+    """Local files that are read, and must not be written."""
     notes: tuple[str, ...] = ()
     """What a user should know: assumptions made, bands left out, pixels resampled."""
     properties: Mapping[str, Any] = field(default_factory=dict)

@@ -7,10 +7,10 @@ from tiling.atomic import replacing
 from tiling.chunks import read_chunk_tags, write_chunk
 from tiling.errors import DiskFullError, OutputError, PlanError, TilingError
 from tiling.fill import fill_invalid
-from tiling.mosaic import mosaic
+from tiling.cog import mosaic
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
 from tiling.product import BLOCK_PX, Compression, Product
-from tiling.read import read_reflected
+from tiling.read import Reflection, read_reflected, reflect
 
 __all__ = [
     "BLOCK_PX",
@@ -21,6 +21,7 @@ __all__ = [
     "OutputError",
     "PlanError",
     "Product",
+    "Reflection",
     "TilingError",
     "crop",
     "fill_invalid",
@@ -28,6 +29,7 @@ __all__ = [
     "mosaic",
     "read_chunk_tags",
     "read_reflected",
+    "reflect",
     "refine",
     "replacing",
     "whole",

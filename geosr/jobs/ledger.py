@@ -102,6 +102,19 @@ class Ledger:
                 os.unlink(path)
 
 
+def forget(output: Path) -> None:
+    """Remove what a run left that was killed after its output was whole, unless another process is at it."""
+    folder = work_folder(output)
+    if not folder.exists():
+        return
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def work_folder(output: Path) -> Path:
     """The folder of an output's unfinished run."""
     return output.with_name(f"{output.name}.geosr")

@@ -1,0 +1,150 @@
+"""The main job, from a request to a published product. It reads top to bottom."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import catalog
+import tiling
+from catalog import Scene, SceneRequest
+from geosr.engine import Device, Precision
+from geosr.engine.torch_engine import choose
+from geosr.jobs.executor import map_unordered, open_executor
+from geosr.jobs.ledger import Ledger, forget
+from geosr.jobs.manifest import Manifest
+from geosr.model.bands import map_bands
+from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.product import Published, check_output, finished_earlier, product_of, publish, sum_up, tags_of
+from geosr.progress import QuietReporter, Reporter
+from geosr.upscaler import ModelSpec, upscaler_of
+from geosr.version import VERSION
+from tiling import Chunk, ChunkPlan, Compression, Product
+
+#: Chunks handed out at a time, per worker: one being computed and one waiting.
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class UpscaleRequest:
+    """What to upscale, how, and where to."""
+
+    scene: SceneRequest
+    output: Path
+    model: str = DEFAULT_MODEL
+    device: Device = "auto"
+    precision: Precision = "float32"
+    core_px: int = 256
+    """Side of a chunk, LR pixels."""
+    workers: int = 0
+    """Worker processes; 0 for threads of this one."""
+    compression: Compression = "zstd"
+    overwrite: bool = False
+    """Replace an output that is another run's."""
+    restart: bool = False
+    """Forget an unfinished run with other settings."""
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """All that computing chunks needs, in any process."""
+
+    scene: Scene
+    model: ModelSpec
+    plan: ChunkPlan
+    product: Product
+    folder: Path
+
+
+def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> Published:
+    """Upscale a scene to a COG with a STAC Item beside it.
+
+    Killed at any moment and called again, it computes what is missing and leaves the same bytes.
+
+    Raises :class:`geosr.errors.GeosrError`, :class:`catalog.CatalogError` or :class:`tiling.TilingError`.
+    """
+    reporter = reporter or QuietReporter()
+    check_output(request.output)
+    card = read_card(request.model)
+    scene = catalog.open_scene(replace(request.scene, default_bands=card.bands or request.scene.default_bands))
+    mapping = map_bands(scene.names, card, picture=scene.picture)
+    scene = _restrict(scene, mapping.keep, mapping.note)
+    for note in scene.notes:
+        reporter.note(note)
+
+    model = ModelSpec(
+        request.model, card.digest, choose(request.device, request.precision), scene.bands, scene.picture
+    )
+    plan = ChunkPlan(scene.geobox, scene.area, card.scale, request.core_px, card.halo_px)
+    product = product_of(scene, request.compression)
+    manifest = Manifest.of(scene, card, model, plan, product, VERSION)
+    done = finished_earlier(request.output, scene, card, plan, product, manifest, overwrite=request.overwrite)
+    if done is not None:
+        forget(request.output)
+        reporter.note(f"{request.output} is up to date: nothing to do")
+        return done
+
+    upscaler_of(model)
+    ledger = Ledger.open(request.output, manifest, plan, restart=request.restart)
+    keep = False
+    try:
+        pending = list(ledger.pending())
+        finished = len(plan) - len(pending)
+        reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
+        compute = partial(compute_chunk, ChunkJob(scene, model, plan, product, ledger.folder))
+        with open_executor(request.workers) as executor:
+            for key in map_unordered(executor, compute, pending, in_flight=_AHEAD * max(1, request.workers)):
+                finished += 1
+                reporter.chunk(key, finished, len(plan))
+
+        reporter.stage("assembling")
+        consistency = sum_up(plan, ledger.files(), scene)
+        tags = tags_of(scene, card, model, manifest, consistency)
+        tiling.mosaic(plan, ledger.files(), replace(product, tags=tags), request.output, ledger.folder)
+        item = publish(request.output, scene, card, plan, product, manifest)
+        return Published(request.output, item, len(pending), len(plan), consistency)
+    except (KeyboardInterrupt, catalog.UnreachableError):
+        # The same command later may go on from here; no other error is mended by waiting.
+        keep = ledger.finished > 0
+        raise
+    finally:
+        reporter.end()
+        if keep:
+            ledger.close()
+        else:
+            ledger.remove()
+
+
+def compute_chunk(job: ChunkJob, chunk: Chunk) -> str:
+    """Read, upscale and write one chunk; returns its key."""
+    upscaler = upscaler_of(job.model)
+    window = tiling.grow(chunk.core, upscaler.margin_px)
+    pixels, valid = tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape)
+    high, consistency = upscaler(pixels, valid)
+    tiling.write_chunk(
+        job.folder / f"{chunk.key}.tif",
+        high,
+        job.plan.geobox[chunk.out.toslices()],
+        job.product,
+        {"CONSISTENCY": json.dumps([consistency.count, consistency.absolute_dn])},
+    )
+    return chunk.key
+
+
+def _restrict(scene: Scene, keep: tuple[str, ...], note: str | None) -> Scene:
+    """The scene with the bands that the model serves, saying which are left out."""
+    left_out = [name for name in scene.names if name not in keep]
+    scene = scene.select(keep)
+    if left_out:
+        scene = scene.noting(f"bands left out, for the model does not know them: {', '.join(left_out)}")
+    return scene.noting(note) if note else scene
+
+
+def _describe(scene: Scene, model: ModelSpec, plan: ChunkPlan) -> str:
+    area = plan.area
+    return (
+        f"{scene.id}: {', '.join(scene.names)}, {area.width}×{area.height} pixels to "
+        f"{area.width * plan.scale}×{area.height * plan.scale}, model {model.model}, {model.engine}, {len(plan)} chunks"
+    )

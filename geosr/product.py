@@ -1,0 +1,184 @@
+"""What a run leaves behind: the product's form, its tags, its STAC Item, and whether it is there already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import rasterio
+from rasterio.errors import RasterioError
+
+import catalog
+import tiling
+from catalog import Scene
+from geosr.errors import ExistsError, UsageError
+from geosr.jobs.manifest import Manifest
+from geosr.model.card import ModelCard
+from geosr.upscaler import ModelSpec
+from geosr.version import VERSION
+from tiling import ChunkPlan, Compression, OutputError, Product
+
+ESTIMATED = "Detail finer than the source's resolution is estimated, not measured"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a run left."""
+
+    cog: Path
+    item: Path
+    computed: int
+    """Chunks computed by this run; the others were done before."""
+    chunks: int
+    consistency_dn: Mapping[str, float]
+    """Mean absolute difference between the source and the result seen through the sensor, DN, per band."""
+
+
+def check_output(output: Path) -> None:
+    """Refuse an output that cannot be written, before anything is computed.
+
+    Raises :class:`UsageError` or :class:`tiling.OutputError`.
+    """
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"the output {output} has to be a GeoTIFF: name it .tif")
+    if output.is_dir():
+        raise UsageError(f"the output {output} is a folder: name a file in it")
+    if not output.parent.is_dir():
+        raise OutputError(f"cannot write {output}: the folder {output.parent} does not exist")
+
+
+def product_of(scene: Scene, compression: Compression) -> Product:
+    """The form of the output: type, bands and nodata as in the source."""
+    return Product(
+        dtype=scene.dtype,
+        descriptions=tuple(band.description for band in scene.bands),
+        nodata=scene.bands[0].nodata if scene.nodata_declared else None,
+        scales=tuple(band.scale for band in scene.bands) if scene.scaled else (),
+        offsets=tuple(band.offset for band in scene.bands) if scene.scaled else (),
+        colours=tuple(band.colour.capitalize() for band in scene.bands),
+        compression=compression,
+    )
+
+
+def sum_up(plan: ChunkPlan, files: Mapping[str, Path], scene: Scene) -> dict[str, float]:
+    """Mean absolute consistency per band, DN, from what each chunk recorded."""
+    counts, sums = [0] * len(scene.bands), [0.0] * len(scene.bands)
+    for chunk in plan:
+        count, absolute = json.loads(tiling.read_chunk_tags(files[chunk.key])["CONSISTENCY"])
+        for b in range(len(scene.bands)):
+            counts[b] += count[b]
+            sums[b] += absolute[b]
+    return {band.name: sums[b] / max(1, counts[b]) for b, band in enumerate(scene.bands)}
+
+
+def tags_of(
+    scene: Scene, card: ModelCard, model: ModelSpec, manifest: Manifest, consistency_dn: Mapping[str, float]
+) -> dict[str, str]:
+    """Where the output comes from and how far to trust it. Nothing that changes from run to run."""
+    reasons = dict.fromkeys(scene.radiometry)
+    tags = {
+        **scene.tags,
+        "GEOSR_VERSION": VERSION,
+        "GEOSR_MODEL": card.name,
+        "GEOSR_WEIGHTS_SHA256": card.weights_sha256 or "none",
+        "GEOSR_ENGINE": str(model.engine),
+        "GEOSR_SOURCE": scene.id,
+        "GEOSR_RADIOMETRY": "; ".join(
+            f"{band.name}: reflectance = DN * {band.scale:g} + {band.offset:g}" for band in scene.bands
+        )
+        + f" ({'; '.join(reasons)})",
+        "GEOSR_CONSISTENCY_DN": ", ".join(f"{name} {value:.2f}" for name, value in consistency_dn.items()),
+        "GEOSR_DETAIL": detail_of(card),
+        "GEOSR_MANIFEST": manifest.digest,
+    }
+    if scene.notes:
+        tags["GEOSR_NOTES"] = "; ".join(scene.notes)
+    resolution = effective_resolution(scene, card)
+    if resolution:
+        tags["GEOSR_EFFECTIVE_RESOLUTION"] = resolution
+    return tags
+
+
+def detail_of(card: ModelCard) -> str:
+    """What fine detail in a model's output is."""
+    if card.network is not None:
+        return ESTIMATED
+    return "Sharpened through the sensor's blur; nothing is learned" if card.steps else "Interpolated; no detail is added"
+
+
+def effective_resolution(scene: Scene, card: ModelCard) -> str | None:
+    """Finest detail that is right, in metres where the pixels' size is known."""
+    if card.effective_resolution_lr_px is None or scene.picture:
+        return None
+    gsd_m = scene.bands[0].gsd_m
+    if gsd_m is None:
+        return f"{card.effective_resolution_lr_px:.2f} source pixels"
+    return f"{card.effective_resolution_lr_px * gsd_m:.1f} m"
+
+
+def publish(
+    output: Path, scene: Scene, card: ModelCard, plan: ChunkPlan, product: Product, manifest: Manifest
+) -> Path:
+    """Write the STAC Item beside the COG; returns its path."""
+    item = catalog.item_of_result(
+        scene,
+        catalog.Result(
+            path=output,
+            geobox=plan.geobox,
+            dtype=product.dtype,
+            nodata=product.nodata,
+            software={"geosr": VERSION},
+            lineage=f"Upscaled ×{card.scale} with model {card.name}. {detail_of(card)}.",
+            expression={"model": card.name, "digest": card.digest, "manifest": manifest.digest},
+        ),
+    )
+    path = item_path(output)
+    with tiling.replacing(path) as temporary:
+        temporary.write_text(json.dumps(item.to_dict(include_self_link=False), indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def item_path(output: Path) -> Path:
+    """Where an output's STAC Item goes."""
+    return output.with_suffix(".json")
+
+
+def finished_earlier(
+    output: Path,
+    scene: Scene,
+    card: ModelCard,
+    plan: ChunkPlan,
+    product: Product,
+    manifest: Manifest,
+    *,
+    overwrite: bool,
+) -> Published | None:
+    """The same run's output, when it is there already, with its Item written if a kill prevented that.
+
+    Raises :class:`ExistsError` when something else is in its place and must not be overwritten, or when the output is
+    its own source.
+    """
+    for path in (output, item_path(output)):
+        if path.exists() and not path.is_file():
+            raise OutputError(f"cannot write {path}: it is not a file")
+        if path.exists() and any(Path(file).exists() and path.samefile(file) for file in scene.files):
+            raise ExistsError(f"writing {path} would replace the source itself: write to another file")
+    if not output.exists():
+        if item_path(output).exists() and not overwrite:
+            raise ExistsError(f"{item_path(output)}, where the STAC Item goes, exists: --overwrite replaces it")
+        return None
+    if _manifest_tag(output) == manifest.digest:
+        return Published(output, publish(output, scene, card, plan, product, manifest), 0, len(plan), {})
+    if not overwrite:
+        raise ExistsError(f"{output} exists and is not this run's: --overwrite replaces it")
+    return None
+
+
+def _manifest_tag(path: Path) -> str | None:
+    try:
+        with rasterio.Env(), rasterio.open(path) as raster:
+            return raster.tags().get("GEOSR_MANIFEST")
+    except RasterioError:
+        return None

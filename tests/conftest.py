@@ -1,0 +1,96 @@
+"""Fixtures and helpers of all tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine, from_origin
+
+REPOSITORY = Path(__file__).parent.parent
+SAMPLE = REPOSITORY / "geosr" / "data" / "sample.tif"
+
+#: Imagery and recorded catalogue answers, which are not part of the repository.
+DATA = Path(os.environ.get("GEOSR_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+RGBN = ("B02", "B03", "B04", "B08")
+
+
+def data_file(name: str) -> Path:
+    """A file of the development data; the test is skipped where that is absent."""
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"needs the development data: {path} is absent (GEOSR_TEST_DATA names its folder)")
+    return path
+
+
+@pytest.fixture
+def sample() -> np.ndarray:
+    """The bundled sample's DN, (4, 300, 300)."""
+    with rasterio.open(SAMPLE) as raster:
+        return raster.read()
+
+
+def write_raster(
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    names: Sequence[str] = RGBN,
+    crs: str | None = "EPSG:32633",
+    transform: Affine | None = None,
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    driver: str = "GTiff",
+    **options: Any,
+) -> Path:
+    """Write ``(bands, rows, cols)`` with band names."""
+    if transform is None:
+        transform = from_origin(359130, 5352340, 10, 10)
+    with rasterio.open(
+        path,
+        "w",
+        driver=driver,
+        dtype=pixels.dtype,
+        count=len(pixels),
+        height=pixels.shape[1],
+        width=pixels.shape[2],
+        crs=crs,
+        transform=transform,
+        nodata=nodata,
+        **options,
+    ) as raster:
+        raster.write(pixels)
+        if names:
+            raster.descriptions = tuple(names)
+        if scale is not None:
+            raster.scales = (scale,) * len(pixels)
+        if offset is not None:
+            raster.offsets = (offset,) * len(pixels)
+    return path
+
+
+def read_raster(path: Path) -> np.ndarray:
+    """All pixels of a raster."""
+    with rasterio.open(path) as raster:
+        return raster.read()
+
+
+def run_geosr(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", "from geosr.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        timeout=300,
+        check=False,
+    )

@@ -1,0 +1,113 @@
+"""Chunk files become one valid COG with the same pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.transform import Affine
+from rio_cogeo import cog_validate
+
+from tiling import ChunkPlan, DiskFullError, Product, mosaic, whole, write_chunk
+
+
+def make(folder: Path, rows: int, cols: int, product: Product, *, affine: Affine | None = None, crs: str | None = "EPSG:32733"):
+    grid = GeoBox((rows, cols), affine or Affine(10, 0, 359130, 0, -10, 5352340), crs)
+    plan = ChunkPlan(grid, whole(grid), 4, core_px=64, halo_px=4)
+    rng = np.random.default_rng(5)
+    shape = (product.bands, 4 * rows, 4 * cols)
+    pixels = rng.integers(1, 200, shape).astype(product.dtype)
+    files = {}
+    for chunk in plan:
+        files[chunk.key] = folder / f"{chunk.key}.tif"
+        part = pixels[(slice(None), *chunk.out.toslices())]
+        write_chunk(files[chunk.key], part, plan.geobox[chunk.out.toslices()], product, {})
+    return plan, files, pixels
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 200)])
+def test_pixels_and_metadata_survive(tmp_path, dtype, rows, cols):
+    nodata = math.nan if dtype.startswith("float") else 0
+    product = Product(
+        dtype, ("B02", "B03"), nodata=nodata, scales=(1e-4, 1e-4), offsets=(-0.1, -0.1), tags={"GEOSR_NOTES": "a < b & “c”"}
+    )
+    plan, files, pixels = make(tmp_path, rows, cols, product)
+    mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert (raster.read() == pixels).all()
+        assert raster.dtypes == (dtype, dtype)
+        assert raster.descriptions == ("B02", "B03")
+        assert raster.scales == (1e-4, 1e-4)
+        assert raster.offsets == (-0.1, -0.1)
+        assert raster.tags()["GEOSR_NOTES"] == "a < b & “c”"
+        assert raster.nodata == pytest.approx(nodata, nan_ok=True)
+        assert raster.transform == plan.geobox.affine
+        assert raster.crs == rasterio.crs.CRS.from_epsg(32733)
+    assert cog_validate(tmp_path / "out.tif", strict=True) == (True, [], [])
+    assert not list(tmp_path.glob("mosaic.*"))
+    assert all(path.exists() for path in files.values())
+
+
+@pytest.mark.parametrize("compression", ["zstd", "deflate"])
+def test_large_cogs_have_overviews_and_blocks_and_the_same_bytes_each_time(tmp_path, compression):
+    product = Product("uint16", ("B02", "B03", "B04"), nodata=0, compression=compression)
+    plan, files, _ = make(tmp_path, 150, 300, product)
+    digests = set()
+    for _ in range(3):
+        mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
+        digests.add(hashlib.sha256((tmp_path / "out.tif").read_bytes()).hexdigest())
+    assert len(digests) == 1
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert raster.overviews(1) == [2, 4]
+        assert raster.block_shapes[0] == (512, 512)
+        assert raster.compression.name == compression
+    assert cog_validate(tmp_path / "out.tif", strict=True) == (True, [], [])
+
+
+def test_overviews_ignore_nodata(tmp_path):
+    product = Product("uint16", ("B02",), nodata=0)
+    grid = GeoBox((200, 200), Affine(10, 0, 0, 0, -10, 0), "EPSG:32633")
+    plan = ChunkPlan(grid, whole(grid), 4, core_px=200, halo_px=0)
+    pixels = np.full((1, 800, 800), 1000, np.uint16)
+    pixels[0, ::2] = 0
+    chunk = next(iter(plan))
+    write_chunk(tmp_path / "a.tif", pixels, plan.geobox, product, {})
+    mosaic(plan, {chunk.key: tmp_path / "a.tif"}, product, tmp_path / "out.tif", tmp_path)
+    with rasterio.open(tmp_path / "out.tif", overview_level=0) as overview:
+        assert (overview.read() == 1000).all()
+
+
+@pytest.mark.parametrize(
+    ("affine", "crs"),
+    [
+        (Affine(10, 0, 500000, 0, 10, 0), "EPSG:32633"),
+        (Affine.translation(500000, 7) * Affine.rotation(30) * Affine.scale(10, -10), "EPSG:32633"),
+        (Affine.identity(), None),
+        (Affine(0.0001, 0, 14, 0, -0.00007, 48), "EPSG:4326"),
+    ],
+)
+def test_grids_of_every_kind_survive(tmp_path, affine, crs):
+    product = Product("uint8", ("grey",))
+    plan, files, pixels = make(tmp_path, 9, 7, product, affine=affine, crs=crs)
+    mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert raster.transform == affine * Affine.scale(0.25)
+        assert (raster.crs.to_epsg() if raster.crs else None) == (int(crs[5:]) if crs else None)
+        assert (raster.read() == pixels).all()
+
+
+def test_too_little_space_is_seen_before_anything_is_written(tmp_path, monkeypatch):
+    product = Product("uint8", ("grey",))
+    plan, files, _ = make(tmp_path, 9, 7, product)
+    usage = type("Usage", (), {"free": 10})
+    # The free space of a disk cannot be set; a real full one is in tests/geosr/test_wrong_input.py.
+    monkeypatch.setattr("tiling.cog.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(DiskFullError, match="no space left"):
+        mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
+    assert not (tmp_path / "out.tif").exists()

@@ -1,0 +1,35 @@
+"""Reading beyond the edges mirrors the image, whatever the window."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from odc.geo import Shape2d
+from rasterio.windows import Window
+
+from tiling import read_reflected
+
+
+@given(
+    rows=st.integers(1, 12), cols=st.integers(1, 12), top=st.integers(-30, 12), left=st.integers(-30, 12),
+    height=st.integers(1, 40), width=st.integers(1, 40),
+)
+def test_windows_show_what_padding_the_whole_image_would(rows, cols, top, left, height, width):
+    image = np.arange(2 * rows * cols).reshape(2, rows, cols)
+    margin = 80
+    padded = np.pad(image, ((0, 0), (margin, margin), (margin, margin)), mode="symmetric")
+    reads = []
+
+    def read(window):
+        reads.append(window)
+        assert window.col_off >= 0
+        assert window.row_off >= 0
+        assert window.col_off + window.width <= cols
+        assert window.row_off + window.height <= rows
+        part = image[(slice(None), *window.toslices())]
+        return part, part % 2 == 0
+
+    pixels, valid = read_reflected(read, Window(left, top, width, height), Shape2d(x=cols, y=rows))
+    expected = padded[:, margin + top : margin + top + height, margin + left : margin + left + width]
+    assert (pixels == expected).all()
+    assert (valid == (expected % 2 == 0)).all()
+    assert len(reads) == 1
