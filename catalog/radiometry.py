@@ -53,7 +53,8 @@ def of_item(item: Mapping[str, Any], asset_key: str) -> Radiometry:
     ====================================================  =====================================
     the catalogue says                                    reflectance at DN 0
     ====================================================  =====================================
-    offset already applied (Earth Search v0, v1)          0, whatever ``raster:bands`` declares
+    offset already applied (Earth Search v0, v1)          0, whatever ``raster:bands`` declares; the original
+                                                          JPEG 2000 files on the same Item are as declared
     the asset declares scale and offset                   as declared
     a processing baseline, or a product name with one     -0.1 from 04.00 on, 0 before
     nothing of these                                      error
@@ -62,15 +63,21 @@ def of_item(item: Mapping[str, Any], asset_key: str) -> Radiometry:
     Raises :class:`RadiometryError` when nothing decides.
     """
     properties = item.get("properties", {})
-    declared = _declared(item["assets"][asset_key])
+    asset = item["assets"][asset_key]
+    declared = _declared(asset)
     scale = declared[0] if declared and declared[0] is not None else 1 / QUANTIFICATION
 
     flag_field = next((field for field in _FLAG_FIELDS if properties.get(field) is not None), None)
-    if flag_field is not None and properties[flag_field]:
+    # The flag speaks of the catalogue's own copies: ESA's original files are listed beside them.
+    original = "jp2" in str(asset.get("type", ""))
+    if flag_field is not None and properties[flag_field] and not original:
         contradiction = f" (the declared offset {declared[1]:g} is not applied twice)" if declared and declared[1] else ""
         return Radiometry(scale, 0.0, f"{flag_field} is true: DN come with the offset applied{contradiction}")
     if declared is not None and declared[1] is not None:
-        return Radiometry(scale, declared[1], f"declared by asset {asset_key}")
+        reason = f"declared by asset {asset_key}"
+        if flag_field is not None and declared[1] and not original:
+            reason += f", and {flag_field} is false (wrong for some scenes: --offset 0 if reflectances come out negative)"
+        return Radiometry(scale, declared[1], reason)
 
     for field in _BASELINE_FIELDS:
         if field in properties:

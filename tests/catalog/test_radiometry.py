@@ -6,8 +6,10 @@ The expected offsets were read off each Item by hand: the fields that decide sta
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from catalog import RadiometryError
 from catalog.radiometry import of_item, of_product, of_raster, override
@@ -72,13 +74,20 @@ RECORDED = [
             "site2-2020_jun_jul-35MNM.geojson",
         )
     ),
+    # Planetary Computer again: no offset anywhere, s2:processing_baseline 05.10.
+    ("planetary-computer/sentinel-2-l2a-pc.json", "B02", -0.1, "s2:processing_baseline 05.10"),
 ]
+
+
+def recorded_items(path: Path) -> list[dict]:
+    content = json.loads(path.read_text())
+    items = content if isinstance(content, list) else content.get("features", [content])
+    return [one for one in items if one.get("type") == "Feature"]
 
 
 @pytest.mark.parametrize(("file", "asset", "offset", "reason"), RECORDED)
 def test_recorded_items(file, asset, offset, reason):
-    content = json.loads(data_file(f"stac/{file}").read_text())
-    items = content["features"] if content["type"] == "FeatureCollection" else [content]
+    items = recorded_items(data_file(f"stac/{file}"))
     assert items
     for item in items:
         decided = of_item(item, asset)
@@ -91,10 +100,36 @@ def test_every_recorded_item_is_in_the_table():
     folder = data_file("stac")
     listed = {file for file, *_ in RECORDED}
     for path in sorted(folder.glob("*/*json")):
-        content = json.loads(path.read_text())
-        items = content if isinstance(content, list) else content.get("features", [content])
-        is_sentinel2 = any(one.get("type") == "Feature" for one in items if isinstance(one, dict))
-        assert not is_sentinel2 or str(path.relative_to(folder)) in listed, path
+        assert not recorded_items(path) or str(path.relative_to(folder)) in listed, path
+
+
+#: Of one recorded search over all of Earth Search, by collection: the Collection 1 COGs and ESA's Level-1C files hold DN
+#: as ESA delivers them and declare -0.1 without a flag; the older COGs have the flag.
+SEARCHED = {
+    "sentinel-2-c1-l2a": (-0.1, "declared by asset blue"),
+    "sentinel-2-l1c": (-0.1, "declared by asset blue"),
+    "sentinel-2-l2a": (0.0, APPLIED),
+}
+
+
+def test_items_of_the_recorded_search():
+    (path,) = data_file("stac/recorded-search").iterdir()
+    met = set()
+    for exchange in yaml.safe_load(path.read_text())["interactions"]:
+        for found in json.loads(exchange["response"]["body"]["string"]).get("features", []):
+            if found["collection"].startswith("sentinel-2"):
+                offset, reason = SEARCHED[found["collection"]]
+                decided = of_item(found, "blue")
+                assert decided.offset == pytest.approx(offset)
+                assert reason in decided.reason
+                met.add(found["collection"])
+    assert met == set(SEARCHED)
+
+
+def test_the_flag_does_not_speak_of_the_original_files():
+    (found,) = recorded_items(data_file("stac/earth-search-v1/S2A_33TWL_20230815_0_L2A.json"))
+    assert of_item(found, "blue").offset == 0
+    assert of_item(found, "blue-jp2").offset == pytest.approx(-0.1)
 
 
 def item(properties=None, asset=None, id="x"):

@@ -1,0 +1,200 @@
+"""Scenes from rasters: names, nodata, radiometry, and what is a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.warp
+from PIL import Image
+from rasterio.transform import Affine
+from rasterio.windows import Window
+
+from catalog import RadiometryError, SceneRequest, SourceError, open_scene, parse_bbox
+from tests.conftest import SAMPLE, write_raster
+
+
+def opened(path, **options):
+    return open_scene(SceneRequest(str(path), **options))
+
+
+def test_the_sample():
+    scene = opened(SAMPLE)
+    assert scene.names == ("B02", "B03", "B04", "B08")
+    assert scene.dtype == "uint16"
+    assert [band.mtf_nyquist for band in scene.bands] == [0.26, 0.28, 0.24, 0.26]
+    assert scene.nodata_declared
+    assert scene.scaled
+    assert scene.geobox.crs.to_epsg() == 32631
+    assert (scene.geobox.affine.c, scene.geobox.affine.f) == (166021.44, 0)
+    assert "Null Island" in scene.tags["NOTE"]
+
+
+@pytest.mark.parametrize(
+    ("described", "expected"),
+    [
+        (("blue", "green", "red", "nir"), ("B02", "B03", "B04", "B08")),
+        (("B4", "B3", "B2", "B8"), ("B04", "B03", "B02", "B08")),
+        (("B02_10m", "B03_10m", "B04_10m", "B08_10m"), ("B02", "B03", "B04", "B08")),
+        (("B02", "B8A", "B11", "SCL"), ("B02", "B8A", "B11", "SCL")),
+    ],
+)
+def test_bands_are_known_by_their_usual_names(tmp_path, sample, described, expected):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], names=described)
+    assert opened(path).names == expected
+
+
+def test_unnamed_bands_are_named_by_the_user(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], names=())
+    assert opened(path).names == ("band 1", "band 2", "band 3", "band 4")
+    assert opened(path, bands=["B02", "-", "red", "B08"]).names == ("B02", "B04", "B08")
+    with pytest.raises(SourceError, match="4 unnamed bands and --bands names 3"):
+        opened(path, bands=["B02", "B03", "B04"])
+    with pytest.raises(SourceError, match="unknown band name infrared"):
+        opened(path, bands=["B02", "B03", "B04", "infrared"])
+
+
+def test_bands_are_chosen_by_name(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
+    scene = opened(path, bands=["B08", "B03"])
+    assert scene.names == ("B03", "B08")
+    pixels, _ = scene.reader.read(Window(0, 0, 8, 8))
+    assert (pixels == sample[[1, 3], :8, :8]).all()
+    with pytest.raises(SourceError, match="no band B11"):
+        opened(path, bands=["B02", "B11"])
+
+
+def test_scale_and_offset_of_the_file_hold(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], scale=0.0001, offset=-0.1)
+    scene = opened(path)
+    assert {(band.scale, band.offset) for band in scene.bands} == {(0.0001, -0.1)}
+    assert scene.scaled
+    assert opened(path, offset=0).bands[0].offset == 0
+
+
+def test_what_is_assumed_is_said(tmp_path, sample):
+    scene = opened(write_raster(tmp_path / "a.tif", sample[:, :8, :8]))
+    assert any("DN / 10000" in note for note in scene.notes)
+    assert not scene.scaled
+
+
+def test_nodata_nan_and_infinity_are_not_measurements(tmp_path, sample):
+    whole = write_raster(tmp_path / "a.tif", np.array([[[0, 7, 9]]] * 4, np.uint16), nodata=9)
+    assert opened(whole).reader.read(Window(0, 0, 3, 1))[1][0].tolist() == [[True, True, False]]
+    undeclared = write_raster(tmp_path / "b.tif", np.array([[[0, 7, 9]]] * 4, np.uint16))
+    scene = opened(undeclared)
+    assert scene.reader.read(Window(0, 0, 3, 1))[1][0].tolist() == [[False, True, True]]
+    assert not scene.nodata_declared
+    floats = write_raster(tmp_path / "c.tif", np.array([[[0, np.nan, np.inf, 0.2]]] * 4, np.float32))
+    assert opened(floats).reader.read(Window(0, 0, 4, 1))[1][0].tolist() == [[True, False, False, True]]
+
+
+def test_floats_that_are_dn_are_refused(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8].astype(np.float32))
+    with pytest.raises(SourceError, match=r"--scale|the scale \(0\.0001"):
+        opened(path)
+    assert opened(path, scale=0.0001).bands[0].scale == 0.0001
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_plain_images(tmp_path, mode, suffix):
+    rng = np.random.default_rng(0)
+    bands = {"RGB": 3, "L": 1, "RGBA": 4, "LA": 2, "I;16": 1}[mode]
+    dtype = np.uint16 if mode == "I;16" else np.uint8
+    pixels = rng.integers(1, 255, (12, 10, bands)).astype(dtype)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels[..., 0] if bands == 1 else pixels, mode=None).save(path)
+    scene = opened(path)
+    assert scene.picture
+    assert scene.geobox.crs is None
+    assert scene.names == (("grey",) if mode in ("L", "LA", "I;16") else ("red", "green", "blue"))
+    assert any("plain image" in note for note in scene.notes)
+    assert scene.bands[0].scale == pytest.approx(1 / 255)
+
+
+def test_transparency_is_nodata(tmp_path):
+    pixels = np.full((4, 4, 4), 200, np.uint8)
+    pixels[1, 2, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    scene = opened(tmp_path / "a.png")
+    _, valid = scene.reader.read(Window(0, 0, 4, 4))
+    assert (~valid).sum() == 3
+    assert not valid[:, 1, 2].any()
+    assert scene.nodata_declared
+    assert scene.bands[0].nodata == 0
+
+
+@pytest.mark.parametrize(("high", "full"), [(200, 255), (1000, 1023), (4000, 4095), (60000, 65535)])
+def test_16_bit_pictures_use_the_bits_they_have(tmp_path, high, full):
+    pixels = np.full((1, 6, 6), high, np.uint16)
+    path = write_raster(tmp_path / "a.tif", pixels, names=(), crs=None, transform=Affine.identity())
+    assert opened(path).bands[0].scale == pytest.approx(1 / full)
+
+
+def test_medical_slices_with_negative_values(tmp_path):
+    pixels = np.array([[[-1000, 0], [400, 1000]]], np.int16)
+    path = write_raster(tmp_path / "ct.tif", pixels, names=(), crs=None, transform=Affine.identity())
+    band = opened(path).bands[0]
+    assert -1000 * band.scale + band.offset == pytest.approx(0)
+    assert 1000 * band.scale + band.offset == pytest.approx(1)
+    assert band.nodata is None
+
+
+def test_a_map_in_8_bits_is_a_picture_only_when_asked(tmp_path):
+    path = write_raster(tmp_path / "tci.tif", np.full((3, 5, 5), 90, np.uint8), names=("red", "green", "blue"))
+    with pytest.raises(RadiometryError, match="--picture"):
+        opened(path)
+    scene = opened(path, picture=True)
+    assert scene.picture
+    assert scene.geobox.crs.to_epsg() == 32633
+    assert opened(path, scale=1 / 255).bands[0].scale == pytest.approx(1 / 255)
+
+
+def test_instrument_bands_without_a_crs_need_a_word(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], crs=None)
+    with pytest.raises(SourceError, match=r"no CRS.*--picture"):
+        opened(path)
+    assert opened(path, picture=True).names == ("B02", "B03", "B04", "B08")
+
+
+def test_rotated_grids_are_refused(tmp_path, sample):
+    transform = Affine.translation(5e5, 5e6) * Affine.rotation(20) * Affine.scale(10, -10)
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], transform=transform)
+    with pytest.raises(SourceError, match="rotated grid.*gdalwarp"):
+        opened(path)
+
+
+def test_mixed_types_are_refused(tmp_path):
+    names = []
+    for dtype in ("uint8", "uint16"):
+        names.append(write_raster(tmp_path / f"{dtype}.tif", np.ones((1, 4, 4), dtype), names=()).name)
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{i}"><SimpleSource><SourceFilename relativeToVRT="1">{name}'
+        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for i, (kind, name) in enumerate(zip(("Byte", "UInt16"), names, strict=True), start=1)
+    )
+    path = tmp_path / "mixed.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="4" rasterYSize="4"><SRS>EPSG:32633</SRS>'
+        f"<GeoTransform>0, 10, 0, 0, 0, -10</GeoTransform>{bands}</VRTDataset>"
+    )
+    with pytest.raises(SourceError, match="mixes pixel types"):
+        opened(path, scale=0.0001)
+
+
+def test_a_change_of_the_file_changes_the_identity(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
+    before = opened(path).identity
+    assert opened(path).identity == before
+    write_raster(tmp_path / "a.tif", sample[:, :8, :9])
+    assert opened(path).identity != before
+
+
+def test_an_area_crops_a_raster(tmp_path):
+    with rasterio.open(SAMPLE) as raster:
+        west, south, east, north = rasterio.warp.transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
+    scene = opened(SAMPLE, area=parse_bbox(f"{west},{(south + north) / 2},{(west + east) / 2},{north}"))
+    assert 145 <= scene.area.width <= 155
+    assert 145 <= scene.area.height <= 155
+    assert scene.geobox.shape == (300, 300)
