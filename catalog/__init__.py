@@ -4,11 +4,19 @@ Knows nothing of networks or HTTP services.
 """
 
 from catalog.area import parse_bbox, read_aoi
-from catalog.errors import AreaError, CatalogError, RadiometryError, ReadError, SearchError, SourceError, UnreachableError
-from catalog.sources import SceneRequest, open_scene
+from catalog.errors import (
+    AreaError,
+    CatalogError,
+    RadiometryError,
+    ReadError,
+    SearchError,
+    SourceError,
+    UnreachableError,
+)
 from catalog.publish import Result, item_of_result
 from catalog.scene import BandSpec, PixelReader, Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, describe, search
+from catalog.sources import SceneRequest, open_scene
 
 __all__ = [
     "DEFAULT_API",

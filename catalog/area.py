@@ -32,7 +32,9 @@ def parse_bbox(text: str) -> BaseGeometry:
     except ValueError:
         raise AreaError(f"not a box: {text!r}; give four numbers, west,south,east,north in degrees") from None
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 and -90 <= north <= 90):
-        raise AreaError(f"box {text} is not on Earth: longitudes are -180…180, latitudes -90…90 (west,south,east,north)")
+        raise AreaError(
+            f"box {text} is not on Earth: longitudes are -180…180, latitudes -90…90 (west,south,east,north)"
+        )
     if west > east:
         raise AreaError(
             f"box {text} crosses the antimeridian: run each side by itself, "
@@ -61,7 +63,9 @@ def read_aoi(path: Path) -> BaseGeometry:
     area = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
     west, south, east, north = area.bounds
     if west < -180 or east > 180 or south < -90 or north > 90:
-        raise AreaError(f"{path} is not in degrees of longitude and latitude, or crosses the antimeridian: split it there")
+        raise AreaError(
+            f"{path} is not in degrees of longitude and latitude, or crosses the antimeridian: split it there"
+        )
     if east - west > 180:
         raise AreaError(f"{path} crosses the antimeridian: run each side by itself")
     if area.area == 0:
@@ -86,10 +90,8 @@ def window_of(area: BaseGeometry, geobox: GeoBox, what: str) -> Window:
     rows, cols = geobox.overlap_roi(wanted)
     window = Window(cols.start, rows.start, max(0, cols.stop - cols.start), max(0, rows.stop - rows.start))
     if window.width == 0 or window.height == 0:
-        bounds = geobox.footprint(_WGS84, buffer=0).boundingbox
-        raise AreaError(
-            f"the area is outside {what}, which covers {bounds.left:.4f},{bounds.bottom:.4f},{bounds.right:.4f},{bounds.top:.4f}"
-        )
+        bounds = ",".join(f"{degrees:.4f}" for degrees in geobox.footprint(_WGS84, buffer=0).boundingbox.bbox)
+        raise AreaError(f"the area is outside {what}, which covers {bounds}")
     return window
 
 

@@ -31,6 +31,9 @@ from catalog.radiometry import Radiometry
 #: next orbit is 100 minutes later.
 _OVERPASS = dt.timedelta(minutes=20)
 
+#: What reading JSON that is not an Item raises.
+_NOT_AN_ITEM = (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError)
+
 
 @dataclass(frozen=True)
 class BandAsset:
@@ -62,6 +65,13 @@ class Candidate:
         return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
     @property
+    def crs(self) -> CRS:
+        found = self.grid.crs
+        if found is None:
+            raise SourceError(f"Item {self.item.id} has no CRS")
+        return found
+
+    @property
     def cloud_share(self) -> float:
         """Cloud cover, 0 to 1; an Item that does not say counts as clear."""
         return float(self.item.properties.get("eo:cloud_cover") or 0) / 100
@@ -78,8 +88,9 @@ def read_item(source: str) -> pystac.Item:
     """
     try:
         item = pystac.Item.from_file(source)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as error:
-        raise SourceError(f"{source} is not a STAC Item that can be read: {error}") from error
+    except _NOT_AN_ITEM as error:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(f"{source} is not a STAC Item that can be read: {detail}") from error
     item.make_asset_hrefs_absolute()
     return item
 
@@ -116,7 +127,7 @@ def grid_of(item: pystac.Item, key: str) -> GeoBox:
 def footprint(one: Candidate, crs: CRS) -> BaseGeometry:
     """Where the Item has data, in ``crs``."""
     if one.item.geometry is None:
-        return Geometry(one.grid.extent.geom, one.grid.crs).to_crs(crs).geom
+        return Geometry(one.grid.extent.geom, one.crs).to_crs(crs).geom
     return project(unwrap(shape(one.item.geometry)), crs)
 
 
@@ -125,9 +136,7 @@ def unwrap(geometry: BaseGeometry) -> BaseGeometry:
     west, _, east, _ = geometry.bounds
     if east - west <= 180:
         return geometry
-    return shapely.make_valid(
-        shapely.transform(geometry, lambda xy: xy + (xy[:, :1] < 0) * (360.0, 0.0))
-    )
+    return shapely.make_valid(shapely.transform(geometry, lambda xy: xy + (xy[:, :1] < 0) * (360.0, 0.0)))
 
 
 def overpasses(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
@@ -167,11 +176,13 @@ def _find_band(item: dict[str, Any], band: str) -> BandAsset:
     for key, asset in item.get("assets", {}).items():
         index = _index_in_asset(key, asset, band)
         if index is not None:
-            found.append((_preference(key, asset, item), key, index))
+            found.append((_preference(key, asset, item), key, *index))
     if not found:
-        raise SourceError(f"Item {item.get('id')} has no asset for band {band}: its assets are {', '.join(item['assets'])}")
-    _, key, (index, count) = min(found)
-    return BandAsset(key, index, count, radiometry.of_item(item, key))
+        raise SourceError(
+            f"Item {item.get('id')} has no asset for band {band}: its assets are {', '.join(item['assets'])}"
+        )
+    _, key, number, count = min(found)
+    return BandAsset(key, number, count, radiometry.of_item(item, key))
 
 
 def _index_in_asset(key: str, asset: dict[str, Any], band: str) -> tuple[int, int] | None:
@@ -209,7 +220,11 @@ def _crs_of(fields: dict[str, Any]) -> CRS | None:
 def _newest_versions(group: Sequence[Candidate]) -> list[Candidate]:
     newest: dict[Any, Candidate] = {}
     for one in group:
-        tile = (one.grid.crs.to_epsg() if one.grid.crs else None, one.grid.affine[:6], one.datetime.replace(microsecond=0))
+        tile = (
+            one.crs.to_epsg(),
+            one.grid.affine[:6],
+            one.datetime.replace(microsecond=0),
+        )
         if tile not in newest or _version(one) > _version(newest[tile]):
             newest[tile] = one
     return sorted(newest.values(), key=lambda c: (c.cloud_share, c.item.id))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
+from pyproj.exceptions import CRSError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
@@ -133,9 +134,11 @@ def scene_of_items(
         window = window_of(area, geobox, "the Items found")
     lead = chosen[0]
     dtype = _dtype_of(lead)
-    layers = tuple(_layer(one, lead, geobox) for one in chosen)
+    layers = tuple(_layer(one, lead, geobox, target) for one in chosen)
     scene = Scene(
-        id="-".join(dict.fromkeys(one.item.id for one in chosen)) if len(chosen) <= 2 else f"{lead.item.id}-and-{len(chosen) - 1}",
+        id="-".join(dict.fromkeys(one.item.id for one in chosen))
+        if len(chosen) <= 2
+        else f"{lead.item.id}-and-{len(chosen) - 1}",
         bands=tuple(_band_spec(lead, i, name) for i, name in enumerate(bands)),
         geobox=geobox,
         area=window,
@@ -165,15 +168,20 @@ def scene_of_items(
 
 def _target_crs(candidates: Sequence[Candidate], area: BaseGeometry | None, crs: str | None, notes: list[str]) -> CRS:
     if crs is not None:
-        return CRS(crs)
-    available = {one.grid.crs for one in candidates}
+        try:
+            return CRS(crs)
+        except CRSError as error:
+            raise AreaError(f"not a CRS: {crs!r}; give one as EPSG:32633") from error
+    available = {one.crs for one in candidates}
     if area is None or len(available) == 1:
-        return candidates[0].grid.crs
+        return candidates[0].crs
     centre = utm_crs(area)
     if spans_utm_zones(area):
-        notes.append(f"the area spans UTM zones: all of it is put in that of its centre, {centre}, and the rest resampled")
+        notes.append(
+            f"the area spans UTM zones: all of it is put in that of its centre, {centre}, and the rest resampled"
+        )
         return centre
-    return centre if centre in available else candidates[0].grid.crs
+    return centre if centre in available else candidates[0].crs
 
 
 def _choose(
@@ -205,21 +213,21 @@ def _choose(
 
 def _without_other_zones(group: list[Candidate], area: BaseGeometry, crs: CRS) -> list[Candidate]:
     """Leave Items of other zones out where those of this one cover the area by themselves."""
-    own = [one for one in group if one.grid.crs == crs]
+    own = [one for one in group if one.crs == crs]
     if own and shapely.union_all([footprint(one, crs) for one in own]).buffer(1e-6).covers(area):
         return own
-    return own + [one for one in group if one.grid.crs != crs]
+    return own + [one for one in group if one.crs != crs]
 
 
 def _common_grid(chosen: Sequence[Candidate], crs: CRS, notes: list[str]) -> GeoBox:
     """The grid of the first Item in this CRS, extended over all Items."""
-    native = next((one.grid for one in chosen if one.grid.crs == crs), None)
+    native = next((one.grid for one in chosen if one.crs == crs), None)
     if native is None:
-        native = chosen[0].grid.to_crs(crs, resolution=abs(chosen[0].grid.resolution.x))
+        native = chosen[0].grid.to_crs(crs)
     others = [one.item.id for one in chosen if not _aligned(one.grid, native)]
     if others:
         notes.append(f"resampled (cubic) onto the grid of {native.crs}: {', '.join(others)}")
-    extents = [Geometry(one.grid.extent.geom, one.grid.crs).to_crs(crs).geom for one in chosen]
+    extents = [Geometry(one.grid.extent.geom, one.crs).to_crs(crs).geom for one in chosen]
     # A hair's breadth less than the union, so that rounding does not add a row of pixels.
     union = shapely.union_all(extents).buffer(-1e-6 * abs(native.resolution.x), join_style="mitre")
     return native.enclosing(Geometry(union, crs))
@@ -229,10 +237,10 @@ def _aligned(grid: GeoBox, other: GeoBox) -> bool:
     if grid.crs != other.crs or grid.resolution != other.resolution:
         return False
     cols, rows = (~other.affine) * (grid.affine.c, grid.affine.f)
-    return abs(cols - round(cols)) < 1e-6 and abs(rows - round(rows)) < 1e-6
+    return bool(abs(cols - round(cols)) < 1e-6 and abs(rows - round(rows)) < 1e-6)
 
 
-def _layer(one: Candidate, lead: Candidate, geobox: GeoBox) -> Layer:
+def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
     scl = next((key for key in _SCL_KEYS if key in one.item.assets), None)
     item = one.item.clone()
     keys = {asset.key for asset in one.assets} | ({scl} if scl else set())
@@ -240,7 +248,7 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox) -> Layer:
     for asset in item.assets.values():
         asset.href = local_path(asset.href)
     item.clear_links()
-    extent = Geometry(one.grid.extent.geom, one.grid.crs).to_crs(geobox.crs)
+    extent = Geometry(one.grid.extent.geom, one.crs).to_crs(crs)
     if any(a.radiometry.scale != b.radiometry.scale for a, b in zip(one.assets, lead.assets, strict=True)):
         raise SourceError(f"Items {one.item.id} and {lead.item.id} have different scales: process them by themselves")
     shifts = tuple(
@@ -259,7 +267,7 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox) -> Layer:
 
 def _load(
     layer: Layer, bands: Sequence[str], geobox: GeoBox, resampling: str, dtype: str, nodata: float
-) -> list[NDArray[np.generic]]:
+) -> list[NDArray[Any]]:
     item = pystac.Item.from_dict(layer.item, preserve_dict=True)
     try:
         loaded = odc.stac.load(
@@ -271,7 +279,7 @@ def _load(
     return [loaded[band].values[0] for band in bands]
 
 
-def _shifted(pixels: NDArray[np.generic], shift: float, nodata: float) -> NDArray[np.generic]:
+def _shifted(pixels: NDArray[Any], shift: float, nodata: float) -> NDArray[Any]:
     if shift == 0:
         return pixels
     moved = pixels.astype(np.float64) + shift
@@ -286,7 +294,7 @@ def _shifted(pixels: NDArray[np.generic], shift: float, nodata: float) -> NDArra
 def _overlap(geobox: GeoBox, bounds: tuple[float, float, float, float]) -> bool:
     box = geobox.boundingbox
     west, south, east, north = bounds
-    return box.left < east and west < box.right and box.bottom < north and south < box.top
+    return bool(box.left < east and west < box.right and box.bottom < north and south < box.top)
 
 
 def _dtype_of(lead: Candidate) -> str:

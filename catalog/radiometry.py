@@ -71,12 +71,16 @@ def of_item(item: Mapping[str, Any], asset_key: str) -> Radiometry:
     # The flag speaks of the catalogue's own copies: ESA's original files are listed beside them.
     original = "jp2" in str(asset.get("type", ""))
     if flag_field is not None and properties[flag_field] and not original:
-        contradiction = f" (the declared offset {declared[1]:g} is not applied twice)" if declared and declared[1] else ""
+        contradiction = (
+            f" (the declared offset {declared[1]:g} is not applied twice)" if declared and declared[1] else ""
+        )
         return Radiometry(scale, 0.0, f"{flag_field} is true: DN come with the offset applied{contradiction}")
     if declared is not None and declared[1] is not None:
         reason = f"declared by asset {asset_key}"
         if flag_field is not None and declared[1] and not original:
-            reason += f", and {flag_field} is false (wrong for some scenes: --offset 0 if reflectances come out negative)"
+            reason += (
+                f", and {flag_field} is false (wrong for some scenes: --offset 0 if reflectances come out negative)"
+            )
         return Radiometry(scale, declared[1], reason)
 
     for field in _BASELINE_FIELDS:
@@ -130,7 +134,7 @@ def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
         return Radiometry(
             1 / QUANTIFICATION,
             0.0,
-            "assumed, for the file holds neither scale nor offset; --offset -0.1 if its DN are of baseline 04.00 or later",
+            "assumed, for the file holds neither scale nor offset; --offset -0.1 if its DN are of baseline 04.00 on",
         )
     raise RadiometryError(
         f"{dtype} values without a scale are a picture, not reflectance: give --scale (such as 0.0039 for 1/255), "

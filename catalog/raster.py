@@ -53,9 +53,7 @@ class RasterReader:
         return stacked, measured & validity(stacked, self.nodata)
 
     def select(self, keep: tuple[int, ...]) -> RasterReader:
-        return replace(
-            self, files=tuple(self.files[i] for i in keep), nodata=tuple(self.nodata[i] for i in keep)
-        )
+        return replace(self, files=tuple(self.files[i] for i in keep), nodata=tuple(self.nodata[i] for i in keep))
 
 
 def open_raster_scene(
@@ -154,13 +152,17 @@ def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -
         return [name if name in wanted else "-" for name in names], []
     if any(described):
         missing = [band for band in wanted if band not in names]
-        raise SourceError(f"{path} has no band {', '.join(missing)}: its bands are {', '.join(n or '?' for n in names)}")
+        raise SourceError(
+            f"{path} has no band {', '.join(missing)}: its bands are {', '.join(n or '?' for n in names)}"
+        )
     if len(wanted) != raster.count:
         raise SourceError(f"{path} has {raster.count} unnamed bands and --bands names {len(wanted)}")
     unknown = [band for band in wanted if band != "-" and sentinel2.band_name(band) is None]
     if unknown:
         known = ", ".join(sentinel2.BANDS)
-        raise SourceError(f"unknown band name {', '.join(unknown)}: known are {known}, their colours, and - to skip a band")
+        raise SourceError(
+            f"unknown band name {', '.join(unknown)}: known are {known}, their colours, and - to skip a band"
+        )
     return wanted, ["bands named by the user"]
 
 
@@ -170,10 +172,7 @@ def _is_plain_image(raster: DatasetReader, names: Sequence[str]) -> bool:
     looks_coloured = {ColorInterp.red, ColorInterp.green, ColorInterp.blue} <= colours or raster.count <= 2
     instrument = any(name in sentinel2.BANDS for name in names)
     return (
-        raster.crs is None
-        and raster.transform.is_identity
-        and not instrument
-        and (looks_coloured or raster.count == 3)
+        raster.crs is None and raster.transform.is_identity and not instrument and (looks_coloured or raster.count == 3)
     )
 
 
@@ -184,7 +183,9 @@ def _picture_names(raster: DatasetReader, names: Sequence[str]) -> list[str]:
     if {"red", "green", "blue"} <= set(coloured):
         return [name if name in ("red", "green", "blue", "alpha") else "-" for name in coloured]
     if raster.count not in _PICTURE_BANDS:
-        raise SourceError(f"{raster.name} has {raster.count} bands: a picture has 1 (grey) or 3 (red, green, blue), and alpha")
+        raise SourceError(
+            f"{raster.name} has {raster.count} bands: a picture has 1 (grey) or 3 (red, green, blue), and alpha"
+        )
     return list(_PICTURE_BANDS[raster.count])
 
 

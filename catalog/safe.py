@@ -88,7 +88,8 @@ class SafeClasses:
             classes = raster.read(1, window=Window(left, top, right - left, bottom - top))
         fine = classes.repeat(repeat, axis=0).repeat(repeat, axis=1)
         y, x = window.row_off - top * repeat, window.col_off - left * repeat
-        return fine[y : y + window.height, x : x + window.width].astype(np.uint8)
+        part: NDArray[np.uint8] = fine[y : y + window.height, x : x + window.width].astype(np.uint8)
+        return part
 
 
 def safe_classes(source: str, geobox: GeoBox) -> SafeClasses:
@@ -209,7 +210,9 @@ def _parse(tree: ElementTree.Element, root: str, name: str, source: str) -> Safe
     )
     granules = {PurePosixPath(image).parts[1] for image in images}
     if len(granules) != 1:
-        raise SourceError(f"{source} holds {len(granules)} granules: products of one tile, as of 2016 and later, are read")
+        raise SourceError(
+            f"{source} holds {len(granules)} granules: products of one tile, as of 2016 and later, are read"
+        )
     orbit = text("SENSING_ORBIT_NUMBER")
     return SafeProduct(
         root=root,

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from catalog.errors import SourceError
 
 #: Pixels and validity of the same shape ``(bands, rows, cols)``.
-Pixels = tuple[NDArray[np.generic], NDArray[np.bool_]]
+Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 
 
 class PixelReader(Protocol):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 
 import pystac
 import requests
 import shapely
-from dateutil.parser import ParserError
 from pystac_client import Client
 from pystac_client.exceptions import APIError
-from pystac_client.item_search import DatetimeLike, ItemSearch
+from pystac_client.item_search import ItemSearch
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -23,6 +24,9 @@ from catalog.items import unwrap
 #: The public Earth Search catalogue, which needs no account.
 DEFAULT_API = "https://earth-search.aws.element84.com/v1"
 DEFAULT_COLLECTION = "sentinel-2-l2a"
+
+#: A year, month, day or RFC 3339 instant, or an open end.
+_INSTANT = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2}))?)?)?|\.\.")
 
 #: Seconds to connect, and to wait for an answer.
 _TIMEOUT = (10.0, 60.0)
@@ -51,7 +55,7 @@ def search(query: Query) -> list[pystac.Item]:
     """
     _check_datetime(query.datetime)
     client = _connect(query.api)
-    filters = {}
+    filters: dict[str, Any] = {}
     if query.max_cloud < 100 and client.conforms_to("QUERY"):
         filters["query"] = {"eo:cloud_cover": {"lte": query.max_cloud}}
     if client.conforms_to("SORT"):
@@ -86,7 +90,7 @@ def _matches(item: pystac.Item, query: Query) -> bool:
         return True
     footprint = unwrap(shape(item.geometry))
     west = shapely.transform(footprint, lambda xy: xy - (360.0, 0.0))
-    return footprint.intersects(query.area) or west.intersects(query.area)
+    return bool(footprint.intersects(query.area) or west.intersects(query.area))
 
 
 def _rank(item: pystac.Item) -> tuple[float, float, str]:
@@ -109,15 +113,18 @@ def _connect(api: str) -> Client:
     return client
 
 
-def _check_datetime(text: DatetimeLike) -> None:
+def _check_datetime(text: str) -> None:
+    message = f"not a date or a range of dates: {text!r}; give 2024-06-01, 2024-06, or 2024-06-01/2024-08-31"
+    first, slash, last = text.partition("/")
+    parts = (first, last) if slash else (first,)
+    if not all(_INSTANT.fullmatch(part) for part in parts) or set(parts) == {".."}:
+        raise SearchError(message)
     try:
-        ItemSearch("", datetime=text)
-    except (ValueError, ParserError, OverflowError, TypeError) as error:
-        raise SearchError(
-            f"not a date or a range of dates: {text!r}; give 2024-06-01, 2024-06, or 2024-06-01/2024-08-31"
-        ) from error
-    first, _, last = str(text).partition("/")
-    if last and first not in ("", "..") and last not in ("", "..") and first[:10] > last[:10] and len(first) == len(last):
+        resolved = str(ItemSearch("", datetime=text).get_parameters()["datetime"])
+    except ValueError as error:
+        raise SearchError(message) from error
+    begin, _, end = resolved.partition("/")
+    if end and ".." not in (begin, end) and begin > end:
         raise SearchError(f"the range of dates {text} ends before it begins")
 
 

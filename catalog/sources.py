@@ -10,12 +10,12 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from catalog.area import window_of
+from catalog.clouds import mask_clouds as mask_clouds_of
 from catalog.errors import SourceError
 from catalog.items import is_item, read_item
 from catalog.overpass import scene_of_items
 from catalog.raster import open_raster_scene
 from catalog.safe import is_safe, open_safe_scene, safe_classes
-from catalog.clouds import mask_clouds as mask_clouds_of
 from catalog.scene import Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, search
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["upscale"]
 
 
-@_xr.register_dataarray_accessor("geosr")
+@_xr.register_dataarray_accessor("geosr")  # type: ignore[no-untyped-call]
 class GeosrAccessor:
     """``da.geosr.upscale()``."""
 

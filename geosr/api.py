@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import dask.array
 import numpy as np
@@ -74,6 +74,7 @@ def upscale(
         The model does not exist or lacks a band.
     catalog.CatalogError
         The values cannot be reflectance.
+
     """
     from geosr.engine.torch_engine import choose
 
@@ -118,8 +119,8 @@ def _upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
         part, reflection = _part(image, plan, chunk, spec)
         task = delayed(partial(upscale_window, reflection=reflection, spec=spec), pure=True)(part)
         shape = (bands, chunk.out.height, chunk.out.width)
-        blocks[i // plan.cols].append(dask.array.from_delayed(task, shape, dtype=image.dtype))
-    return dask.array.block(blocks)
+        blocks[i // plan.cols].append(dask.array.from_delayed(task, shape, dtype=image.dtype))  # type: ignore[no-untyped-call]
+    return dask.array.block(blocks)  # type: ignore[no-untyped-call]
 
 
 def _part(image: Any, plan: ChunkPlan, chunk: Chunk, spec: ModelSpec) -> tuple[Any, Reflection]:
@@ -133,7 +134,7 @@ def upscale_window(part: NDArray[Any], reflection: Reflection, spec: ModelSpec) 
     valid = validity(part, [band.nodata for band in spec.bands])
     check_plausible(part, valid, spec.bands[0].scale, "the array")
     high, _ = upscaler_of(spec)(reflection(part), reflection(valid))
-    return cast(NDArray[Any], high)
+    return high
 
 
 def _wrap(data: Any, picked: xr.DataArray, da: xr.DataArray, plan: ChunkPlan) -> xr.DataArray:
@@ -142,9 +143,7 @@ def _wrap(data: Any, picked: xr.DataArray, da: xr.DataArray, plan: ChunkPlan) ->
     spatial = {"spatial_ref", "crs", y, x}
     kept = picked if da.ndim > 2 else da
     coords = {
-        name: coord
-        for name, coord in kept.coords.items()
-        if name not in spatial and not {y, x} & set(coord.dims)
+        name: coord for name, coord in kept.coords.items() if name not in spatial and not {y, x} & set(coord.dims)
     }
     fine = xr_coords(plan.geobox, dims=(str(y), str(x)))
     attrs = dict(da.attrs)
@@ -181,7 +180,7 @@ def _grid(da: xr.DataArray) -> GeoBox:
         if tuple(geobox.shape) != da.shape[-2:]:
             raise UsageError(f"the last two dimensions have to be rows and columns: they are {da.dims[-2:]}")
         return geobox
-    return GeoBox(da.shape[-2:], Affine.identity(), None)
+    return GeoBox((da.shape[-2], da.shape[-1]), Affine.identity(), None)
 
 
 def _declared(da: xr.DataArray, name: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -29,17 +30,33 @@ _SOURCE = "What the source is"
 _OUT = "Output"
 
 Bbox = Annotated[
-    str | None, typer.Option("--bbox", metavar="W,S,E,N", help="Box in degrees: west,south,east,north.", rich_help_panel=_AREA)
+    str | None,
+    typer.Option("--bbox", metavar="W,S,E,N", help="Box in degrees: west,south,east,north.", rich_help_panel=_AREA),
 ]
-Aoi = Annotated[Path | None, typer.Option("--aoi", metavar="FILE", help="GeoJSON polygon; its bounding box is used.", rich_help_panel=_AREA)]
+Aoi = Annotated[
+    Path | None,
+    typer.Option("--aoi", metavar="FILE", help="GeoJSON polygon; its bounding box is used.", rich_help_panel=_AREA),
+]
 When = Annotated[
     str | None,
-    typer.Option("--datetime", metavar="DATES", help="When to search: 2024-06-01, 2024-06, or 2024-06-01/2024-08-31.", rich_help_panel=_AREA),
+    typer.Option(
+        "--datetime",
+        metavar="DATES",
+        help="When to search: 2024-06-01, 2024-06, or 2024-06-01/2024-08-31.",
+        rich_help_panel=_AREA,
+    ),
 ]
-MaxCloud = Annotated[float, typer.Option("--max-cloud", metavar="PERCENT", min=0, max=100, help="Highest cloud cover.", rich_help_panel=_AREA)]
-Api = Annotated[str | None, typer.Option("--api", metavar="URL", help="STAC API to search. [default: Earth Search]", rich_help_panel=_AREA)]
+MaxCloud = Annotated[
+    float,
+    typer.Option("--max-cloud", metavar="PERCENT", min=0, max=100, help="Highest cloud cover.", rich_help_panel=_AREA),
+]
+Api = Annotated[
+    str | None,
+    typer.Option("--api", metavar="URL", help="STAC API to search. [default: Earth Search]", rich_help_panel=_AREA),
+]
 Collection = Annotated[
-    str | None, typer.Option("--collection", help="Collection to search. [default: sentinel-2-l2a]", rich_help_panel=_AREA)
+    str | None,
+    typer.Option("--collection", help="Collection to search. [default: sentinel-2-l2a]", rich_help_panel=_AREA),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and progress as JSON lines.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")]
@@ -52,55 +69,95 @@ Bands = Annotated[
         rich_help_panel=_SOURCE,
     ),
 ]
-Scale = Annotated[float | None, typer.Option("--scale", help="Reflectance per DN, instead of what the source says.", rich_help_panel=_SOURCE)]
-Offset = Annotated[float | None, typer.Option("--offset", help="Reflectance at DN 0, instead of what the source says.", rich_help_panel=_SOURCE)]
+Scale = Annotated[
+    float | None,
+    typer.Option("--scale", help="Reflectance per DN, instead of what the source says.", rich_help_panel=_SOURCE),
+]
+Offset = Annotated[
+    float | None,
+    typer.Option("--offset", help="Reflectance at DN 0, instead of what the source says.", rich_help_panel=_SOURCE),
+]
 Picture = Annotated[
     bool,
-    typer.Option("--picture", help="Take a raster as a picture: no CRS or reflectance needed.", rich_help_panel=_SOURCE),
+    typer.Option(
+        "--picture", help="Take a raster as a picture: no CRS or reflectance needed.", rich_help_panel=_SOURCE
+    ),
 ]
 
 
 @app.command()
 def upscale(
     source: Annotated[
-        str | None, typer.Argument(help="Raster, .SAFE folder or zip, or STAC Item, by path or URL; leave out to search.")
+        str | None,
+        typer.Argument(help="Raster, .SAFE folder or zip, or STAC Item, by path or URL; leave out to search."),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.tif", help="COG to write; its STAC Item goes to OUT.json.")] = Path(),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.tif", help="COG to write; its STAC Item goes to OUT.json.")
+    ] = Path(),
     bbox: Bbox = None,
     aoi: Aoi = None,
     when: When = None,
     max_cloud: MaxCloud = 100,
     api: Api = None,
     collection: Collection = None,
-    fill: Annotated[bool, typer.Option("--fill", help="Fill gaps from other overpasses, clearest first.", rich_help_panel=_AREA)] = False,
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Fill gaps from other overpasses, clearest first.", rich_help_panel=_AREA)
+    ] = False,
     mask_clouds: Annotated[
-        bool, typer.Option("--mask-clouds", help="Make clouds, shadows and saturated pixels nodata.", rich_help_panel=_AREA)
+        bool,
+        typer.Option("--mask-clouds", help="Make clouds, shadows and saturated pixels nodata.", rich_help_panel=_AREA),
     ] = False,
     crs: Annotated[
         str | None,
-        typer.Option("--crs", metavar="EPSG:…", help="Put STAC Items on a grid of this CRS (resamples).", rich_help_panel=_AREA),
+        typer.Option(
+            "--crs", metavar="EPSG:…", help="Put STAC Items on a grid of this CRS (resamples).", rich_help_panel=_AREA
+        ),
     ] = None,
     bands: Bands = None,
     scale: Scale = None,
     offset: Offset = None,
     picture: Picture = False,
     model: Annotated[
-        str | None, typer.Option("--model", help="A model of `geosr models`, or a card file. [default: rgbn-x4]", rich_help_panel=_HOW)
+        str | None,
+        typer.Option(
+            "--model", help="A model of `geosr models`, or a card file. [default: rgbn-x4]", rich_help_panel=_HOW
+        ),
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs.", rich_help_panel=_HOW)] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs.", rich_help_panel=_HOW),
+    ] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", metavar="float32|bfloat16", help="Type of the network's numbers.", rich_help_panel=_HOW)
+        str | None,
+        typer.Option(
+            "--precision", metavar="float32|bfloat16", help="Type of the network's numbers.", rich_help_panel=_HOW
+        ),
     ] = None,
-    core: Annotated[int | None, typer.Option("--core", min=1, max=4096, help="Side of a chunk, source pixels. [default: 256]", rich_help_panel=_HOW)] = None,
+    core: Annotated[
+        int | None,
+        typer.Option(
+            "--core", min=1, max=4096, help="Side of a chunk, source pixels. [default: 256]", rich_help_panel=_HOW
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=0, help="Processes of a local Dask cluster. [default: 0, threads of this process]", rich_help_panel=_HOW),
+        typer.Option(
+            "--workers",
+            min=0,
+            help="Processes of a local Dask cluster. [default: 0, threads of this process]",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     compression: Annotated[
-        str | None, typer.Option("--compress", metavar="zstd|deflate", help="Compression of the COG.", rich_help_panel=_OUT)
+        str | None,
+        typer.Option("--compress", metavar="zstd|deflate", help="Compression of the COG.", rich_help_panel=_OUT),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=_OUT)] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Forget an unfinished run with other settings.", rich_help_panel=_OUT)] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=_OUT)
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget an unfinished run with other settings.", rich_help_panel=_OUT)
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -119,8 +176,20 @@ def upscale(
         defaults = settings()
         request = UpscaleRequest(
             scene=_scene_request(
-                source, bbox, aoi, when, max_cloud, api, collection, bands, scale, offset, picture,
-                fill=fill, mask_clouds=mask_clouds, crs=crs,
+                source,
+                bbox,
+                aoi,
+                when,
+                max_cloud,
+                api,
+                collection,
+                bands,
+                scale,
+                offset,
+                picture,
+                fill=fill,
+                mask_clouds=mask_clouds,
+                crs=crs,
             ),
             output=output,
             model=model or defaults.model,
@@ -233,6 +302,8 @@ def models(
 
 def main() -> None:
     """Run the command; every way to fail ends in one line and an exit code."""
+    # Libraries log what we say ourselves, and Python prints it when nobody listens.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         code = app(standalone_mode=False)
     except typer.Exit as ended:

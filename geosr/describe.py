@@ -23,18 +23,19 @@ def source(request: SceneRequest) -> dict[str, Any]:
     scene = catalog.open_scene(request)
     geobox = scene.geobox
     crs = geobox.crs
+    bands = [
+        f"{band.name}: reflectance = DN * {band.scale:g} + {band.offset:g} ({reason}), nodata {_nodata(band.nodata)}"
+        for band, reason in zip(scene.bands, scene.radiometry, strict=True)
+    ]
     return {
         "source": scene.id,
         "kind": "picture" if scene.picture else "reflectance",
         "time": scene.datetime.isoformat() if scene.datetime else "not known",
         "size": f"{geobox.shape.x}×{geobox.shape.y} pixels of {scene.dtype}",
-        "crs": (crs.to_epsg() and f"EPSG:{crs.to_epsg()}" or crs.to_wkt()) if crs is not None else "none",
+        "crs": "none" if crs is None else f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt(),
         "pixel": f"{abs(geobox.resolution.x):g} × {abs(geobox.resolution.y):g}",
         "bounds": ", ".join(f"{value:.10g}" for value in geobox.boundingbox.bbox),
-        "bands": [
-            f"{band.name}: reflectance = DN * {band.scale:g} + {band.offset:g} ({reason}), nodata {_nodata(band.nodata)}"
-            for band, reason in zip(scene.bands, scene.radiometry, strict=True)
-        ],
+        "bands": bands,
         "notes": list(scene.notes) or ["none"],
     }
 
@@ -44,13 +45,13 @@ def system() -> dict[str, Any]:
     import rasterio
     import torch
 
-    flags = _cpu_flags()
+    flags = [flag for flag in _CPU_FLAGS if flag in _cpu_flags()]
     return {
         "geosr": VERSION,
         "python": platform.python_version(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
         "gdal": rasterio.__gdal_version__,
-        "processor": f"{os.cpu_count()} cores, {', '.join(f for f in _CPU_FLAGS if f in flags) or 'instructions unknown'}",
+        "processor": f"{os.cpu_count()} cores, {', '.join(flags) or 'instructions unknown'}",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
 

@@ -75,7 +75,8 @@ def _stretch(pixels: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArra
     """Linear in reflectance, then the display's gamma."""
     low, high = limits
     share = np.clip((pixels - low) / (high - low), 0, 1) ** (1 / 1.8)
-    return np.rint(share * 255).astype(np.uint8).transpose(1, 2, 0)
+    shown: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8).transpose(1, 2, 0)
+    return shown
 
 
 def _indexes(raster: rasterio.DatasetReader, bands: Sequence[str]) -> list[int]:

@@ -74,9 +74,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     for note in scene.notes:
         reporter.note(note)
 
-    model = ModelSpec(
-        request.model, card.digest, choose(request.device, request.precision), scene.bands, scene.picture
-    )
+    model = ModelSpec(request.model, card.digest, choose(request.device, request.precision), scene.bands, scene.picture)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, request.core_px, card.halo_px)
     product = product_of(scene, request.compression)
     manifest = Manifest.of(scene, card, model, plan, product, VERSION)

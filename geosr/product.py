@@ -105,7 +105,9 @@ def detail_of(card: ModelCard) -> str:
     """What fine detail in a model's output is."""
     if card.network is not None:
         return ESTIMATED
-    return "Sharpened through the sensor's blur; nothing is learned" if card.steps else "Interpolated; no detail is added"
+    return (
+        "Sharpened through the sensor's blur; nothing is learned" if card.steps else "Interpolated; no detail is added"
+    )
 
 
 def effective_resolution(scene: Scene, card: ModelCard) -> str | None:
@@ -118,9 +120,7 @@ def effective_resolution(scene: Scene, card: ModelCard) -> str | None:
     return f"{card.effective_resolution_lr_px * gsd_m:.1f} m"
 
 
-def publish(
-    output: Path, scene: Scene, card: ModelCard, plan: ChunkPlan, product: Product, manifest: Manifest
-) -> Path:
+def publish(output: Path, scene: Scene, card: ModelCard, plan: ChunkPlan, product: Product, manifest: Manifest) -> Path:
     """Write the STAC Item beside the COG; returns its path."""
     item = catalog.item_of_result(
         scene,
@@ -179,6 +179,7 @@ def finished_earlier(
 def _manifest_tag(path: Path) -> str | None:
     try:
         with rasterio.Env(), rasterio.open(path) as raster:
-            return raster.tags().get("GEOSR_MANIFEST")
+            digest: str | None = raster.tags().get("GEOSR_MANIFEST")
+            return digest
     except RasterioError:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +63,7 @@ class Upscaler:
         """LR pixels that have to be read around a core: the halo, and as much again to fill invalid pixels from."""
         return 2 * self.halo_px
 
-    def __call__(
-        self, pixels: NDArray[np.generic], valid: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.generic], Consistency]:
+    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[NDArray[Any], Consistency]:
         """Upscale the inside of a window.
 
         ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)`` with a margin of ``margin_px`` on each side. Returns
@@ -91,9 +90,7 @@ class Upscaler:
         sr = self._mapping.leave(_inside(sr, halo * self.scale) * self._reference)
         return self._finish((sr - self._dn_offset) / self._dn_scale, core_valid, pixels.dtype), consistency
 
-    def _finish(
-        self, dn: NDArray[np.float32] | None, valid: NDArray[np.bool_], dtype: np.dtype[np.generic]
-    ) -> NDArray[np.generic]:
+    def _finish(self, dn: NDArray[np.float32] | None, valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Round to the source's type, and put nodata where it belongs and nowhere else."""
         bands, rows, cols = valid.shape
         out = np.empty((bands, rows * self.scale, cols * self.scale), dtype=dtype)
@@ -122,7 +119,7 @@ def upscaler_of(spec: ModelSpec) -> Upscaler:
     return Upscaler(card, TorchEngine(generator, spec.engine), spec.bands, mapping)
 
 
-def _inside(array: NDArray[np.generic], margin: int) -> NDArray[np.generic]:
+def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:
     return array if margin == 0 else array[..., margin:-margin, margin:-margin]
 
 
@@ -130,14 +127,14 @@ def _column(values: Sequence[float]) -> NDArray[np.float32]:
     return np.asarray(values, dtype=np.float32).reshape(-1, 1, 1)
 
 
-def _to_dtype(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _to_dtype(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
     if not np.issubdtype(dtype, np.integer):
         return values.astype(dtype)
     limits = np.iinfo(dtype)
     return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
 
-def _beside(nodata: float, dtype: np.dtype[np.generic]) -> float:
+def _beside(nodata: float, dtype: np.dtype[Any]) -> float:
     """The value nearest to nodata that is not nodata: what a measured pixel becomes that would have equalled it."""
     if np.issubdtype(dtype, np.integer):
         return nodata - 1 if nodata == np.iinfo(dtype).max else nodata + 1

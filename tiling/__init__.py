@@ -5,9 +5,9 @@ Knows nothing of networks, catalogues or HTTP.
 
 from tiling.atomic import replacing
 from tiling.chunks import read_chunk_tags, write_chunk
+from tiling.cog import mosaic
 from tiling.errors import DiskFullError, OutputError, PlanError, TilingError
 from tiling.fill import fill_invalid
-from tiling.cog import mosaic
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
 from tiling.product import BLOCK_PX, Compression, Product
 from tiling.read import Reflection, read_reflected, reflect
@@ -29,8 +29,8 @@ __all__ = [
     "mosaic",
     "read_chunk_tags",
     "read_reflected",
-    "reflect",
     "refine",
+    "reflect",
     "replacing",
     "whole",
     "write_chunk",

@@ -6,7 +6,6 @@ is bounded by a few blocks, whatever the size of the output.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,6 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 import rasterio.shutil
-from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
 from tiling.errors import DiskFullError, OutputError
@@ -52,7 +50,7 @@ def mosaic(plan: ChunkPlan, files: Mapping[str, Path], product: Product, output:
     try:
         with rasterio.Env(GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES, GDAL_TIFF_INTERNAL_MASK=False):
             rasterio.shutil.copy(virtual, draft, driver="COG", **options)
-        os.replace(draft, output)
+        draft.replace(output)
     except (RasterioError, OSError) as error:
         _check_space(files, work)
         raise OutputError(f"cannot write {output}: {error}") from error
@@ -66,7 +64,8 @@ def _check_space(files: Mapping[str, Path], work: Path) -> None:
     free = shutil.disk_usage(work).free
     if free < needed:
         raise DiskFullError(
-            f"no space left to assemble the output: it takes about {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free"
+            "no space left to assemble the output: "
+            f"it takes about {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free"
         )
 
 

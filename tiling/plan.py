@@ -6,6 +6,7 @@ beyond is theirs alone. It knows nothing of how pixels are read or made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -61,12 +62,12 @@ class ChunkPlan:
     @property
     def rows(self) -> int:
         """Number of chunks from top to bottom."""
-        return -(-self.area.height // self.core_px)
+        return int(math.ceil(self.area.height / self.core_px))
 
     @property
     def cols(self) -> int:
         """Number of chunks from left to right."""
-        return -(-self.area.width // self.core_px)
+        return int(math.ceil(self.area.width / self.core_px))
 
     def __len__(self) -> int:
         return self.rows * self.cols

@@ -35,7 +35,8 @@ class TorchEngine:
         self._generator = generator.to(self._device)
         if generator.network is not None:
             generator.network.to(
-                dtype=getattr(torch, spec.precision), memory_format=torch.channels_last  # type: ignore[call-overload]
+                dtype=getattr(torch, spec.precision),
+                memory_format=torch.channels_last,  # type: ignore[call-overload]
             )
 
     def upscale(

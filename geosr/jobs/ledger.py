@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -99,7 +98,7 @@ class Ledger:
     def _forget_chunks(self) -> None:
         for path in self.folder.iterdir():
             if path.name != "lock":
-                os.unlink(path)
+                path.unlink()
 
 
 def forget(output: Path) -> None:

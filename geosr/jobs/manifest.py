@@ -23,7 +23,9 @@ class Manifest:
         self.content = content
 
     @classmethod
-    def of(cls, scene: Scene, card: ModelCard, spec: ModelSpec, plan: ChunkPlan, product: Product, version: str) -> Manifest:
+    def of(
+        cls, scene: Scene, card: ModelCard, spec: ModelSpec, plan: ChunkPlan, product: Product, version: str
+    ) -> Manifest:
         """The manifest of a run that is about to begin."""
         crs = plan.extent.crs
         content = {

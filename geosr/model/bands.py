@@ -84,4 +84,5 @@ def _mix(matrix: tuple[tuple[float, ...], ...], pixels: NDArray[np.float32]) -> 
     weights = np.asarray(matrix, dtype=np.float32)
     if weights.shape[0] == weights.shape[1] and (weights == np.eye(len(weights), dtype=np.float32)).all():
         return pixels
-    return np.einsum("mk,krc->mrc", weights, pixels, optimize=True)
+    mixed: NDArray[np.float32] = np.einsum("mk,krc->mrc", weights, pixels, optimize=True)
+    return mixed

@@ -72,7 +72,17 @@ class ModelCard(BaseModel):
     def digest(self) -> str:
         """Identity of the model: SHA-256 over what decides its pixels."""
         decisive = self.model_dump(
-            mode="json", include={"scale", "bands", "reference_reflectance", "mtf_nyquist", "base", "steps", "network", "weights_sha256"}
+            mode="json",
+            include={
+                "scale",
+                "bands",
+                "reference_reflectance",
+                "mtf_nyquist",
+                "base",
+                "steps",
+                "network",
+                "weights_sha256",
+            },
         )
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

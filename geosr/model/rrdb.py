@@ -54,7 +54,7 @@ class RRDBNet(nn.Module):
         else:
             self.conv_last = _conv3x3(features, out_bands * self.scale**2)
             nn.init.zeros_(self.conv_last.weight)
-            nn.init.zeros_(self.conv_last.bias)
+            nn.init.zeros_(self.conv_last.bias)  # type: ignore[arg-type]
 
     def forward(self, lr: Tensor) -> Tensor:
         """``(n, in_bands, rows, cols)`` to ``(n, out_bands, 4 rows, 4 cols)``."""
@@ -64,7 +64,8 @@ class RRDBNet(nn.Module):
             return F.pixel_shuffle(self.conv_last(deep), self.scale)
         for conv in (self.conv_up1, self.conv_up2):
             deep = _leaky(conv(F.interpolate(deep, scale_factor=2, mode="nearest")))
-        return self.conv_last(_leaky(self.conv_hr(deep)))
+        last: Tensor = self.conv_last(_leaky(self.conv_hr(deep)))
+        return last
 
     def multiply_adds_per_lr_pixel(self) -> int:
         """Multiply-adds of all convolutions for one low-resolution pixel."""
@@ -88,7 +89,8 @@ class RRDB(nn.Module):
         self.rdb3 = DenseBlock(features, growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + RESIDUAL_SCALE * self.rdb3(self.rdb2(self.rdb1(x)))
+        residual: Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
+        return x + RESIDUAL_SCALE * residual
 
 
 class DenseBlock(nn.Module):
@@ -102,16 +104,17 @@ class DenseBlock(nn.Module):
         self.conv4 = _conv3x3(features + 3 * growth, growth)
         self.conv5 = _conv3x3(features + 4 * growth, features)
         # Small initial residuals keep a deep stack stable (ESRGAN, section 3.1).
-        for conv in self.children():
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data.mul_(0.1)
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         dense = [x]
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             dense.append(_leaky(conv(torch.cat(dense, dim=1))))
-        return x + RESIDUAL_SCALE * self.conv5(torch.cat(dense, dim=1))
+        residual: Tensor = self.conv5(torch.cat(dense, dim=1))
+        return x + RESIDUAL_SCALE * residual
 
 
 def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:

@@ -71,7 +71,7 @@ class Sensor(nn.Module):
         self.register_buffer("taps", gaussian_taps(torch.tensor(sigmas, dtype=torch.float32), scale), persistent=False)
 
     def observe(self, hr: Tensor) -> Tensor:
-        """What the sensor would record of ``hr``: ``(n, bands, scale rows, scale cols)`` to ``(n, bands, rows, cols)``."""
+        """What the sensor would record: ``(n, bands, scale rows, scale cols)`` to ``(n, bands, rows, cols)``."""
         return blur_and_sample(hr, self.taps, self.taps, self.scale)
 
     def back_project(self, hr: Tensor, lr: Tensor, valid: Tensor | None = None) -> Tensor:

@@ -24,7 +24,7 @@ _MARGIN_LR_PX = 3
 
 @dataclass(frozen=True)
 class Canvas:
-    """One image, or many small ones laid side by side, of one source at one reduction: reflectance ``(bands, rows, cols)``."""
+    """Reflectance ``(bands, rows, cols)``: one image, or many small ones side by side, at one reduction."""
 
     pixels: Tensor
     gain: tuple[float, float]
@@ -93,9 +93,7 @@ class PatchSampler:
 
 def read_source(source: Source, config: TrainingConfig, data: Path) -> list[Tensor]:
     """All images of a source: reflectance ``(bands, rows, cols)`` in the configuration's band order."""
-    paths = [
-        p for p in sorted(data.glob(source.glob)) if source.exclude is None or not fnmatch(p.name, source.exclude)
-    ]
+    paths = [p for p in sorted(data.glob(source.glob)) if source.exclude is None or not fnmatch(p.name, source.exclude)]
     if not paths:
         raise FileNotFoundError(f"no training imagery matches {source.glob} in {data}")
     images = []

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import time
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def train(config: TrainingConfig, data: Path, out: Path) -> None:
             sr = model(lr)
         loss = fidelity_loss(sr, hr, gain)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
@@ -132,7 +131,7 @@ def _whole_blocks(image: Tensor, scale: int) -> Tensor:
 
 def _has_fast_bfloat16(device: str) -> bool:
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_amx_tile_supported())
 
 
@@ -147,9 +146,7 @@ def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.op
     return int(state["step"])
 
 
-def _save(
-    out: Path, step: int, model: nn.Module, average: Generator, optimiser: torch.optim.Optimizer
-) -> None:
+def _save(out: Path, step: int, model: nn.Module, average: Generator, optimiser: torch.optim.Optimizer) -> None:
     state = {
         "step": step,
         "model": model.state_dict(),
@@ -157,15 +154,14 @@ def _save(
         "optimiser": optimiser.state_dict(),
     }
     torch.save(state, out / "checkpoint.pt.tmp")
-    os.replace(out / "checkpoint.pt.tmp", out / "checkpoint.pt")
+    (out / "checkpoint.pt.tmp").replace(out / "checkpoint.pt")
     assert average.network is not None
     weights = {key: value.contiguous() for key, value in average.network.state_dict().items()}
     save_file(weights, out / "weights.safetensors.tmp")
-    os.replace(out / "weights.safetensors.tmp", out / "weights.safetensors")
+    (out / "weights.safetensors.tmp").replace(out / "weights.safetensors")
 
 
 def _log(out: Path, **values: float) -> None:
     line = json.dumps({key: round(value, 5) for key, value in values.items()})
-    print(line, flush=True)
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as log:
         log.write(line + "\n")

@@ -27,7 +27,10 @@ def test_boxes():
         ("14,47,14,48", "empty"),
         ("359130,5348550,364910,5352340", "not on Earth"),
         ("47,14,48,95", "not on Earth"),
-        ("179,-17,-179,-16", "crosses the antimeridian: run each side by itself, 179,-17,180,-16 and -180,-17,-179,-16"),
+        (
+            "179,-17,-179,-16",
+            "crosses the antimeridian: run each side by itself, 179,-17,180,-16 and -180,-17,-179,-16",
+        ),
     ],
 )
 def test_wrong_boxes(text, message):
@@ -60,7 +63,10 @@ def test_geojson_of_every_kind(tmp_path, content):
         ("[]", "not GeoJSON"),
         ('{"type": "Point", "coordinates": [1, 2]}', "no polygon"),
         ('{"type": "Polygon", "coordinates": "x"}', "not GeoJSON"),
-        (json.dumps({"type": "Polygon", "coordinates": [[[3e5, 5e6], [4e5, 5e6], [4e5, 6e6], [3e5, 5e6]]]}), "not in degrees"),
+        (
+            json.dumps({"type": "Polygon", "coordinates": [[[3e5, 5e6], [4e5, 5e6], [4e5, 6e6], [3e5, 5e6]]]}),
+            "not in degrees",
+        ),
         (json.dumps({"type": "Polygon", "coordinates": [[[-179, 0], [179, 0], [179, 1], [-179, 0]]]}), "antimeridian"),
         (json.dumps({"type": "Polygon", "coordinates": [[[1, 1], [1, 1], [1, 1], [1, 1]]]}), "empty"),
     ],

@@ -103,8 +103,8 @@ def test_every_recorded_item_is_in_the_table():
         assert not recorded_items(path) or str(path.relative_to(folder)) in listed, path
 
 
-#: Of one recorded search over all of Earth Search, by collection: the Collection 1 COGs and ESA's Level-1C files hold DN
-#: as ESA delivers them and declare -0.1 without a flag; the older COGs have the flag.
+#: Of one recorded search over all of Earth Search, by collection: the Collection 1 COGs and ESA's Level-1C files hold
+#: DN as ESA delivers them and declare -0.1 without a flag; the older COGs have the flag.
 SEARCHED = {
     "sentinel-2-c1-l2a": (-0.1, "declared by asset blue"),
     "sentinel-2-l1c": (-0.1, "declared by asset blue"),

@@ -161,7 +161,7 @@ def test_instrument_bands_without_a_crs_need_a_word(tmp_path, sample):
 def test_rotated_grids_are_refused(tmp_path, sample):
     transform = Affine.translation(5e5, 5e6) * Affine.rotation(20) * Affine.scale(10, -10)
     path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], transform=transform)
-    with pytest.raises(SourceError, match="rotated grid.*gdalwarp"):
+    with pytest.raises(SourceError, match=r"rotated grid.*gdalwarp"):
         opened(path)
 
 

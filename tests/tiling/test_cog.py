@@ -16,7 +16,15 @@ from rio_cogeo import cog_validate
 from tiling import ChunkPlan, DiskFullError, Product, mosaic, whole, write_chunk
 
 
-def make(folder: Path, rows: int, cols: int, product: Product, *, affine: Affine | None = None, crs: str | None = "EPSG:32733"):
+def make(
+    folder: Path,
+    rows: int,
+    cols: int,
+    product: Product,
+    *,
+    affine: Affine | None = None,
+    crs: str | None = "EPSG:32733",
+):
     grid = GeoBox((rows, cols), affine or Affine(10, 0, 359130, 0, -10, 5352340), crs)
     plan = ChunkPlan(grid, whole(grid), 4, core_px=64, halo_px=4)
     rng = np.random.default_rng(5)
@@ -35,7 +43,12 @@ def make(folder: Path, rows: int, cols: int, product: Product, *, affine: Affine
 def test_pixels_and_metadata_survive(tmp_path, dtype, rows, cols):
     nodata = math.nan if dtype.startswith("float") else 0
     product = Product(
-        dtype, ("B02", "B03"), nodata=nodata, scales=(1e-4, 1e-4), offsets=(-0.1, -0.1), tags={"GEOSR_NOTES": "a < b & “c”"}
+        dtype,
+        ("B02", "B03"),
+        nodata=nodata,
+        scales=(1e-4, 1e-4),
+        offsets=(-0.1, -0.1),
+        tags={"GEOSR_NOTES": "a < b & “c”"},
     )
     plan, files, pixels = make(tmp_path, rows, cols, product)
     mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)

@@ -31,7 +31,11 @@ def test_cores_cover_every_pixel_once(rows, cols, core, scale):
 
 
 @given(
-    rows=st.integers(20, 60), cols=st.integers(20, 60), top=st.integers(0, 10), left=st.integers(0, 10), core=st.integers(1, 30)
+    rows=st.integers(20, 60),
+    cols=st.integers(20, 60),
+    top=st.integers(0, 10),
+    left=st.integers(0, 10),
+    core=st.integers(1, 30),
 )
 def test_an_area_is_cut_from_its_extent(rows, cols, top, left, core):
     extent = geobox(rows, cols)
@@ -72,7 +76,8 @@ def test_growing_then_shrinking_is_the_identity(margin):
 
 
 @pytest.mark.parametrize(
-    ("area", "core"), [(Window(0, 0, 11, 10), 5), (Window(-1, 0, 5, 5), 5), (Window(0, 0, 0, 5), 5), (Window(0, 0, 5, 5), 0)]
+    ("area", "core"),
+    [(Window(0, 0, 11, 10), 5), (Window(-1, 0, 5, 5), 5), (Window(0, 0, 0, 5), 5), (Window(0, 0, 5, 5), 0)],
 )
 def test_impossible_plans_are_refused(area, core):
     with pytest.raises(PlanError):

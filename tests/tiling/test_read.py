@@ -10,8 +10,12 @@ from tiling import read_reflected
 
 
 @given(
-    rows=st.integers(1, 12), cols=st.integers(1, 12), top=st.integers(-30, 12), left=st.integers(-30, 12),
-    height=st.integers(1, 40), width=st.integers(1, 40),
+    rows=st.integers(1, 12),
+    cols=st.integers(1, 12),
+    top=st.integers(-30, 12),
+    left=st.integers(-30, 12),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
 )
 def test_windows_show_what_padding_the_whole_image_would(rows, cols, top, left, height, width):
     image = np.arange(2 * rows * cols).reshape(2, rows, cols)

@@ -1,0 +1,100 @@
+"""ESA's products, as folders and as zips, give the right reflectance in every baseline."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pytest
+from rasterio.windows import Window
+
+from catalog import SceneRequest, SourceError, open_scene
+from tests.safe_product import write_safe, zip_safe
+
+
+def reflectance(path, **options):
+    scene = open_scene(SceneRequest(str(path), **options))
+    pixels, valid = scene.reader.read(scene.area)
+    scale = np.array([band.scale for band in scene.bands])[:, None, None]
+    offset = np.array([band.offset for band in scene.bands])[:, None, None]
+    return scene, pixels * scale + offset, valid
+
+
+@pytest.mark.parametrize(("baseline", "offset_dn"), [("02.14", 0), ("04.00", -1000), ("05.11", -1000)])
+@pytest.mark.parametrize("level", ["1C", "2A"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_reflectance(tmp_path, sample, baseline, offset_dn, level, zipped):
+    pixels = sample[:, :40, :60].copy()
+    pixels[:, 3, 5] = 0
+    product = write_safe(tmp_path, pixels, baseline=baseline, level=level)
+    scene, values, valid = reflectance(zip_safe(product) if zipped else product)
+    expected = (pixels.astype(float) + offset_dn) / 10000
+    assert np.abs(values - expected)[valid].max() < 1e-9
+    assert not valid[:, 3, 5].any()
+    assert valid.sum() == valid.size - 4
+    assert scene.names == ("B02", "B03", "B04", "B08")
+    assert scene.geobox.crs.to_epsg() == 32633
+    assert (scene.geobox.affine.c, scene.geobox.affine.f, scene.geobox.resolution.x) == (300000, 5400000, 10)
+    assert scene.datetime == dt.datetime(2023, 8, 15, 10, 0, 31, 24000, tzinfo=dt.UTC)
+    assert baseline in scene.radiometry[0]
+    assert scene.properties["platform"] == "sentinel-2b"
+
+
+def test_the_metadata_file_names_the_product_too(tmp_path, sample):
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.11")
+    scene, *_ = reflectance(product / "MTD_MSIL2A.xml")
+    assert scene.bands[0].offset == pytest.approx(-0.1)
+
+
+def test_bands_are_chosen_and_their_images_found_at_their_own_distance(tmp_path, sample):
+    product = write_safe(tmp_path, sample[:, :8, :10], baseline="05.11")
+    scene, *_ = reflectance(product, bands=["B08", "B02"])
+    assert scene.names == ("B08", "B02")
+    assert scene.geobox.shape == (8, 10)
+    with pytest.raises(SourceError, match="no image of B11"):
+        reflectance(product, bands=["B11"])
+    with pytest.raises(SourceError, match="unknown band X"):
+        reflectance(product, bands=["X"])
+
+
+def test_clouds_become_nodata_and_their_edges_with_them(tmp_path, sample):
+    pixels = sample[:, :60, :60]
+    scl = np.full((30, 30), 4, np.uint8)
+    scl[10:12, 14:20] = 9
+    product = write_safe(tmp_path, pixels, baseline="05.11", scl=scl)
+    scene, _, valid = reflectance(product, mask_clouds=True)
+    expected = np.ones((60, 60), bool)
+    expected[20 - 3 : 24 + 3, 28 - 3 : 40 + 3] = False
+    assert (valid == expected).all()
+    assert scene.nodata_declared
+    # A window sees what the whole does, also where the mask grows into it.
+    _, part = scene.reader.read(Window(0, 0, 26, 60))
+    assert (part[0] == expected[:, :26]).all()
+
+
+def test_clouds_need_a_classification(tmp_path, sample):
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.11", level="1C")
+    with pytest.raises(SourceError, match="no scene classification"):
+        reflectance(product, mask_clouds=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("<a>", "not XML"), ("<a/>", "lack PROCESSING_BASELINE"), (None, "not a .SAFE product|not the zip")],
+)
+def test_broken_metadata(tmp_path, sample, content, message):
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.11")
+    metadata = product / "MTD_MSIL2A.xml"
+    if content is None:
+        metadata.unlink()
+    else:
+        metadata.write_text(content)
+    with pytest.raises(SourceError, match=message):
+        reflectance(zip_safe(product))
+
+
+def test_a_zip_that_is_none(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"PK nothing")
+    with pytest.raises(SourceError, match="not a zip file"):
+        reflectance(path)

@@ -1,0 +1,299 @@
+"""Items become one scene: mosaicked, chosen, masked and read straight onto a grid. The API is a real process."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pystac
+import pytest
+import shapely
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from rasterio.transform import Affine
+from rasterio.windows import Window
+
+from catalog import (
+    AreaError,
+    CatalogError,
+    Query,
+    SceneRequest,
+    SearchError,
+    SourceError,
+    open_scene,
+    parse_bbox,
+    search,
+)
+from catalog.items import candidate, footprint, read_item, unwrap
+from tests.conftest import RGBN, data_file
+from tests.stac_items import serve, write_item
+
+DAY = "2023-08-15"
+
+
+def bbox_of(window: Window, left: float = 300000, top: float = 5400000, epsg: int = 32633, shrink_px: float = 1) -> str:
+    """Degrees of a box inside a window of 10 m pixels."""
+    grid = GeoBox(
+        (window.height, window.width),
+        Affine(10, 0, left + 10 * window.col_off, 0, -10, top - 10 * window.row_off),
+        f"EPSG:{epsg}",
+    )
+    return ",".join(map(str, grid.footprint("EPSG:4326", buffer=-shrink_px).boundingbox.bbox))
+
+
+def pixels_of(scene):
+    return scene.reader.read(scene.area)
+
+
+@pytest.fixture
+def halves(tmp_path, sample):
+    """Two adjacent Items of one overpass: the sample cut in two."""
+    left = write_item(tmp_path, "left", sample[:, :, :150])
+    right = write_item(tmp_path, "right", sample[:, :, 150:], left=301500)
+    return left, right
+
+
+def test_an_item_is_a_scene(tmp_path, sample):
+    item = write_item(tmp_path, "one", sample)
+    scene = open_scene(SceneRequest(str(item)))
+    pixels, valid = pixels_of(scene)
+    assert (pixels == sample).all()
+    assert valid.all()
+    assert scene.names == RGBN
+    assert scene.geobox.shape == (300, 300)
+    assert scene.bands[0].offset == 0
+    assert "not applied twice" in scene.radiometry[0]
+    assert scene.datetime.isoformat() == "2023-08-15T10:00:31+00:00"
+
+
+def test_items_side_by_side_are_one_image(tmp_path, halves, sample):
+    with serve(tmp_path, *halves) as api:
+        scene = open_scene(SceneRequest(area=parse_bbox(bbox_of(Window(100, 40, 120, 90))), datetime=DAY, api=api))
+    pixels, valid = pixels_of(scene)
+    rows, cols = scene.area.toslices()
+    assert (pixels == sample[:, rows, cols]).all()
+    assert valid.all()
+    assert scene.geobox.shape == (300, 300)
+    assert scene.area.col_off < 150 < scene.area.col_off + scene.area.width
+    assert not scene.notes
+
+
+def test_search_sorts_filters_and_says_what_it_lacks(tmp_path, sample):
+    small = sample[:, :20, :20]
+    items = [
+        write_item(tmp_path, "cloudy", small, clouds=80),
+        write_item(tmp_path, "clear", small, clouds=2, datetime="2023-08-10T10:00:31Z"),
+        write_item(tmp_path, "clear-later", small, clouds=2, datetime="2023-08-12T10:00:31Z"),
+        write_item(tmp_path, "elsewhere", small, left=500000),
+        write_item(tmp_path, "last-year", small, datetime="2022-08-12T10:00:31Z"),
+    ]
+    area = parse_bbox(bbox_of(Window(0, 0, 20, 20)))
+    with serve(tmp_path, *items) as api:
+        found = search(Query(area, "2023-08", api))
+        assert [item.id for item in found] == ["clear-later", "clear", "cloudy"]
+        assert [item.id for item in search(Query(area, "2023-08", api, max_cloud=50))] == ["clear-later", "clear"]
+        assert [item.id for item in search(Query(area, "2022-01-01/2023-08-10", api))] == ["clear", "last-year"]
+        with pytest.raises(SearchError, match="widen the dates"):
+            search(Query(area, "2021", api))
+        with pytest.raises(SearchError, match="1 found are cloudier than 50 %"):
+            search(Query(area, "2023-08-15", api, max_cloud=50))
+        with pytest.raises(SearchError, match="nothing found"):
+            search(Query(area, "2023-08", api, collection="sentinel-2-l1c"))
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2023-13-01", "2023-08-31/2023-08-01", "15.08.2023", ""])
+def test_dates_are_checked_before_anything_is_asked(text):
+    with pytest.raises(SearchError, match="date"):
+        search(Query(shapely.box(14, 47, 15, 48), text, "http://127.0.0.1:9"))
+
+
+def test_an_api_that_does_not_answer():
+    with pytest.raises(SearchError, match=r"cannot reach a STAC API at http://127\.0\.0\.1:9"):
+        search(Query(shapely.box(14, 47, 15, 48), "2023", "http://127.0.0.1:9"))
+
+
+def test_the_clearest_overpass_is_taken_and_gaps_are_filled_only_when_asked(tmp_path, sample):
+    gappy = sample.copy()
+    gappy[:, 100:200, 100:200] = 0
+    brighter = (sample + 500).astype(np.uint16)
+    items = [
+        write_item(tmp_path, "gappy", gappy, clouds=1),
+        write_item(tmp_path, "brighter", brighter, clouds=40, datetime="2023-08-10T10:00:31Z"),
+    ]
+    request = {"area": parse_bbox(bbox_of(Window(0, 0, 300, 300))), "datetime": "2023-08"}
+    with serve(tmp_path, *items) as api:
+        alone = open_scene(SceneRequest(api=api, **request))
+        filled = open_scene(SceneRequest(api=api, fill=True, **request))
+    rows, cols = alone.area.toslices()
+    pixels, valid = pixels_of(alone)
+    assert alone.id == "gappy"
+    assert (valid == (gappy[:, rows, cols] != 0)).all()
+    assert any("clearest of 2" in note for note in alone.notes)
+    pixels, valid = pixels_of(filled)
+    assert valid.all()
+    assert (pixels == np.where(gappy != 0, gappy, brighter)[:, rows, cols]).all()
+
+
+def test_items_of_other_baselines_are_brought_to_one_radiometry(tmp_path, sample):
+    """Two halves of one overpass, one of which carries the offset in its DN."""
+    left = write_item(tmp_path, "left", sample[:, :, :150])
+    raw = (sample[:, :, 150:] + 1000).astype(np.uint16)
+    right = write_item(tmp_path, "right", raw, left=301500, offset_applied=False, clouds=9)
+    with serve(tmp_path, left, right) as api:
+        scene = open_scene(SceneRequest(area=parse_bbox(bbox_of(Window(100, 40, 120, 90))), datetime=DAY, api=api))
+    pixels, _ = pixels_of(scene)
+    rows, cols = scene.area.toslices()
+    assert scene.bands[0].offset == 0
+    assert (pixels == sample[:, rows, cols]).all()
+
+
+def test_of_two_versions_the_newer_baseline_is_read(tmp_path, sample):
+    old = write_item(tmp_path, "old", sample[:, :30, :30], properties={"s2:processing_baseline": "02.14"})
+    new = write_item(
+        tmp_path, "new", sample[:, :30, :30] + np.uint16(1), properties={"s2:processing_baseline": "05.00"}
+    )
+    with serve(tmp_path, old, new) as api:
+        scene = open_scene(SceneRequest(area=parse_bbox(bbox_of(Window(0, 0, 30, 30))), datetime=DAY, api=api))
+    assert scene.id == "new"
+
+
+def test_an_area_over_two_zones_is_put_into_that_of_its_centre(tmp_path, sample):
+    # 12° E divides zones 32 and 33; both Items lie across it.
+    east = write_item(tmp_path, "east", sample, left=276000, top=5300000, epsg=32633)
+    centre = (
+        GeoBox((300, 300), Affine(10, 0, 276000, 0, -10, 5300000), "EPSG:32633")
+        .footprint("EPSG:4326")
+        .centroid.coords[0]
+    )
+    x, y = Transformer.from_crs(4326, 32632, always_xy=True).transform(*centre)
+    west = write_item(tmp_path, "west", sample, left=round(x, -1) - 3500, top=round(y, -1) + 1500, epsg=32632)
+    lat = centre[1]
+    with serve(tmp_path, east, west) as api:
+        scene = open_scene(
+            SceneRequest(area=shapely.box(11.995, lat - 0.004, 12.012, lat + 0.004), datetime=DAY, api=api)
+        )
+    assert scene.geobox.crs.to_epsg() == 32633
+    assert any("spans UTM zones" in note for note in scene.notes)
+    _, valid = pixels_of(scene)
+    assert valid.mean() > 0.99
+
+
+def test_a_crs_of_the_users_is_resampled_and_said(tmp_path, sample):
+    item = write_item(tmp_path, "one", sample)
+    scene = open_scene(SceneRequest(str(item), crs="EPSG:32632"))
+    assert scene.geobox.crs.to_epsg() == 32632
+    assert any("resampled (cubic)" in note for note in scene.notes)
+    _, valid = pixels_of(scene)
+    assert 0.5 < valid.mean() < 1
+
+
+def test_clouds_are_masked_from_the_classification(tmp_path, sample):
+    scl = np.full((150, 150), 4, np.uint8)
+    scl[50:60, 70:75] = 3
+    item = write_item(tmp_path, "one", sample, scl=scl)
+    _, valid = pixels_of(open_scene(SceneRequest(str(item), mask_clouds=True)))
+    expected = np.ones((300, 300), bool)
+    expected[100 - 3 : 120 + 3, 140 - 3 : 150 + 3] = False
+    assert (valid == expected).all()
+    bare = write_item(tmp_path, "bare", sample)
+    with pytest.raises(SourceError, match="no scene classification"):
+        open_scene(SceneRequest(str(bare), mask_clouds=True))
+
+
+def test_an_area_that_items_cover_in_part_is_said(tmp_path, sample):
+    item = write_item(tmp_path, "one", sample[:, :100, :100])
+    area = parse_bbox(bbox_of(Window(50, 0, 100, 100)))
+    scene = open_scene(SceneRequest(str(item), area=area))
+    assert any(re.search(r"cover [45]\d % of the area", note) for note in scene.notes)
+    assert scene.area.col_off + scene.area.width == 100
+
+
+def test_an_area_beside_the_item(tmp_path, sample):
+    item = write_item(tmp_path, "one", sample[:, :100, :100])
+    with pytest.raises(AreaError, match="do not touch the area"):
+        open_scene(SceneRequest(str(item), area=parse_bbox(bbox_of(Window(500, 0, 100, 100)))))
+
+
+def test_several_bands_in_one_raster(tmp_path, sample):
+    """Items whose single asset holds all bands, by name."""
+    from tests.conftest import write_raster
+
+    path = write_item(tmp_path, "one", sample[:, :40, :50])
+    content = json.loads(path.read_text())
+    first = content["assets"]["blue"]
+    raster = write_raster(
+        tmp_path / "all.tif", sample[[3, 2, 1, 0], :40, :50], transform=Affine(*first["proj:transform"]), nodata=0
+    )
+    asset = {**first, "href": raster.as_uri(), "eo:bands": [{"name": name} for name in ("nir", "red", "green", "blue")]}
+    content["assets"] = {"data": {**asset, "raster:bands": first["raster:bands"] * 4}}
+    path.write_text(json.dumps(content))
+    pixels, _ = pixels_of(open_scene(SceneRequest(str(path))))
+    assert (pixels == sample[:, :40, :50]).all()
+
+
+def test_items_without_projection_fields_are_read_by_their_files(tmp_path, sample):
+    path = write_item(tmp_path, "one", sample[:, :40, :50])
+    content = json.loads(path.read_text())
+    del content["properties"]["proj:epsg"]
+    for asset in content["assets"].values():
+        del asset["proj:shape"], asset["proj:transform"]
+    path.write_text(json.dumps(content))
+    scene = open_scene(SceneRequest(str(path)))
+    assert scene.geobox.shape == (40, 50)
+    assert (pixels_of(scene)[0] == sample[:, :40, :50]).all()
+
+
+def test_a_missing_band_is_named(tmp_path, sample):
+    path = write_item(tmp_path, "one", sample[:, :8, :8])
+    with pytest.raises(SourceError, match="no asset for band B11"):
+        open_scene(SceneRequest(str(path), bands=["B11"]))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"type": "Feature"}', '{"type": "Catalog", "id": "x"}'])
+def test_what_is_not_an_item(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(CatalogError, match="not a STAC Item"):
+        open_scene(SceneRequest(str(path)))
+
+
+RECORDED = [
+    ("cdse/issue1547-inconsistent-nodata-handling.json", "B02_10m", "EPSG:32655"),
+    ("earth-search-v1/S2A_33TWL_20230815_0_L2A.json", "blue", "EPSG:32633"),
+    ("earth-search-v1-and-v0/S2A_17SPR_20221106_0_L2A.json", "B02", "EPSG:32617"),
+    ("planetary-computer/sentinel-2-l2a-pc.json", "B02", "EPSG:32647"),
+]
+
+
+@pytest.mark.parametrize(("file", "key", "crs"), RECORDED)
+def test_bands_and_grids_of_recorded_items(file, key, crs):
+    content = json.loads(data_file(f"stac/{file}").read_text())
+    first = content[0] if isinstance(content, list) else content.get("features", [content])[0]
+    item = pystac.Item.from_dict(first)
+    found = candidate(item, RGBN)
+    assert found.assets[0].key == key
+    assert str(found.grid.crs) == crs
+    assert found.grid.shape == (10980, 10980)
+    assert found.grid.resolution.x == 10
+
+
+def test_footprints_across_the_antimeridian_are_whole():
+    for path in sorted(data_file("stac/earth-search-v1-antimeridian").iterdir()):
+        one = candidate(read_item(str(path)), RGBN)
+        west, _, east, _ = unwrap(shapely.geometry.shape(one.item.geometry)).bounds
+        assert east - west < 3
+        placed = footprint(one, one.crs)
+        assert placed.intersection(one.grid.extent.geom).area > 0.95 * placed.area
+
+
+def test_items_across_the_antimeridian_are_found_from_either_side(tmp_path, sample):
+    """An Item whose footprint ends at 180° is found there, and one that crosses it from both sides."""
+    item = write_item(tmp_path, "crossing", sample[:, :200, :200], left=833000, top=8200000, epsg=32760)
+    content = json.loads(item.read_text())
+    west, east = content["bbox"][0], content["bbox"][2]
+    assert west < 180
+    with serve(tmp_path, item) as api:
+        south, north = content["bbox"][1] + 0.002, content["bbox"][3] - 0.002
+        found = search(Query(shapely.box(max(west, -180), south, min(east, 180), north), DAY, api))
+    assert [one.id for one in found] == ["crossing"]
