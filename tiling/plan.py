@@ -62,12 +62,14 @@ class ChunkPlan:
     @property
     def rows(self) -> int:
         """Number of chunks from top to bottom."""
-        return int(math.ceil(self.area.height / self.core_px))
+        count: int = math.ceil(self.area.height / self.core_px)
+        return count
 
     @property
     def cols(self) -> int:
         """Number of chunks from left to right."""
-        return int(math.ceil(self.area.width / self.core_px))
+        count: int = math.ceil(self.area.width / self.core_px)
+        return count
 
     def __len__(self) -> int:
         return self.rows * self.cols

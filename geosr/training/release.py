@@ -1,0 +1,123 @@
+"""From a finished run to a model of the zoo: weights, measured halo, measured figures, card.
+
+python -m geosr.training.release CONFIG --run RUN --data FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import rasterio
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from geosr.evaluate.halo import measure_halo
+from geosr.evaluate.held_out import SETS, Scores, observe, read_set, score, whole_image
+from geosr.model.card import ModelCard, NetworkSize
+from geosr.model.generator import Generator
+from geosr.model.rrdb import RRDBNet
+from geosr.training.config import TrainingConfig, read_config
+from geosr.training.train import build_generator
+
+#: Sentinel-2 scenes on which the halo is measured, with the DN of reflectance 1: fields and towns, bright clouds.
+_HALO_SCENES = ("s2/austria_a.tif", "s2/alberta_clouds.tif")
+_HALO_SIDE_PX = 320
+
+#: Where no network stands in for the Nyquist limit: see the set whose pixels are nearest to the product's.
+_RESOLUTION_SET = "claremont 2.4 m"
+
+
+def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Path) -> ModelCard:
+    """Measure the run's averaged weights, and write weights and card into the zoo's folder."""
+    model = build_generator(config).eval()
+    assert isinstance(model.network, RRDBNet)
+    model.network.load_state_dict(load_file(run / "weights.safetensors"))
+    halo_px, curve = measure_halo(
+        model, [_read_scene(data / name, config) for name in _HALO_SCENES], config.reference_reflectance
+    )
+    figures = compare(model, config, halo_px, data)
+
+    weights = zoo / f"{config.name}.safetensors"
+    shutil.copyfile(run / "weights.safetensors", weights)
+    card = ModelCard(
+        name=config.name,
+        description=(
+            f"RRDB network for {', '.join(config.bands)} ×{config.scale}, trained through Sentinel-2's blur; "
+            "the default."
+        ),
+        scale=config.scale,
+        bands=config.bands,
+        reference_reflectance=config.reference_reflectance,
+        mtf_nyquist=config.mtf_nyquist,
+        network=NetworkSize(**config.network.model_dump(), tail="shuffle"),
+        weights=weights.name,
+        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        halo_px=halo_px,
+        multiply_adds_per_lr_px=model.network.multiply_adds_per_lr_pixel(),
+        effective_resolution_lr_px=figures[_RESOLUTION_SET][config.name]["effective_resolution_lr_px"],
+        training={"command": command, **_history(run), "data": [source.glob for source in config.sources]},
+        figures={
+            "command": f"python benchmarks/fidelity.py --data DATA --model {config.name}",
+            "held_out": figures,
+            "halo_difference_dn": {str(key): value for key, value in curve.items()},
+        },
+    )
+    text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (zoo / f"{config.name}.json").write_text(text + "\n", encoding="utf-8")
+    return card
+
+
+def compare(model: Generator, config: TrainingConfig, halo_px: int, data: Path) -> dict[str, dict[str, Any]]:
+    """Scores of the model, of bicubic interpolation and of three-step back-projection on every held-out set."""
+    unit = [1.0] * len(config.bands)
+    contenders = {
+        "bicubic": whole_image(Generator(model.sensor, steps=0), unit, 2),
+        "backprojection": whole_image(Generator(model.sensor, steps=3), unit, 14),
+        config.name: whole_image(model, config.reference_reflectance, halo_px),
+    }
+    figures: dict[str, dict[str, Any]] = {}
+    for which in SETS:
+        truths = read_set(which, data, config.bands)
+        inputs = observe(truths, model)
+        scores: dict[str, Scores] = {name: score(run, truths, inputs, model) for name, run in contenders.items()}
+        figures[which.name] = {
+            name: {key: round(value, 5) for key, value in asdict(one).items()} for name, one in scores.items()
+        }
+    return figures
+
+
+def _history(run: Path) -> dict[str, Any]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    last = [line for line in lines if "steps_per_s" in line][-1]
+    return {"steps": last["step"], "hours": round(last["step"] / last["steps_per_s"] / 3600, 2)}
+
+
+def _read_scene(path: Path, config: TrainingConfig) -> Tensor:
+    with rasterio.open(path) as raster:
+        indexes = [raster.descriptions.index(band) + 1 for band in config.bands]
+        pixels = raster.read(indexes).astype("float32") / 10000
+    return torch.from_numpy(pixels[:, :_HALO_SIDE_PX, :_HALO_SIDE_PX].copy())
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m geosr.training.release", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the finished run")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
+    arguments = parser.parse_args()
+    zoo = Path(__file__).parent.parent / "model" / "zoo"
+    command = f"python -m geosr.training {arguments.config} --data DATA --out RUN"
+    card = release(read_config(arguments.config), command, arguments.run, arguments.data, zoo)
+    print(json.dumps(card.figures, indent=2))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
