@@ -20,6 +20,9 @@ _EXTENSIONS = (
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 )
 
+#: Vertices per side of a footprint: the edges of a tile bend by less than a pixel between them.
+_FOOTPRINT_POINTS = 12
+
 #: Before any image from orbit: the start of an interval of which only the end is known.
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -46,7 +49,9 @@ def item_of_result(scene: Scene, result: Result) -> pystac.Item:
 
     The time is the scene's; where that is unknown, the interval up to the source's last change.
     """
-    footprint = None if result.geobox.crs is None else result.geobox.footprint("EPSG:4326", buffer=0)
+    footprint = None
+    if result.geobox.crs is not None:
+        footprint = result.geobox.footprint("EPSG:4326", npoints=_FOOTPRINT_POINTS, wrapdateline=True)
     start, end = _interval(scene)
     item = pystac.Item(
         id=result.path.stem,

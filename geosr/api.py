@@ -23,7 +23,7 @@ from odc.geo.xr import xr_coords
 from rasterio.transform import Affine
 
 from catalog.arrays import band_specs, check_plausible, validity
-from geosr.engine import Device, Precision
+from geosr.engine import Device, Precision, choose_engine
 from geosr.errors import UsageError
 from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, read_card
@@ -76,8 +76,6 @@ def upscale(
         The values cannot be reflectance.
 
     """
-    from geosr.engine.torch_engine import choose
-
     cube = da if da.ndim > 2 else da.expand_dims("band")
     names = _band_names(da, cube, bands)
     card = read_card(model)
@@ -93,7 +91,7 @@ def upscale(
     specs = tuple(specs[i] for i in chosen)
     geobox = _grid(da)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, core_px, card.halo_px)
-    spec = ModelSpec(model, card.digest, choose(device, precision), specs, picture=False)
+    spec = ModelSpec(model, card.digest, choose_engine(device, precision), specs, picture=False)
 
     picked = cube.isel({cube.dims[-3]: chosen})
     lead = picked.shape[:-3]

@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from geosr import cli_options as opt
+
 app = typer.Typer(
     name="geosr",
     help="Super-resolution of satellite imagery: four times finer, lined up to the pixel, reflectance kept.",
@@ -24,143 +26,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_AREA = "Area of interest"
-_HOW = "How to upscale"
-_SOURCE = "What the source is"
-_OUT = "Output"
-
-Bbox = Annotated[
-    str | None,
-    typer.Option("--bbox", metavar="W,S,E,N", help="Box in degrees: west,south,east,north.", rich_help_panel=_AREA),
-]
-Aoi = Annotated[
-    Path | None,
-    typer.Option("--aoi", metavar="FILE", help="GeoJSON polygon; its bounding box is used.", rich_help_panel=_AREA),
-]
-When = Annotated[
-    str | None,
-    typer.Option(
-        "--datetime",
-        metavar="DATES",
-        help="When to search: 2024-06-01, 2024-06, or 2024-06-01/2024-08-31.",
-        rich_help_panel=_AREA,
-    ),
-]
-MaxCloud = Annotated[
-    float,
-    typer.Option("--max-cloud", metavar="PERCENT", min=0, max=100, help="Highest cloud cover.", rich_help_panel=_AREA),
-]
-Api = Annotated[
-    str | None,
-    typer.Option("--api", metavar="URL", help="STAC API to search. [default: Earth Search]", rich_help_panel=_AREA),
-]
-Collection = Annotated[
-    str | None,
-    typer.Option("--collection", help="Collection to search. [default: sentinel-2-l2a]", rich_help_panel=_AREA),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and progress as JSON lines.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")]
-Bands = Annotated[
-    str | None,
-    typer.Option(
-        "--bands",
-        metavar="NAMES",
-        help="Bands to use, as B02,B03,B04,B08; for a raster with unnamed bands, their names in order (- skips one).",
-        rich_help_panel=_SOURCE,
-    ),
-]
-Scale = Annotated[
-    float | None,
-    typer.Option("--scale", help="Reflectance per DN, instead of what the source says.", rich_help_panel=_SOURCE),
-]
-Offset = Annotated[
-    float | None,
-    typer.Option("--offset", help="Reflectance at DN 0, instead of what the source says.", rich_help_panel=_SOURCE),
-]
-Picture = Annotated[
-    bool,
-    typer.Option(
-        "--picture", help="Take a raster as a picture: no CRS or reflectance needed.", rich_help_panel=_SOURCE
-    ),
-]
-
 
 @app.command()
 def upscale(
-    source: Annotated[
-        str | None,
-        typer.Argument(help="Raster, .SAFE folder or zip, or STAC Item, by path or URL; leave out to search."),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT.tif", help="COG to write; its STAC Item goes to OUT.json.")
-    ] = Path(),
-    bbox: Bbox = None,
-    aoi: Aoi = None,
-    when: When = None,
-    max_cloud: MaxCloud = 100,
-    api: Api = None,
-    collection: Collection = None,
-    fill: Annotated[
-        bool, typer.Option("--fill", help="Fill gaps from other overpasses, clearest first.", rich_help_panel=_AREA)
-    ] = False,
-    mask_clouds: Annotated[
-        bool,
-        typer.Option("--mask-clouds", help="Make clouds, shadows and saturated pixels nodata.", rich_help_panel=_AREA),
-    ] = False,
-    crs: Annotated[
-        str | None,
-        typer.Option(
-            "--crs", metavar="EPSG:…", help="Put STAC Items on a grid of this CRS (resamples).", rich_help_panel=_AREA
-        ),
-    ] = None,
-    bands: Bands = None,
-    scale: Scale = None,
-    offset: Offset = None,
-    picture: Picture = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", help="A model of `geosr models`, or a card file. [default: rgbn-x4]", rich_help_panel=_HOW
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs.", rich_help_panel=_HOW),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            "--precision", metavar="float32|bfloat16", help="Type of the network's numbers.", rich_help_panel=_HOW
-        ),
-    ] = None,
-    core: Annotated[
-        int | None,
-        typer.Option(
-            "--core", min=1, max=4096, help="Side of a chunk, source pixels. [default: 256]", rich_help_panel=_HOW
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers",
-            min=0,
-            help="Processes of a local Dask cluster. [default: 0, threads of this process]",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
-    compression: Annotated[
-        str | None,
-        typer.Option("--compress", metavar="zstd|deflate", help="Compression of the COG.", rich_help_panel=_OUT),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=_OUT)
-    ] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Forget an unfinished run with other settings.", rich_help_panel=_OUT)
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    output: opt.Output,
+    source: opt.Source = None,
+    bbox: opt.Bbox = None,
+    aoi: opt.Aoi = None,
+    when: opt.When = None,
+    max_cloud: opt.MaxCloud = 100,
+    api: opt.Api = None,
+    collection: opt.Collection = None,
+    fill: opt.Fill = False,
+    mask_clouds: opt.MaskClouds = False,
+    crs: opt.Crs = None,
+    bands: opt.Bands = None,
+    scale: opt.Scale = None,
+    offset: opt.Offset = None,
+    picture: opt.Picture = False,
+    model: opt.Model = None,
+    device: opt.Device = None,
+    precision: opt.Precision = None,
+    core: opt.Core = None,
+    workers: opt.Workers = None,
+    compression: opt.Compression = None,
+    overwrite: opt.Overwrite = False,
+    restart: opt.Restart = False,
+    quiet: opt.Quiet = False,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
 ) -> None:
     """Upscale a scene four times: a Cloud-Optimized GeoTIFF with a STAC Item beside it.
 
@@ -171,8 +65,6 @@ def upscale(
         from geosr.progress import reporter_for
         from geosr.settings import settings
 
-        if output == Path():
-            raise _usage("name the output: -o OUT.tif")
         defaults = settings()
         request = UpscaleRequest(
             scene=_scene_request(
@@ -207,14 +99,14 @@ def upscale(
 
 @app.command()
 def search(
-    bbox: Bbox = None,
-    aoi: Aoi = None,
-    when: When = None,
-    max_cloud: MaxCloud = 100,
-    api: Api = None,
-    collection: Collection = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    bbox: opt.Bbox = None,
+    aoi: opt.Aoi = None,
+    when: opt.When = None,
+    max_cloud: opt.MaxCloud = 100,
+    api: opt.Api = None,
+    collection: opt.Collection = None,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
 ) -> None:
     """List the scenes that a STAC API has of an area, clearest first. With --json, a GeoJSON FeatureCollection."""
     with _errors(debug):
@@ -240,8 +132,8 @@ def search(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put the results.")] = Path("demo"),
-    as_json: Json = False,
-    debug: Debug = False,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
 ) -> None:
     """Upscale the bundled Sentinel-2 sample and draw a before/after picture."""
     with _errors(debug):
@@ -254,14 +146,14 @@ def demo(
 
 @app.command()
 def info(
-    source: Annotated[str | None, typer.Argument(help="A source as for `upscale`.")] = None,
+    source: opt.Source = None,
     system: Annotated[bool, typer.Option("--system", help="Show versions and hardware instead.")] = False,
-    bands: Bands = None,
-    scale: Scale = None,
-    offset: Offset = None,
-    picture: Picture = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    bands: opt.Bands = None,
+    scale: opt.Scale = None,
+    offset: opt.Offset = None,
+    picture: opt.Picture = False,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
 ) -> None:
     """Show what geosr makes of a source: bands, grid, and how its DN become reflectance, and why."""
     with _errors(debug):
@@ -279,8 +171,8 @@ def info(
 @app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="Show one model's card in full.")] = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
 ) -> None:
     """List the models, or show a model's card."""
     with _errors(debug):
@@ -305,7 +197,7 @@ def main() -> None:
     # Libraries log what we say ourselves, and Python prints it when nobody listens.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="geosr", standalone_mode=False)
     except typer.Exit as ended:
         code = ended.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -344,6 +236,13 @@ def _errors(debug: bool) -> Iterator[None]:
         # Whoever read our output has gone: nothing is wrong here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}"
+        raise typer.Exit(_fail(f"a mistake of ours, {what}; please report it with what --debug shows", 1)) from None
 
 
 def _fail(message: str, code: int) -> int:

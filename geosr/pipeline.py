@@ -10,8 +10,7 @@ from pathlib import Path
 import catalog
 import tiling
 from catalog import Scene, SceneRequest
-from geosr.engine import Device, Precision
-from geosr.engine.torch_engine import choose
+from geosr.engine import Device, Precision, choose_engine
 from geosr.jobs.executor import map_unordered, open_executor
 from geosr.jobs.ledger import Ledger, forget
 from geosr.jobs.manifest import Manifest
@@ -74,7 +73,8 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     for note in scene.notes:
         reporter.note(note)
 
-    model = ModelSpec(request.model, card.digest, choose(request.device, request.precision), scene.bands, scene.picture)
+    engine = choose_engine(request.device, request.precision)
+    model = ModelSpec(request.model, card.digest, engine, scene.bands, scene.picture)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, request.core_px, card.halo_px)
     product = product_of(scene, request.compression)
     manifest = Manifest.of(scene, card, model, plan, product, VERSION)

@@ -12,7 +12,7 @@ from rasterio.errors import RasterioError
 
 import catalog
 import tiling
-from catalog import Scene
+from catalog import Scene, SourceError
 from geosr.errors import ExistsError, UsageError
 from geosr.jobs.manifest import Manifest
 from geosr.model.card import ModelCard
@@ -63,13 +63,18 @@ def product_of(scene: Scene, compression: Compression) -> Product:
 
 
 def sum_up(plan: ChunkPlan, files: Mapping[str, Path], scene: Scene) -> dict[str, float]:
-    """Mean absolute consistency per band, DN, from what each chunk recorded."""
+    """Mean absolute consistency per band, DN, from what each chunk recorded.
+
+    Raises :class:`catalog.SourceError` when no pixel of any band was measured.
+    """
     counts, sums = [0] * len(scene.bands), [0.0] * len(scene.bands)
     for chunk in plan:
         count, absolute = json.loads(tiling.read_chunk_tags(files[chunk.key])["CONSISTENCY"])
         for b in range(len(scene.bands)):
             counts[b] += count[b]
             sums[b] += absolute[b]
+    if not any(counts):
+        raise SourceError(f"{scene.id} has no valid pixel here: all are nodata")
     return {band.name: sums[b] / max(1, counts[b]) for b, band in enumerate(scene.bands)}
 
 

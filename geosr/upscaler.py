@@ -14,7 +14,7 @@ from catalog import BandSpec
 from geosr.engine import Engine, EngineSpec
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
-from geosr.model.zoo import build, read_card
+from geosr.model.zoo import read_card
 from tiling import fill_invalid
 
 #: Reflectance that is 1 at the input of models that have no reference of their own.
@@ -111,7 +111,9 @@ def upscaler_of(spec: ModelSpec) -> Upscaler:
 
     Raises :class:`geosr.errors.ModelError`.
     """
+    # The network's library takes seconds to load: not before a source has been found good.
     from geosr.engine.torch_engine import TorchEngine
+    from geosr.model.build import build
 
     card = read_card(spec.model)
     generator = build(card, [band.mtf_nyquist for band in spec.bands])

@@ -86,7 +86,7 @@ def read_raster(path: Path) -> np.ndarray:
 def run_geosr(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-c", "from geosr.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-m", "geosr", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

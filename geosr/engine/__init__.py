@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geosr.errors import DeviceError
+
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -22,6 +24,23 @@ class EngineSpec:
 
     def __str__(self) -> str:
         return f"{self.name}-{self.precision}"
+
+
+def choose_engine(device: Device, precision: Precision) -> EngineSpec:
+    """The engine for a device; ``auto`` takes CUDA where there is one.
+
+    Raises :class:`DeviceError` when CUDA is asked for and absent.
+    """
+    if device == "cpu":
+        return EngineSpec("torch-cpu", precision)
+    # Loading PyTorch takes seconds: not unless its answer is needed.
+    import torch
+
+    if torch.cuda.is_available():
+        return EngineSpec("torch-cuda", precision)
+    if device == "cuda":
+        raise DeviceError("no CUDA device is available to PyTorch: use --device cpu")
+    return EngineSpec("torch-cpu", precision)
 
 
 class Engine(Protocol):

@@ -8,23 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geosr.engine import Device, EngineSpec, Precision
-from geosr.errors import DeviceError
+from geosr.engine import EngineSpec
 from geosr.model.generator import Generator
 
 #: One chunk at a time per process: two would share the same cores and twice the memory.
 _ONE_AT_A_TIME = threading.Lock()
-
-
-def choose(device: Device, precision: Precision) -> EngineSpec:
-    """The engine for a device; ``auto`` takes CUDA where there is one.
-
-    Raises :class:`DeviceError` when CUDA is asked for and absent.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("no CUDA device is available to PyTorch: use --device cpu")
-    use_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    return EngineSpec("torch-cuda" if use_cuda else "torch-cpu", precision)
 
 
 class TorchEngine:

@@ -110,7 +110,8 @@ def whole_image(model: Generator, reference: Sequence[float], halo_px: int) -> C
         margin = halo_px * model.scale
         with torch.inference_mode():
             sr = model((torch.from_numpy(padded) / unit)[None])[0] * unit
-        return sr[:, margin : sr.shape[1] - margin, margin : sr.shape[2] - margin]
+        inside: Tensor = sr[:, margin : sr.shape[1] - margin, margin : sr.shape[2] - margin]
+        return inside
 
     return upscale
 

@@ -55,7 +55,8 @@ def _ring_correlation(image: NDArray[np.float64], truth: NDArray[np.float64]) ->
     index = np.rint(frequency / 0.5 * rings).astype(int).ravel()
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(index, values.ravel())[: rings + 1]
+        sums: NDArray[np.float64] = np.bincount(index, values.ravel()).astype(np.float64)
+        return sums[: rings + 1]
 
     cross = total((first * second.conj()).real)
     power = np.sqrt(total(np.abs(first) ** 2) * total(np.abs(second) ** 2))

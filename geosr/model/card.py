@@ -6,13 +6,17 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geosr.errors import ModelError
-from geosr.model.generator import Base
-from geosr.model.rrdb import Tail
+
+#: Interpolation that a network's residual is added to.
+Base = Literal["nearest", "bilinear", "bicubic", "none"]
+
+#: How a network reaches high resolution.
+Tail = Literal["interpolate", "shuffle"]
 
 
 class NetworkSize(BaseModel):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geosr.model.card import Base
 from geosr.model.sensor import Sensor, upsample
-
-Base = Literal["nearest", "bilinear", "bicubic", "none"]
 
 
 class Generator(nn.Module):

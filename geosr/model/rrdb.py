@@ -9,13 +9,11 @@ Sources: Wang et al., "ESRGAN", 2018, section 3.1; Wang et al., "Real-ESRGAN", 2
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Tail = Literal["interpolate", "shuffle"]
+from geosr.model.card import Tail
 
 #: Residuals inside a block are scaled by this factor (ESRGAN, section 3.1).
 RESIDUAL_SCALE = 0.2

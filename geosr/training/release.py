@@ -30,7 +30,7 @@ from geosr.training.train import build_generator
 _HALO_SCENES = ("s2/austria_a.tif", "s2/alberta_clouds.tif")
 _HALO_SIDE_PX = 320
 
-#: Where no network stands in for the Nyquist limit: see the set whose pixels are nearest to the product's.
+#: The set whose pixels are nearest in size to the product's.
 _RESOLUTION_SET = "claremont 2.4 m"
 
 
@@ -108,7 +108,7 @@ def _read_scene(path: Path, config: TrainingConfig) -> Tensor:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m geosr.training.release", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(prog="python -m geosr.training.release", description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--run", type=Path, required=True, help="folder of the finished run")
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")

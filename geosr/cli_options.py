@@ -1,0 +1,99 @@
+"""The options of the command, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _option(panel: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, **more)
+
+
+_AREA = "Area of interest"
+_SOURCE = "What the source is"
+_HOW = "How to upscale"
+_OUT = "Output"
+
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Raster, .SAFE folder or zip, or STAC Item, by path or URL; leave out to search.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="OUT.tif", help="COG to write; its STAC Item goes to OUT.json.")
+]
+
+Bbox = Annotated[str | None, _option(_AREA, "--bbox", metavar="W,S,E,N", help="Box in degrees: west,south,east,north.")]
+Aoi = Annotated[Path | None, _option(_AREA, "--aoi", metavar="FILE", help="GeoJSON polygon; its bounding box is used.")]
+When = Annotated[
+    str | None,
+    _option(
+        _AREA, "--datetime", metavar="DATES", help="When to search: 2024-06-01, 2024-06, or 2024-06-01/2024-08-31."
+    ),
+]
+MaxCloud = Annotated[
+    float, _option(_AREA, "--max-cloud", metavar="PERCENT", min=0, max=100, help="Highest cloud cover.")
+]
+Api = Annotated[str | None, _option(_AREA, "--api", metavar="URL", help="STAC API to search. [default: Earth Search]")]
+Collection = Annotated[
+    str | None, _option(_AREA, "--collection", help="Collection to search. [default: sentinel-2-l2a]")
+]
+Fill = Annotated[bool, _option(_AREA, "--fill", help="Fill gaps from other overpasses, clearest first.")]
+MaskClouds = Annotated[bool, _option(_AREA, "--mask-clouds", help="Make clouds, shadows and saturated pixels nodata.")]
+Crs = Annotated[
+    str | None,
+    _option(_AREA, "--crs", metavar="EPSG:…", help="Put STAC Items on a grid of this CRS (resamples)."),
+]
+
+Bands = Annotated[
+    str | None,
+    _option(
+        _SOURCE,
+        "--bands",
+        metavar="NAMES",
+        help="Bands to use, as B02,B03,B04,B08; for a raster with unnamed bands, their names in order (- skips one).",
+    ),
+]
+Scale = Annotated[
+    float | None, _option(_SOURCE, "--scale", help="Reflectance per DN, instead of what the source says.")
+]
+Offset = Annotated[
+    float | None, _option(_SOURCE, "--offset", help="Reflectance at DN 0, instead of what the source says.")
+]
+Picture = Annotated[
+    bool, _option(_SOURCE, "--picture", help="Take a raster as a picture: no CRS or reflectance needed.")
+]
+
+Model = Annotated[
+    str | None, _option(_HOW, "--model", help="A model of `geosr models`, or a card file. [default: rgbn-x4]")
+]
+Device = Annotated[
+    str | None, _option(_HOW, "--device", metavar="auto|cpu|cuda", help="Where the network runs. [default: auto]")
+]
+Precision = Annotated[
+    str | None,
+    _option(_HOW, "--precision", metavar="float32|bfloat16", help="Type of the network's numbers. [default: float32]"),
+]
+Core = Annotated[
+    int | None, _option(_HOW, "--core", min=1, max=4096, help="Side of a chunk, source pixels. [default: 256]")
+]
+Workers = Annotated[
+    int | None,
+    _option(_HOW, "--workers", min=0, help="Processes of a local Dask cluster. [default: 0, threads of this process]"),
+]
+
+Compression = Annotated[
+    str | None, _option(_OUT, "--compress", metavar="zstd|deflate", help="Compression of the COG. [default: zstd]")
+]
+Overwrite = Annotated[bool, _option(_OUT, "--overwrite", help="Replace an existing output.")]
+Restart = Annotated[bool, _option(_OUT, "--restart", help="Forget an unfinished run with other settings.")]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and progress as JSON lines.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")]

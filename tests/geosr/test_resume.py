@@ -1,0 +1,224 @@
+"""A run killed at any moment goes on where it was, and leaves the bytes of an undisturbed one. The kills are real."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import rasterio
+
+from catalog import SceneRequest
+from geosr.errors import ExistsError, ResumeError
+from geosr.jobs.ledger import work_folder
+from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.progress import QuietReporter
+from tests.conftest import SAMPLE, read_raster, write_raster
+
+CORE = 60
+CHUNKS = 25
+
+
+class Recorder(QuietReporter):
+    """Notes which chunks were computed."""
+
+    def __init__(self) -> None:
+        self.computed: list[str] = []
+        self.notes: list[str] = []
+
+    def chunk(self, key: str, finished: int, total: int) -> None:
+        self.computed.append(key)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def command(output: Path) -> list[str]:
+    return [sys.executable, "-m", "geosr", "upscale", str(SAMPLE), "-o", str(output), "--core", str(CORE), "--json"]
+
+
+def kill_when(output: Path, ready, *, number: int = signal.SIGKILL) -> None:
+    """Start the command, wait for a moment of its run, and kill it."""
+    process = subprocess.Popen(command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not ready():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, number)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    output = tmp_path_factory.mktemp("undisturbed") / "out.tif"
+    result = subprocess.run(command(output), capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout)["computed"] == CHUNKS
+    return output
+
+
+@pytest.mark.slow
+def test_killed_three_times(tmp_path, undisturbed):
+    output = tmp_path / "out.tif"
+    folder = work_folder(output)
+
+    def chunks():
+        return len(list(folder.glob("r*.tif")))
+
+    def log_of_next_run() -> list[str]:
+        result = subprocess.run(command(output), capture_output=True, text=True, check=True)
+        return [event["key"] for line in result.stderr.splitlines() if (event := json.loads(line))["event"] == "chunk"]
+
+    kill_when(output, lambda: chunks() >= 1)
+    first = {path.name for path in folder.glob("r*.tif")}
+    kill_when(output, lambda: chunks() >= 15)
+    second = {path.name for path in folder.glob("r*.tif")}
+    assert first <= second
+    assert len(second) < CHUNKS
+    assert not output.exists()
+    kill_when(output, lambda: (folder / "mosaic.tif").exists() or output.exists())
+    third = {path.name for path in folder.glob("r*.tif")}
+    assert len(third) == CHUNKS
+
+    assert log_of_next_run() == []
+    assert output.read_bytes() == undisturbed.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.tif"]
+
+
+@pytest.mark.slow
+def test_only_unfinished_chunks_are_computed(tmp_path, undisturbed):
+    output = tmp_path / "out.tif"
+    folder = work_folder(output)
+    kill_when(output, lambda: len(list(folder.glob("r*.tif"))) >= 10)
+    finished = {path.stem for path in folder.glob("r*.tif")}
+    result = subprocess.run(command(output), capture_output=True, text=True, check=True)
+    events = [json.loads(line) for line in result.stderr.splitlines()]
+    computed = {event["key"] for event in events if event["event"] == "chunk"}
+    assert finished.isdisjoint(computed)
+    assert len(finished | computed) == CHUNKS
+    assert next(event for event in events if event["event"] == "begin")["finished"] == len(finished)
+    assert output.read_bytes() == undisturbed.read_bytes()
+
+
+@pytest.mark.slow
+def test_interrupted_from_the_keyboard(tmp_path):
+    output = tmp_path / "out.tif"
+    folder = work_folder(output)
+    process = subprocess.Popen(command(output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while len(list(folder.glob("r*.tif"))) < 3:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on where it was" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert len(list(folder.glob("r*.tif"))) >= 3
+
+
+def request(tmp_path: Path, sample, **options) -> UpscaleRequest:
+    source = tmp_path / "in.tif"
+    if not source.exists():
+        write_raster(source, sample[:, :40, :40])
+    fixed = {"model": "bicubic", "core_px": 20}
+    return UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", **{**fixed, **options})
+
+
+def leave_unfinished(the_request: UpscaleRequest) -> list[str]:
+    """Stop a run after its first chunks, as an interrupt does."""
+
+    class Stop(Recorder):
+        def chunk(self, key: str, finished: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        super_resolve(the_request, Stop())
+    return [path.stem for path in work_folder(the_request.output).glob("r*.tif")]
+
+
+def test_a_finished_run_is_not_repeated(tmp_path, sample):
+    super_resolve(request(tmp_path, sample))
+    before = (tmp_path / "out.tif").stat().st_mtime_ns
+    recorder = Recorder()
+    published = super_resolve(request(tmp_path, sample), recorder)
+    assert published.computed == 0
+    assert recorder.computed == []
+    assert "up to date" in recorder.notes[-1]
+    assert (tmp_path / "out.tif").stat().st_mtime_ns == before
+
+
+def test_a_kill_between_the_cog_and_its_item_is_mended(tmp_path, sample):
+    super_resolve(request(tmp_path, sample))
+    item = (tmp_path / "out.json").read_bytes()
+    (tmp_path / "out.json").unlink()
+    work_folder(tmp_path / "out.tif").mkdir()
+    super_resolve(request(tmp_path, sample))
+    assert (tmp_path / "out.json").read_bytes() == item
+    assert not work_folder(tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"model": "bilinear"}, "model"), ({"core_px": 30}, "chunks"), ({"compression": "deflate"}, "product")],
+)
+def test_an_unfinished_run_with_other_settings_is_refused(tmp_path, sample, change, named):
+    kept = leave_unfinished(request(tmp_path, sample))
+    assert kept
+    with pytest.raises(ResumeError, match=f"{named}.*--restart"):
+        super_resolve(request(tmp_path, sample, **change))
+    assert [path.stem for path in work_folder(tmp_path / "out.tif").glob("r*.tif")] == kept
+    super_resolve(request(tmp_path, sample, restart=True, **change))
+    assert not work_folder(tmp_path / "out.tif").exists()
+
+
+def test_another_precision_is_another_run(tmp_path, sample):
+    leave_unfinished(request(tmp_path, sample, model="rgbn-x4"))
+    with pytest.raises(ResumeError, match=r"engine \(torch-\w+-float32, now torch-\w+-bfloat16\)"):
+        super_resolve(request(tmp_path, sample, model="rgbn-x4", precision="bfloat16"))
+
+
+def test_a_changed_source_is_another_run(tmp_path, sample):
+    leave_unfinished(request(tmp_path, sample))
+    write_raster(tmp_path / "in.tif", sample[:, 100:140, :40])
+    with pytest.raises(ResumeError, match="source"):
+        super_resolve(request(tmp_path, sample))
+
+
+def test_two_processes_do_not_share_an_output(tmp_path, sample):
+    folder = work_folder(tmp_path / "out.tif")
+    folder.mkdir()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ResumeError, match="another process"):
+            super_resolve(request(tmp_path, sample))
+
+
+def test_an_existing_output_is_replaced_only_when_asked(tmp_path, sample):
+    super_resolve(request(tmp_path, sample))
+    bicubic = (tmp_path / "out.tif").read_bytes()
+    with pytest.raises(ExistsError, match="--overwrite"):
+        super_resolve(request(tmp_path, sample, model="nearest"))
+    assert (tmp_path / "out.tif").read_bytes() == bicubic
+    super_resolve(request(tmp_path, sample, model="nearest", overwrite=True))
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert raster.tags()["GEOSR_MODEL"] == "nearest"
+
+
+def test_an_old_output_stays_until_the_new_one_is_whole(tmp_path, sample):
+    super_resolve(request(tmp_path, sample))
+    before = read_raster(tmp_path / "out.tif")
+    leave_unfinished(request(tmp_path, sample, model="nearest", overwrite=True))
+    assert (read_raster(tmp_path / "out.tif") == before).all()
+
+
+def test_an_items_file_that_is_not_ours_is_kept(tmp_path, sample):
+    (tmp_path / "out.json").write_text("precious")
+    with pytest.raises(ExistsError, match=r"out\.json"):
+        super_resolve(request(tmp_path, sample))
+    assert (tmp_path / "out.json").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tif", "out.json"]
