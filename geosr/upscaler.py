@@ -116,8 +116,8 @@ def upscaler_of(spec: ModelSpec) -> Upscaler:
     from geosr.model.build import build
 
     card = read_card(spec.model)
-    generator = build(card, [band.mtf_nyquist for band in spec.bands])
     mapping = map_bands([band.name for band in spec.bands], card, picture=spec.picture)
+    generator = build(card, [band.mtf_nyquist for band in spec.bands], picture=mapping.stands_in)
     return Upscaler(card, TorchEngine(generator, spec.engine), spec.bands, mapping)
 
 

@@ -26,6 +26,8 @@ class BandMapping:
     """Rows: ``keep``; columns: the model's bands."""
     note: str | None = None
     """What a user should know about it."""
+    stands_in: bool = False
+    """Whether colours of a picture stand in for the model's bands."""
 
     def enter(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scene bands ``(keep, rows, cols)`` as the model's."""
@@ -58,7 +60,8 @@ def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool) -> BandMa
             keep=scene,
             to_model=((1.0,),) * count,
             from_model=((1 / count,) * count,),
-            note=f"grey image: it stands in for all bands of {card.name}",
+            note="grey image: it stands in for all the model's bands, and its camera is taken to have square pixels",
+            stands_in=True,
         )
     missing = ", ".join(name for name in card.bands if name not in scene)
     raise ModelError(
@@ -77,7 +80,8 @@ def _from_colours(bands: tuple[str, ...]) -> BandMapping:
     keep = ("red", "green", "blue")
     forth = tuple(tuple(float(_COLOURS[band] == own) if band in _COLOURS else 1 / 3 for own in keep) for band in bands)
     back = tuple(tuple(float(_COLOURS.get(band) == own) for band in bands) for own in keep)
-    return BandMapping(keep, forth, back, note="picture without infrared: the mean of its colours stands in for it")
+    note = "picture without infrared: its colours' mean stands in, and its camera is taken to have square pixels"
+    return BandMapping(keep, forth, back, note=note, stands_in=True)
 
 
 def _mix(matrix: tuple[tuple[float, ...], ...], pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,12 +15,19 @@ from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import SQUARE_PIXEL_MTF, Sensor, mtf_to_sigma
 
 
-def build(card: ModelCard, mtf_nyquist: Sequence[float | None]) -> Generator:
+def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool = False) -> Generator:
     """The model of a card, for bands of these modulation transfers where the card does not fix them.
+
+    A ``picture`` comes from an unknown camera: the back-projection then assumes square pixels and no other blur. With
+    Sentinel-2's, images that are as sharp as that would come out worse than interpolated.
 
     Raises :class:`ModelError` when weights are missing or are not those of the card.
     """
-    transfers = card.mtf_nyquist or [SQUARE_PIXEL_MTF if mtf is None else mtf for mtf in mtf_nyquist]
+    if picture:
+        mtf_nyquist = [None] * len(card.bands or mtf_nyquist)
+    if card.mtf_nyquist is not None and not picture:
+        mtf_nyquist = card.mtf_nyquist
+    transfers = [SQUARE_PIXEL_MTF if mtf is None else mtf for mtf in mtf_nyquist]
     sensor = Sensor([mtf_to_sigma(mtf, card.scale) for mtf in transfers], card.scale)
     return Generator(sensor, network=_load_network(card), base=card.base, steps=card.steps).eval()
 

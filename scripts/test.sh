@@ -1,0 +1,12 @@
+#!/bin/sh
+# Sets up .venv, installs geosr with what its tests need, and runs every check. Safe to run again.
+# Arguments go to pytest: sh scripts/test.sh -m "not slow"
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/environment.sh
+make_environment
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+.venv/bin/ruff check --quiet .
+.venv/bin/ruff format --check --quiet .
+.venv/bin/mypy
+exec .venv/bin/python -m pytest "$@"
