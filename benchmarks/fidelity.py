@@ -23,6 +23,7 @@ from geosr.model.generator import Generator
 
 
 def main() -> None:
+    """Score every contender on every set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--model", default=zoo.DEFAULT_MODEL)

@@ -60,6 +60,7 @@ def measure(source: Path, output: Path, options: list[str]) -> tuple[float, floa
 
 
 def main() -> None:
+    """Measure both scenes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=5490, help="side of the larger scene, pixels")
     parser.add_argument("--model", default="rgbn-x4")
