@@ -76,6 +76,7 @@ def upscale(
         The values cannot be reflectance.
 
     """
+    geobox = _grid(da)
     cube = da if da.ndim > 2 else da.expand_dims("band")
     names = _band_names(da, cube, bands)
     card = read_card(model)
@@ -84,12 +85,11 @@ def upscale(
         str(da.dtype),
         scale=_first(scale, _declared(da, "scale_factor")),
         offset=_first(offset, _declared(da, "add_offset")),
-        nodata=_first(nodata, da.attrs.get("_FillValue"), da.encoding.get("_FillValue")),
+        nodata=_first(nodata, da.attrs.get("_FillValue"), _encoded_nodata(da)),
     )
     mapping = map_bands([band.name for band in specs], card, picture=False)
     chosen = [i for i, band in enumerate(specs) if band.name in mapping.keep]
     specs = tuple(specs[i] for i in chosen)
-    geobox = _grid(da)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, core_px, card.halo_px)
     spec = ModelSpec(model, card.digest, choose_engine(device, precision), specs, picture=False)
 
@@ -186,6 +186,11 @@ def _declared(da: xr.DataArray, name: str) -> float | None:
     value = da.attrs.get(name)
     neutral = {"scale_factor": 1.0, "add_offset": 0.0}[name]
     return None if value is None or float(value) == neutral else float(value)
+
+
+def _encoded_nodata(da: xr.DataArray) -> float | None:
+    """What a file's nodata is in memory: floats that were read from one have NaN in its place."""
+    return None if np.issubdtype(da.dtype, np.floating) else da.encoding.get("_FillValue")
 
 
 def _first(*values: float | None) -> float | None:
