@@ -11,6 +11,7 @@ import shapely
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
+from pyproj.exceptions import ProjError
 from rasterio.windows import Window
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
@@ -48,13 +49,13 @@ def parse_bbox(text: str) -> BaseGeometry:
 def read_aoi(path: Path) -> BaseGeometry:
     """The polygons of a GeoJSON file: a geometry, a Feature or a FeatureCollection. Raises :class:`AreaError`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise AreaError(f"cannot read the area of interest {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AreaError(f"{path} is not GeoJSON: {error}") from error
     try:
-        polygons = [shape(geometry) for geometry in _geometries(content)]
+        polygons = [shapely.force_2d(shape(geometry)) for geometry in _geometries(content)]
     except (KeyError, TypeError, AttributeError, ValueError, ShapelyError) as error:
         raise AreaError(f"{path} is not GeoJSON of polygons: {error!r}") from error
     polygons = [polygon for polygon in polygons if polygon.geom_type in ("Polygon", "MultiPolygon")]
@@ -85,14 +86,32 @@ def window_of(area: BaseGeometry, geobox: GeoBox, what: str) -> Window:
     """
     if geobox.crs is None:
         raise AreaError(f"{what} has no CRS, so an area in degrees cannot be found in it")
-    projected = project(area, geobox.crs)
-    wanted = geobox.enclosing(Geometry(projected, geobox.crs))
-    rows, cols = geobox.overlap_roi(wanted)
-    window = Window(cols.start, rows.start, max(0, cols.stop - cols.start), max(0, rows.stop - rows.start))
+    try:
+        # Far from its grid a projection folds: only what is near is projected.
+        footprint = geobox.footprint(_WGS84, npoints=20)
+        near = area.intersection(footprint.geom.buffer(_SEGMENT_DEG))
+        window = _empty() if near.is_empty else _window(project(near, geobox.crs), geobox)
+    except (ShapelyError, ProjError, ValueError) as error:
+        raise AreaError(f"the area cannot be found in {what}, whose CRS does not reach it: {error}") from error
     if window.width == 0 or window.height == 0:
-        bounds = ",".join(f"{degrees:.4f}" for degrees in geobox.footprint(_WGS84, buffer=0).boundingbox.bbox)
+        bounds = ",".join(f"{degrees:.4f}" for degrees in footprint.boundingbox.bbox)
         raise AreaError(f"the area is outside {what}, which covers {bounds}")
     return window
+
+
+def covered_share(area: BaseGeometry, geobox: GeoBox) -> float:
+    """Which part of an area in degrees lies inside a grid, 0 to 1."""
+    inside = area.intersection(geobox.footprint(_WGS84, npoints=20).geom)
+    return float(inside.area / area.area)
+
+
+def _window(projected: BaseGeometry, geobox: GeoBox) -> Window:
+    rows, cols = geobox.overlap_roi(geobox.enclosing(Geometry(projected, geobox.crs)))
+    return Window(cols.start, rows.start, max(0, cols.stop - cols.start), max(0, rows.stop - rows.start))
+
+
+def _empty() -> Window:
+    return Window(0, 0, 0, 0)
 
 
 def utm_crs(area: BaseGeometry) -> CRS:
@@ -114,7 +133,9 @@ def _geometries(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         for feature in content["features"]:
             yield from _geometries(feature)
     elif kind == "Feature":
-        yield from _geometries(content["geometry"])
+        # A feature without a place is legal.
+        if content["geometry"] is not None:
+            yield from _geometries(content["geometry"])
     elif kind == "GeometryCollection":
         for geometry in content["geometries"]:
             yield from _geometries(geometry)

@@ -13,6 +13,9 @@ from catalog import radiometry, sentinel2
 from catalog.errors import SourceError
 from catalog.scene import BandSpec
 
+#: Floats as large as this are some tool's undeclared nodata, as is the lowest 32-bit float.
+_ABSURD = 1e30
+
 #: Typical reflectance above this is none: the values are DN whose scale was forgotten.
 _IMPLAUSIBLE = 3.0
 
@@ -47,13 +50,13 @@ def band_specs(
 
 
 def validity(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """Which pixels of ``(bands, rows, cols)`` were measured: not their band's nodata, not NaN, not infinite."""
+    """Which pixels of ``(bands, rows, cols)`` were measured: not their band's nodata, not NaN, infinite or absurd."""
     valid = np.ones(pixels.shape, dtype=bool)
     for i, value in enumerate(nodata):
         if value is not None and not math.isnan(value):
             valid[i] = pixels[i] != value
     if np.issubdtype(pixels.dtype, np.floating):
-        valid &= np.isfinite(pixels)
+        valid &= np.abs(pixels) < _ABSURD
     return valid
 
 

@@ -18,6 +18,9 @@ from catalog.sentinel2 import UNUSABLE_SCL
 GROWTH_PX = 3
 
 
+NOTE = "clouds, cloud shadows and saturated pixels of the scene classification are nodata"
+
+
 class ClassReader(Protocol):
     """Reads the scene classification on the scene's grid."""
 
@@ -36,17 +39,22 @@ class CloudMasked:
 
     def read(self, window: Window) -> Pixels:
         pixels, valid = self.reader.read(window)
-        rows, cols = self.shape
-        top, left = max(0, window.row_off - GROWTH_PX), max(0, window.col_off - GROWTH_PX)
-        bottom = min(rows, window.row_off + window.height + GROWTH_PX)
-        right = min(cols, window.col_off + window.width + GROWTH_PX)
-        classes = self.classes.read_classes(Window(left, top, right - left, bottom - top))
-        unusable = maximum_filter(np.isin(classes, UNUSABLE_SCL), 2 * GROWTH_PX + 1, mode="constant")
-        y, x = window.row_off - top, window.col_off - left
-        return pixels, valid & ~unusable[y : y + window.height, x : x + window.width]
+        return pixels, valid & ~unusable(self.classes, window, self.shape)
 
     def select(self, keep: tuple[int, ...]) -> CloudMasked:
         return replace(self, reader=self.reader.select(keep))
+
+
+def unusable(classes: ClassReader, window: Window, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixels of a window, on a grid of ``shape``, whose class hides the ground or lies within the growth of one."""
+    rows, cols = shape
+    top, left = max(0, window.row_off - GROWTH_PX), max(0, window.col_off - GROWTH_PX)
+    bottom = min(rows, window.row_off + window.height + GROWTH_PX)
+    right = min(cols, window.col_off + window.width + GROWTH_PX)
+    found = np.isin(classes.read_classes(Window(left, top, right - left, bottom - top)), UNUSABLE_SCL)
+    grown: NDArray[np.bool_] = maximum_filter(found, 2 * GROWTH_PX + 1, mode="constant")
+    y, x = window.row_off - top, window.col_off - left
+    return grown[y : y + window.height, x : x + window.width]
 
 
 def mask_clouds(scene: Scene, classes: ClassReader) -> Scene:
@@ -57,4 +65,4 @@ def mask_clouds(scene: Scene, classes: ClassReader) -> Scene:
         reader=CloudMasked(scene.reader, classes, shape),
         nodata_declared=True,
         identity={**scene.identity, "mask_clouds": True},
-    ).noting("clouds, cloud shadows and saturated pixels of the scene classification are nodata")
+    ).noting(NOTE)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from catalog.errors import ReadError, SourceError, UnreachableError
+
+# A raster without a place is refused, or noted, where that matters. The filter is set once: to change filters around
+# each call is not safe with threads.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+#: Decoded blocks are kept between reads, up to this many MB: a row of JPEG 2000 tiles of a product's four bands is 92.
+_CACHE_MB = 256
 
 #: Requests that a flaky server fails are repeated; files beside a remote raster are not looked for.
 _REMOTE = {
@@ -22,53 +32,95 @@ _REMOTE = {
     "VSI_CACHE": True,
 }
 
+#: Rasters that a thread keeps open: the bands of a few scenes.
+_KEPT_OPEN = 16
+
+_of_thread = threading.local()
+
 
 @contextmanager
 def open_raster(path: str) -> Iterator[DatasetReader]:
     """Open a local path, a URL or a ``/vsi`` path for reading, in an environment of its own.
 
+    A thread keeps what it opened, for opening anew would forget what was decoded: neighbouring chunks of a JPEG 2000
+    file share its tiles.
+
     Raises :class:`SourceError` when it cannot be opened, :class:`ReadError` when reading fails inside the block.
     """
-    options = _REMOTE if is_remote(path) else {}
-    with rasterio.Env(**options):
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **(_REMOTE if is_remote(path) else {})):
+        raster = _kept(path)
         try:
-            with warnings.catch_warnings():
-                # A plain image is expected here, and said to be one where it matters.
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                raster = rasterio.open(path)
-        except (RasterioError, OSError) as error:
-            raise SourceError(_explain_open(path, error)) from error
-        with raster:
-            try:
-                yield raster
-            except RasterioError as error:
-                raise read_error(path, error) from error
+            yield raster
+        except RasterioError as error:
+            _forget(path)
+            raise read_error(path, error) from error
 
 
 def read_error(path: str, error: Exception) -> ReadError:
     """What to raise when pixels of an open raster do not come."""
     if is_remote(path):
-        return UnreachableError(f"cannot read {path}: {_detail(error)}")
+        return UnreachableError(f"cannot read {without_query(path)}: {_detail(error)}")
     return ReadError(f"cannot read {path}: the file is damaged or incomplete ({_detail(error)})")
 
 
 def is_remote(path: str) -> bool:
     """Whether pixels come over a network."""
-    return path.startswith(("http://", "https://", "s3://", "gs://", "az://", "/vsicurl", "/vsis3", "/vsigs", "/vsiaz"))
+    schemes = ("http://", "https://", "s3://", "gs://", "az://", "oss://", "swift://")
+    systems = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsihdfs", "/vsiwebhdfs")
+    return path.startswith(schemes) or any(system in path for system in systems)
 
 
-def _explain_open(path: str, error: Exception) -> str:
+def without_query(path: str) -> str:
+    """An address without what may be a secret: the query of a signed URL."""
+    return path.partition("?")[0] if is_remote(path) else path
+
+
+def file_stamp(path: str) -> tuple[int, int] | None:
+    """Size and time of change of a local file, also of one inside a zip's path; None for anything else."""
+    local = Path(path.removeprefix("/vsizip/").partition(".zip/")[0] + ".zip" if "/vsizip/" in path else path)
+    if is_remote(path) or not local.is_file():
+        return None
+    status = local.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _kept(path: str) -> DatasetReader:
+    """The open raster of a path that the thread has, as long as the file has not changed."""
+    rasters: OrderedDict[str, tuple[Any, DatasetReader]] = _of_thread.__dict__.setdefault("rasters", OrderedDict())
+    stamp = file_stamp(path)
+    if path in rasters and rasters[path][0] == stamp and (stamp is not None or is_remote(path)):
+        rasters.move_to_end(path)
+        return rasters[path][1]
+    _forget(path)
+    try:
+        raster = rasterio.open(path)
+    except (RasterioError, OSError) as error:
+        raise _open_error(path, error) from error
+    rasters[path] = (stamp, raster)
+    while len(rasters) > _KEPT_OPEN:
+        rasters.popitem(last=False)[1][1].close()
+    return raster
+
+
+def _forget(path: str) -> None:
+    kept = _of_thread.__dict__.setdefault("rasters", OrderedDict()).pop(path, None)
+    if kept is not None:
+        kept[1].close()
+
+
+def _open_error(path: str, error: Exception) -> SourceError:
     if is_remote(path):
-        return f"cannot open {path}: {_detail(error)}"
+        return UnreachableError(f"cannot open {without_query(path)}: {_detail(error)}")
     local = Path(path)
     if not path.startswith("/vsi") and not local.exists():
-        return f"{path} does not exist"
+        return SourceError(f"{path} does not exist")
     if local.is_dir():
-        return f"{path} is a folder, and not a .SAFE product"
-    return f"{path} is not a raster that can be read: {_detail(error)}"
+        return SourceError(f"{path} is a folder, and not a .SAFE product")
+    return SourceError(f"{path} is not a raster that can be read: {_detail(error)}")
 
 
 def _detail(error: BaseException) -> str:
     """GDAL's own words, which rasterio keeps as the cause."""
     cause = error.__cause__
-    return str(cause if cause is not None else error).strip().rstrip(".")
+    text = str(cause if cause is not None else error).strip().rstrip(".")
+    return text.splitlines()[0] if text else type(error).__name__

@@ -16,23 +16,23 @@ import pystac
 import shapely
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
-from odc.geo.geom import Geometry
 from rasterio.transform import Affine
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from catalog import radiometry, sentinel2
 from catalog.area import project
-from catalog.errors import SourceError
-from catalog.gdal import open_raster
+from catalog.errors import CatalogError, RadiometryError, SourceError
+from catalog.gdal import open_raster, without_query
 from catalog.radiometry import Radiometry
 
 #: Items of one platform whose times differ by less than this belong to one overpass: a datatake lasts minutes, the
 #: next orbit is 100 minutes later.
 _OVERPASS = dt.timedelta(minutes=20)
 
-#: What reading JSON that is not an Item raises.
-_NOT_AN_ITEM = (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError)
+#: Two Items of one tile and time are versions of each other when they share this much of the smaller; otherwise they
+#: are its halves, from two downlinks.
+_SAME_GROUND = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Candidate:
     item: pystac.Item
     assets: tuple[BandAsset, ...]
     grid: GeoBox
-    """Grid of the first band."""
+    """Grid that its bands share."""
+    ground: BaseGeometry
+    """Where it has data, degrees; whole where it crosses the antimeridian."""
 
     @property
     def datetime(self) -> dt.datetime:
@@ -88,26 +90,47 @@ def read_item(source: str) -> pystac.Item:
     """
     try:
         item = pystac.Item.from_file(source)
-    except _NOT_AN_ITEM as error:
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(f"{source} is not a STAC Item that can be read: {detail}") from error
-    item.make_asset_hrefs_absolute()
+        item.make_asset_hrefs_absolute()
+    except Exception as error:
+        # Whatever is wrong with foreign JSON or a foreign server surfaces here, as any of a dozen exceptions.
+        address = without_query(source)
+        raise SourceError(f"{address} is not a STAC Item that can be read: {first_line(error)}") from error
     return item
 
 
 def is_item(source: str) -> bool:
     """Whether a path or URL is that of a STAC Item rather than of a raster."""
-    parsed = urlparse(source)
+    try:
+        parsed = urlparse(source)
+    except ValueError:
+        return False
     if Path(parsed.path).suffix.lower() in (".json", ".geojson"):
         return True
     return parsed.scheme in ("http", "https") and "/items/" in parsed.path
 
 
-def candidate(item: pystac.Item, bands: Sequence[str]) -> Candidate:
-    """The Item with its assets for ``bands``. Raises :class:`SourceError` when one is missing."""
-    content = item.to_dict(include_self_link=False, transform_hrefs=False)
-    assets = tuple(_find_band(content, band) for band in bands)
-    return Candidate(item, assets, grid_of(item, assets[0].key))
+def candidate(
+    item: pystac.Item, bands: Sequence[str], *, scale: float | None = None, offset: float | None = None
+) -> Candidate:
+    """The Item with its assets for ``bands``; ``scale`` and ``offset`` override what it says of them.
+
+    Raises :class:`SourceError` when a band is missing, bands are on different grids, or the Item is malformed, and
+    :class:`RadiometryError` when nothing tells how its DN become reflectance.
+    """
+    try:
+        content = item.to_dict(include_self_link=False, transform_hrefs=False)
+        assets = tuple(_find_band(content, band, scale, offset) for band in bands)
+        grids = [grid_of(item, key) for key in dict.fromkeys(asset.key for asset in assets)]
+        one = Candidate(item, assets, grids[0], ground_of(item, grids[0]))
+        _ = one.datetime, one.cloud_share
+    except CatalogError:
+        raise
+    except Exception as error:
+        # Items are foreign data: fields of any type can stand anywhere in them.
+        raise SourceError(f"Item {item.id} is malformed: {first_line(error)}") from error
+    if any(grid != one.grid for grid in grids):
+        raise SourceError(f"Item {item.id} has {', '.join(bands)} on different grids: ask for bands of one")
+    return one
 
 
 def grid_of(item: pystac.Item, key: str) -> GeoBox:
@@ -126,9 +149,14 @@ def grid_of(item: pystac.Item, key: str) -> GeoBox:
 
 def footprint(one: Candidate, crs: CRS) -> BaseGeometry:
     """Where the Item has data, in ``crs``."""
-    if one.item.geometry is None:
-        return Geometry(one.grid.extent.geom, one.crs).to_crs(crs).geom
-    return project(unwrap(shape(one.item.geometry)), crs)
+    return project(one.ground, crs)
+
+
+def ground_of(item: pystac.Item, grid: GeoBox | None = None) -> BaseGeometry:
+    """Where an Item has data, degrees: its geometry, or all of its grid when it has none."""
+    if item.geometry is not None:
+        return unwrap(shapely.make_valid(shapely.force_2d(shape(item.geometry))))
+    return unwrap(grid.footprint("EPSG:4326").geom) if grid is not None else shapely.box(-180, -90, 180, 90)
 
 
 def unwrap(geometry: BaseGeometry) -> BaseGeometry:
@@ -165,13 +193,19 @@ def clear_share(group: Sequence[Candidate], area: BaseGeometry, crs: CRS) -> tup
     return share, share * (1 - cloudy)
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, short enough for a message."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
 def local_path(href: str) -> str:
     """``file:`` addresses as paths; anything else as it is."""
     parsed = urlparse(href)
     return url2pathname(parsed.path) if parsed.scheme == "file" else href
 
 
-def _find_band(item: dict[str, Any], band: str) -> BandAsset:
+def _find_band(item: dict[str, Any], band: str, scale: float | None, offset: float | None) -> BandAsset:
     found = []
     for key, asset in item.get("assets", {}).items():
         index = _index_in_asset(key, asset, band)
@@ -182,7 +216,15 @@ def _find_band(item: dict[str, Any], band: str) -> BandAsset:
             f"Item {item.get('id')} has no asset for band {band}: its assets are {', '.join(item['assets'])}"
         )
     _, key, number, count = min(found)
-    return BandAsset(key, number, count, radiometry.of_item(item, key))
+    try:
+        declared = radiometry.of_item(item, key, number)
+    except RadiometryError:
+        if offset is None:
+            raise
+        declared = Radiometry(1 / sentinel2.QUANTIFICATION, offset, "given by the user")
+    if scale is not None or offset is not None:
+        declared = radiometry.override(scale, offset, declared)
+    return BandAsset(key, number, count, declared)
 
 
 def _index_in_asset(key: str, asset: dict[str, Any], band: str) -> tuple[int, int] | None:
@@ -218,16 +260,19 @@ def _crs_of(fields: dict[str, Any]) -> CRS | None:
 
 
 def _newest_versions(group: Sequence[Candidate]) -> list[Candidate]:
-    newest: dict[Any, Candidate] = {}
-    for one in group:
-        tile = (
-            one.crs.to_epsg(),
-            one.grid.affine[:6],
-            one.datetime.replace(microsecond=0),
-        )
-        if tile not in newest or _version(one) > _version(newest[tile]):
-            newest[tile] = one
-    return sorted(newest.values(), key=lambda c: (c.cloud_share, c.item.id))
+    kept: list[Candidate] = []
+    for one in sorted(group, key=_version, reverse=True):
+        if not any(_same_product(one, other) for other in kept):
+            kept.append(one)
+    return sorted(kept, key=lambda c: (c.cloud_share, c.item.id))
+
+
+def _same_product(one: Candidate, other: Candidate) -> bool:
+    """Whether two Items are versions of one product: the same tile and second, and the same ground of it."""
+    if one.grid != other.grid or one.datetime.replace(microsecond=0) != other.datetime.replace(microsecond=0):
+        return False
+    first, second = footprint(one, one.crs), footprint(other, one.crs)
+    return bool(first.intersection(second).area > _SAME_GROUND * min(first.area, second.area))
 
 
 def _version(one: Candidate) -> tuple[str, str, str]:

@@ -1,107 +1,30 @@
-"""One scene from STAC Items: the Items of an overpass side by side, read straight onto the grid of a chunk."""
+"""One scene from STAC Items: which of them, on which grid, and in which order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import odc.stac
 import pystac
 import shapely
-from numpy.typing import NDArray
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from pyproj.exceptions import CRSError
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
-from catalog import radiometry, sentinel2
+from catalog import sentinel2
 from catalog.area import project, spans_utm_zones, utm_crs, window_of
-from catalog.clouds import mask_clouds
-from catalog.errors import AreaError, SourceError
-from catalog.gdal import is_remote, open_raster, read_error
+from catalog.clouds import NOTE as CLOUD_NOTE
+from catalog.errors import AreaError, RadiometryError, SourceError
+from catalog.gdal import open_raster, without_query
 from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
+from catalog.layers import ItemsReader, Layer, LayerBand
 from catalog.raster import raster_identity
-from catalog.scene import BandSpec, Pixels, Scene
+from catalog.scene import BandSpec, Scene
 
 _SCL_KEYS = ("scl", "SCL", "SCL_20m")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One Item, reduced to what reading needs."""
-
-    item: dict[str, Any]
-    """The Item as JSON, with the assets used and absolute addresses."""
-    bands: tuple[str, ...]
-    """How ``odc.stac`` calls each band."""
-    shift_dn: tuple[float, ...]
-    """Added to the DN of each band, so that all layers share one radiometry."""
-    bounds: tuple[float, float, float, float]
-    """West, south, east and north in the scene's CRS."""
-    aligned: bool
-    """Whether its pixels are those of the scene's grid; others are resampled by cubic convolution."""
-    scl: str | None
-    """Key of its scene classification."""
-
-
-@dataclass(frozen=True)
-class ItemsReader:
-    """Reads layers onto one grid; where they overlap the first one that has a pixel gives it."""
-
-    layers: tuple[Layer, ...]
-    geobox: GeoBox
-    dtype: str
-    nodata: float
-
-    def read(self, window: Window) -> Pixels:
-        geobox = self.geobox[window.toslices()]
-        shape = (len(self.layers[0].bands), window.height, window.width)
-        pixels = np.full(shape, self.nodata, dtype=self.dtype)
-        valid = np.zeros(shape, dtype=bool)
-        for layer in self.layers:
-            if valid.all():
-                break
-            if not _overlap(geobox, layer.bounds):
-                continue
-            loaded = _load(layer, layer.bands, geobox, "nearest" if layer.aligned else "cubic", self.dtype, self.nodata)
-            for band, shift in enumerate(layer.shift_dn):
-                new = (loaded[band] != self.nodata) & ~valid[band]
-                pixels[band][new] = _shifted(loaded[band][new], shift, self.nodata)
-                valid[band] |= new
-        return pixels, valid
-
-    def select(self, keep: tuple[int, ...]) -> ItemsReader:
-        layers = tuple(
-            replace(
-                layer,
-                bands=tuple(layer.bands[i] for i in keep),
-                shift_dn=tuple(layer.shift_dn[i] for i in keep),
-            )
-            for layer in self.layers
-        )
-        return replace(self, layers=layers)
-
-
-@dataclass(frozen=True)
-class ItemClasses:
-    """Reads the scene classification of the same layers."""
-
-    layers: tuple[Layer, ...]
-    geobox: GeoBox
-
-    def read_classes(self, window: Window) -> NDArray[np.uint8]:
-        geobox = self.geobox[window.toslices()]
-        classes = np.zeros(geobox.shape.yx, dtype=np.uint8)
-        for layer in self.layers:
-            if layer.scl is not None and _overlap(geobox, layer.bounds):
-                loaded = _load(layer, (layer.scl,), geobox, "nearest", "uint8", 0)[0]
-                classes = np.where(classes == 0, loaded, classes)
-        return classes
 
 
 def scene_of_items(
@@ -122,10 +45,9 @@ def scene_of_items(
 
     Raises :class:`SourceError`, :class:`AreaError` or :class:`catalog.errors.RadiometryError`.
     """
-    candidates = [candidate(item, bands) for item in items]
-    if scale is not None or offset is not None:
-        candidates = [_override(one, scale, offset) for one in candidates]
+    bands = [sentinel2.band_name(band) or band for band in bands]
     notes: list[str] = []
+    candidates = _usable(items, bands, scale, offset, notes)
     target = _target_crs(candidates, area, crs, notes)
     chosen = _choose(candidates, area, target, fill, notes)
     geobox = _common_grid(chosen, target, notes)
@@ -135,7 +57,12 @@ def scene_of_items(
     lead = chosen[0]
     dtype = _dtype_of(lead)
     layers = tuple(_layer(one, lead, geobox, target) for one in chosen)
-    scene = Scene(
+    if clouds_out:
+        lacking = [one.item.id for one, layer in zip(chosen, layers, strict=True) if layer.scl is None]
+        if lacking:
+            raise SourceError(f"clouds cannot be masked: {', '.join(lacking)} has no scene classification (SCL)")
+        notes.append(CLOUD_NOTE)
+    return Scene(
         id="-".join(dict.fromkeys(one.item.id for one in chosen))
         if len(chosen) <= 2
         else f"{lead.item.id}-and-{len(chosen) - 1}",
@@ -143,13 +70,16 @@ def scene_of_items(
         geobox=geobox,
         area=window,
         dtype=dtype,
-        reader=ItemsReader(layers, geobox, dtype, float(sentinel2.NODATA_DN)),
+        reader=ItemsReader(layers, geobox, dtype, float(sentinel2.NODATA_DN), clouds_out),
         radiometry=tuple(asset.radiometry.reason for asset in lead.assets),
-        identity={"items": [_identity(one) for one in chosen]},
+        identity={
+            "items": [_identity(one, layer) for one, layer in zip(chosen, layers, strict=True)],
+            "clouds_out": clouds_out,
+        },
         datetime=lead.datetime,
         nodata_declared=True,
         scaled=True,
-        sources=tuple(one.item.get_self_href() or one.item.id for one in chosen),
+        sources=tuple(without_query(one.item.get_self_href() or one.item.id) for one in chosen),
         files=tuple(file for one in chosen for file in _files(one)),
         notes=tuple(notes),
         properties={
@@ -158,12 +88,22 @@ def scene_of_items(
             if key in lead.item.properties
         },
     )
-    if not clouds_out:
-        return scene
-    lacking = [one.item.id for one, layer in zip(chosen, layers, strict=True) if layer.scl is None]
-    if lacking:
-        raise SourceError(f"clouds cannot be masked: {', '.join(lacking)} has no scene classification (SCL)")
-    return mask_clouds(scene, ItemClasses(layers, geobox))
+
+
+def _usable(
+    items: Sequence[pystac.Item], bands: Sequence[str], scale: float | None, offset: float | None, notes: list[str]
+) -> list[Candidate]:
+    """Items that hold the bands; one that does not is left out with a note, unless none does."""
+    found, errors = [], []
+    for item in items:
+        try:
+            found.append(candidate(item, bands, scale=scale, offset=offset))
+        except (SourceError, RadiometryError) as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    notes += [f"left out: {error}" for error in errors]
+    return found
 
 
 def _target_crs(candidates: Sequence[Candidate], area: BaseGeometry | None, crs: str | None, notes: list[str]) -> CRS:
@@ -207,7 +147,7 @@ def _choose(
         others = "their pixels fill its gaps" if fill else "--fill would fill gaps from them"
         notes.append(f"overpass of {best.datetime:%Y-%m-%d %H:%M} taken as the clearest of {len(order)}; {others}")
     if covered < 0.999:
-        notes.append(f"the Items cover {100 * covered:.0f} % of the area; the rest is nodata")
+        notes.append(f"the Items cover {100 * covered:.0f} % of the area")
     return chosen
 
 
@@ -241,6 +181,8 @@ def _aligned(grid: GeoBox, other: GeoBox) -> bool:
 
 
 def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
+    if any(a.radiometry.scale != b.radiometry.scale for a, b in zip(one.assets, lead.assets, strict=True)):
+        raise SourceError(f"Items {one.item.id} and {lead.item.id} have different scales: process them by themselves")
     scl = next((key for key in _SCL_KEYS if key in one.item.assets), None)
     item = one.item.clone()
     keys = {asset.key for asset in one.assets} | ({scl} if scl else set())
@@ -248,53 +190,22 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
     for asset in item.assets.values():
         asset.href = local_path(asset.href)
     item.clear_links()
-    extent = Geometry(one.grid.extent.geom, one.crs).to_crs(crs)
-    if any(a.radiometry.scale != b.radiometry.scale for a, b in zip(one.assets, lead.assets, strict=True)):
-        raise SourceError(f"Items {one.item.id} and {lead.item.id} have different scales: process them by themselves")
-    shifts = tuple(
-        (own.radiometry.offset - leading.radiometry.offset) / leading.radiometry.scale
+    bands = tuple(
+        LayerBand(
+            name=own.key if own.bands == 1 else f"{own.key}.{own.index}",
+            path=one.href(own),
+            index=own.index,
+            shift_dn=(own.radiometry.offset - leading.radiometry.offset) / leading.radiometry.scale,
+        )
         for own, leading in zip(one.assets, lead.assets, strict=True)
     )
     return Layer(
         item=item.to_dict(include_self_link=False, transform_hrefs=False),
-        bands=tuple(asset.key if asset.bands == 1 else f"{asset.key}.{asset.index}" for asset in one.assets),
-        shift_dn=shifts,
-        bounds=extent.boundingbox.bbox,
+        bands=bands,
+        bounds=Geometry(one.grid.extent.geom, one.crs).to_crs(crs).boundingbox.bbox,
         aligned=_aligned(one.grid, geobox),
-        scl=scl,
+        scl=LayerBand(scl, item.assets[scl].href, 1) if scl else None,
     )
-
-
-def _load(
-    layer: Layer, bands: Sequence[str], geobox: GeoBox, resampling: str, dtype: str, nodata: float
-) -> list[NDArray[Any]]:
-    item = pystac.Item.from_dict(layer.item, preserve_dict=True)
-    try:
-        loaded = odc.stac.load(
-            [item], bands=list(bands), geobox=geobox, groupby="id", resampling=resampling, dtype=dtype, nodata=nodata
-        )
-    except (RasterioError, OSError, ValueError) as error:
-        href = next((asset.href for asset in item.assets.values() if is_remote(asset.href)), f"Item {item.id}")
-        raise read_error(href, error) from error
-    return [loaded[band].values[0] for band in bands]
-
-
-def _shifted(pixels: NDArray[Any], shift: float, nodata: float) -> NDArray[Any]:
-    if shift == 0:
-        return pixels
-    moved = pixels.astype(np.float64) + shift
-    if np.issubdtype(pixels.dtype, np.integer):
-        limits = np.iinfo(pixels.dtype)
-        # A measured pixel must not turn into nodata.
-        lowest = limits.min + 1 if nodata == limits.min else limits.min
-        moved = np.clip(np.rint(moved), lowest, limits.max)
-    return moved.astype(pixels.dtype)
-
-
-def _overlap(geobox: GeoBox, bounds: tuple[float, float, float, float]) -> bool:
-    box = geobox.boundingbox
-    west, south, east, north = bounds
-    return bool(box.left < east and west < box.right and box.bottom < north and south < box.top)
 
 
 def _dtype_of(lead: Candidate) -> str:
@@ -322,16 +233,9 @@ def _files(one: Candidate) -> list[str]:
     return addresses if own is None else [*addresses, local_path(own)]
 
 
-def _override(one: Candidate, scale: float | None, offset: float | None) -> Candidate:
-    assets = tuple(
-        replace(asset, radiometry=radiometry.override(scale, offset, asset.radiometry)) for asset in one.assets
-    )
-    return replace(one, assets=assets)
-
-
-def _identity(one: Candidate) -> dict[str, Any]:
+def _identity(one: Candidate, layer: Layer) -> dict[str, Any]:
     return {
         "id": one.item.id,
         "updated": one.item.properties.get("updated"),
-        "rasters": [raster_identity(one.href(asset)) for asset in one.assets],
+        "rasters": [raster_identity(band.path) for band in (*layer.bands, *([layer.scl] if layer.scl else []))],
     }

@@ -12,7 +12,7 @@ import pystac
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 
-from catalog.scene import Scene
+from catalog.scene import Scene, gsd_m_of
 
 _EXTENSIONS = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -63,7 +63,7 @@ def item_of_result(scene: Scene, result: Result) -> pystac.Item:
         properties={
             **scene.properties,
             **_projection(result.geobox),
-            "gsd": _gsd_m(result.geobox),
+            "gsd": gsd_m_of(result.geobox),
             "processing:software": dict(result.software),
             "processing:lineage": result.lineage,
             "processing:expression": {"format": "geosr", "expression": dict(result.expression)},
@@ -120,12 +120,6 @@ def _interval(scene: Scene) -> tuple[dt.datetime | None, dt.datetime | None]:
     changed = [Path(source).stat().st_mtime for source in scene.sources if Path(source).is_file()]
     end = dt.datetime.fromtimestamp(max(changed), dt.UTC) if changed else dt.datetime.now(dt.UTC)
     return _EPOCH, end
-
-
-def _gsd_m(geobox: GeoBox) -> float | None:
-    if geobox.crs is None or not geobox.crs.projected:
-        return None
-    return float(abs(geobox.resolution.x))
 
 
 def _address(source: str) -> str:

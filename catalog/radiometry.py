@@ -34,21 +34,21 @@ class Radiometry:
 
 
 def override(scale: float | None, offset: float | None, fallback: Radiometry | None) -> Radiometry:
-    """What the user says, completed by what the source says.
+    """What the user says, completed by what the source says; an offset that neither gives is 0.
 
     Raises :class:`RadiometryError` when neither gives a scale.
     """
-    if scale is None and fallback is None:
-        raise RadiometryError("an offset alone does not make reflectance: give the scale as well")
-    return Radiometry(
-        scale=scale if scale is not None else fallback.scale,  # type: ignore[union-attr]
-        offset=offset if offset is not None else (fallback.offset if fallback and scale is None else 0.0),
-        reason="given by the user",
-    )
+    if scale is None:
+        if fallback is None:
+            raise RadiometryError("an offset alone does not make reflectance: give the scale as well")
+        scale = fallback.scale
+    if offset is None:
+        offset = fallback.offset if fallback is not None else 0.0
+    return Radiometry(scale, offset, reason="given by the user")
 
 
-def of_item(item: Mapping[str, Any], asset_key: str) -> Radiometry:
-    """The radiometry of one asset of a STAC Item (as a dictionary).
+def of_item(item: Mapping[str, Any], asset_key: str, index: int = 1) -> Radiometry:
+    """The radiometry of one band (from 1) of one asset of a STAC Item (as a dictionary).
 
     ====================================================  =====================================
     the catalogue says                                    reflectance at DN 0
@@ -64,7 +64,7 @@ def of_item(item: Mapping[str, Any], asset_key: str) -> Radiometry:
     """
     properties = item.get("properties", {})
     asset = item["assets"][asset_key]
-    declared = _declared(asset)
+    declared = _declared(asset, index)
     scale = declared[0] if declared and declared[0] is not None else 1 / QUANTIFICATION
 
     flag_field = next((field for field in _FLAG_FIELDS if properties.get(field) is not None), None)
@@ -142,11 +142,13 @@ def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
     )
 
 
-def _declared(asset: Mapping[str, Any]) -> tuple[float | None, float | None] | None:
-    """Scale and offset on an asset: STAC 1.1's own fields, or the raster extension's first band."""
-    fields: list[tuple[Mapping[str, Any], str]] = [(asset, "raster:")]
-    fields += [(band, "") for band in asset.get("raster:bands", [])[:1]]
-    fields += [(band, "raster:") for band in asset.get("bands", [])[:1]]
+def _declared(asset: Mapping[str, Any], index: int) -> tuple[float | None, float | None] | None:
+    """Scale and offset of a band: STAC 1.1's fields on the band or the asset, or the older raster extension's."""
+    fields: list[tuple[Mapping[str, Any], str]] = [
+        *((band, "raster:") for band in asset.get("bands", [])[index - 1 : index]),
+        *((band, "") for band in asset.get("raster:bands", [])[index - 1 : index]),
+        (asset, "raster:"),
+    ]
     for holder, prefix in fields:
         scale, offset = holder.get(f"{prefix}scale"), holder.get(f"{prefix}offset")
         if scale is not None or offset is not None:

@@ -16,15 +16,10 @@ from rasterio.windows import Window
 from catalog import radiometry, sentinel2
 from catalog.arrays import check_plausible, validity
 from catalog.errors import SourceError
-from catalog.gdal import is_remote, open_raster
+from catalog.gdal import file_stamp, open_raster, without_query
+from catalog.pictures import brightness, is_plain_image, picture_names, reduced
 from catalog.radiometry import Radiometry
-from catalog.scene import BandSpec, Pixels, Scene
-
-#: Names of a picture's bands by their number, when the file does not colour them itself.
-_PICTURE_BANDS = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
-
-#: Longest side of the reduced image from which a picture's range of values is taken, pixels.
-_RANGE_SAMPLE_PX = 1024
+from catalog.scene import BandSpec, Pixels, Scene, gsd_m_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class RasterReader:
     nodata: tuple[float | None, ...]
     """DN without measurement, per band; NaN and infinities never are one."""
     masked: bool = False
-    """Whether the rasters' own mask or alpha band counts as well."""
+    """Whether the rasters' own mask or alpha band tells what was measured, rather than a DN."""
 
     def read(self, window: Window) -> Pixels:
         pixels: list[np.ndarray] = []
@@ -75,9 +70,10 @@ def open_raster_scene(
     with open_raster(path) as raster:
         _check_grid(raster, path)
         names, notes = _name_bands(raster, path, bands)
-        plain = picture or _is_plain_image(raster, names)
+        plain = picture or is_plain_image(raster, names)
         if plain:
-            names = _picture_names(raster, names)
+            names = picture_names(raster, names)
+        _check_names(names, path)
         keep = [i for i, name in enumerate(names) if name not in ("alpha", "-")]
         if not keep:
             raise SourceError(f"{path} has no band with pixels to upscale, only alpha")
@@ -96,17 +92,20 @@ def open_raster_scene(
             spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, masked)
             specs.append(spec)
             reasons.append(reason)
+        if len({str(spec.nodata) for spec in specs}) > 1:
+            raise SourceError(f"{path} has another nodata value in each band: give it one, gdalwarp -dstnodata")
         if any(reason.startswith("assumed") for reason in reasons):
             notes.append(f"reflectance = DN / {sentinel2.QUANTIFICATION} is {reasons[0]}")
+        notes += _scale_note(specs)
         return Scene(
-            id=Path(path).stem,
+            id=Path(without_query(path)).stem,
             bands=tuple(specs),
             geobox=GeoBox(raster.shape, raster.transform, raster.crs),
             area=Window(0, 0, raster.width, raster.height),
             dtype=_common_dtype(raster, keep, path),
             reader=RasterReader(
                 files=tuple((path, i + 1) for i in keep),
-                nodata=tuple(spec.nodata for spec in specs),
+                nodata=tuple(None if masked else spec.nodata for spec in specs),
                 masked=masked,
             ),
             radiometry=tuple(reasons),
@@ -114,7 +113,7 @@ def open_raster_scene(
             nodata_declared=raster.nodata is not None or masked,
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
             picture=plain,
-            sources=(path,),
+            sources=(without_query(path),),
             files=(path,),
             notes=tuple(notes),
             tags=_tags(raster),
@@ -123,11 +122,11 @@ def open_raster_scene(
 
 def raster_identity(path: str) -> dict[str, str | int]:
     """What changes when the file does: its size and time of change where it is a local one."""
-    local = Path(path)
-    if is_remote(path) or not local.is_file():
-        return {"path": path}
-    status = local.stat()
-    return {"path": str(local.resolve()), "size": status.st_size, "modified_ns": status.st_mtime_ns}
+    stamp = file_stamp(path)
+    if stamp is None:
+        return {"path": without_query(path)}
+    size, modified_ns = stamp
+    return {"path": path, "size": size, "modified_ns": modified_ns}
 
 
 def _check_grid(raster: DatasetReader, path: str) -> None:
@@ -145,6 +144,9 @@ def _check_grid(raster: DatasetReader, path: str) -> None:
 def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -> tuple[list[str], list[str]]:
     described = [sentinel2.band_name(text) if text else None for text in raster.descriptions]
     names = [name or text or "" for name, text in zip(described, raster.descriptions, strict=True)]
+    names = [
+        "alpha" if colour == ColorInterp.alpha else name for name, colour in zip(names, raster.colorinterp, strict=True)
+    ]
     if bands is None:
         return names, []
     wanted = [sentinel2.band_name(band) or band for band in bands]
@@ -166,29 +168,6 @@ def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -
     return wanted, ["bands named by the user"]
 
 
-def _is_plain_image(raster: DatasetReader, names: Sequence[str]) -> bool:
-    """No place on Earth, and bands that are those of a photograph rather than of an instrument."""
-    colours = set(raster.colorinterp)
-    looks_coloured = {ColorInterp.red, ColorInterp.green, ColorInterp.blue} <= colours or raster.count <= 2
-    instrument = any(name in sentinel2.BANDS for name in names)
-    return (
-        raster.crs is None and raster.transform.is_identity and not instrument and (looks_coloured or raster.count == 3)
-    )
-
-
-def _picture_names(raster: DatasetReader, names: Sequence[str]) -> list[str]:
-    if any(name in sentinel2.BANDS for name in names):
-        return list(names)
-    coloured = [colour.name for colour in raster.colorinterp]
-    if {"red", "green", "blue"} <= set(coloured):
-        return [name if name in ("red", "green", "blue", "alpha") else "-" for name in coloured]
-    if raster.count not in _PICTURE_BANDS:
-        raise SourceError(
-            f"{raster.name} has {raster.count} bands: a picture has 1 (grey) or 3 (red, green, blue), and alpha"
-        )
-    return list(_PICTURE_BANDS[raster.count])
-
-
 def _band_spec(
     raster: DatasetReader,
     i: int,
@@ -199,23 +178,25 @@ def _band_spec(
     masked: bool,
 ) -> tuple[BandSpec, str]:
     dtype = raster.dtypes[i]
-    if scale is not None:
-        decided = radiometry.override(scale, offset, None)
-    elif plain:
-        decided = _brightness(raster)
+    if plain:
+        decided = brightness(raster)
+    elif scale is not None:
+        # A scale from the user stands in for whatever the type would mean; an offset in the file holds on.
+        decided = Radiometry(scale, raster.offsets[i], "given by the user")
     else:
         decided = radiometry.of_raster(dtype, raster.scales[i], raster.offsets[i])
         if dtype.startswith("float"):
-            _check_range(raster, i, decided)
-        if offset is not None:
-            decided = radiometry.override(None, offset, decided)
+            sample = reduced(raster, [i + 1])
+            check_plausible(sample, validity(sample, [raster.nodatavals[i]]), decided.scale, raster.name)
+    if scale is not None or offset is not None:
+        decided = radiometry.override(scale, offset, decided)
     band = sentinel2.BANDS.get(name)
     nodata = raster.nodatavals[i]
     if nodata is None:
         nodata = _assumed_nodata(dtype, plain, masked)
     spec = BandSpec(
         name=name or f"band {i + 1}",
-        gsd_m=_gsd_m(raster),
+        gsd_m=gsd_m_of(GeoBox(raster.shape, raster.transform, raster.crs)),
         scale=decided.scale,
         offset=decided.offset,
         nodata=nodata,
@@ -235,29 +216,19 @@ def _assumed_nodata(dtype: str, plain: bool, masked: bool) -> float | None:
     return None
 
 
-def _brightness(raster: DatasetReader) -> Radiometry:
-    """Full scale of a picture: its type's for 8 bits, the bits in use for 16, the range of values for the rest."""
-    dtype = np.dtype(raster.dtypes[0])
-    if dtype == np.uint8:
-        return Radiometry(1 / 255, 0.0, "brightness, full scale 255")
-    shrink = max(1.0, max(raster.shape) / _RANGE_SAMPLE_PX)
-    shape = tuple(max(1, round(side / shrink)) for side in raster.shape)
-    sample = raster.read(out_shape=(raster.count, *shape), masked=True).astype(np.float64)
-    values = sample.compressed()
-    values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    if dtype.kind == "u":
-        full = 2 ** max(8, math.ceil(math.log2(high + 1))) - 1 if high > 0 else 255
-        return Radiometry(1 / full, 0.0, f"brightness, full scale {full}")
-    span = high - low or 1.0
-    return Radiometry(1 / span, -low / span, f"brightness between {low:g} and {high:g}")
+def _check_names(names: Sequence[str], path: str) -> None:
+    known = [name for name in names if name in sentinel2.BANDS]
+    if len(set(known)) < len(known):
+        raise SourceError(f"{path} names a band twice: {', '.join(names)}")
 
 
-def _check_range(raster: DatasetReader, i: int, decided: Radiometry) -> None:
-    shrink = max(1.0, max(raster.shape) / _RANGE_SAMPLE_PX)
-    shape = tuple(max(1, round(side / shrink)) for side in raster.shape)
-    sample = raster.read(i + 1, out_shape=shape)
-    check_plausible(sample, validity(sample[None], [raster.nodatavals[i]])[0], decided.scale, raster.name)
+def _scale_note(specs: Sequence[BandSpec]) -> list[str]:
+    """A word when pixels are not of the size that the instrument's bands have, for models are made for that."""
+    for spec in specs:
+        band = sentinel2.BANDS.get(spec.name)
+        if band is not None and spec.gsd_m is not None and not 0.8 < spec.gsd_m / band.gsd_m < 1.25:
+            return [f"pixels of {spec.gsd_m:g} m: models are made for Sentinel-2's {spec.name} at {band.gsd_m} m"]
+    return []
 
 
 def _has_mask(raster: DatasetReader) -> bool:
@@ -277,13 +248,8 @@ def _common_dtype(raster: DatasetReader, keep: Sequence[int], path: str) -> str:
 
 def _tags(raster: DatasetReader) -> dict[str, str]:
     """The file's metadata, but for what describes its own pixels."""
-    return {key: value for key, value in raster.tags().items() if not key.startswith(("AREA_OR_POINT", "STATISTICS_"))}
-
-
-def _gsd_m(raster: DatasetReader) -> float | None:
-    if raster.crs is None or not raster.crs.is_projected:
-        return None
-    return float(abs(raster.transform.a) * raster.crs.linear_units_factor[1])
+    own = ("AREA_OR_POINT", "STATISTICS_", "GEOSR_")
+    return {key: value for key, value in raster.tags().items() if not key.startswith(own)}
 
 
 def _runs(files: tuple[tuple[str, int], ...]) -> list[tuple[str, list[int]]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,9 @@ from catalog.scene import BandSpec, Scene
 
 _METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 
+#: Sampling distance of the scene classification, metres.
+_SCL_M = 20
+
 #: The numbers by which the metadata call the bands (``band_id``).
 _BAND_IDS = {str(number): name for number, name in enumerate(sentinel2.BANDS)}
 
@@ -40,20 +44,18 @@ class SafeProduct:
     baseline: str
     acquired: dt.datetime
     platform: str
-    relative_orbit: int | None
     quantification: float
     offsets_dn: dict[str, float]
     """Added to DN before division, per band; empty before baseline 04.00."""
     images: tuple[str, ...]
     """Image files, relative to ``root``."""
 
-    def image(self, band: str, gsd_m: int | None = None) -> str:
-        """GDAL path of a band's image at its own, or the given, sampling distance.
+    def image(self, band: str) -> str:
+        """GDAL path of a band's image at its own sampling distance.
 
         Raises :class:`SourceError` when the product has none.
         """
-        if gsd_m is None:
-            gsd_m = sentinel2.BANDS[band].gsd_m
+        gsd_m = sentinel2.BANDS[band].gsd_m
         for image in self.images:
             stem = PurePosixPath(image).stem
             if stem.endswith((f"_{band}", f"_{band}_{gsd_m}m")):
@@ -95,9 +97,12 @@ class SafeClasses:
 def safe_classes(source: str, geobox: GeoBox) -> SafeClasses:
     """The scene classification of a Level-2A product. Raises :class:`SourceError` when it has none."""
     product = read_safe(source)
+    repeat = _SCL_M / abs(geobox.resolution.x)
+    if repeat < 1:
+        raise SourceError(f"clouds cannot be masked in bands coarser than the classification's {_SCL_M} m")
     for image in product.images:
-        if PurePosixPath(image).stem.endswith("_SCL_20m"):
-            return SafeClasses(f"{product.root}/{image}", round(20 / abs(geobox.resolution.x)))
+        if PurePosixPath(image).stem.endswith(f"_SCL_{_SCL_M}m"):
+            return SafeClasses(f"{product.root}/{image}", round(repeat))
     raise SourceError(f"clouds cannot be masked: {product.name} has no scene classification (Level-2A products have)")
 
 
@@ -109,6 +114,7 @@ def open_safe_scene(
     Raises :class:`SourceError`.
     """
     product = read_safe(source)
+    bands = [sentinel2.band_name(band) or band for band in bands]
     unknown = [band for band in bands if band not in sentinel2.BANDS]
     if unknown:
         raise SourceError(f"unknown band {', '.join(unknown)}: Sentinel-2 has {', '.join(sentinel2.BANDS)}")
@@ -141,7 +147,7 @@ def open_safe_scene(
             files=tuple((image, 1) for image in images), nodata=(float(sentinel2.NODATA_DN),) * len(images)
         ),
         radiometry=tuple(values.reason for values in decided),
-        identity={"product": product.name, **raster_identity(images[0] if Path(source).is_dir() else source)},
+        identity={"product": product.name, "rasters": [raster_identity(image) for image in images]},
         datetime=product.acquired,
         nodata_declared=True,
         scaled=True,
@@ -173,7 +179,10 @@ def read_safe(source: str) -> SafeProduct:
         tree = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
         raise SourceError(f"the metadata of {source} are not XML: {error}") from error
-    return _parse(tree, root, name.removesuffix(".SAFE"), source)
+    try:
+        return _parse(tree, root, name.removesuffix(".SAFE"), source)
+    except (ValueError, LookupError) as error:
+        raise SourceError(f"the metadata of {source} are not as ESA writes them: {error!r}") from error
 
 
 def _from_zip(path: Path) -> tuple[bytes, str, str]:
@@ -185,7 +194,7 @@ def _from_zip(path: Path) -> tuple[bytes, str, str]:
                     folder = "/".join(parts[:-1])
                     root = f"/vsizip/{path.resolve()}" + (f"/{folder}" if folder else "")
                     return archive.read(member), root, folder or path.stem
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
         raise SourceError(f"{path} is not a zip file that can be read: {error}") from error
     raise SourceError(f"{path} holds no {' or '.join(_METADATA)}: it is not the zip of a .SAFE product")
 
@@ -199,7 +208,7 @@ def _parse(tree: ElementTree.Element, root: str, name: str, source: str) -> Safe
         return None
 
     baseline = text("PROCESSING_BASELINE")
-    quantification = text("BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+    quantification = text("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
     acquired = text("DATATAKE_SENSING_START", "PRODUCT_START_TIME")
     if baseline is None or quantification is None or acquired is None:
         raise SourceError(
@@ -213,7 +222,6 @@ def _parse(tree: ElementTree.Element, root: str, name: str, source: str) -> Safe
         raise SourceError(
             f"{source} holds {len(granules)} granules: products of one tile, as of 2016 and later, are read"
         )
-    orbit = text("SENSING_ORBIT_NUMBER")
     return SafeProduct(
         root=root,
         name=name,
@@ -221,8 +229,7 @@ def _parse(tree: ElementTree.Element, root: str, name: str, source: str) -> Safe
         baseline=baseline,
         acquired=dt.datetime.fromisoformat(acquired.replace("Z", "+00:00")),
         platform=text("SPACECRAFT_NAME") or "sentinel-2",
-        relative_orbit=int(orbit) if orbit else None,
-        quantification=float(quantification),
+        quantification=_positive(quantification),
         offsets_dn={
             _BAND_IDS[e.attrib["band_id"]]: float(e.text)
             for e in tree.iter()
@@ -244,6 +251,13 @@ def _common_grid(images: Sequence[str], name: str) -> tuple[GeoBox, str]:
     if geobox.crs is None:
         raise SourceError(f"the images of {name} have no CRS")
     return geobox, dtypes.pop()
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise ValueError(f"quantification value {text}")
+    return value
 
 
 def _local(tag: str) -> str:

@@ -10,16 +10,13 @@ from datetime import UTC
 from typing import Any
 
 import pystac
-import requests
 import shapely
 from pystac_client import Client
-from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from catalog.errors import SearchError
-from catalog.items import unwrap
+from catalog.items import first_line, ground_of
 
 #: The public Earth Search catalogue, which needs no account.
 DEFAULT_API = "https://earth-search.aws.element84.com/v1"
@@ -44,8 +41,8 @@ class Query:
     collection: str = DEFAULT_COLLECTION
     max_cloud: float = 100
     """Highest cloud cover of an Item, percent."""
-    max_items: int = 200
-    """Most Items taken from the server."""
+    max_items: int = 1000
+    """Most Items taken from the server; one that finds more is refused, for the best might be among the rest."""
 
 
 def search(query: Query) -> list[pystac.Item]:
@@ -69,26 +66,27 @@ def search(query: Query) -> list[pystac.Item]:
             **filters,
         )
         items = list(found.items())
-    except (APIError, requests.RequestException, pystac.STACError, KeyError) as error:
-        raise SearchError(f"the search at {query.api} failed: {_first_line(error)}") from error
-    matching = [item for item in items if _matches(item, query)]
+        matching = sorted((item for item in items if _matches(item, query)), key=_rank)
+    except Exception as error:
+        # A server may answer anything: an error of its own, a page of HTML, features that are no Items.
+        raise SearchError(f"the search at {query.api} failed: {first_line(error)}") from error
+    if len(items) >= query.max_items:
+        raise SearchError(f"more than {query.max_items} Items found at {query.api}: narrow the dates or the area")
     if not matching:
         hidden = f"; {len(items)} found are cloudier than {query.max_cloud:g} %" if items else ""
         raise SearchError(
             f"nothing found at {query.api} in {query.collection} for {query.datetime} and this area{hidden}: "
             "widen the dates or the area, or raise --max-cloud"
         )
-    return sorted(matching, key=_rank)
+    return matching
 
 
 def _matches(item: pystac.Item, query: Query) -> bool:
     """Checked here whatever the server claims: not every API filters, and some return neighbours."""
     clouds = item.properties.get("eo:cloud_cover")
-    if clouds is not None and clouds > query.max_cloud:
+    if clouds is not None and float(clouds) > query.max_cloud:
         return False
-    if item.geometry is None:
-        return True
-    footprint = unwrap(shape(item.geometry))
+    footprint = ground_of(item)
     west = shapely.transform(footprint, lambda xy: xy - (360.0, 0.0))
     return bool(footprint.intersects(query.area) or west.intersects(query.area))
 
@@ -106,9 +104,10 @@ def _connect(api: str) -> Client:
             # An API that declares few conformance classes is expected: what it lacks is done here.
             warnings.simplefilter("ignore")
             client = Client.open(api, timeout=_TIMEOUT)
-    except (APIError, requests.RequestException, pystac.STACError, ValueError, KeyError, OSError) as error:
-        raise SearchError(f"cannot reach a STAC API at {api}: {_first_line(error)}") from error
-    if not client.conforms_to("ITEM_SEARCH"):
+            searches = client.conforms_to("ITEM_SEARCH")
+    except Exception as error:
+        raise SearchError(f"cannot reach a STAC API at {api}: {first_line(error)}") from error
+    if not searches:
         raise SearchError(f"{api} is a STAC catalogue without item search: give the address of a STAC API")
     return client
 
@@ -126,11 +125,6 @@ def _check_datetime(text: str) -> None:
     begin, _, end = resolved.partition("/")
     if end and ".." not in (begin, end) and begin > end:
         raise SearchError(f"the range of dates {text} ends before it begins")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def describe(items: Sequence[pystac.Item]) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from catalog.area import window_of
+from catalog.area import covered_share, window_of
 from catalog.clouds import mask_clouds as mask_clouds_of
 from catalog.errors import SourceError
 from catalog.items import is_item, read_item
@@ -65,7 +65,9 @@ def open_scene(request: SceneRequest) -> Scene:
     scene = _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
     if request.area is None:
         return scene
-    return replace(scene, area=window_of(request.area, scene.geobox, source))
+    scene = replace(scene, area=window_of(request.area, scene.geobox, source))
+    covered = covered_share(request.area, scene.geobox)
+    return scene if covered > 0.999 else scene.noting(f"the source covers {100 * covered:.0f} % of the area")
 
 
 def _search_scene(request: SceneRequest) -> Scene:

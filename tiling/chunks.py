@@ -9,9 +9,11 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from tiling.atomic import replacing
+from tiling.errors import OutputError
 from tiling.product import Product
 
 
@@ -44,6 +46,9 @@ def write_chunk(
 
 
 def read_chunk_tags(path: Path) -> dict[str, str]:
-    """The tags that :func:`write_chunk` was given."""
-    with rasterio.Env(), rasterio.open(path) as raster:
-        return dict(raster.tags())
+    """The tags that :func:`write_chunk` was given. Raises :class:`tiling.errors.OutputError` for a damaged file."""
+    try:
+        with rasterio.Env(), rasterio.open(path) as raster:
+            return dict(raster.tags())
+    except RasterioError as error:
+        raise OutputError(f"the chunk file {path} is damaged: remove it and run the same command again") from error

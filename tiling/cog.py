@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.errors import RasterioError
 
+from tiling.atomic import flush
 from tiling.errors import DiskFullError, OutputError
 from tiling.plan import Chunk, ChunkPlan
 from tiling.product import BLOCK_PX, Product
@@ -35,9 +35,7 @@ def mosaic(plan: ChunkPlan, files: Mapping[str, Path], product: Product, output:
 
     Raises :class:`DiskFullError` when the COG will not fit, :class:`OutputError` when it cannot be written.
     """
-    _check_space(files, work)
     virtual, draft = work / "mosaic.vrt", work / "mosaic.tif"
-    _write_vrt(virtual, plan, files, product)
     options = {
         "COMPRESS": product.compression.upper(),
         "LEVEL": "1",
@@ -48,15 +46,43 @@ def mosaic(plan: ChunkPlan, files: Mapping[str, Path], product: Product, output:
         "NUM_THREADS": "ALL_CPUS",
     }
     try:
+        _check_space(files, work)
+        _write_vrt(virtual, plan, files, product)
         with rasterio.Env(GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES, GDAL_TIFF_INTERNAL_MASK=False):
             rasterio.shutil.copy(virtual, draft, driver="COG", **options)
+            _check_whole(draft)
+        flush(draft)
         draft.replace(output)
-    except (RasterioError, OSError) as error:
-        _check_space(files, work)
-        raise OutputError(f"cannot write {output}: {error}") from error
+    except OutputError:
+        raise
+    except Exception as error:
+        # GDAL reports what the disk refuses in many ways, not all of which are rasterio's or the system's own errors.
+        raise OutputError(f"cannot write {output}, perhaps the disk is full: {error}") from error
     finally:
         for leftover in work.glob("mosaic.*"):
             leftover.unlink(missing_ok=True)
+
+
+def _check_whole(path: Path) -> None:
+    """Look whether every block of every level lies inside the file, and the last of each can be read.
+
+    GDAL may end well although its last blocks met a full disk.
+    """
+    size = path.stat().st_size
+    with rasterio.open(path) as raster:
+        levels = len(raster.overviews(1))
+    for level in range(-1, levels):
+        with rasterio.open(path, **({} if level < 0 else {"overview_level": level})) as view:
+            blocks = list(view.block_windows(1))
+            view.read(window=blocks[-1][1])
+        with rasterio.open(path) as raster:
+            for (row, col), _ in blocks:
+                options = {"bidx": 1, **({} if level < 0 else {"ovr": level})}
+                offset, length = (
+                    raster.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", **options) for what in ("OFFSET", "SIZE")
+                )
+                if offset is None or length is None or int(offset) + int(length) > size:
+                    raise OutputError(f"cannot write {path.name}: no space left, blocks of it are missing")
 
 
 def _check_space(files: Mapping[str, Path], work: Path) -> None:

@@ -78,6 +78,21 @@ def test_wrong_geojson(tmp_path, content, message):
         read_aoi(path)
 
 
+def test_files_of_other_programs(tmp_path):
+    """Heights, as KML exports have them; a byte-order mark; features without a place."""
+    high = {"type": "Polygon", "coordinates": [[[x, y, 100.0] for x, y in SQUARE["coordinates"][0]]]}
+    nowhere = {"type": "Feature", "properties": {}, "geometry": None}
+    content = {
+        "type": "FeatureCollection",
+        "features": [nowhere, {"type": "Feature", "properties": {}, "geometry": high}],
+    }
+    path = tmp_path / "aoi.geojson"
+    path.write_text(json.dumps(content), encoding="utf-8-sig")
+    area = read_aoi(path)
+    assert not area.has_z
+    assert window_of(area, GRID, "the raster").width > 0
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(AreaError, match=r"nowhere\.geojson"):
         read_aoi(tmp_path / "nowhere.geojson")
@@ -102,6 +117,12 @@ def test_areas_are_cut_to_the_grid():
 def test_an_area_outside_says_where_the_source_is():
     with pytest.raises(AreaError, match=r"outside the raster, which covers 15\.0"):
         window_of(shapely.box(-60, -10, -59, -9), GRID, "the raster")
+
+
+def test_areas_that_the_projection_does_not_reach():
+    assert window_of(shapely.box(-180, -90, 180, 90), GRID, "the raster").width == 120
+    with pytest.raises(AreaError, match="outside"):
+        window_of(shapely.box(104.9, -1, 105.2, 1), GRID, "the raster")
 
 
 def test_a_raster_without_crs_has_no_place():

@@ -189,6 +189,7 @@ def test_the_user_overrides():
     source = of_product("05.11", 10000, -1000)
     assert override(None, 0.0, source).offset == 0
     assert override(None, 0.0, source).scale == source.scale
-    assert override(0.001, None, source).offset == 0
+    assert override(0.001, None, source).offset == source.offset
+    assert override(0.001, None, None).offset == 0
     with pytest.raises(RadiometryError):
         override(None, -0.1, None)

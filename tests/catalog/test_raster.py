@@ -125,6 +125,47 @@ def test_transparency_is_nodata(tmp_path):
     assert scene.bands[0].nodata == 0
 
 
+def test_opaque_black_is_a_colour(tmp_path):
+    pixels = np.full((4, 4, 4), 255, np.uint8)
+    pixels[1, 2, :3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    _, valid = opened(tmp_path / "a.png").reader.read(Window(0, 0, 4, 4))
+    assert valid.all()
+
+
+def test_palettes_are_refused(tmp_path):
+    Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).convert("P").save(tmp_path / "a.png")
+    with pytest.raises(SourceError, match="palette"):
+        opened(tmp_path / "a.png")
+
+
+def test_a_band_named_twice_is_refused(tmp_path, sample):
+    with pytest.raises(SourceError, match="names a band twice"):
+        opened(write_raster(tmp_path / "a.tif", sample[:, :8, :8], names=("B02", "blue", "B04", "B08")))
+
+
+def test_pixels_of_another_size_are_said(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], transform=Affine(0.6, 0, 0, 0, -0.6, 0))
+    assert any("pixels of 0.6 m" in note for note in opened(path).notes)
+    assert opened(path).bands[0].gsd_m == pytest.approx(0.6)
+    feet = write_raster(tmp_path / "b.tif", sample[:, :8, :8], crs="EPSG:2263", transform=Affine(10, 0, 0, 0, -10, 0))
+    assert opened(feet).bands[0].gsd_m == pytest.approx(3.048, rel=1e-4)
+
+
+def test_floats_too_large_to_be_anything_are_nodata(tmp_path, sample):
+    pixels = sample[:, :8, :8].astype(np.float32) / 10000
+    pixels[:, 2, 3] = np.finfo(np.float32).min
+    _, valid = opened(write_raster(tmp_path / "a.tif", pixels)).reader.read(Window(0, 0, 8, 8))
+    assert (~valid).sum() == 4
+
+
+def test_secrets_in_addresses_stay_out_of_products():
+    from catalog.gdal import without_query
+
+    assert without_query("https://x/a.tif?sig=SECRET") == "https://x/a.tif"
+    assert without_query("/a/b?c.tif") == "/a/b?c.tif"
+
+
 @pytest.mark.parametrize(("high", "full"), [(200, 255), (1000, 1023), (4000, 4095), (60000, 65535)])
 def test_16_bit_pictures_use_the_bits_they_have(tmp_path, high, full):
     pixels = np.full((1, 6, 6), high, np.uint16)

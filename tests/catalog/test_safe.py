@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import numpy as np
 import pytest
@@ -91,6 +92,46 @@ def test_broken_metadata(tmp_path, sample, content, message):
         metadata.write_text(content)
     with pytest.raises(SourceError, match=message):
         reflectance(zip_safe(product))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("2023-08-15T10:00:31.024Z</DATATAKE", "yesterday</DATATAKE"),
+        ("10000</BOA", "0</BOA"),
+        ("10000</BOA", "many</BOA"),
+        ("band_id='1'", "band_id='x'"),
+        ("band_id='1'", "no='x'"),
+        ("<IMAGE_FILE>GRANULE/", "<IMAGE_FILE>"),
+    ],
+)
+def test_metadata_that_esa_does_not_write(tmp_path, sample, old, new):
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.11")
+    metadata = product / "MTD_MSIL2A.xml"
+    text = metadata.read_text()
+    assert old in text
+    metadata.write_text(re.sub(f"{re.escape(old)}[^<]*" if "IMAGE" in old else re.escape(old), new, text))
+    with pytest.raises(SourceError):
+        reflectance(product)
+
+
+def test_the_first_level_2a_products(tmp_path, sample):
+    """Before 2018 the same values had other names."""
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="02.14")
+    metadata = product / "MTD_MSIL2A.xml"
+    text = metadata.read_text().replace("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
+    metadata.write_text(text.replace("IMAGE_FILE", "IMAGE_FILE_2A"))
+    _, values, _ = reflectance(product)
+    np.testing.assert_allclose(values, sample[:, :8, :8] / 10000)
+
+
+def test_rasters_stay_open_between_chunks(tmp_path, sample):
+    from catalog.gdal import open_raster
+
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.11")
+    (image,) = product.rglob("*_B03_10m.jp2")
+    with open_raster(str(image)) as first, open_raster(str(image)) as second:
+        assert first is second
 
 
 def test_a_zip_that_is_none(tmp_path):

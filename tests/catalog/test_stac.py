@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
+import threading
 
 import numpy as np
 import pystac
 import pytest
+import rasterio.warp
 import shapely
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -148,6 +151,134 @@ def test_items_of_other_baselines_are_brought_to_one_radiometry(tmp_path, sample
     assert (pixels == sample[:, rows, cols]).all()
 
 
+def test_clouds_are_filled_from_other_dates(tmp_path, sample):
+    cloudy = np.full((150, 150), 4, np.uint8)
+    cloudy[50:60, 50:60] = 9
+    items = [
+        write_item(tmp_path, "cloudy", sample, clouds=1, scl=cloudy),
+        write_item(
+            tmp_path,
+            "clear",
+            sample + np.uint16(500),
+            clouds=5,
+            scl=np.full((150, 150), 4, np.uint8),
+            datetime="2023-08-10T10:00:31Z",
+        ),
+    ]
+    request = {"area": parse_bbox(bbox_of(Window(0, 0, 300, 300))), "datetime": "2023-08", "mask_clouds": True}
+    with serve(tmp_path, *items) as api:
+        scene = open_scene(SceneRequest(api=api, fill=True, **request))
+    pixels, valid = pixels_of(scene)
+    rows, cols = scene.area.toslices()
+    expected = sample.copy()
+    expected[:, 100 - 3 : 120 + 3, 100 - 3 : 120 + 3] += 500
+    assert valid.all()
+    assert (pixels == expected[:, rows, cols]).all()
+
+
+def test_two_halves_of_one_tile_are_put_together(tmp_path, sample):
+    """A tile that two downlinks delivered in part: same grid, same time, each its own footprint."""
+    paths = []
+    for name, part in (("north", slice(0, 150)), ("south", slice(150, 300))):
+        pixels = np.zeros_like(sample)
+        pixels[:, part] = sample[:, part]
+        path = write_item(tmp_path, name, pixels)
+        content = json.loads(path.read_text())
+        grid = GeoBox((300, 300), Affine(10, 0, 300000, 0, -10, 5400000), "EPSG:32633")[part, :]
+        content["geometry"] = grid.footprint("EPSG:4326").json
+        path.write_text(json.dumps(content))
+        paths.append(path)
+    with serve(tmp_path, *paths) as api:
+        scene = open_scene(SceneRequest(area=parse_bbox(bbox_of(Window(20, 100, 90, 90))), datetime=DAY, api=api))
+    _, valid = pixels_of(scene)
+    assert valid.all()
+
+
+def test_an_item_without_the_bands_is_left_out(tmp_path, sample):
+    good = write_item(tmp_path, "good", sample[:, :60, :60])
+    bad = write_item(tmp_path, "bad", sample[:, :60, :60], datetime="2023-08-15T10:00:32Z")
+    bad.write_text(bad.read_text().replace('"nir"', '"swir9"'))
+    with serve(tmp_path, good, bad) as api:
+        scene = open_scene(SceneRequest(area=parse_bbox(bbox_of(Window(5, 5, 40, 40))), datetime=DAY, api=api))
+    assert scene.id == "good"
+    assert any("left out: Item bad has no asset for band B08" in note for note in scene.notes)
+
+
+def test_bands_on_different_grids_are_refused(tmp_path, sample):
+    path = write_item(tmp_path, "one", sample[:, :40, :40])
+    content = json.loads(path.read_text())
+    content["assets"]["green"]["proj:transform"][2] += 5
+    path.write_text(json.dumps(content))
+    with pytest.raises(SourceError, match="on different grids"):
+        open_scene(SceneRequest(str(path)))
+
+
+def test_the_user_tells_what_an_item_does_not(tmp_path, sample):
+    path = write_item(tmp_path, "one", sample[:, :8, :8], offset_applied=None)
+    content = json.loads(path.read_text())
+    del content["properties"]["s2:processing_baseline"]
+    for asset in content["assets"].values():
+        del asset["raster:bands"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(CatalogError, match="--offset"):
+        open_scene(SceneRequest(str(path)))
+    assert open_scene(SceneRequest(str(path), offset=-0.1)).bands[0].offset == -0.1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (("properties", "proj:epsg"), 999999),
+        (("properties", "eo:cloud_cover"), "very"),
+        (("properties", "datetime"), None),
+        (("assets", "blue", "proj:transform"), [1, 2]),
+        (("assets", "blue", "proj:shape"), "x"),
+        (("assets", "blue", "eo:bands"), ["blue"]),
+        (("assets", "blue", "raster:bands"), [{"scale": "big", "offset": 0}]),
+        (("geometry",), {"type": "Polygon", "coordinates": [[1]]}),
+    ],
+)
+def test_malformed_items_are_named(tmp_path, sample, field, value):
+    path = write_item(tmp_path, "one", sample[:, :8, :8], offset_applied=False)
+    content = json.loads(path.read_text())
+    holder = content
+    for key in field[:-1]:
+        holder = holder[key]
+    holder[field[-1]] = value
+    path.write_text(json.dumps(content))
+    request = SceneRequest(str(path), area=parse_bbox(bbox_of(Window(0, 0, 8, 8))))
+    with pytest.raises(CatalogError, match="one"):
+        open_scene(request)
+
+
+@pytest.mark.parametrize("body", ["<html>", "[1, 2]", '{"type": "FeatureCollection", "features": [3]}', "{}"])
+def test_servers_that_answer_nonsense(body):
+    """A server of ours answers any request with the same body: what foreign servers do cannot be had here."""
+
+    class Nonsense(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def do_POST(self):
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Nonsense)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        with pytest.raises(SearchError, match="cannot reach a STAC API"):
+            search(Query(shapely.box(14, 47, 15, 48), "2023", address))
+        with pytest.raises(SourceError, match="not a STAC Item"):
+            open_scene(SceneRequest(f"{address}/items/x"))
+    finally:
+        server.shutdown()
+
+
 def test_of_two_versions_the_newer_baseline_is_read(tmp_path, sample):
     old = write_item(tmp_path, "old", sample[:, :30, :30], properties={"s2:processing_baseline": "02.14"})
     new = write_item(
@@ -177,6 +308,42 @@ def test_an_area_over_two_zones_is_put_into_that_of_its_centre(tmp_path, sample)
     assert any("spans UTM zones" in note for note in scene.notes)
     _, valid = pixels_of(scene)
     assert valid.mean() > 0.99
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:3857", "EPSG:4326"])
+def test_resampled_pixels_do_not_depend_on_the_window(tmp_path, sample, crs):
+    item = write_item(tmp_path, "one", sample, scl=np.full((150, 150), 4, np.uint8))
+    scene = open_scene(SceneRequest(str(item), crs=crs, mask_clouds=True))
+    whole, valid = pixels_of(scene)
+    assert valid.any()
+    for window in (Window(40, 50, 61, 73), Window(0, 0, 33, 20), Window(150, 100, 90, 120)):
+        part, part_valid = scene.reader.read(window)
+        rows, cols = window.toslices()
+        assert (part == whole[:, rows, cols]).all()
+        assert (part_valid == valid[:, rows, cols]).all()
+
+
+def test_resampling_is_that_of_gdal(tmp_path, sample):
+    item = write_item(tmp_path, "one", sample)
+    scene = open_scene(SceneRequest(str(item), crs="EPSG:32632"))
+    ours, _ = pixels_of(scene)
+    theirs = np.zeros_like(ours)
+    rasterio.warp.reproject(
+        sample,
+        theirs,
+        src_transform=Affine(10, 0, 300000, 0, -10, 5400000),
+        src_crs="EPSG:32633",
+        dst_transform=scene.geobox.affine,
+        dst_crs="EPSG:32632",
+        resampling=rasterio.warp.Resampling.cubic,
+        src_nodata=0,
+        dst_nodata=0,
+        XSCALE="1",
+        YSCALE="1",
+    )
+    both = (ours > 0) & (theirs > 0)
+    assert both.mean() > 0.8
+    assert np.percentile(np.abs(ours.astype(int) - theirs.astype(int))[both], 99) <= 8
 
 
 def test_a_crs_of_the_users_is_resampled_and_said(tmp_path, sample):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +118,20 @@ def test_grids_of_every_kind_survive(tmp_path, affine, crs):
         assert (raster.read() == pixels).all()
 
 
+def test_blocks_of_nothing_but_nodata_are_there(tmp_path):
+    product = Product("uint16", ("B02",), nodata=0)
+    grid = GeoBox((400, 400), Affine(10, 0, 0, 0, -10, 0), "EPSG:32633")
+    plan = ChunkPlan(grid, whole(grid), 4, core_px=400, halo_px=0)
+    pixels = np.zeros((1, 1600, 1600), np.uint16)
+    pixels[0, 0, 0] = 7
+    chunk = next(iter(plan))
+    write_chunk(tmp_path / "a.tif", pixels, plan.geobox, product, {})
+    mosaic(plan, {chunk.key: tmp_path / "a.tif"}, product, tmp_path / "out.tif", tmp_path)
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert (raster.read() == pixels).all()
+    assert cog_validate(tmp_path / "out.tif", strict=True) == (True, [], [])
+
+
 def test_too_little_space_is_seen_before_anything_is_written(tmp_path, monkeypatch):
     product = Product("uint8", ("grey",))
     plan, files, _ = make(tmp_path, 9, 7, product)
@@ -124,3 +141,21 @@ def test_too_little_space_is_seen_before_anything_is_written(tmp_path, monkeypat
     with pytest.raises(DiskFullError, match="no space left"):
         mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
     assert not (tmp_path / "out.tif").exists()
+
+
+def test_a_disk_that_fills_up_while_the_cog_is_written(tmp_path):
+    """GDAL itself may not notice: a limit on the file's size cuts the last blocks off, as quotas do."""
+    product = Product("uint16", ("B02", "B03", "B04"), nodata=0)
+    plan, files, _ = make(tmp_path, 150, 300, product)
+    whole = sum(path.stat().st_size for path in files.values())
+    script = (
+        "import pickle, resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "import tiling; job = pickle.load(sys.stdin.buffer);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (job.pop(), -1)); tiling.mosaic(*job)"
+    )
+    for share in (0.3, 0.9, 1.05, 1.2):
+        job = [plan, files, product, tmp_path / "out.tif", tmp_path, int(share * whole)]
+        done = subprocess.run([sys.executable, "-c", script], input=pickle.dumps(job), capture_output=True, check=False)
+        assert b"tiling.errors" in done.stderr, (share, done.stderr)
+        assert not (tmp_path / "out.tif").exists()
+        assert not list(tmp_path.glob("mosaic.*"))
