@@ -17,7 +17,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from catalog.errors import AreaError
+from catalog.errors import AreaError, RequestError
 
 _WGS84 = CRS("EPSG:4326")
 
@@ -26,23 +26,23 @@ _SEGMENT_DEG = 0.01
 
 
 def parse_bbox(text: str) -> BaseGeometry:
-    """``"west,south,east,north"`` in degrees as a polygon. Raises :class:`AreaError`."""
+    """``"west,south,east,north"`` in degrees as a polygon. Raises :class:`RequestError`."""
     parts = text.replace(" ", ",").split(",")
     try:
         west, south, east, north = (float(part) for part in parts if part)
     except ValueError:
-        raise AreaError(f"not a box: {text!r}; give four numbers, west,south,east,north in degrees") from None
+        raise RequestError(f"not a box: {text!r}; give four numbers, west,south,east,north in degrees") from None
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 and -90 <= north <= 90):
-        raise AreaError(
+        raise RequestError(
             f"box {text} is not on Earth: longitudes are -180…180, latitudes -90…90 (west,south,east,north)"
         )
     if west > east:
-        raise AreaError(
+        raise RequestError(
             f"box {text} crosses the antimeridian: run each side by itself, "
             f"{west:g},{south:g},180,{north:g} and -180,{south:g},{east:g},{north:g}"
         )
     if west == east or south >= north:
-        raise AreaError(f"box {text} is empty: give west,south,east,north with west < east and south < north")
+        raise RequestError(f"box {text} is empty: give west,south,east,north with west < east and south < north")
     return shapely.box(west, south, east, north)
 
 

@@ -1,6 +1,7 @@
 """Errors of the catalog package.
 
 CatalogError
+├── RequestError      a request that cannot mean anything
 ├── SourceError       a source that cannot be opened or understood
 │   └── ReadError     pixels that cannot be read
 │       └── UnreachableError  pixels on a server that does not give them, perhaps later
@@ -12,6 +13,10 @@ CatalogError
 
 class CatalogError(Exception):
     """Base of everything this package raises on purpose."""
+
+
+class RequestError(CatalogError):
+    """What was asked for cannot mean anything: malformed text, or a choice that has no effect on this source."""
 
 
 class SourceError(CatalogError):
@@ -31,7 +36,7 @@ class RadiometryError(CatalogError):
 
 
 class AreaError(CatalogError):
-    """The area of interest is malformed, or outside the source."""
+    """The area of interest cannot be read, or is outside the source."""
 
 
 class SearchError(CatalogError):

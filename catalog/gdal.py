@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
@@ -51,9 +53,37 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
         raster = _kept(path)
         try:
             yield raster
-        except RasterioError as error:
+        except (RasterioError, CPLE_BaseError) as error:
+            # rasterio lets some of GDAL's own errors through.
             _forget(path)
             raise read_error(path, error) from error
+
+
+def colours_of(raster: DatasetReader) -> tuple[ColorInterp, ...]:
+    """Colour interpretation of each band.
+
+    rasterio takes a colour's number for an error code, and raises whatever went wrong last in the thread, which is
+    over and was dealt with. Raising it clears it.
+    """
+    try:
+        return tuple(raster.colorinterp)
+    except CPLE_BaseError:
+        return tuple(raster.colorinterp)
+
+
+def files_of(path: str) -> tuple[str, ...]:
+    """Every local file that reading a raster reads: the path itself, and what a virtual raster is made of."""
+    found: list[str] = []
+    waiting = [path]
+    while waiting:
+        one = waiting.pop()
+        if one in found or is_remote(one):
+            continue
+        found.append(one)
+        if one == path or one.lower().endswith(".vrt"):
+            with open_raster(one) as raster:
+                waiting += raster.files
+    return tuple(found)
 
 
 def read_error(path: str, error: Exception) -> ReadError:
@@ -94,7 +124,7 @@ def _kept(path: str) -> DatasetReader:
     _forget(path)
     try:
         raster = rasterio.open(path)
-    except (RasterioError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         raise _open_error(path, error) from error
     rasters[path] = (stamp, raster)
     while len(rasters) > _KEPT_OPEN:

@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from catalog import sentinel2
 from catalog.area import project, spans_utm_zones, utm_crs, window_of
 from catalog.clouds import NOTE as CLOUD_NOTE
-from catalog.errors import AreaError, RadiometryError, SourceError
+from catalog.errors import AreaError, RadiometryError, RequestError, SourceError
 from catalog.gdal import open_raster, without_query
 from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
 from catalog.layers import ItemsReader, Layer, LayerBand
@@ -111,7 +111,7 @@ def _target_crs(candidates: Sequence[Candidate], area: BaseGeometry | None, crs:
         try:
             return CRS(crs)
         except CRSError as error:
-            raise AreaError(f"not a CRS: {crs!r}; give one as EPSG:32633") from error
+            raise RequestError(f"not a CRS: {crs!r}; give one as EPSG:32633") from error
     available = {one.crs for one in candidates}
     if area is None or len(available) == 1:
         return candidates[0].crs
@@ -237,5 +237,8 @@ def _identity(one: Candidate, layer: Layer) -> dict[str, Any]:
     return {
         "id": one.item.id,
         "updated": one.item.properties.get("updated"),
-        "rasters": [raster_identity(band.path) for band in (*layer.bands, *([layer.scl] if layer.scl else []))],
+        "rasters": [
+            {**raster_identity(band.path), "band": band.index}
+            for band in (*layer.bands, *([layer.scl] if layer.scl else []))
+        ],
     }

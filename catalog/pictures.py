@@ -13,6 +13,7 @@ from rasterio.io import DatasetReader
 
 from catalog import sentinel2
 from catalog.errors import SourceError
+from catalog.gdal import colours_of
 from catalog.radiometry import Radiometry
 
 #: Names of a picture's bands by their number, when the file does not colour them itself.
@@ -24,7 +25,7 @@ _RANGE_SAMPLE_PX = 1024
 
 def is_plain_image(raster: DatasetReader, names: Sequence[str]) -> bool:
     """No place on Earth, and bands that are those of a photograph rather than of an instrument."""
-    colours = set(raster.colorinterp)
+    colours = set(colours_of(raster))
     looks_coloured = {ColorInterp.red, ColorInterp.green, ColorInterp.blue} <= colours or raster.count <= 2
     instrument = any(name in sentinel2.BANDS for name in names)
     return (
@@ -37,13 +38,13 @@ def picture_names(raster: DatasetReader, names: Sequence[str]) -> list[str]:
 
     Raises :class:`SourceError` when none of these fits.
     """
-    if ColorInterp.palette in raster.colorinterp:
+    if ColorInterp.palette in colours_of(raster):
         raise SourceError(
             f"{raster.name} holds numbers of a palette's colours: expand them first, gdal_translate -expand rgb IN OUT"
         )
     if any(name in sentinel2.BANDS for name in names):
         return list(names)
-    coloured = [colour.name for colour in raster.colorinterp]
+    coloured = [colour.name for colour in colours_of(raster)]
     if {"red", "green", "blue"} <= set(coloured):
         return [name if name in ("red", "green", "blue", "alpha") else "-" for name in coloured]
     if raster.count not in _PICTURE_BANDS:

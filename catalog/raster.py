@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from catalog import radiometry, sentinel2
 from catalog.arrays import check_plausible, validity
 from catalog.errors import SourceError
-from catalog.gdal import file_stamp, open_raster, without_query
+from catalog.gdal import colours_of, file_stamp, files_of, open_raster, without_query
 from catalog.pictures import brightness, is_plain_image, picture_names, reduced
 from catalog.radiometry import Radiometry
 from catalog.scene import BandSpec, Pixels, Scene, gsd_m_of
@@ -109,12 +109,12 @@ def open_raster_scene(
                 masked=masked,
             ),
             radiometry=tuple(reasons),
-            identity=raster_identity(path),
+            identity={**raster_identity(path), "bands": [i + 1 for i in keep]},
             nodata_declared=raster.nodata is not None or masked,
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
             picture=plain,
             sources=(without_query(path),),
-            files=(path,),
+            files=files_of(path),
             notes=tuple(notes),
             tags=_tags(raster),
         )
@@ -145,7 +145,7 @@ def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -
     described = [sentinel2.band_name(text) if text else None for text in raster.descriptions]
     names = [name or text or "" for name, text in zip(described, raster.descriptions, strict=True)]
     names = [
-        "alpha" if colour == ColorInterp.alpha else name for name, colour in zip(names, raster.colorinterp, strict=True)
+        "alpha" if colour == ColorInterp.alpha else name for name, colour in zip(names, colours_of(raster), strict=True)
     ]
     if bands is None:
         return names, []
@@ -202,7 +202,7 @@ def _band_spec(
         nodata=nodata,
         mtf_nyquist=band.mtf_nyquist if band else None,
         description=raster.descriptions[i] or "",
-        colour=raster.colorinterp[i].name,
+        colour=colours_of(raster)[i].name,
     )
     return spec, decided.reason
 

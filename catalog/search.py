@@ -15,7 +15,7 @@ from pystac_client import Client
 from pystac_client.item_search import ItemSearch
 from shapely.geometry.base import BaseGeometry
 
-from catalog.errors import SearchError
+from catalog.errors import RequestError, SearchError
 from catalog.items import first_line, ground_of
 
 #: The public Earth Search catalogue, which needs no account.
@@ -48,7 +48,8 @@ class Query:
 def search(query: Query) -> list[pystac.Item]:
     """Items that match, clearest first, then latest.
 
-    Raises :class:`SearchError` when the API cannot be reached, refuses the query, or finds nothing.
+    Raises :class:`RequestError` for dates that are none, :class:`SearchError` when the API cannot be reached, refuses
+    the query, or finds nothing.
     """
     _check_datetime(query.datetime)
     client = _connect(query.api)
@@ -117,14 +118,14 @@ def _check_datetime(text: str) -> None:
     first, slash, last = text.partition("/")
     parts = (first, last) if slash else (first,)
     if not all(_INSTANT.fullmatch(part) for part in parts) or set(parts) == {".."}:
-        raise SearchError(message)
+        raise RequestError(message)
     try:
         resolved = str(ItemSearch("", datetime=text).get_parameters()["datetime"])
     except ValueError as error:
-        raise SearchError(message) from error
+        raise RequestError(message) from error
     begin, _, end = resolved.partition("/")
     if end and ".." not in (begin, end) and begin > end:
-        raise SearchError(f"the range of dates {text} ends before it begins")
+        raise RequestError(f"the range of dates {text} ends before it begins")
 
 
 def describe(items: Sequence[pystac.Item]) -> list[dict[str, object]]:

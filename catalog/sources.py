@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from catalog.area import covered_share, window_of
 from catalog.clouds import mask_clouds as mask_clouds_of
-from catalog.errors import SourceError
+from catalog.errors import RequestError, SourceError
 from catalog.items import is_item, read_item
 from catalog.overpass import scene_of_items
 from catalog.raster import open_raster_scene
@@ -61,7 +61,9 @@ def open_scene(request: SceneRequest) -> Scene:
     if source is None:
         return _search_scene(request)
     if is_item(source):
+        _refuse({"picture": request.picture}, f"{source} is a STAC Item")
         return _items_scene(request, [read_item(source)])
+    _refuse({"fill": request.fill, "crs": request.crs}, f"{source} is not made of STAC Items")
     scene = _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
     if request.area is None:
         return scene
@@ -83,6 +85,13 @@ def _search_scene(request: SceneRequest) -> Scene:
     return _items_scene(request, search(query))
 
 
+def _refuse(choices: Mapping[str, Any], why: str) -> None:
+    """What a user asks for and does not get would be a surprise in the pixels."""
+    idle = [f"--{name}" for name, value in choices.items() if value]
+    if idle:
+        raise RequestError(f"{' and '.join(idle)} would have no effect: {why}")
+
+
 def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
     return scene_of_items(
         items,
@@ -97,6 +106,7 @@ def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
 
 
 def _product_scene(request: SceneRequest, source: str) -> Scene:
+    _refuse({"picture": request.picture}, f"{source} is a .SAFE product")
     scene = open_safe_scene(
         source, tuple(request.bands or request.default_bands), scale=request.scale, offset=request.offset
     )

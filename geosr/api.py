@@ -9,6 +9,7 @@ Lazy where the input is: on a dask-backed array nothing is read or computed unti
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,9 @@ from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.upscaler import ModelSpec, upscaler_of
 from tiling import Chunk, ChunkPlan, Reflection, grow, reflect, whole
+
+#: How an array is to be written, as far as it holds for the result: chunks and the source's path do not.
+_KEPT_ENCODING = ("dtype", "rasterio_dtype", "scale_factor", "add_offset", "_FillValue", "grid_mapping")
 
 
 def upscale(
@@ -97,8 +101,48 @@ def upscale(
     lead = picked.shape[:-3]
     images = [_upscale_image(picked.data[index], plan, spec) for index in np.ndindex(*lead)]
     stack = dask.array.stack if _is_lazy(da) else np.stack
-    data = stack(images).reshape(*lead, *images[0].shape)
+    data: Any = stack(images).reshape(*lead, *images[0].shape)
+    storage = Storage.of(da)
+    if storage is not None:
+        data = data.map_blocks(storage.fit, dtype=data.dtype) if _is_lazy(da) else storage.fit(data)
     return _wrap(data if da.ndim > 2 else data[0], picked, da, plan)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How floats that were read from integers, as ``rioxarray`` does with ``masked=True``, are written again."""
+
+    dtype: str
+    """The file's type, an integer."""
+    scale: float
+    offset: float
+    """``value = stored * scale + offset``."""
+    fill: float | None
+    """What NaN is stored as."""
+
+    @classmethod
+    def of(cls, da: xr.DataArray) -> Storage | None:
+        """The storage in an array's encoding; None where it is stored as it is."""
+        dtype = np.dtype(da.encoding.get("dtype", da.dtype))
+        if not np.issubdtype(dtype, np.integer) or not np.issubdtype(da.dtype, np.floating):
+            return None
+        return cls(
+            str(dtype),
+            float(da.encoding.get("scale_factor", 1.0)),
+            float(da.encoding.get("add_offset", 0.0)),
+            _first(da.encoding.get("_FillValue")),
+        )
+
+    def fit(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values that the type can hold: beyond its range they would wrap around, and beside ``fill`` become NaN."""
+        limits = np.iinfo(self.dtype)
+        stored = np.clip((values - self.offset) / self.scale, limits.min, limits.max)
+        if self.fill is not None:
+            beside = self.fill - 1 if self.fill == limits.max else self.fill + 1
+            stored = np.where(np.rint(stored) == self.fill, beside, stored)
+        changed = np.abs(stored * self.scale + self.offset - values) > 1e-3 * abs(self.scale)
+        fitted: NDArray[Any] = np.where(changed, stored * self.scale + self.offset, values).astype(values.dtype)
+        return fitted
 
 
 def _upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
@@ -148,7 +192,7 @@ def _wrap(data: Any, picked: xr.DataArray, da: xr.DataArray, plan: ChunkPlan) ->
     if isinstance(attrs.get("long_name"), list | tuple) and kept.ndim > 2:
         attrs["long_name"] = tuple(str(text) for text in np.atleast_1d(attrs["long_name"]))
     result = xr.DataArray(data, dims=kept.dims, coords={**coords, **fine}, attrs=attrs, name=da.name)
-    result.encoding = {key: value for key, value in da.encoding.items() if key in ("_FillValue", "grid_mapping")}
+    result.encoding = {key: value for key, value in da.encoding.items() if key in _KEPT_ENCODING}
     return result
 
 

@@ -34,7 +34,7 @@ def upscale(
     bbox: opt.Bbox = None,
     aoi: opt.Aoi = None,
     when: opt.When = None,
-    max_cloud: opt.MaxCloud = 100,
+    max_cloud: opt.MaxCloud = None,
     api: opt.Api = None,
     collection: opt.Collection = None,
     fill: opt.Fill = False,
@@ -102,7 +102,7 @@ def search(
     bbox: opt.Bbox = None,
     aoi: opt.Aoi = None,
     when: opt.When = None,
-    max_cloud: opt.MaxCloud = 100,
+    max_cloud: opt.MaxCloud = None,
     api: opt.Api = None,
     collection: opt.Collection = None,
     as_json: opt.Json = False,
@@ -164,7 +164,7 @@ def info(
             return
         if source is None:
             raise _usage("name a source, or give --system")
-        request = _scene_request(source, None, None, None, 100, None, None, bands, scale, offset, picture)
+        request = _scene_request(source, None, None, None, None, None, None, bands, scale, offset, picture)
         _print_pairs(describe.source(request), as_json=as_json)
 
 
@@ -214,8 +214,8 @@ def main() -> None:
 @contextmanager
 def _errors(debug: bool) -> Iterator[None]:
     """Turn what is raised on purpose into one line on standard error and an exit code."""
-    from catalog import CatalogError
-    from geosr.errors import GeosrError
+    from catalog import CatalogError, RequestError
+    from geosr.errors import GeosrError, UsageError
     from tiling import TilingError
 
     try:
@@ -227,7 +227,8 @@ def _errors(debug: bool) -> Iterator[None]:
     except (GeosrError, CatalogError, TilingError) as error:
         if debug:
             raise
-        raise typer.Exit(_fail(str(error), getattr(error, "exit_code", 1))) from None
+        wrong_use = isinstance(error, UsageError | RequestError)
+        raise typer.Exit(_fail(str(error), 2 if wrong_use else 1)) from None
     except MemoryError as error:
         if debug:
             raise
@@ -262,7 +263,7 @@ def _scene_request(
     bbox: str | None,
     aoi: Path | None,
     when: str | None,
-    max_cloud: float,
+    max_cloud: float | None,
     api: str | None,
     collection: str | None,
     bands: str | None = None,
@@ -279,8 +280,12 @@ def _scene_request(
     area = catalog.parse_bbox(bbox) if bbox is not None else catalog.read_aoi(aoi) if aoi is not None else None
     if source is None and (area is None or when is None):
         raise _usage("nothing to work on: name a source, or search with --bbox or --aoi and --datetime")
-    if source is not None and when is not None:
-        raise _usage("--datetime searches for scenes, and a source is named already: give one of them")
+    searching = {"--datetime": when, "--max-cloud": max_cloud, "--api": api, "--collection": collection}
+    idle = [option for option, value in searching.items() if value is not None]
+    if source is not None and idle:
+        raise _usage(
+            f"{' and '.join(idle)} would search for scenes, and a source is named already: leave one or the other out"
+        )
     if scale == 0:
         raise _usage("--scale cannot be 0")
     defaults = settings()
@@ -288,7 +293,7 @@ def _scene_request(
         source=source,
         area=area,
         datetime=when,
-        max_cloud=max_cloud,
+        max_cloud=100 if max_cloud is None else max_cloud,
         api=api or defaults.api,
         collection=collection or defaults.collection,
         bands=[band.strip() for band in bands.split(",")] if bands else None,

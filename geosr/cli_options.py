@@ -38,7 +38,8 @@ When = Annotated[
     ),
 ]
 MaxCloud = Annotated[
-    float, _option(_AREA, "--max-cloud", metavar="PERCENT", min=0, max=100, help="Highest cloud cover.")
+    float | None,
+    _option(_AREA, "--max-cloud", metavar="PERCENT", min=0, max=100, help="Highest cloud cover. [default: 100]"),
 ]
 Api = Annotated[str | None, _option(_AREA, "--api", metavar="URL", help="STAC API to search. [default: Earth Search]")]
 Collection = Annotated[

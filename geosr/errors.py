@@ -5,22 +5,20 @@ GeosrError
 ├── ModelError        a model that does not exist or does not fit   exit 1
 ├── ResumeError       an unfinished run that is not this one        exit 1
 ├── ExistsError       an output that is there already               exit 1
-└── DeviceError       hardware that is not there                    exit 1
+├── DeviceError       hardware that is not there, or too small      exit 1
+└── WorkerError       worker processes that died                    exit 1
 
-What :mod:`catalog` and :mod:`tiling` raise (exit 1) is shown to the user in the same way.
+What :mod:`catalog` and :mod:`tiling` raise is shown in the same way: exit 2 for :class:`catalog.RequestError`, and 1
+for all else.
 """
 
 
 class GeosrError(Exception):
     """Base of everything this package raises on purpose."""
 
-    exit_code = 1
-
 
 class UsageError(GeosrError):
     """The arguments contradict each other or cannot be understood."""
-
-    exit_code = 2
 
 
 class ModelError(GeosrError):
@@ -36,4 +34,8 @@ class ExistsError(GeosrError):
 
 
 class DeviceError(GeosrError):
-    """The device asked for is not there."""
+    """The device asked for is not there, or its memory is too small for a chunk."""
+
+
+class WorkerError(GeosrError):
+    """Worker processes died at a chunk, most likely for want of memory; finished chunks are kept."""

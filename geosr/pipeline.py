@@ -11,6 +11,7 @@ import catalog
 import tiling
 from catalog import Scene, SceneRequest
 from geosr.engine import Device, Precision, choose_engine
+from geosr.errors import WorkerError
 from geosr.jobs.executor import map_unordered, open_executor
 from geosr.jobs.ledger import Ledger, forget
 from geosr.jobs.manifest import Manifest
@@ -103,8 +104,8 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         tiling.mosaic(plan, ledger.files(), replace(product, tags=tags), request.output, ledger.folder)
         item = publish(request.output, scene, card, plan, product, manifest)
         return Published(request.output, item, len(pending), len(plan), consistency)
-    except (KeyboardInterrupt, catalog.UnreachableError):
-        # The same command later may go on from here; no other error is mended by waiting.
+    except (KeyboardInterrupt, catalog.UnreachableError, WorkerError):
+        # The same run later, or with fewer workers, may go on from here; no other error is mended so.
         keep = ledger.finished > 0
         raise
     finally:

@@ -175,6 +175,9 @@ def finished_earlier(
             raise ExistsError(f"{item_path(output)}, where the STAC Item goes, exists: --overwrite replaces it")
         return None
     if _manifest_tag(output) == manifest.digest:
+        if not tiling.is_whole(output):
+            # This run's own output, damaged since: made anew and put in its place.
+            return None
         return Published(output, publish(output, scene, card, plan, product, manifest), 0, len(plan), {})
     if not overwrite:
         raise ExistsError(f"{output} exists and is not this run's: --overwrite replaces it")

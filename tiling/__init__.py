@@ -5,7 +5,7 @@ Knows nothing of networks, catalogues or HTTP.
 
 from tiling.atomic import replacing
 from tiling.chunks import read_chunk_tags, write_chunk
-from tiling.cog import mosaic
+from tiling.cog import is_whole, mosaic
 from tiling.errors import DiskFullError, OutputError, PlanError, TilingError
 from tiling.fill import fill_invalid
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
@@ -26,6 +26,7 @@ __all__ = [
     "crop",
     "fill_invalid",
     "grow",
+    "is_whole",
     "mosaic",
     "read_chunk_tags",
     "read_reflected",

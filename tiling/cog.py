@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 
 from tiling.atomic import flush
 from tiling.errors import DiskFullError, OutputError
@@ -50,7 +52,7 @@ def mosaic(plan: ChunkPlan, files: Mapping[str, Path], product: Product, output:
         _write_vrt(virtual, plan, files, product)
         with rasterio.Env(GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES, GDAL_TIFF_INTERNAL_MASK=False):
             rasterio.shutil.copy(virtual, draft, driver="COG", **options)
-            _check_whole(draft)
+        _check_whole(draft, output)
         flush(draft)
         draft.replace(output)
     except OutputError:
@@ -63,26 +65,38 @@ def mosaic(plan: ChunkPlan, files: Mapping[str, Path], product: Product, output:
             leftover.unlink(missing_ok=True)
 
 
-def _check_whole(path: Path) -> None:
-    """Look whether every block of every level lies inside the file, and the last of each can be read.
+def _check_whole(draft: Path, output: Path) -> None:
+    if not is_whole(draft):
+        raise DiskFullError(f"no space left while writing {output}: blocks of it are missing")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every block of every level lies inside the file, and the last of each level can be read.
 
     GDAL may end well although its last blocks met a full disk.
     """
     size = path.stat().st_size
-    with rasterio.open(path) as raster:
-        levels = len(raster.overviews(1))
-    for level in range(-1, levels):
-        with rasterio.open(path, **({} if level < 0 else {"overview_level": level})) as view:
-            blocks = list(view.block_windows(1))
-            view.read(window=blocks[-1][1])
-        with rasterio.open(path) as raster:
-            for (row, col), _ in blocks:
-                options = {"bidx": 1, **({} if level < 0 else {"ovr": level})}
-                offset, length = (
-                    raster.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", **options) for what in ("OFFSET", "SIZE")
-                )
-                if offset is None or length is None or int(offset) + int(length) > size:
-                    raise OutputError(f"cannot write {path.name}: no space left, blocks of it are missing")
+    try:
+        with rasterio.Env(), rasterio.open(path) as raster:
+            levels = len(raster.overviews(1))
+            return all(_level_is_whole(path, raster, level, size) for level in range(-1, levels))
+    except RasterioError:
+        return False
+
+
+def _level_is_whole(path: Path, raster: DatasetReader, level: int, size: int) -> bool:
+    """``level`` is that of an overview, or -1 for the pixels themselves."""
+    with rasterio.open(path, **({} if level < 0 else {"overview_level": level})) as view:
+        blocks = list(view.block_windows(1))
+        view.read(window=blocks[-1][1])
+    options = {"bidx": 1, **({} if level < 0 else {"ovr": level})}
+    for (row, col), _ in blocks:
+        offset, length = (
+            raster.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", **options) for what in ("OFFSET", "SIZE")
+        )
+        if offset is None or length is None or int(offset) + int(length) > size:
+            return False
+    return True
 
 
 def _check_space(files: Mapping[str, Path], work: Path) -> None:

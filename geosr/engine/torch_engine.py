@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from geosr.engine import EngineSpec
+from geosr.errors import DeviceError
 from geosr.model.generator import Generator
 
 #: One chunk at a time per process: two would share the same cores and twice the memory.
@@ -30,9 +33,20 @@ class TorchEngine:
     def upscale(
         self, lr: NDArray[np.float32], valid: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        with _ONE_AT_A_TIME, torch.inference_mode():
+        with _ONE_AT_A_TIME, _memory_errors(self._device), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)[None]
             mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32)).to(self._device)[None]
             high = self._generator(low, mask)
             observed = self._generator.sensor.observe(high)
             return high[0].cpu().numpy(), observed[0].cpu().numpy()
+
+
+@contextmanager
+def _memory_errors(device: torch.device) -> Iterator[None]:
+    """PyTorch has an error of its own for a full GPU, and a general one that says so for a full machine."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise DeviceError(f"not enough memory on {device} for a chunk: try a smaller --core") from error
+        raise

@@ -8,6 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from contextlib import contextmanager
 from typing import TypeVar
 
+from geosr.errors import WorkerError
+
 Task = TypeVar("Task")
 Done = TypeVar("Done")
 
@@ -17,7 +19,10 @@ _THREADS = 2
 
 @contextmanager
 def open_executor(workers: int) -> Iterator[Executor]:
-    """Threads for ``workers=0``, a Dask ``LocalCluster`` of that many single-threaded processes otherwise."""
+    """Threads for ``workers=0``, a Dask ``LocalCluster`` of that many single-threaded processes otherwise.
+
+    Raises :class:`WorkerError` when processes of the cluster die at a chunk, however often it is tried.
+    """
     if workers == 0:
         pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="chunk")
         try:
@@ -25,16 +30,23 @@ def open_executor(workers: int) -> Iterator[Executor]:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         return
-    from distributed import Client, LocalCluster
+    from distributed import Client, KilledWorker, LocalCluster
 
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    # What matters of its messages reaches the user as an error.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
-        yield client.get_executor(pure=False)
+        try:
+            yield client.get_executor(pure=False)
+        except KilledWorker as error:
+            raise WorkerError(
+                "worker processes died again and again at the same chunk, most likely for want of memory: "
+                "the same command with fewer --workers goes on with what is finished"
+            ) from error
 
 
 def map_unordered(

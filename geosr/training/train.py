@@ -3,7 +3,8 @@
     python -m geosr.training CONFIG --data FOLDER --out RUN
 
 A run writes ``checkpoint.pt`` (everything to go on from), ``metrics.jsonl`` and ``weights.safetensors`` (the averaged
-network). Started again with the same folder it goes on where it was.
+network). Started again with the same folder it goes on where it was. Where only a network's weights were kept, a new
+run goes on from them at the step they had reached.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import copy
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from geosr.evaluate.metrics import psnr
@@ -26,23 +28,37 @@ from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler, read_source, reduce_by_area
 
 
-def train(config: TrainingConfig, data: Path, out: Path) -> None:
-    """Train ``config.steps`` steps, resuming from ``out`` when it holds a checkpoint."""
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins when not with an untrained network: the optimiser's state is not needed."""
+
+    weights: Path
+    """A network's safetensors, of the configured size."""
+    step: int
+    """Steps that they were trained."""
+
+
+def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = None) -> None:
+    """Train up to step ``config.steps``, resuming from ``out`` when it holds a checkpoint."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_generator(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None:
+        assert model.network is not None
+        model.network.load_state_dict(load_file(start.weights))
     average = copy.deepcopy(model).eval()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     sampler = PatchSampler(config, data)
     held_out = _read_validation(config, data)
-    step = _resume(out, model, average, optimiser)
+    origin = 0 if start is None else start.step
+    step = _resume(out, model, average, optimiser) or origin
 
     began, first = time.monotonic(), step
     running = 0.0
     while step < config.steps:
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = learning_rate(config, step, origin)
         lr, hr, gain = (tensor.to(device) for tensor in sampler.batch(step))
         lr = lr.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=_has_fast_bfloat16(device)):
@@ -73,12 +89,11 @@ def build_generator(config: TrainingConfig) -> Generator:
     return Generator(_nominal_sensor(config), network=network)
 
 
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+def learning_rate(config: TrainingConfig, step: int, origin: int = 0) -> float:
+    """Half a cosine down to a hundredth, after a linear warm-up from the step where the optimiser began."""
+    progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
+    rate = config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return rate * min(1.0, (step - origin + 1) / config.warmup)
 
 
 def fidelity_loss(sr: Tensor, hr: Tensor, gain: Tensor) -> Tensor:

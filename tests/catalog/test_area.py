@@ -7,7 +7,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
-from catalog import AreaError, parse_bbox, read_aoi
+from catalog import AreaError, RequestError, parse_bbox, read_aoi
 from catalog.area import spans_utm_zones, utm_crs, window_of
 
 GRID = GeoBox((100, 120), Affine(10, 0, 500000, 0, -10, 5300000), "EPSG:32633")
@@ -34,7 +34,7 @@ def test_boxes():
     ],
 )
 def test_wrong_boxes(text, message):
-    with pytest.raises(AreaError, match=message):
+    with pytest.raises(RequestError, match=message):
         parse_bbox(text)
 
 

@@ -21,6 +21,7 @@ from catalog import (
     AreaError,
     CatalogError,
     Query,
+    RequestError,
     SceneRequest,
     SearchError,
     SourceError,
@@ -107,7 +108,7 @@ def test_search_sorts_filters_and_says_what_it_lacks(tmp_path, sample):
 
 @pytest.mark.parametrize("text", ["yesterday", "2023-13-01", "2023-08-31/2023-08-01", "15.08.2023", ""])
 def test_dates_are_checked_before_anything_is_asked(text):
-    with pytest.raises(SearchError, match="date"):
+    with pytest.raises(RequestError, match="date"):
         search(Query(shapely.box(14, 47, 15, 48), text, "http://127.0.0.1:9"))
 
 

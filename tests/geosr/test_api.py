@@ -138,6 +138,24 @@ def test_masked_floats(crop):
     np.testing.assert_allclose(reflectance.values * 10000, high.values, atol=0.02)
 
 
+@pytest.mark.parametrize("how", [{"masked": True}, {"mask_and_scale": True}])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_masked_floats_are_written_as_the_integers_they_were(tmp_path, sample, how, lazy):
+    """Dark ground beside a bright edge undershoots zero: in the file it must neither wrap around nor become nodata."""
+    pixels = sample[:, :30, :30].copy()
+    pixels[:] = np.where(np.arange(30) // 5 % 2, 9000, 3)
+    pixels[:, 3, 3] = 0
+    source = write_raster(tmp_path / "in.tif", pixels, nodata=0, scale=1e-4, offset=0.0)
+    low = opened(source, **how, **({"chunks": True} if lazy else {}))
+    geosr.upscale(low, "backprojection").rio.to_raster(tmp_path / "floats.tif")
+    geosr.upscale(opened(source), "backprojection").rio.to_raster(tmp_path / "integers.tif")
+    floats, integers = read_raster(tmp_path / "floats.tif"), read_raster(tmp_path / "integers.tif")
+    assert floats.dtype == np.uint16
+    assert integers.min(initial=9, where=integers > 0) == 1, "the sample does not undershoot"
+    assert ((floats == 0) == (integers == 0)).all()
+    assert np.abs(floats.astype(int) - integers).max() <= 1
+
+
 def test_scale_and_offset_in_the_attributes_hold(crop):
     low = opened(crop)[:, :24, :24]
     shifted = (low + low.dtype.type(1000)).assign_attrs({**low.attrs, "scale_factor": 1e-4, "add_offset": -0.1})

@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import rasterio
+from rasterio.windows import Window
 
-from catalog import SceneRequest
-from geosr.errors import ExistsError, ResumeError
+import catalog
+from catalog import PixelReader, Scene, SceneRequest
+from catalog.scene import Pixels
+from geosr.errors import ExistsError, ResumeError, WorkerError
 from geosr.jobs.ledger import work_folder
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
@@ -160,6 +164,68 @@ def test_a_kill_between_the_cog_and_its_item_is_mended(tmp_path, sample):
     super_resolve(request(tmp_path, sample))
     assert (tmp_path / "out.json").read_bytes() == item
     assert not work_folder(tmp_path / "out.tif").exists()
+
+
+def test_a_damaged_output_is_made_anew(tmp_path, sample):
+    super_resolve(request(tmp_path, sample))
+    output = tmp_path / "out.tif"
+    whole = output.read_bytes()
+    output.write_bytes(whole[: len(whole) * 2 // 3])
+    published = super_resolve(request(tmp_path, sample))
+    assert published.computed == published.chunks
+    assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize("names", ["B02,-,B03,B04,B08", "B02,B03,-,B04,B08"])
+def test_another_choice_of_bands_is_another_run(tmp_path, sample, names):
+    source = write_raster(tmp_path / "in.tif", sample[[0, 1, 1, 2, 3], :40, :40], names=())
+
+    def of_bands(text: str) -> UpscaleRequest:
+        return UpscaleRequest(
+            SceneRequest(str(source), bands=text.split(",")), tmp_path / "out.tif", model="bicubic", core_px=20
+        )
+
+    leave_unfinished(of_bands("B02,B03,B04,-,B08"))
+    with pytest.raises(ResumeError, match="source"):
+        super_resolve(of_bands(names))
+
+
+@dataclass(frozen=True)
+class DeadlyReader:
+    """Reads as another does, but its process dies at one corner, as the system lets one die that takes all memory."""
+
+    reader: PixelReader
+    row: int
+
+    def read(self, window: Window) -> Pixels:
+        if window.row_off + window.height > self.row:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.reader.read(window)
+
+    def select(self, keep: tuple[int, ...]) -> DeadlyReader:
+        return replace(self, reader=self.reader.select(keep))
+
+
+@pytest.mark.slow
+def test_workers_that_die_leave_one_line_and_what_is_finished(tmp_path, sample, monkeypatch, capfd):
+    honest = catalog.open_scene
+
+    def deadly(scene_request: SceneRequest) -> Scene:
+        scene = honest(scene_request)
+        return replace(scene, reader=DeadlyReader(scene.reader, row=35))
+
+    monkeypatch.setattr(catalog, "open_scene", deadly)
+    with pytest.raises(WorkerError, match=r"worker processes died.*--workers"):
+        super_resolve(request(tmp_path, sample, core_px=10, workers=1))
+    assert capfd.readouterr().err == ""
+    finished = {path.stem for path in work_folder(tmp_path / "out.tif").glob("r*.tif")}
+    assert finished
+
+    monkeypatch.undo()
+    recorder = Recorder()
+    super_resolve(request(tmp_path, sample, core_px=10), recorder)
+    assert finished.isdisjoint(recorder.computed)
+    assert len(finished) + len(recorder.computed) == 16
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from geosr.model.sensor import Sensor
 from geosr.training.config import read_config
 from geosr.training.data import PatchSampler
 from geosr.training.degrade import Degradation, degrade, misregister
-from geosr.training.train import learning_rate, train
+from geosr.training.train import Start, learning_rate, train
 from tests.conftest import REPOSITORY, SAMPLE
 
 TINY = """
@@ -167,3 +167,19 @@ def test_the_halo_of_interpolation_is_its_reach():
     assert 2 < halo <= 8
     assert curve[0] > 100
     assert curve[halo] < 0.5
+
+
+def test_a_run_goes_on_from_weights_alone(tiny, tmp_path):
+    """The first step is as if it had been the run's own, but for the optimiser, which warms up again."""
+    train(tiny.model_copy(update={"steps": 20}), SAMPLE.parent, tmp_path / "first")
+    start = Start(tmp_path / "first" / "weights.safetensors", 20)
+    train(tiny, SAMPLE.parent, tmp_path / "second", start)
+    lines = [json.loads(line) for line in (tmp_path / "second" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [40]
+    assert learning_rate(tiny, 20, origin=20) == pytest.approx(learning_rate(tiny, 20) / tiny.warmup)
+    assert learning_rate(tiny, 30, origin=20) == learning_rate(tiny, 30)
+    # A step of no length stays where it began.
+    barely = tiny.model_copy(update={"steps": 21, "learning_rate": 1e-9})
+    train(barely, SAMPLE.parent, tmp_path / "third", start)
+    before, after = (load_file(tmp_path / run / "weights.safetensors") for run in ("first", "third"))
+    assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)

@@ -120,11 +120,15 @@ CASES = [
     ("broken Item", bad_json, [], "not a STAC Item", 1),
     ("Item without a band", item_without_bands, [], "no asset for band B08", 1),
     ("area outside", lambda f, s: SAMPLE, ["--bbox", "14,47,15,48"], "outside", 1),
-    ("malformed box", lambda f, s: SAMPLE, ["--bbox", "14,47,15"], "four numbers", 1),
-    ("box over the antimeridian", lambda f, s: SAMPLE, ["--bbox", "179,-17,-179,-16"], "antimeridian", 1),
+    ("malformed box", lambda f, s: SAMPLE, ["--bbox", "14,47,15"], "four numbers", 2),
+    ("box over the antimeridian", lambda f, s: SAMPLE, ["--bbox", "179,-17,-179,-16"], "antimeridian", 2),
     ("missing area file", lambda f, s: SAMPLE, ["--aoi", "nowhere.geojson"], "cannot read the area", 1),
     ("two areas", lambda f, s: SAMPLE, ["--bbox", "1,2,3,4", "--aoi", "x"], "not both", 2),
-    ("dates and a source", lambda f, s: SAMPLE, ["--datetime", "2024"], "--datetime searches", 2),
+    ("dates and a source", lambda f, s: SAMPLE, ["--datetime", "2024"], "--datetime would search", 2),
+    ("a search and a source", lambda f, s: SAMPLE, ["--api", "x", "--max-cloud", "5"], "--max-cloud and --api", 2),
+    ("gaps of a raster", lambda f, s: SAMPLE, ["--fill", "--crs", "EPSG:4326"], "--fill and --crs would have no", 2),
+    ("picture of a product", lambda f, s: write_safe(f, s[:, :64, :64]), ["--picture"], "--picture would have no", 2),
+    ("picture of an Item", lambda f, s: write_item(f, "one", s[:, :9, :9]), ["--picture"], "is a STAC Item", 2),
     ("clouds of a raster", lambda f, s: SAMPLE, ["--mask-clouds"], "no scene classification", 1),
     ("unknown model", lambda f, s: SAMPLE, ["--model", "magic"], "no model magic", 1),
     ("broken model card", lambda f, s: SAMPLE, ["--model", "nowhere.json"], "cannot read the model card", 1),
@@ -132,7 +136,7 @@ CASES = [
     ("unknown option", lambda f, s: SAMPLE, ["--frobnicate"], "No such option", 2),
     ("core of nothing", lambda f, s: SAMPLE, ["--core", "0"], "--core", 2),
     ("scale of nothing", lambda f, s: SAMPLE, ["--scale", "0"], "--scale cannot be 0", 2),
-    ("CRS that is none", lambda f, s: write_item(f, "one", s[:, :9, :9]), ["--crs", "EPSG:99999999"], "not a CRS", 1),
+    ("CRS that is none", lambda f, s: write_item(f, "one", s[:, :9, :9]), ["--crs", "EPSG:99999999"], "not a CRS", 2),
 ]
 
 
@@ -185,6 +189,16 @@ def test_outputs_that_cannot_be(tmp_path, sample, output, message, code):
     assert source.read_bytes() == content
 
 
+def test_an_output_does_not_replace_what_a_virtual_raster_reads(tmp_path, sample):
+    source = write_raster(tmp_path / "in.tif", sample[:, :9, :9])
+    rasterio.shutil.copy(source, tmp_path / "one.vrt", driver="VRT")
+    rasterio.shutil.copy(tmp_path / "one.vrt", tmp_path / "two.vrt", driver="VRT")
+    before = source.read_bytes()
+    for name in (tmp_path / "one.vrt", tmp_path / "two.vrt", f"GTIFF_DIR:1:{source}"):
+        check(run_geosr("upscale", name, "-o", source, "--overwrite"), "would replace the source", 1)
+        assert source.read_bytes() == before
+
+
 def test_an_output_beside_an_item_does_not_replace_it(tmp_path, sample):
     item = write_item(tmp_path, "one", sample[:, :9, :9])
     before = item.read_bytes()
@@ -229,18 +243,18 @@ def test_a_source_of_nothing_but_nodata(tmp_path, sample):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "message", "code"),
     [
-        (["--datetime", "2023-13-40"], "not a date"),
-        (["--datetime", "2023-08-31/2023-08-01"], "ends before it begins"),
-        (["--datetime", "2023-08"], "cannot reach a STAC API"),
+        (["--datetime", "2023-13-40"], "not a date", 2),
+        (["--datetime", "2023-08-31/2023-08-01"], "ends before it begins", 2),
+        (["--datetime", "2023-08"], "cannot reach a STAC API", 1),
     ],
 )
 @pytest.mark.parametrize("command", ["search", "upscale"])
-def test_searches_that_cannot_be(tmp_path, options, message, command):
+def test_searches_that_cannot_be(tmp_path, options, message, code, command):
     output = ["-o", tmp_path / "out.tif"] if command == "upscale" else []
     result = run_geosr(command, "--bbox", "14,47,15,48", "--api", "http://127.0.0.1:9", *options, *output)
-    check(result, message, 1)
+    check(result, message, code)
     assert tree(tmp_path) == []
 
 
