@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from geosr import cli_options as opt
@@ -66,6 +68,9 @@ def upscale(
         from geosr.settings import settings
 
         defaults = settings()
+        if model is not None and not model:
+            raise _usage("--model is empty: leave it out, or name one of `geosr models`")
+        _check_item_path(output, aoi, model)
         request = UpscaleRequest(
             scene=_scene_request(
                 source,
@@ -125,7 +130,7 @@ def search(
         table = Table("Item", "time (UTC)", "clouds %", "platform", box=None)
         for row in catalog.describe(items):
             clouds = "" if row["clouds"] is None else f"{row['clouds']:.0f}"
-            table.add_row(str(row["id"]), str(row["datetime"]), clouds, str(row["platform"]))
+            table.add_row(*(escape(str(text)) for text in (row["id"], row["datetime"], clouds, row["platform"])))
         Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -159,6 +164,8 @@ def info(
     with _errors(debug):
         from geosr import describe
 
+        if system and source is not None:
+            raise _usage("--system is about this machine: leave the source out, or leave out --system")
         if system:
             _print_pairs(describe.system(), as_json=as_json)
             return
@@ -279,15 +286,23 @@ def _scene_request(
         raise _usage("give --bbox or --aoi, not both")
     area = catalog.parse_bbox(bbox) if bbox is not None else catalog.read_aoi(aoi) if aoi is not None else None
     if source is None and (area is None or when is None):
-        raise _usage("nothing to work on: name a source, or search with --bbox or --aoi and --datetime")
+        raise _usage(
+            "nothing to work on: search with --bbox or --aoi and --datetime" + (", or name a source" if more else "")
+        )
     searching = {"--datetime": when, "--max-cloud": max_cloud, "--api": api, "--collection": collection}
     idle = [option for option, value in searching.items() if value is not None]
     if source is not None and idle:
         raise _usage(
             f"{' and '.join(idle)} would search for scenes, and a source is named already: leave one or the other out"
         )
+    for option, number in (("--scale", scale), ("--offset", offset)):
+        if number is not None and not math.isfinite(number):
+            raise _usage(f"{option} is a finite number, not {number}")
     if scale == 0:
         raise _usage("--scale cannot be 0")
+    for option, text in (("--bands", bands), ("--api", api), ("--collection", collection)):
+        if text is not None and not text.strip(" ,"):
+            raise _usage(f"{option} is empty: leave it out, or say what it is to be")
     defaults = settings()
     return catalog.SceneRequest(
         source=source,
@@ -302,6 +317,15 @@ def _scene_request(
         picture=picture,
         **more,
     )
+
+
+def _check_item_path(output: Path, aoi: Path | None, model: str | None) -> None:
+    """The STAC Item has the output's name, and must not replace JSON that this command reads."""
+    from geosr.product import item_path
+
+    for read in (aoi, Path(model) if model else None):
+        if read is not None and read.exists() and item_path(output).exists() and read.samefile(item_path(output)):
+            raise _usage(f"the STAC Item of {output} would replace {read}: write to another file")
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> Any:
@@ -325,7 +349,7 @@ def _print_published(published: Any, *, as_json: bool, **more: str) -> None:
         return
     typer.echo(f"wrote {published.cog} and {published.item}" + "".join(f" and {path}" for path in more.values()))
     if published.consistency_dn:
-        values = ", ".join(f"{name} {value:.1f}" for name, value in published.consistency_dn.items())
+        values = ", ".join(f"{name} {value:.3g}" for name, value in published.consistency_dn.items())
         typer.echo(f"seen through the sensor it differs from the source by (mean, DN): {values}")
 
 

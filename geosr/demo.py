@@ -8,11 +8,12 @@ from pathlib import Path
 from rasterio.windows import Window
 
 from catalog import SceneRequest
+from geosr.errors import ExistsError
 from geosr.picture import before_after
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.product import Published
 from geosr.progress import Reporter
-from tiling import OutputError
+from tiling import OutputError, replacing
 
 #: A part of the sample with fields, a road and houses, pixels.
 _CROP = Window(0, 180, 110, 110)
@@ -31,8 +32,11 @@ def run_demo(folder: Path, reporter: Reporter) -> tuple[Published, Path]:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
     with as_file(files("geosr") / "data" / "sample.tif") as bundled:
         sample = folder / "sample.tif"
-        if not sample.exists() or sample.read_bytes() != bundled.read_bytes():
-            sample.write_bytes(bundled.read_bytes())
+        if not sample.exists():
+            with replacing(sample) as temporary:
+                temporary.write_bytes(bundled.read_bytes())
+        elif sample.read_bytes() != bundled.read_bytes():
+            raise ExistsError(f"{sample} is not the bundled sample: remove it, or name another folder")
     reporter.note(f"sample: {sample}; {_CAPTION}")
     request = UpscaleRequest(SceneRequest(str(sample)), folder / "sample_2.5m.tif", overwrite=True)
     published = super_resolve(request, reporter)

@@ -13,7 +13,7 @@ from catalog import Scene, SceneRequest
 from geosr.engine import Device, Precision, choose_engine
 from geosr.errors import WorkerError
 from geosr.jobs.executor import map_unordered, open_executor
-from geosr.jobs.ledger import Ledger, forget
+from geosr.jobs.ledger import Ledger
 from geosr.jobs.manifest import Manifest
 from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, read_card
@@ -71,24 +71,27 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     scene = catalog.open_scene(replace(request.scene, default_bands=card.bands or request.scene.default_bands))
     mapping = map_bands(scene.names, card, picture=scene.picture)
     scene = _restrict(scene, mapping.keep, mapping.note)
+    engine = choose_engine(request.device, request.precision if card.network else "float32")
+    if engine.precision != "float32":
+        scene = scene.noting(f"the network ran in {engine.precision}: some DN from float32, also between chunk sizes")
     for note in scene.notes:
         reporter.note(note)
 
-    engine = choose_engine(request.device, request.precision)
     model = ModelSpec(request.model, card.digest, engine, scene.bands, scene.picture)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, request.core_px, card.halo_px)
     product = product_of(scene, request.compression)
     manifest = Manifest.of(scene, card, model, plan, product, VERSION)
-    done = finished_earlier(request.output, scene, card, plan, product, manifest, overwrite=request.overwrite)
-    if done is not None:
-        forget(request.output)
-        reporter.note(f"{request.output} is up to date: nothing to do")
-        return done
-
-    upscaler_of(model)
     ledger = Ledger.open(request.output, manifest, plan, restart=request.restart)
-    keep = False
+    keep = ledger.finished > 0
     try:
+        done = finished_earlier(request.output, scene, card, plan, product, manifest, overwrite=request.overwrite)
+        if done is not None:
+            keep = False
+            reporter.note(f"{request.output} is up to date: nothing to do")
+            return done
+
+        upscaler_of(model)
+        keep = False
         pending = list(ledger.pending())
         finished = len(plan) - len(pending)
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)

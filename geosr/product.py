@@ -43,10 +43,14 @@ def check_output(output: Path) -> None:
     """
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"the output {output} has to be a GeoTIFF: name it .tif")
-    if output.is_dir():
-        raise UsageError(f"the output {output} is a folder: name a file in it")
-    if not output.parent.is_dir():
-        raise OutputError(f"cannot write {output}: the folder {output.parent} does not exist")
+    try:
+        if output.is_dir():
+            raise UsageError(f"the output {output} is a folder: name a file in it")
+        if not output.parent.is_dir():
+            raise OutputError(f"cannot write {output}: the folder {output.parent} does not exist")
+        output.exists()
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror}") from error
 
 
 def product_of(scene: Scene, compression: Compression) -> Product:
@@ -94,7 +98,7 @@ def tags_of(
             f"{band.name}: reflectance = DN * {band.scale:g} + {band.offset:g}" for band in scene.bands
         )
         + f" ({'; '.join(reasons)})",
-        "GEOSR_CONSISTENCY_DN": ", ".join(f"{name} {value:.2f}" for name, value in consistency_dn.items()),
+        "GEOSR_CONSISTENCY_DN": ", ".join(f"{name} {value:.4g}" for name, value in consistency_dn.items()),
         "GEOSR_DETAIL": detail_of(card),
         "GEOSR_MANIFEST": manifest.digest,
     }
@@ -174,20 +178,36 @@ def finished_earlier(
         if item_path(output).exists() and not overwrite:
             raise ExistsError(f"{item_path(output)}, where the STAC Item goes, exists: --overwrite replaces it")
         return None
-    if _manifest_tag(output) == manifest.digest:
+    tags = _tags(output)
+    if tags.get("GEOSR_MANIFEST") == manifest.digest:
         if not tiling.is_whole(output):
             # This run's own output, damaged since: made anew and put in its place.
             return None
-        return Published(output, publish(output, scene, card, plan, product, manifest), 0, len(plan), {})
+        if item_path(output).exists() and not overwrite and not _is_item_of(item_path(output), manifest):
+            raise ExistsError(f"{item_path(output)} is not the STAC Item of {output}: --overwrite replaces it")
+        item = publish(output, scene, card, plan, product, manifest)
+        return Published(output, item, 0, len(plan), _consistency_in(tags))
     if not overwrite:
         raise ExistsError(f"{output} exists and is not this run's: --overwrite replaces it")
     return None
 
 
-def _manifest_tag(path: Path) -> str | None:
+def _tags(path: Path) -> dict[str, str]:
     try:
         with rasterio.Env(), rasterio.open(path) as raster:
-            digest: str | None = raster.tags().get("GEOSR_MANIFEST")
-            return digest
+            return dict(raster.tags())
     except RasterioError:
-        return None
+        return {}
+
+
+def _is_item_of(path: Path, manifest: Manifest) -> bool:
+    try:
+        properties = json.loads(path.read_text(encoding="utf-8"))["properties"]
+        return bool(properties["processing:expression"]["expression"]["manifest"] == manifest.digest)
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def _consistency_in(tags: Mapping[str, str]) -> dict[str, float]:
+    pairs = (part.rpartition(" ") for part in tags.get("GEOSR_CONSISTENCY_DN", "").split(", ") if part)
+    return {name: float(value) for name, _, value in pairs}

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 class Reporter(Protocol):
@@ -116,12 +117,12 @@ class RichReporter:
         self._began = 0.0
 
     def note(self, text: str) -> None:
-        self._console.print(f"[yellow]note:[/] {text}", highlight=False, soft_wrap=True)
+        self._console.print(Text.assemble(("note:", "yellow"), " ", text), soft_wrap=True)
 
     def begin(self, description: str, total: int, finished: int, lr_pixels: int) -> None:
         if finished:
             self._console.print(f"resuming: {finished} of {total} chunks are done", highlight=False)
-        self._console.print(description, highlight=False, soft_wrap=True)
+        self._console.print(Text(description), soft_wrap=True)
         self._per_chunk = lr_pixels / total
         self._first, self._began = finished, time.monotonic()
         self._task = self._progress.add_task("upscaling", total=total, completed=finished, rate="")
@@ -142,8 +143,8 @@ class RichReporter:
 
 def reporter_for(*, as_json: bool, quiet: bool) -> Reporter:
     """Lines of JSON, nothing, a bar on a terminal, or plain lines elsewhere."""
-    if as_json:
-        return JsonReporter()
     if quiet:
         return QuietReporter()
+    if as_json:
+        return JsonReporter()
     return RichReporter() if sys.stderr.isatty() else PlainReporter()

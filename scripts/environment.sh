@@ -14,13 +14,15 @@ find_python() {
 }
 
 make_environment() {
-    if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+        ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         python=$(find_python) || return 1
         rm -rf .venv
-        # Some systems ship Python without the part that puts pip into new environments.
-        "$python" -m venv .venv 2>/dev/null || {
+        # Some systems ship Python without the part that puts pip into new environments: the system's own pip does it.
+        "$python" -m venv .venv >/dev/null 2>&1 || {
             rm -rf .venv
-            "$python" -m pip install --quiet --user virtualenv && "$python" -m virtualenv --quiet .venv
+            "$python" -m venv --without-pip .venv &&
+                "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check pip
         } || return 1
     fi
 }

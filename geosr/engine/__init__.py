@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.errors import DeviceError
+from geosr.errors import DeviceError, UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
@@ -29,8 +29,12 @@ class EngineSpec:
 def choose_engine(device: Device, precision: Precision) -> EngineSpec:
     """The engine for a device; ``auto`` takes CUDA where there is one.
 
-    Raises :class:`DeviceError` when CUDA is asked for and absent.
+    Raises :class:`UsageError` for a device or precision that does not exist, :class:`DeviceError` when CUDA is asked
+    for and absent.
     """
+    for what, value, known in (("device", device, get_args(Device)), ("precision", precision, get_args(Precision))):
+        if value not in known:
+            raise UsageError(f"the {what} is {' or '.join(known)}, not {value}")
     if device == "cpu":
         return EngineSpec("torch-cpu", precision)
     # Loading PyTorch takes seconds: not unless its answer is needed.

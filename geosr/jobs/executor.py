@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -36,7 +37,13 @@ def open_executor(workers: int) -> Iterator[Executor]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
         LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            # An interrupt is for this process, which ends its workers itself.
+            preload=["import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"],
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
@@ -61,7 +68,7 @@ def map_unordered(
     try:
         while True:
             while len(running) < in_flight and (task := next(remaining, None)) is not None:
-                running.add(executor.submit(compute, task))
+                running.add(executor.submit(_alone, compute, task))
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -70,3 +77,13 @@ def map_unordered(
     finally:
         for future in running:
             future.cancel()
+
+
+def _alone(compute: Callable[[Task], Done], task: Task) -> Done:
+    """Compute a task; what it raises in a worker comes without causes, for GDAL's cannot travel between processes."""
+    try:
+        return compute(task)
+    except Exception as error:
+        if multiprocessing.parent_process() is not None:
+            error.__cause__ = error.__context__ = None
+        raise

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
+import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from geosr.errors import ResumeError
 from geosr.jobs.manifest import Manifest
-from tiling import Chunk, ChunkPlan, OutputError, replacing
+from tiling import Chunk, ChunkPlan, OutputError, is_whole, replacing
 
 _MANIFEST = "manifest.json"
+_LOCK = "lock"
+
+#: Names of the files that a run has in its folder, whole and half-written.
+_OURS = re.compile(r"lock|\.?manifest\.json(\.part)?|\.?r\d+c\d+\.tif(\.part)?|\.?mosaic\..*")
 
 
 class Ledger:
@@ -32,21 +38,12 @@ class Ledger:
     def open(cls, output: Path, manifest: Manifest, plan: ChunkPlan, *, restart: bool = False) -> Ledger:
         """Open the ledger of ``output``, or begin one.
 
-        Raises :class:`ResumeError` when another process has it, or when it is that of another run and ``restart`` is
-        not set; :class:`tiling.OutputError` when the folder cannot be made.
+        Finished chunks of the same run are taken over, but for damaged ones. Raises :class:`ResumeError` when another
+        process has the ledger, or when it is that of another run and ``restart`` is not set;
+        :class:`tiling.OutputError` when the folder cannot be made or holds files of someone else.
         """
-        folder = work_folder(output)
-        try:
-            folder.mkdir(exist_ok=True)
-            lock = (folder / "lock").open("w")
-        except OSError as error:
-            raise OutputError(f"cannot write beside {output}: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise ResumeError(f"another process is making {output}: wait for it, or write elsewhere") from error
-        ledger = cls(folder, lock, plan)
+        lock = _lock(work_folder(output), output)
+        ledger = cls(work_folder(output), lock, plan)
         try:
             ledger._adopt(manifest, output, restart)
         except BaseException:
@@ -56,16 +53,17 @@ class Ledger:
 
     def _adopt(self, manifest: Manifest, output: Path, restart: bool) -> None:
         path = self.folder / _MANIFEST
-        if path.exists():
-            earlier = Manifest(json.loads(path.read_text(encoding="utf-8")))
-            if earlier.digest == manifest.digest:
-                return
-            if not restart:
-                raise ResumeError(
-                    f"{output} has an unfinished run with other settings, differing in "
-                    f"{', '.join(manifest.differences(earlier))}: repeat those to finish it, or --restart to start over"
-                )
-            self._forget_chunks()
+        earlier = _read_manifest(path)
+        if earlier is not None and earlier.digest == manifest.digest:
+            self._forget_damaged()
+            return
+        if earlier is not None and not restart:
+            raise ResumeError(
+                f"{output} has an unfinished run with other settings, differing in "
+                f"{', '.join(manifest.differences(earlier))}: repeat those to finish it, or --restart to start over"
+            )
+        # Without a manifest nobody knows what run chunks belong to.
+        self._forget_chunks()
         with replacing(path) as temporary:
             temporary.write_text(manifest.text(), encoding="utf-8")
 
@@ -92,26 +90,54 @@ class Ledger:
 
     def remove(self) -> None:
         """Remove the folder: the output is whole, or there is nothing worth keeping."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._forget_chunks()
+        # The lock goes last, so that nobody begins in a folder that is being removed.
+        with suppress(OSError):
+            (self.folder / _LOCK).unlink()
+            self.folder.rmdir()
         self._lock.close()
 
     def _forget_chunks(self) -> None:
         for path in self.folder.iterdir():
-            if path.name != "lock":
+            if path.name != _LOCK:
+                path.unlink()
+
+    def _forget_damaged(self) -> None:
+        """Chunks are whole when they get their name, but a disk may lose what it had taken."""
+        for chunk in self._plan:
+            path = self.path(chunk)
+            if path.exists() and not is_whole(path):
                 path.unlink()
 
 
-def forget(output: Path) -> None:
-    """Remove what a run left that was killed after its output was whole, unless another process is at it."""
-    folder = work_folder(output)
-    if not folder.exists():
-        return
-    with (folder / "lock").open("w") as lock:
+def _lock(folder: Path, output: Path) -> TextIO:
+    while True:
+        try:
+            folder.mkdir(exist_ok=True)
+            strangers = [path.name for path in folder.iterdir() if not _OURS.fullmatch(path.name)]
+            if strangers:
+                raise OutputError(f"{folder}, where unfinished runs are kept, holds {strangers[0]}: move it elsewhere")
+            lock = (folder / _LOCK).open("w")
+        except OSError as error:
+            raise OutputError(f"cannot write {folder}: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return
-        shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            lock.close()
+            raise ResumeError(f"another process is making {output}: wait for it, or write elsewhere") from error
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
+                return lock
+        # Between opening and locking, the process that had the folder removed it: this lock is nobody's.
+        lock.close()
+
+
+def _read_manifest(path: Path) -> Manifest | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return Manifest(content) if isinstance(content, dict) else None
 
 
 def work_folder(output: Path) -> Path:

@@ -35,14 +35,14 @@ def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool
 def _load_network(card: ModelCard) -> RRDBNet | None:
     if card.network is None:
         return None
-    path = card.weights_path
-    if card.bands is None or path is None:
-        raise ModelError(f"the card of {card.name} describes a network without bands or weights")
+    path, bands = card.weights_path, card.bands
+    assert path is not None, "a card with a network names its weights"
+    assert bands is not None, "a card with a network names its bands"
     if not path.is_file():
         raise ModelError(f"the weights of {card.name} are missing: {path}")
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.weights_sha256:
         raise ModelError(f"the weights of {card.name} are not those of its card: {path} was changed or damaged")
-    network = RRDBNet(len(card.bands), len(card.bands), **card.network.model_dump())
+    network = RRDBNet(len(bands), len(bands), **card.network.model_dump())
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from geosr.errors import ModelError
 
@@ -17,6 +17,9 @@ Base = Literal["nearest", "bilinear", "bicubic", "none"]
 
 #: How a network reaches high resolution.
 Tail = Literal["interpolate", "shuffle"]
+
+#: All networks have the published generators' factor.
+_NETWORK_SCALE = 4
 
 
 class NetworkSize(BaseModel):
@@ -37,7 +40,7 @@ class ModelCard(BaseModel):
 
     name: str
     description: str
-    scale: int = 4
+    scale: int = Field(default=4, ge=1)
     """HR pixels per LR pixel."""
     bands: tuple[str, ...] | None = None
     """Bands in the network's order; None when any will do."""
@@ -47,7 +50,7 @@ class ModelCard(BaseModel):
     """Modulation transfer at Nyquist that the back-projection assumes, per band; None to take the source's."""
     base: Base = "bicubic"
     """Interpolation that the network's residual is added to."""
-    steps: int = 1
+    steps: int = Field(default=1, ge=0)
     """Steps of back-projection at the end."""
     network: NetworkSize | None = None
     """None for a model without weights."""
@@ -66,6 +69,22 @@ class ModelCard(BaseModel):
     licence: str = "MIT"
     folder: Path = Field(default=Path(), exclude=True)
     """Where the card was read from."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelCard:
+        if self.network is None and self.base == "none":
+            raise ValueError("a model needs a base, a network, or both")
+        if self.network is not None and (self.bands is None or self.weights is None or self.scale != _NETWORK_SCALE):
+            raise ValueError(f"a network needs bands, weights and the scale {_NETWORK_SCALE}")
+        for name in ("reference_reflectance", "mtf_nyquist"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.bands or ()):
+                raise ValueError(f"{name} needs one value per band")
+        if not all(0 < mtf < 1 for mtf in self.mtf_nyquist or ()):
+            raise ValueError("mtf_nyquist lies between 0 and 1")
+        if not all(reference > 0 for reference in self.reference_reflectance or ()):
+            raise ValueError("reference_reflectance is above 0")
+        return self
 
     @cached_property
     def weights_path(self) -> Path | None:
@@ -98,6 +117,9 @@ def read_card_file(path: Path) -> ModelCard:
         return ModelCard.model_validate({**content, "folder": path.parent.resolve()})
     except OSError as error:
         raise ModelError(f"cannot read the model card {path}: {error.strerror}") from error
-    except (ValueError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"{path} is not a model card: {first}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path} is not a model card: {where + ': ' if where else ''}{first['msg']}") from error
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path} is not a model card: {error}") from error

@@ -37,13 +37,15 @@ class Generator(nn.Module):
 
         ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``.
         """
-        sr = self._interpolate(lr)
-        if self.network is not None:
-            residual = self._run_network(lr).float()
-            sr = residual if sr is None else sr + residual
-        assert sr is not None
-        for _ in range(self.steps):
-            sr = self.sensor.back_project(sr, lr, valid)
+        residual = None if self.network is None else self._run_network(lr).float()
+        # Training may run this under autocast, which is meant for the network alone.
+        with torch.autocast(lr.device.type, enabled=False):
+            sr = self._interpolate(lr.float())
+            if residual is not None:
+                sr = residual if sr is None else sr + residual
+            assert sr is not None
+            for _ in range(self.steps):
+                sr = self.sensor.back_project(sr, lr.float(), valid)
         return sr
 
     def _interpolate(self, lr: Tensor) -> Tensor | None:

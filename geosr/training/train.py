@@ -112,16 +112,17 @@ def validate(model: Generator, config: TrainingConfig, held_out: dict[str, list[
     """Gain in PSNR over bicubic, dB, averaged over each set's images; nominal blur, noise 0.001."""
     sensor = model.sensor
     bicubic = Generator(sensor, steps=0)
-    reference = torch.tensor(config.reference_reflectance).reshape(1, -1, 1, 1)
+    device = sensor.taps.device
+    reference = torch.tensor(config.reference_reflectance, device=device).reshape(1, -1, 1, 1)
     gains = {}
     with torch.inference_mode():
         for name, images in held_out.items():
             rng = torch.Generator().manual_seed(0)
             total = 0.0
             for image in images:
-                hr = image[None]
+                hr = image[None].to(device)
                 lr = sensor.observe(hr)
-                lr = (lr + 0.001 * torch.randn(lr.shape, generator=rng)) / reference
+                lr = (lr + 0.001 * torch.randn(lr.shape, generator=rng).to(device)) / reference
                 total += psnr(model(lr) * reference, hr) - psnr(bicubic(lr) * reference, hr)
             gains[name] = total / len(images)
     return gains
@@ -154,7 +155,7 @@ def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.op
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])

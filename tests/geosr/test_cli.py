@@ -12,6 +12,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
+from geosr.progress import RichReporter
 from tests.catalog.test_stac import bbox_of
 from tests.conftest import SAMPLE, data_file, read_raster, run_geosr, write_raster
 from tests.stac_items import serve, write_item
@@ -130,3 +131,31 @@ def test_the_demo_can_be_run_twice(tmp_path):
 @pytest.mark.parametrize("command", [[], ["upscale"], ["search"], ["demo"], ["info"], ["models"]])
 def test_help(command):
     assert "Usage: geosr" in ok(run_geosr(*command, "--help")).stdout
+
+
+def test_the_demo_leaves_files_of_others_alone(tmp_path):
+    (tmp_path / "sample.tif").write_text("precious")
+    result = run_geosr("demo", tmp_path)
+    assert result.returncode == 1
+    assert "is not the bundled sample" in result.stderr
+    assert (tmp_path / "sample.tif").read_text() == "precious"
+
+
+def test_names_are_not_markup(capsys):
+    """On a terminal, square brackets in a file's name are shown as they are."""
+    reporter = RichReporter()
+    reporter.note("d[/c].tif and t[red].tif")
+    reporter.begin("scene[bold]", 2, 1, 100)
+    reporter.end()
+    shown = capsys.readouterr().err
+    assert "note: d[/c].tif and t[red].tif" in shown
+    assert "scene[bold]" in shown
+
+
+def test_reduced_precision_is_noted_and_recorded(tmp_path, sample):
+    source = write_raster(tmp_path / "in.tif", sample[:, :20, :20])
+    ok(run_geosr("upscale", source, "-o", tmp_path / "a.tif", "--precision", "bfloat16"))
+    ok(run_geosr("upscale", source, "-o", tmp_path / "b.tif", "--precision", "bfloat16", "--model", "bicubic"))
+    with rasterio.open(tmp_path / "a.tif") as network, rasterio.open(tmp_path / "b.tif") as plain:
+        assert "bfloat16" in network.tags()["GEOSR_NOTES"]
+        assert plain.tags()["GEOSR_ENGINE"].endswith("float32")

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from geosr.errors import ModelError
+from geosr.engine import choose_engine
+from geosr.errors import ModelError, UsageError
 from geosr.model import zoo
 from geosr.model.bands import map_bands
 from geosr.model.build import build
@@ -36,6 +37,41 @@ def test_published_weights_load_and_upscale():
 
 def test_cost_of_the_published_network():
     assert RRDBNet(3, 3).multiply_adds_per_lr_pixel() == pytest.approx(17.9e6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"base": "none"}, "base, a network, or both"),
+        ({"network": {"features": 8, "growth": 4, "blocks": 1}}, "a network needs bands"),
+        ({"bands": ["a", "b"], "mtf_nyquist": [0.3]}, "one value per band"),
+        ({"bands": ["a"], "mtf_nyquist": [1.5]}, "between 0 and 1"),
+        ({"bands": ["a"], "reference_reflectance": [0]}, "above 0"),
+        ({"halo_px": -1}, "halo_px"),
+        ({"colour": "blue"}, "colour"),
+    ],
+)
+def test_cards_that_make_no_model_are_refused(tmp_path, content, message):
+    path = tmp_path / "card.json"
+    path.write_text(json.dumps({"name": "x", "description": "x", "halo_px": 2, **content}))
+    with pytest.raises(ModelError, match=message):
+        read_card_file(path)
+
+
+@pytest.mark.parametrize(("device", "precision"), [("gpu", "float32"), ("cpu", "float16")])
+def test_engines_that_do_not_exist_are_refused(device, precision):
+    with pytest.raises(UsageError, match=r"not gpu|not float16"):
+        choose_engine(device, precision)
+
+
+def test_autocast_reaches_the_network_alone():
+    """As in training on a processor with fast bfloat16: everything around the network stays exact."""
+    model = Generator(Sensor([2.09] * 4, 4), steps=1)
+    lr = torch.rand(1, 4, 16, 16)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(lr)
+    with torch.inference_mode():
+        assert (rounded == model(lr)).all()
 
 
 def test_an_untrained_network_adds_nothing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +18,15 @@ import rasterio
 from rasterio.windows import Window
 
 import catalog
-from catalog import PixelReader, Scene, SceneRequest
+from catalog import PixelReader, ReadError, Scene, SceneRequest
 from catalog.scene import Pixels
 from geosr.errors import ExistsError, ResumeError, WorkerError
 from geosr.jobs.ledger import work_folder
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
 from tests.conftest import SAMPLE, read_raster, write_raster
+from tests.geosr.test_wrong_input import truncated
+from tiling import OutputError
 
 CORE = 60
 CHUNKS = 25
@@ -174,6 +177,128 @@ def test_a_damaged_output_is_made_anew(tmp_path, sample):
     published = super_resolve(request(tmp_path, sample))
     assert published.computed == published.chunks
     assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [None, "", "[]"])
+def test_chunks_without_a_manifest_are_not_trusted(tmp_path, sample, content):
+    """What a kill during the removal of another run may leave."""
+    leave_unfinished(request(tmp_path, sample, model="nearest"))
+    manifest = work_folder(tmp_path / "out.tif") / "manifest.json"
+    manifest.unlink()
+    if content is not None:
+        manifest.write_text(content)
+    published = super_resolve(request(tmp_path, sample))
+    assert published.computed == published.chunks == 4
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b""])
+def test_only_a_damaged_chunk_is_computed_again(tmp_path, sample, damage):
+    super_resolve(request(tmp_path, sample))
+    whole = (tmp_path / "out.tif").read_bytes()
+    (tmp_path / "out.tif").unlink()
+    (tmp_path / "out.json").unlink()
+    kept = leave_unfinished(request(tmp_path, sample))
+    victim = work_folder(tmp_path / "out.tif") / f"{kept[0]}.tif"
+    victim.write_bytes(damage(victim.read_bytes()))
+    recorder = Recorder()
+    super_resolve(request(tmp_path, sample), recorder)
+    assert kept[0] in recorder.computed
+    assert set(kept[1:]).isdisjoint(recorder.computed)
+    assert (tmp_path / "out.tif").read_bytes() == whole
+
+
+def test_a_folder_with_other_files_is_not_taken_for_an_unfinished_run(tmp_path, sample):
+    folder = work_folder(tmp_path / "out.tif")
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        super_resolve(request(tmp_path, sample))
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_lock_in_a_folder_that_was_removed_meanwhile_is_not_a_lock(tmp_path, sample, monkeypatch):
+    """Between opening the lock and locking it, the run that had the folder ends and removes it."""
+    folder = work_folder(tmp_path / "out.tif")
+    taken = []
+    flock = fcntl.flock
+
+    def late(lock, operation):
+        if not taken:
+            shutil.rmtree(folder)
+        flock(lock, operation)
+        taken.append(os.fstat(lock.fileno()).st_ino)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    leave_unfinished(request(tmp_path, sample))
+    assert len(taken) == 2
+    assert (folder / "lock").stat().st_ino == taken[1]
+
+
+def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path, sample, monkeypatch):
+    """Another process finishes the same output while this one still reads its source."""
+    honest = catalog.open_scene
+
+    def slow(scene_request: SceneRequest) -> Scene:
+        monkeypatch.undo()
+        super_resolve(request(tmp_path, sample, model="nearest"))
+        return honest(scene_request)
+
+    monkeypatch.setattr(catalog, "open_scene", slow)
+    with pytest.raises(ExistsError, match="--overwrite"):
+        super_resolve(request(tmp_path, sample))
+    assert not work_folder(tmp_path / "out.tif").exists()
+    assert read_raster(tmp_path / "out.tif").shape == (4, 160, 160)
+
+
+def test_a_refusal_does_not_cost_what_is_finished(tmp_path, sample):
+    kept = leave_unfinished(request(tmp_path, sample))
+    (tmp_path / "out.json").write_text("precious")
+    with pytest.raises(ExistsError, match=r"out\.json"):
+        super_resolve(request(tmp_path, sample))
+    assert [path.stem for path in work_folder(tmp_path / "out.tif").glob("r*.tif")] == kept
+
+
+def test_an_up_to_date_output_does_not_replace_json_of_others(tmp_path, sample):
+    first = super_resolve(request(tmp_path, sample))
+    (tmp_path / "out.json").write_text('{"mine": 1}')
+    with pytest.raises(ExistsError, match="not the STAC Item"):
+        super_resolve(request(tmp_path, sample))
+    assert (tmp_path / "out.json").read_text() == '{"mine": 1}'
+    again = super_resolve(request(tmp_path, sample, overwrite=True))
+    assert json.loads((tmp_path / "out.json").read_text())["type"] == "Feature"
+    assert again.consistency_dn == pytest.approx(first.consistency_dn, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_workers_quietly(tmp_path):
+    """The terminal interrupts every process of the group."""
+    output = tmp_path / "out.tif"
+    run = subprocess.Popen(
+        [*command(output), "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    folder = work_folder(output)
+    while len(list(folder.glob("r*.tif"))) < 2:
+        assert run.poll() is None
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 130
+    others = [line for line in errors.splitlines() if not line.startswith("{")]
+    assert others == ["geosr: interrupted; the same command goes on where it was"]
+    assert len(list(folder.glob("r*.tif"))) >= 2
+
+
+@pytest.mark.slow
+def test_errors_of_reading_keep_their_kind_in_workers(tmp_path, sample, capfd):
+    source = truncated(tmp_path, sample)
+    options = {"model": "bicubic", "core_px": 300, "workers": 1}
+    with pytest.raises(ReadError, match="damaged or incomplete"):
+        super_resolve(UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", **options))
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("names", ["B02,-,B03,B04,B08", "B02,B03,-,B04,B08"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio.shutil
 from rasterio.transform import Affine
+from shapely.geometry import box, mapping
 
 from tests.conftest import SAMPLE, run_geosr, write_raster
 from tests.safe_product import write_safe
@@ -69,6 +71,11 @@ def floats(folder, sample):
 
 def complex_numbers(folder, sample):
     return write_raster(folder / "in.tif", np.ones((4, 5, 5), np.complex64))
+
+
+def json_list(folder, sample):
+    (folder / "card.json").write_text("[1]")
+    return SAMPLE
 
 
 def empty_folder(folder, sample):
@@ -136,6 +143,11 @@ CASES = [
     ("unknown option", lambda f, s: SAMPLE, ["--frobnicate"], "No such option", 2),
     ("core of nothing", lambda f, s: SAMPLE, ["--core", "0"], "--core", 2),
     ("scale of nothing", lambda f, s: SAMPLE, ["--scale", "0"], "--scale cannot be 0", 2),
+    ("scale that is no number", lambda f, s: SAMPLE, ["--scale", "nan"], "--scale is a finite number", 2),
+    ("offset without end", lambda f, s: SAMPLE, ["--offset", "inf"], "--offset is a finite number", 2),
+    ("no bands", lambda f, s: SAMPLE, ["--bands", ""], "--bands is empty", 2),
+    ("no model", lambda f, s: SAMPLE, ["--model", ""], "--model is empty", 2),
+    ("model card that is a list", json_list, ["--model", "card.json"], "is not a model card", 1),
     ("CRS that is none", lambda f, s: write_item(f, "one", s[:, :9, :9]), ["--crs", "EPSG:99999999"], "not a CRS", 2),
 ]
 
@@ -176,6 +188,7 @@ def test_nothing_named(tmp_path):
         ("out.png", "name it .tif", 2),
         ("folder.tif", "is a folder", 2),
         ("missing/out.tif", "does not exist", 1),
+        (300 * "x" + ".tif", "File name too long", 1),
         ("in.tif", "would replace the source", 1),
     ],
 )
@@ -197,6 +210,16 @@ def test_an_output_does_not_replace_what_a_virtual_raster_reads(tmp_path, sample
     for name in (tmp_path / "one.vrt", tmp_path / "two.vrt", f"GTIFF_DIR:1:{source}"):
         check(run_geosr("upscale", name, "-o", source, "--overwrite"), "would replace the source", 1)
         assert source.read_bytes() == before
+
+
+def test_an_item_does_not_replace_the_area_or_the_model_card(tmp_path, sample):
+    area = tmp_path / "field.json"
+    area.write_text(json.dumps(mapping(box(5.9, -0.01, 5.91, 0))))
+    options = ["-o", tmp_path / "field.tif", "--overwrite"]
+    before = area.read_bytes()
+    check(run_geosr("upscale", SAMPLE, "--aoi", area, *options), "would replace", 2)
+    check(run_geosr("upscale", SAMPLE, "--model", area, *options), "would replace", 2)
+    assert area.read_bytes() == before
 
 
 def test_an_output_beside_an_item_does_not_replace_it(tmp_path, sample):
