@@ -24,7 +24,7 @@ from geosr.model.card import ModelCard, NetworkSize
 from geosr.model.generator import Generator
 from geosr.model.rrdb import RRDBNet
 from geosr.training.config import TrainingConfig, read_config
-from geosr.training.train import build_generator
+from geosr.training.train import Start, add_start_options, build_generator, start_of
 
 #: Sentinel-2 scenes on which the halo is measured, with the DN of reflectance 1: fields and towns, bright clouds.
 _HALO_SCENES = ("s2/austria_a.tif", "s2/alberta_clouds.tif")
@@ -34,8 +34,11 @@ _HALO_SIDE_PX = 320
 _RESOLUTION_SET = "claremont 2.4 m"
 
 
-def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Path) -> ModelCard:
-    """Measure the run's averaged weights, and write weights and card into the zoo's folder."""
+def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Path, start: Start | None) -> ModelCard:
+    """Measure the run's averaged weights, and write weights and card into the zoo's folder.
+
+    ``start`` is what the run began with, when not with an untrained network.
+    """
     model = build_generator(config).eval()
     assert isinstance(model.network, RRDBNet)
     model.network.load_state_dict(load_file(run / "weights.safetensors"))
@@ -58,11 +61,11 @@ def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Pa
         mtf_nyquist=config.mtf_nyquist,
         network=NetworkSize(**config.network.model_dump(), tail="shuffle"),
         weights=weights.name,
-        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        weights_sha256=_sha256(weights),
         halo_px=halo_px,
         multiply_adds_per_lr_px=model.network.multiply_adds_per_lr_pixel(),
         effective_resolution_lr_px=figures[_RESOLUTION_SET][config.name]["effective_resolution_lr_px"],
-        training={"command": command, **_history(run), "data": [source.glob for source in config.sources]},
+        training={"command": command, **_history(run, start), "data": [source.glob for source in config.sources]},
         figures={
             "command": f"python benchmarks/fidelity.py --data DATA --model {config.name}",
             "held_out": figures,
@@ -93,10 +96,16 @@ def compare(model: Generator, config: TrainingConfig, halo_px: int, data: Path) 
     return figures
 
 
-def _history(run: Path) -> dict[str, Any]:
+def _history(run: Path, start: Start | None) -> dict[str, Any]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    last = [line for line in lines if "steps_per_s" in line][-1]
-    return {"steps": last["step"], "hours": round(last["step"] / last["steps_per_s"] / 3600, 2)}
+    steps = {"steps": lines[-1]["step"]}
+    if start is None:
+        return steps
+    return {**steps, "began_at_step": start.step, "began_with_sha256": _sha256(start.weights)}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_scene(path: Path, config: TrainingConfig) -> Tensor:
@@ -112,10 +121,14 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--run", type=Path, required=True, help="folder of the finished run")
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
+    add_start_options(parser)
     arguments = parser.parse_args()
     zoo = Path(__file__).parent.parent / "model" / "zoo"
+    start = start_of(arguments)
     command = f"python -m geosr.training {arguments.config} --data DATA --out RUN"
-    card = release(read_config(arguments.config), command, arguments.run, arguments.data, zoo)
+    if start is not None:
+        command += f" --from-weights WEIGHTS --from-step {start.step}"
+    card = release(read_config(arguments.config), command, arguments.run, arguments.data, zoo, start)
     print(json.dumps(card.figures, indent=2))  # noqa: T201
 
 

@@ -9,6 +9,7 @@ run goes on from them at the step they had reached.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import math
@@ -36,6 +37,19 @@ class Start:
     """A network's safetensors, of the configured size."""
     step: int
     """Steps that they were trained."""
+
+
+def add_start_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what a run begins with."""
+    parser.add_argument(
+        "--from-weights", type=Path, help="begin with these weights of a network instead of an untrained one"
+    )
+    parser.add_argument("--from-step", type=int, default=0, help="steps that those weights were trained")
+
+
+def start_of(arguments: argparse.Namespace) -> Start | None:
+    """What the options of :func:`add_start_options` say."""
+    return Start(arguments.from_weights, arguments.from_step) if arguments.from_weights else None
 
 
 def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = None) -> None:
