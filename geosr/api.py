@@ -9,21 +9,20 @@ Lazy where the input is: on a dask-backed array nothing is read or computed unti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import dask.array
 import numpy as np
-import odc.geo.xr  # noqa: F401  registers the accessor that finds an array's grid
 import xarray as xr
 from dask.delayed import delayed
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
-from rasterio.transform import Affine
 
+from catalog import BandSpec
 from catalog.arrays import band_specs, check_plausible, validity
+from geosr.array_grid import grid_mapping, grid_of, regrid
+from geosr.array_storage import Storage, check_scaled_once, declared_nodata, set_encoding
 from geosr.engine import Device, Precision, choose_engine
 from geosr.errors import UsageError
 from geosr.model.bands import map_bands
@@ -31,8 +30,14 @@ from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.upscaler import ModelSpec, upscaler_of
 from tiling import Chunk, ChunkPlan, Reflection, grow, reflect, whole
 
-#: How an array is to be written, as far as it holds for the result: chunks and the source's path do not.
-_KEPT_ENCODING = ("dtype", "rasterio_dtype", "scale_factor", "add_offset", "_FillValue", "grid_mapping")
+#: Attributes with a value for each band.
+_PER_BAND = ("long_name", "scales", "offsets", "units", "nodatavals", "band_tags")
+
+#: Prefix of GDAL's attributes for the input's pixels, which do not hold for others.
+_STATISTICS = "STATISTICS_"
+
+#: Attributes that other readers keep of the input's grid.
+_OF_THE_GRID = ("transform", "res", "resolution")
 
 
 def upscale(
@@ -61,10 +66,11 @@ def upscale(
     bands
         Names of the bands; by default the ``band`` coordinate's, or ``long_name``'s as ``rioxarray`` sets it.
     scale, offset
-        ``reflectance = value * scale + offset``; by default ``scale_factor`` and ``add_offset``, or DN / 10000 for
-        integers and the values themselves for floats.
+        ``reflectance = value * scale + offset``; by default ``scale_factor`` and ``add_offset``, or band by band
+        ``scales`` and ``offsets``, or DN / 10000 for integers and the values themselves for floats.
     nodata
-        By default ``_FillValue``, or 0 for integers.
+        By default what the array declares, as ``_FillValue`` or ``nodata``, or DN 0 for integers and for floats that
+        were read from them. What is declared or given is declared of the result.
     device, precision
         As for the command.
     core_px
@@ -73,27 +79,26 @@ def upscale(
     Raises
     ------
     geosr.errors.UsageError
-        The array's dimensions or grid make no sense.
+        The array's dimensions, grid, scales or nodata make no sense.
     geosr.errors.ModelError
         The model does not exist or lacks a band.
     catalog.CatalogError
         The values cannot be reflectance.
 
     """
-    geobox = _grid(da)
+    _check_dimensions(da)
+    geobox = grid_of(da)
     cube = da if da.ndim > 2 else da.expand_dims("band")
-    names = _band_names(da, cube, bands)
     card = read_card(model)
-    specs = band_specs(
-        names,
-        str(da.dtype),
-        scale=_first(scale, _declared(da, "scale_factor")),
-        offset=_first(offset, _declared(da, "add_offset")),
-        nodata=_first(nodata, da.attrs.get("_FillValue"), _encoded_nodata(da)),
-    )
+    specs = _specs(da, _band_names(da, cube, bands), scale, offset)
     mapping = map_bands([band.name for band in specs], card, picture=False)
     chosen = [i for i, band in enumerate(specs) if band.name in mapping.keep]
     specs = tuple(specs[i] for i in chosen)
+    declared = declared_nodata(da, nodata)
+    storage = Storage.of(da, max(abs(band.scale) for band in specs), declared)
+    if declared is not None or storage is not None:
+        value = declared if storage is None else storage.nodata
+        specs = tuple(replace(band, nodata=value) for band in specs)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, core_px, card.halo_px)
     spec = ModelSpec(model, card.digest, choose_engine(device, precision), specs, picture=False)
 
@@ -102,47 +107,19 @@ def upscale(
     images = [_upscale_image(picked.data[index], plan, spec) for index in np.ndindex(*lead)]
     stack = dask.array.stack if _is_lazy(da) else np.stack
     data: Any = stack(images).reshape(*lead, *images[0].shape)
-    storage = Storage.of(da)
     if storage is not None:
         data = data.map_blocks(storage.fit, dtype=data.dtype) if _is_lazy(da) else storage.fit(data)
-    return _wrap(data if da.ndim > 2 else data[0], picked, da, plan)
-
-
-@dataclass(frozen=True)
-class Storage:
-    """How floats that were read from integers, as ``rioxarray`` does with ``masked=True``, are written again."""
-
-    dtype: str
-    """The file's type, an integer."""
-    scale: float
-    offset: float
-    """``value = stored * scale + offset``."""
-    fill: float | None
-    """What NaN is stored as."""
-
-    @classmethod
-    def of(cls, da: xr.DataArray) -> Storage | None:
-        """The storage in an array's encoding; None where it is stored as it is."""
-        dtype = np.dtype(da.encoding.get("dtype", da.dtype))
-        if not np.issubdtype(dtype, np.integer) or not np.issubdtype(da.dtype, np.floating):
-            return None
-        return cls(
-            str(dtype),
-            float(da.encoding.get("scale_factor", 1.0)),
-            float(da.encoding.get("add_offset", 0.0)),
-            _first(da.encoding.get("_FillValue")),
-        )
-
-    def fit(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values that the type can hold: beyond its range they would wrap around, and beside ``fill`` become NaN."""
-        limits = np.iinfo(self.dtype)
-        stored = np.clip((values - self.offset) / self.scale, limits.min, limits.max)
-        if self.fill is not None:
-            beside = self.fill - 1 if self.fill == limits.max else self.fill + 1
-            stored = np.where(np.rint(stored) == self.fill, beside, stored)
-        changed = np.abs(stored * self.scale + self.offset - values) > 1e-3 * abs(self.scale)
-        fitted: NDArray[Any] = np.where(changed, stored * self.scale + self.offset, values).astype(values.dtype)
-        return fitted
+    kept = picked if da.ndim > 2 else da
+    result = xr.DataArray(
+        data if da.ndim > 2 else data[0],
+        dims=kept.dims,
+        coords=regrid(kept, plan.geobox),
+        attrs=_attributes(da, chosen if da.ndim > 2 else None),
+        name=da.name,
+    )
+    _set_grid_mapping(result, da)
+    set_encoding(result, da, storage, declared)
+    return result
 
 
 def _upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
@@ -174,26 +151,60 @@ def _part(image: Any, plan: ChunkPlan, chunk: Chunk, spec: ModelSpec) -> tuple[A
 def upscale_window(part: NDArray[Any], reflection: Reflection, spec: ModelSpec) -> NDArray[Any]:
     """One chunk from the pixels that exist around it."""
     valid = validity(part, [band.nodata for band in spec.bands])
-    check_plausible(part, valid, spec.bands[0].scale, "the array")
-    high, _ = upscaler_of(spec)(reflection(part), reflection(valid))
+    # Where one band has a scale, none was forgotten.
+    scale = min(band.scale for band in spec.bands)
+    check_plausible(part, valid, scale, "the array")
+    check_scaled_once(part, valid, scale, "the array")
+    pixels = reflection(part)
+    high, _ = upscaler_of(spec)(pixels, reflection(valid))
+    return _with_nan(high, pixels, spec)
+
+
+def _with_nan(high: NDArray[Any], pixels: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:
+    """The result with NaN under NaN, also where floats declare another nodata value."""
+    if not np.issubdtype(pixels.dtype, np.floating):
+        return high
+    card = read_card(spec.model)
+    margin, (rows, cols) = 2 * card.halo_px, (size // card.scale for size in high.shape[1:])
+    missing = np.isnan(pixels[:, margin : margin + rows, margin : margin + cols])
+    high[missing.repeat(card.scale, axis=1).repeat(card.scale, axis=2)] = np.nan
     return high
 
 
-def _wrap(data: Any, picked: xr.DataArray, da: xr.DataArray, plan: ChunkPlan) -> xr.DataArray:
-    """Give the pixels the coordinates of the finer grid and all else of the input."""
-    y, x = da.dims[-2:]
-    spatial = {"spatial_ref", "crs", y, x}
-    kept = picked if da.ndim > 2 else da
-    coords = {
-        name: coord for name, coord in kept.coords.items() if name not in spatial and not {y, x} & set(coord.dims)
-    }
-    fine = xr_coords(plan.geobox, dims=(str(y), str(x)))
-    attrs = dict(da.attrs)
-    if isinstance(attrs.get("long_name"), list | tuple) and kept.ndim > 2:
-        attrs["long_name"] = tuple(str(text) for text in np.atleast_1d(attrs["long_name"]))
-    result = xr.DataArray(data, dims=kept.dims, coords={**coords, **fine}, attrs=attrs, name=da.name)
-    result.encoding = {key: value for key, value in da.encoding.items() if key in _KEPT_ENCODING}
-    return result
+def _check_dimensions(da: xr.DataArray) -> None:
+    if da.ndim < 2 or 0 in da.shape:
+        raise UsageError(f"an array of shape {da.shape} has no pixels: give (band, y, x)")
+    if "band" in da.dims and da.dims[-3:-2] != ("band",):
+        raise UsageError(f"the dimensions are {da.dims}: transpose to (…, band, y, x)")
+    if da.ndim == 2:
+        return
+    bands = da.dims[-3]
+    if bands in da.coords and da.coords[bands].dtype.kind == "M":
+        raise UsageError(
+            f"{bands!r} holds dates where the bands have to be: transpose to (…, band, y, x), "
+            "for a single band after da.expand_dims('band')"
+        )
+
+
+def _specs(da: xr.DataArray, names: Sequence[str], scale: float | None, offset: float | None) -> tuple[BandSpec, ...]:
+    """The bands with their radiometry, each its own."""
+    scales = [scale] * len(names) if scale is not None else _declared(da, "scale_factor", "scales", len(names))
+    offsets = [offset] * len(names) if offset is not None else _declared(da, "add_offset", "offsets", len(names))
+    return tuple(
+        band
+        for name, own_scale, own_offset in zip(names, scales, offsets, strict=True)
+        for band in band_specs([name], da.dtype.name, scale=own_scale, offset=own_offset, nodata=None)
+    )
+
+
+def _declared(da: xr.DataArray, name: str, per_band: str, count: int) -> list[float | None]:
+    """Scales or offsets that still have to be applied; rioxarray writes neutral ones into every array."""
+    neutral = {"scale_factor": 1.0, "add_offset": 0.0}[name]
+    values = da.attrs.get(per_band, [da.attrs.get(name)] * count)
+    if len(values) != count:
+        argument = {"scale_factor": "scale", "add_offset": "offset"}[name]
+        raise UsageError(f"the attribute {per_band} is for {len(values)} bands, and there are {count}: give {argument}")
+    return [None if value is None or float(value) == neutral else float(value) for value in values]
 
 
 def _band_names(da: xr.DataArray, cube: xr.DataArray, bands: Sequence[str] | None) -> list[str]:
@@ -210,35 +221,34 @@ def _band_names(da: xr.DataArray, cube: xr.DataArray, bands: Sequence[str] | Non
     if isinstance(described, list | tuple) and len(described) == count:
         return [str(text) for text in described]
     if count == 1:
-        return [str(described or da.name or "band 1")]
+        return [described if isinstance(described, str) else str(da.name or "band 1")]
     return [f"band {i + 1}" for i in range(count)]
 
 
-def _grid(da: xr.DataArray) -> GeoBox:
-    if da.ndim < 2 or 0 in da.shape:
-        raise UsageError(f"an array of shape {da.shape} has no pixels: give (band, y, x)")
-    geobox = da.odc.geobox
-    if isinstance(geobox, GeoBox):
-        if tuple(geobox.shape) != da.shape[-2:]:
-            raise UsageError(f"the last two dimensions have to be rows and columns: they are {da.dims[-2:]}")
-        return geobox
-    return GeoBox((da.shape[-2], da.shape[-1]), Affine.identity(), None)
+def _attributes(da: xr.DataArray, chosen: Sequence[int] | None) -> dict[str, Any]:
+    """What the attributes say that holds for the result, whose bands are ``chosen``; None for an image without."""
+    attrs = {
+        name: value
+        for name, value in da.attrs.items()
+        if not str(name).startswith(_STATISTICS) and name not in _OF_THE_GRID
+    }
+    for name in _PER_BAND:
+        values = attrs.get(name)
+        if not isinstance(values, list | tuple):
+            continue
+        if chosen is not None and len(values) == da.shape[-3]:
+            attrs[name] = type(values)([values[i] for i in chosen])
+        else:
+            del attrs[name]
+    return attrs
 
 
-def _declared(da: xr.DataArray, name: str) -> float | None:
-    """A scale or offset that still has to be applied; rioxarray writes neutral ones into every array."""
-    value = da.attrs.get(name)
-    neutral = {"scale_factor": 1.0, "add_offset": 0.0}[name]
-    return None if value is None or float(value) == neutral else float(value)
-
-
-def _encoded_nodata(da: xr.DataArray) -> float | None:
-    """What a file's nodata is in memory: floats that were read from one have NaN in its place."""
-    return None if np.issubdtype(da.dtype, np.floating) else da.encoding.get("_FillValue")
-
-
-def _first(*values: float | None) -> float | None:
-    return next((float(value) for value in values if value is not None), None)
+def _set_grid_mapping(result: xr.DataArray, da: xr.DataArray) -> None:
+    """Name the coordinate that holds the CRS where rioxarray and xarray look for it."""
+    mapping = grid_mapping(da)
+    if mapping in result.coords:
+        result.encoding["grid_mapping"] = mapping
+        result.attrs.pop("grid_mapping", None)
 
 
 def _is_lazy(da: xr.DataArray) -> bool:

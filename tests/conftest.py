@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from pystac.validation import validate_dict
 from rasterio.transform import Affine, from_origin
 
 REPOSITORY = Path(__file__).parent.parent
@@ -81,6 +83,13 @@ def read_raster(path: Path) -> np.ndarray:
     """All pixels of a raster."""
     with rasterio.open(path) as raster:
         return raster.read()
+
+
+def assert_valid_item(path: Path) -> None:
+    """Hold an Item against STAC's own schema, which pystac carries; those of extensions are on the network only."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["stac_version"] == "1.1.0"
+    assert len(validate_dict(content, extensions=[])) == 1
 
 
 def run_geosr(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

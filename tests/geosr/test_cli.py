@@ -14,7 +14,7 @@ from rio_cogeo import cog_validate
 
 from geosr.progress import RichReporter
 from tests.catalog.test_stac import bbox_of
-from tests.conftest import SAMPLE, data_file, read_raster, run_geosr, write_raster
+from tests.conftest import SAMPLE, assert_valid_item, data_file, read_raster, run_geosr, write_raster
 from tests.stac_items import serve, write_item
 
 DAY = "2023-08-15"
@@ -46,6 +46,7 @@ def test_search_and_upscale_give_the_pixels_of_the_file(tmp_path, sample):
         difference = part.read().astype(int) - full.read(window=window).astype(int)
     assert abs(difference).max() <= 1
     assert cog_validate(tmp_path / "a.tif", strict=True) == (True, [], [])
+    assert_valid_item(tmp_path / "a.json")
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["properties"]["datetime"] == "2023-08-15T10:00:31Z"
     assert content["properties"]["platform"] == "sentinel-2b"

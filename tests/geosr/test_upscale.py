@@ -21,7 +21,7 @@ from geosr.model import zoo
 from geosr.model.sensor import Sensor, mtf_to_sigma
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.upscaler import upscaler_of
-from tests.conftest import RGBN, SAMPLE, data_file, read_raster, write_raster
+from tests.conftest import RGBN, SAMPLE, assert_valid_item, data_file, read_raster, write_raster
 
 HALO = zoo.read_card(zoo.DEFAULT_MODEL).halo_px
 
@@ -81,6 +81,7 @@ def test_the_recorded_consistency_is_the_products(tmp_path):
 
 def test_the_item_is_valid_and_says_where_it_comes_from(tmp_path):
     output = upscaled(SAMPLE, tmp_path / "out.tif", model="bicubic")
+    assert_valid_item(tmp_path / "out.json")
     item = pystac.Item.from_file(str(tmp_path / "out.json"))
     assert item.id == "out"
     assert item.get_assets()["data"].get_absolute_href() == str(output)
@@ -273,6 +274,7 @@ def test_plain_images(tmp_path, mode):
     shown = np.ones((48, 56), bool) if mode != "RGBA" else smooth[..., 3] > 0
     # Random blocks are as hard as an image can be; a mistake in scale or colour shows as tens.
     assert np.abs(blocks.transpose(1, 2, 0) - low)[shown].mean() < 6
+    assert_valid_item(tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text())["geometry"] is None
     if mode == "RGBA":
         assert (high[:, 40:56, 80:88] == 0).all()

@@ -134,7 +134,7 @@ CASES = [
     ("dates and a source", lambda f, s: SAMPLE, ["--datetime", "2024"], "--datetime would search", 2),
     ("a search and a source", lambda f, s: SAMPLE, ["--api", "x", "--max-cloud", "5"], "--max-cloud and --api", 2),
     ("gaps of a raster", lambda f, s: SAMPLE, ["--fill", "--crs", "EPSG:4326"], "--fill and --crs would have no", 2),
-    ("picture of a product", lambda f, s: write_safe(f, s[:, :64, :64]), ["--picture"], "--picture would have no", 2),
+    ("picture of a product", lambda f, s: write_safe(f, s[:, :64, :64], baseline="05.11"), ["--picture"], "--picture would have no", 2),
     ("picture of an Item", lambda f, s: write_item(f, "one", s[:, :9, :9]), ["--picture"], "is a STAC Item", 2),
     ("clouds of a raster", lambda f, s: SAMPLE, ["--mask-clouds"], "no scene classification", 1),
     ("unknown model", lambda f, s: SAMPLE, ["--model", "magic"], "no model magic", 1),
