@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
@@ -23,6 +24,12 @@ _WGS84 = CRS("EPSG:4326")
 
 #: Edges are split into pieces this long before they are projected, degrees: their image is not straight.
 _SEGMENT_DEG = 0.01
+
+#: The same place has other longitudes a turn away.
+_TURNS_DEG = (-360.0, 360.0)
+
+#: Outlines that overlap by less touch, degrees.
+_TOUCH_DEG = 1e-9
 
 
 def parse_bbox(text: str) -> BaseGeometry:
@@ -61,7 +68,12 @@ def read_aoi(path: Path) -> BaseGeometry:
     polygons = [polygon for polygon in polygons if polygon.geom_type in ("Polygon", "MultiPolygon")]
     if not polygons:
         raise AreaError(f"{path} holds no polygon: an area of interest needs at least one")
-    area = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
+    if not np.isfinite(shapely.get_coordinates(polygons)).all():
+        raise AreaError(f"{path} holds coordinates that are not finite numbers")
+    try:
+        area = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
+    except ShapelyError as error:
+        raise AreaError(f"{path} holds polygons that cannot be put together: {error}") from error
     west, south, east, north = area.bounds
     if west < -180 or east > 180 or south < -90 or north > 90:
         raise AreaError(
@@ -88,21 +100,75 @@ def window_of(area: BaseGeometry, geobox: GeoBox, what: str) -> Window:
         raise AreaError(f"{what} has no CRS, so an area in degrees cannot be found in it")
     try:
         # Far from its grid a projection folds: only what is near is projected.
-        footprint = geobox.footprint(_WGS84, npoints=20)
-        near = area.intersection(footprint.geom.buffer(_SEGMENT_DEG))
+        footprint = footprint_of(geobox)
+        near = _turned_to(area, footprint).intersection(footprint.buffer(_SEGMENT_DEG))
         window = _empty() if near.is_empty else _window(project(near, geobox.crs), geobox)
     except (ShapelyError, ProjError, ValueError) as error:
         raise AreaError(f"the area cannot be found in {what}, whose CRS does not reach it: {error}") from error
     if window.width == 0 or window.height == 0:
-        bounds = ",".join(f"{degrees:.4f}" for degrees in footprint.boundingbox.bbox)
+        bounds = ",".join(f"{degrees:.4f}" for degrees in footprint.bounds)
         raise AreaError(f"the area is outside {what}, which covers {bounds}")
     return window
 
 
 def covered_share(area: BaseGeometry, geobox: GeoBox) -> float:
     """Which part of an area in degrees lies inside a grid, 0 to 1."""
-    inside = area.intersection(geobox.footprint(_WGS84, npoints=20).geom)
-    return float(inside.area / area.area)
+    footprint = footprint_of(geobox)
+    return float(_turned_to(area, footprint).intersection(footprint).area / area.area)
+
+
+def clip(area: BaseGeometry, grounds: Sequence[BaseGeometry]) -> BaseGeometry:
+    """The part of an area in degrees that lies on footprints, or beside them by less than the bend of an edge."""
+    ground = shapely.union_all([one.buffer(_SEGMENT_DEG) for one in grounds])
+    return area.intersection(shapely.union_all([_turn(ground, degrees) for degrees in (0.0, *_TURNS_DEG)]))
+
+
+def footprint_of(geobox: GeoBox, npoints: int = 20) -> BaseGeometry:
+    """The outline of a grid in degrees, ``npoints`` vertices a side; in one piece where it crosses the antimeridian."""
+    outline = geobox.footprint(_WGS84, npoints=npoints).geom
+    # Degrees that are wider than half the Earth by themselves were not cut.
+    wide = geobox.crs is not None and geobox.crs.geographic and geobox.boundingbox.span_x > 180
+    return outline if wide else unwrap(outline)
+
+
+def unwrap(geometry: BaseGeometry) -> BaseGeometry:
+    """A footprint that was cut off the wrong way at the antimeridian, made whole: its west is moved to beyond 180°.
+
+    What is wider than half the Earth either way, as a global grid, stays as it is.
+    """
+    if _width(geometry) <= 180:
+        return geometry
+    moved = shapely.transform(geometry, lambda xy: xy + (xy[:, :1] < 0) * (360.0, 0.0))
+    return shapely.make_valid(moved) if 0 < _width(moved) <= 180 else geometry
+
+
+def reaches_beyond_180(footprint: BaseGeometry) -> bool:
+    """Whether a footprint lies across the antimeridian; one that goes all around the Earth does not."""
+    west, _, east, _ = footprint.bounds
+    return bool((west < -180 - _TOUCH_DEG or east > 180 + _TOUCH_DEG) and east - west < 360 - _TOUCH_DEG)
+
+
+def cut_at_antimeridian(footprint: BaseGeometry) -> BaseGeometry:
+    """A footprint that reaches beyond 180°, as its parts on either side."""
+    world = shapely.box(-180, -90, 180, 90)
+    return shapely.union_all([_turn(footprint, degrees).intersection(world) for degrees in (0.0, *_TURNS_DEG)])
+
+
+def _width(geometry: BaseGeometry) -> float:
+    west, _, east, _ = geometry.bounds
+    return float(east - west)
+
+
+def _turned_to(area: BaseGeometry, footprint: BaseGeometry) -> BaseGeometry:
+    """The area, and its copies whole turns away that a footprint reaching beyond 180° overlaps."""
+    # Copies that only touch it are those of an area at the far edge of a global grid.
+    inner = footprint.buffer(-_TOUCH_DEG)
+    copies = [_turn(area, degrees) for degrees in _TURNS_DEG]
+    return shapely.union_all([area, *(copy for copy in copies if copy.intersects(inner))])
+
+
+def _turn(geometry: BaseGeometry, degrees: float) -> BaseGeometry:
+    return shapely.transform(geometry, lambda xy: xy + np.array([degrees, 0.0]))
 
 
 def _window(projected: BaseGeometry, geobox: GeoBox) -> Window:

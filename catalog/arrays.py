@@ -60,6 +60,15 @@ def validity(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np
     return valid
 
 
+def measured_pixels(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
+    """As :func:`validity`, where each of several values stands for no measurement, in all bands."""
+    valid = validity(pixels, ())
+    for value in nodata:
+        if value is not None and not math.isnan(value):
+            valid &= pixels != value
+    return valid
+
+
 def check_plausible(pixels: NDArray[Any], valid: NDArray[np.bool_], scale: float, what: str) -> None:
     """Refuse floats taken as reflectance that can only be DN.
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy.ndimage import maximum_filter
 
+from catalog.gdal import files_of
+from catalog.raster import raster_identity
 from catalog.scene import PixelReader, Pixels, Scene
 from catalog.sentinel2 import UNUSABLE_SCL
 
@@ -57,12 +59,13 @@ def unusable(classes: ClassReader, window: Window, shape: tuple[int, int]) -> ND
     return grown[y : y + window.height, x : x + window.width]
 
 
-def mask_clouds(scene: Scene, classes: ClassReader) -> Scene:
-    """The scene with unusable pixels as nodata."""
+def mask_clouds(scene: Scene, classes: ClassReader, path: str) -> Scene:
+    """The scene with unusable pixels as nodata; ``path`` is that of the raster that holds the classes."""
     shape = (scene.geobox.shape.y, scene.geobox.shape.x)
     return replace(
         scene,
         reader=CloudMasked(scene.reader, classes, shape),
         nodata_declared=True,
-        identity={**scene.identity, "mask_clouds": True},
+        identity={**scene.identity, "mask_clouds": raster_identity(path)},
+        files=(*scene.files, *files_of(path)),
     ).noting(NOTE)

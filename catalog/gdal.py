@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import rasterio
 from rasterio._err import CPLE_BaseError
@@ -34,8 +36,35 @@ _REMOTE = {
     "VSI_CACHE": True,
 }
 
+#: Decoding a PNG in one go fills what a truncated file lacks with whatever is in memory; by rows it is an error.
+_DECODING = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
+
+#: Keys of a URL's query that grant access and change with every signature, lower case: Azure's, Amazon's and Google's
+#: older ones, and plain tokens. The newer ones of Amazon and Google have a prefix.
+_SIGNING = frozenset(
+    (
+        *("sig", "se", "sp", "sv", "sr", "st", "ss", "srt", "sip", "spr"),
+        *("skoid", "sktid", "skt", "ske", "sks", "skv"),
+        *("awsaccesskeyid", "googleaccessid", "signature", "expires", "policy", "key-pair-id"),
+        *("token", "access_token", "sas", "api_key", "apikey", "subscription-key"),
+    )
+)
+_SIGNING_PREFIXES = ("x-amz-", "x-goog-")
+
+#: A path into an archive or a part of a file, and the path of what holds it.
+_ARCHIVE = re.compile(r"/vsi(?:zip|gzip|tar|7z|rar|subfile)/(?:[^/,]*,)?(.*)")
+
+#: An address in running text, and its query.
+_QUERY = re.compile(r"((?:://|/vsi)[^\s?'\"]*)\?[^\s'\"]*")
+
 #: Rasters that a thread keeps open: the bands of a few scenes.
 _KEPT_OPEN = 16
+
+#: Endings of files that hold a raster's mask, nodata and radiometry outside it.
+_BESIDE = (".msk", ".aux.xml")
+
+#: Size and time of change of files, None for those that are not there.
+_Stamps = dict[str, tuple[int, int] | None]
 
 _of_thread = threading.local()
 
@@ -49,7 +78,7 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
 
     Raises :class:`SourceError` when it cannot be opened, :class:`ReadError` when reading fails inside the block.
     """
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **(_REMOTE if is_remote(path) else {})):
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **_DECODING, **(_REMOTE if is_remote(path) else {})):
         raster = _kept(path)
         try:
             yield raster
@@ -72,7 +101,10 @@ def colours_of(raster: DatasetReader) -> tuple[ColorInterp, ...]:
 
 
 def files_of(path: str) -> tuple[str, ...]:
-    """Every local file that reading a raster reads: the path itself, and what a virtual raster is made of."""
+    """Every local file that reading a raster reads: the path itself, what lies beside it, and what it is made of.
+
+    Rasters that others are made of may be virtual themselves, or named as GDAL names parts of files.
+    """
     found: list[str] = []
     waiting = [path]
     while waiting:
@@ -80,8 +112,9 @@ def files_of(path: str) -> tuple[str, ...]:
         if one in found or is_remote(one):
             continue
         found.append(one)
-        if one == path or one.lower().endswith(".vrt"):
-            with open_raster(one) as raster:
+        if one == path or one.lower().endswith(".vrt") or not Path(one).is_file():
+            # What cannot be opened is told of where its pixels are needed.
+            with suppress(SourceError), open_raster(one) as raster:
                 waiting += raster.files
     return tuple(found)
 
@@ -105,20 +138,44 @@ def without_query(path: str) -> str:
     return path.partition("?")[0] if is_remote(path) else path
 
 
+def without_queries(text: str) -> str:
+    """Running text, as GDAL's messages, without the queries of the addresses in it."""
+    return _QUERY.sub(r"\1", text)
+
+
+def query_digest(path: str) -> str | None:
+    """SHA-256 of what an address's query asks for; None where it asks for nothing, but may grant access to it."""
+    query = path.partition("?")[2] if is_remote(path) else ""
+    asked = [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if not _signs(key.lower())]
+    return hashlib.sha256(urlencode(asked).encode()).hexdigest() if asked else None
+
+
 def file_stamp(path: str) -> tuple[int, int] | None:
-    """Size and time of change of a local file, also of one inside a zip's path; None for anything else."""
-    local = Path(path.removeprefix("/vsizip/").partition(".zip/")[0] + ".zip" if "/vsizip/" in path else path)
-    if is_remote(path) or not local.is_file():
+    """Size and time of change of a local file, or of the archive that a path leads into; None for anything else."""
+    local = None if is_remote(path) else _local_file(path)
+    if local is None:
         return None
     status = local.stat()
     return status.st_size, status.st_mtime_ns
 
 
+def _local_file(path: str) -> Path | None:
+    """The file that a path names, or the first on the way up from inside an archive."""
+    inner = path
+    while (inside := _ARCHIVE.match(inner)) is not None:
+        inner = inside[1]
+    named = Path(inner)
+    return next((file for file in (named, *(named.parents if inner != path else ())) if file.is_file()), None)
+
+
+def _signs(key: str) -> bool:
+    return key in _SIGNING or key.startswith(_SIGNING_PREFIXES)
+
+
 def _kept(path: str) -> DatasetReader:
     """The open raster of a path that the thread has, as long as the file has not changed."""
-    rasters: OrderedDict[str, tuple[Any, DatasetReader]] = _of_thread.__dict__.setdefault("rasters", OrderedDict())
-    stamp = file_stamp(path)
-    if path in rasters and rasters[path][0] == stamp and (stamp is not None or is_remote(path)):
+    rasters: OrderedDict[str, tuple[_Stamps, DatasetReader]] = _of_thread.__dict__.setdefault("rasters", OrderedDict())
+    if path in rasters and (is_remote(path) or _unchanged(rasters[path][0])):
         rasters.move_to_end(path)
         return rasters[path][1]
     _forget(path)
@@ -126,10 +183,19 @@ def _kept(path: str) -> DatasetReader:
         raster = rasterio.open(path)
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise _open_error(path, error) from error
-    rasters[path] = (stamp, raster)
+    rasters[path] = ({} if is_remote(path) else _stamps_of(path, raster), raster)
     while len(rasters) > _KEPT_OPEN:
         rasters.popitem(last=False)[1][1].close()
     return raster
+
+
+def _stamps_of(path: str, raster: DatasetReader) -> _Stamps:
+    """Stamps of the files under an open raster, which may be a part of one or made of several, and beside it."""
+    return {file: file_stamp(file) for file in (path, *(path + beside for beside in _BESIDE), *raster.files)}
+
+
+def _unchanged(stamps: _Stamps) -> bool:
+    return any(stamps.values()) and all(file_stamp(file) == stamp for file, stamp in stamps.items())
 
 
 def _forget(path: str) -> None:
@@ -153,4 +219,4 @@ def _detail(error: BaseException) -> str:
     """GDAL's own words, which rasterio keeps as the cause."""
     cause = error.__cause__
     text = str(cause if cause is not None else error).strip().rstrip(".")
-    return text.splitlines()[0] if text else type(error).__name__
+    return without_queries(text).splitlines()[0] if text else type(error).__name__

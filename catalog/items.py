@@ -21,9 +21,9 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from catalog import radiometry, sentinel2
-from catalog.area import project
+from catalog.area import project, unwrap
 from catalog.errors import CatalogError, RadiometryError, SourceError
-from catalog.gdal import open_raster, without_query
+from catalog.gdal import open_raster, without_queries, without_query
 from catalog.radiometry import Radiometry
 
 #: Items of one platform whose times differ by less than this belong to one overpass: a datatake lasts minutes, the
@@ -33,6 +33,9 @@ _OVERPASS = dt.timedelta(minutes=20)
 #: Two Items of one tile and time are versions of each other when they share this much of the smaller; otherwise they
 #: are its halves, from two downlinks.
 _SAME_GROUND = 0.5
+
+#: Endings of files that are no Items, although the servers of Items keep them at addresses below those.
+_RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg", ".nc", ".h5", ".hdf", ".img", ".zip")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class BandAsset:
     bands: int
     """Bands that the Item says the raster has."""
     radiometry: Radiometry
+    nodata: float | None = None
+    """DN without measurement that the Item declares."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,10 @@ def is_item(source: str) -> bool:
         parsed = urlparse(source)
     except ValueError:
         return False
-    if Path(parsed.path).suffix.lower() in (".json", ".geojson"):
+    suffix = Path(parsed.path).suffix.lower()
+    if suffix in (".json", ".geojson"):
         return True
-    return parsed.scheme in ("http", "https") and "/items/" in parsed.path
+    return suffix not in _RASTER_SUFFIXES and parsed.scheme in ("http", "https") and "/items/" in parsed.path
 
 
 def candidate(
@@ -159,14 +165,6 @@ def ground_of(item: pystac.Item, grid: GeoBox | None = None) -> BaseGeometry:
     return unwrap(grid.footprint("EPSG:4326").geom) if grid is not None else shapely.box(-180, -90, 180, 90)
 
 
-def unwrap(geometry: BaseGeometry) -> BaseGeometry:
-    """A footprint that was cut off the wrong way at the antimeridian, made whole: its west is moved to beyond 180°."""
-    west, _, east, _ = geometry.bounds
-    if east - west <= 180:
-        return geometry
-    return shapely.make_valid(shapely.transform(geometry, lambda xy: xy + (xy[:, :1] < 0) * (360.0, 0.0)))
-
-
 def overpasses(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     """Candidates of one satellite within minutes, latest first; of one tile's versions only the newest."""
     groups: list[list[Candidate]] = []
@@ -195,7 +193,7 @@ def clear_share(group: Sequence[Candidate], area: BaseGeometry, crs: CRS) -> tup
 
 def first_line(error: BaseException) -> str:
     """What an exception says, short enough for a message."""
-    lines = str(error).strip().splitlines()
+    lines = without_queries(str(error)).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 
@@ -224,7 +222,14 @@ def _find_band(item: dict[str, Any], band: str, scale: float | None, offset: flo
         declared = Radiometry(1 / sentinel2.QUANTIFICATION, offset, "given by the user")
     if scale is not None or offset is not None:
         declared = radiometry.override(scale, offset, declared)
-    return BandAsset(key, number, count, declared)
+    return BandAsset(key, number, count, declared, _nodata_of(item["assets"][key], number))
+
+
+def _nodata_of(asset: dict[str, Any], number: int) -> float | None:
+    """Nodata that an asset declares for a band (from 1), in STAC 1.1's fields or the older raster extension's."""
+    described = (asset.get(field, [])[number - 1 : number] for field in ("bands", "raster:bands"))
+    holders = [*(band for bands in described for band in bands), asset]
+    return next((float(holder["nodata"]) for holder in holders if holder.get("nodata") is not None), None)
 
 
 def _index_in_asset(key: str, asset: dict[str, Any], band: str) -> tuple[int, int] | None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import odc.stac
 import pystac
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from catalog.arrays import measured_pixels
 from catalog.clouds import unusable
 from catalog.gdal import is_remote, open_raster, read_error
 from catalog.resample import Kernel, read_resampled
@@ -31,6 +31,8 @@ class LayerBand:
     """Band of the raster, from 1."""
     shift_dn: float = 0.0
     """Added to its DN, so that all layers share one radiometry."""
+    nodata: float | None = None
+    """DN without measurement that the Item declares, besides what the raster itself does."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class ItemsReader:
             clear = self._clear(layer, window)
             loaded = _load(layer, layer.bands, geobox, self.dtype, self.nodata)
             for band, where in enumerate(layer.bands):
-                new = (loaded[band] != self.nodata) & ~valid[band] & clear
+                measured = measured_pixels(loaded[band], [self.nodata, where.nodata])
+                new = measured & ~valid[band] & clear
                 pixels[band][new] = _shifted(loaded[band][new], where.shift_dn, self.nodata)
                 valid[band] |= new
         return pixels, valid
@@ -105,6 +108,9 @@ class LayerClasses:
 def _load(layer: Layer, bands: Sequence[LayerBand], geobox: GeoBox, dtype: str, nodata: float) -> list[NDArray[Any]]:
     if not layer.aligned:
         return [_resample(band, band is layer.scl, geobox, dtype, nodata) for band in bands]
+    # It brings xarray and pandas along, which take a second to load: not before Items are read.
+    import odc.stac
+
     item = pystac.Item.from_dict(layer.item, preserve_dict=True)
     names = [band.name for band in bands]
     try:
@@ -118,7 +124,8 @@ def _load(layer: Layer, bands: Sequence[LayerBand], geobox: GeoBox, dtype: str, 
 def _resample(band: LayerBand, classes: bool, geobox: GeoBox, dtype: str, nodata: float) -> NDArray[Any]:
     with open_raster(band.path) as raster:
         kernel: Kernel = "nearest" if classes else "cubic"
-        pixels: NDArray[Any] = read_resampled(raster, [band.index], geobox, nodata, kernel)[0]
+        declared = (raster.nodatavals[band.index - 1], band.nodata)
+        pixels: NDArray[Any] = read_resampled(raster, [band.index], geobox, nodata, kernel, source_nodata=declared)[0]
     return pixels.astype(dtype)
 
 

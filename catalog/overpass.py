@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,16 +16,19 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from catalog import sentinel2
-from catalog.area import project, spans_utm_zones, utm_crs, window_of
+from catalog.area import clip, project, spans_utm_zones, utm_crs, window_of
 from catalog.clouds import NOTE as CLOUD_NOTE
-from catalog.errors import AreaError, RadiometryError, RequestError, SourceError
-from catalog.gdal import open_raster, without_query
+from catalog.errors import AreaError, RadiometryError, RequestError, SourceError, UnreachableError
+from catalog.gdal import files_of, open_raster, without_query
 from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
 from catalog.layers import ItemsReader, Layer, LayerBand
 from catalog.raster import raster_identity
 from catalog.scene import BandSpec, Scene
 
 _SCL_KEYS = ("scl", "SCL", "SCL_20m")
+
+#: At the equator, of WGS84, metres.
+_EARTH_RADIUS_M = 6378137.0
 
 
 def scene_of_items(
@@ -48,8 +52,11 @@ def scene_of_items(
     bands = [sentinel2.band_name(band) or band for band in bands]
     notes: list[str] = []
     candidates = _usable(items, bands, scale, offset, notes)
-    target = _target_crs(candidates, area, crs, notes)
-    chosen = _choose(candidates, area, target, fill, notes)
+    near = None if area is None else _near(area, candidates)
+    target = _target_crs(candidates, near, crs, notes)
+    chosen = _choose(candidates, near, target, fill, notes)
+    if area is not None and near is not None:
+        notes += _coverage(chosen, near, target, near.area / area.area)
     geobox = _common_grid(chosen, target, notes)
     window = Window(0, 0, geobox.shape.x, geobox.shape.y)
     if area is not None:
@@ -57,6 +64,7 @@ def scene_of_items(
     lead = chosen[0]
     dtype = _dtype_of(lead)
     layers = tuple(_layer(one, lead, geobox, target) for one in chosen)
+    files = [_raster_files(layer) for layer in layers]
     if clouds_out:
         lacking = [one.item.id for one, layer in zip(chosen, layers, strict=True) if layer.scl is None]
         if lacking:
@@ -73,14 +81,14 @@ def scene_of_items(
         reader=ItemsReader(layers, geobox, dtype, float(sentinel2.NODATA_DN), clouds_out),
         radiometry=tuple(asset.radiometry.reason for asset in lead.assets),
         identity={
-            "items": [_identity(one, layer) for one, layer in zip(chosen, layers, strict=True)],
+            "items": [_identity(*each) for each in zip(chosen, layers, files, strict=True)],
             "clouds_out": clouds_out,
         },
         datetime=lead.datetime,
         nodata_declared=True,
         scaled=True,
         sources=tuple(without_query(one.item.get_self_href() or one.item.id) for one in chosen),
-        files=tuple(file for one in chosen for file in _files(one)),
+        files=(*(file for rasters in files for file in rasters), *_own_files(chosen)),
         notes=tuple(notes),
         properties={
             key: lead.item.properties[key]
@@ -98,6 +106,9 @@ def _usable(
     for item in items:
         try:
             found.append(candidate(item, bands, scale=scale, offset=offset))
+        except UnreachableError:
+            # It may be the best of all, and there again later.
+            raise
         except (SourceError, RadiometryError) as error:
             errors.append(error)
     if not found:
@@ -106,12 +117,23 @@ def _usable(
     return found
 
 
+def _near(area: BaseGeometry, candidates: Sequence[Candidate]) -> BaseGeometry:
+    """What of an area lies near Items: far from them a projection folds."""
+    near = clip(area, [one.ground for one in candidates])
+    if near.is_empty:
+        raise AreaError("the Items found do not touch the area: their footprints end before it")
+    return near
+
+
 def _target_crs(candidates: Sequence[Candidate], area: BaseGeometry | None, crs: str | None, notes: list[str]) -> CRS:
     if crs is not None:
         try:
-            return CRS(crs)
-        except CRSError as error:
+            target = CRS(crs)
+        except (CRSError, ValueError) as error:
             raise RequestError(f"not a CRS: {crs!r}; give one as EPSG:32633") from error
+        if not (target.projected or target.geographic):
+            raise RequestError(f"{crs} is not a CRS of maps: give a projected or geographic one, as EPSG:32633")
+        return target
     available = {one.crs for one in candidates}
     if area is None or len(available) == 1:
         return candidates[0].crs
@@ -141,14 +163,18 @@ def _choose(
     for i in used:
         group = [one for one in groups[i] if footprint(one, crs).intersects(wanted)]
         chosen += _without_other_zones(group, wanted, crs)
-    covered = shapely.union_all([footprint(one, crs) for one in chosen]).intersection(wanted).area / wanted.area
     best = groups[order[0]][0]
     if len(order) > 1:
         others = "their pixels fill its gaps" if fill else "--fill would fill gaps from them"
         notes.append(f"overpass of {best.datetime:%Y-%m-%d %H:%M} taken as the clearest of {len(order)}; {others}")
-    if covered < 0.999:
-        notes.append(f"the Items cover {100 * covered:.0f} % of the area")
     return chosen
+
+
+def _coverage(chosen: Sequence[Candidate], near: BaseGeometry, crs: CRS, share: float) -> list[str]:
+    """A word when Items do not cover the area, of which ``near`` is the ``share`` near them."""
+    wanted = project(near, crs)
+    covered = shapely.union_all([footprint(one, crs) for one in chosen]).intersection(wanted).area / wanted.area
+    return [] if share * covered >= 0.999 else [f"the Items cover {100 * share * covered:.0f} % of the area"]
 
 
 def _without_other_zones(group: list[Candidate], area: BaseGeometry, crs: CRS) -> list[Candidate]:
@@ -160,17 +186,34 @@ def _without_other_zones(group: list[Candidate], area: BaseGeometry, crs: CRS) -
 
 
 def _common_grid(chosen: Sequence[Candidate], crs: CRS, notes: list[str]) -> GeoBox:
-    """The grid of the first Item in this CRS, extended over all Items."""
+    """The grid of the first Item in this CRS, extended over all Items.
+
+    Raises :class:`RequestError` when the CRS cuts the Items apart.
+    """
+    extents = [Geometry(one.grid.extent.geom, one.crs).to_crs(crs).geom for one in chosen]
+    union = shapely.union_all(extents)
+    west, _, east, _ = union.bounds
+    if not east - west <= _half_earth(crs):
+        raise RequestError(
+            f"{crs} cuts the Items apart at the antimeridian: leave --crs out, or give one that holds them whole, "
+            f"as {chosen[0].crs}"
+        )
     native = next((one.grid for one in chosen if one.crs == crs), None)
     if native is None:
         native = chosen[0].grid.to_crs(crs)
     others = [one.item.id for one in chosen if not _aligned(one.grid, native)]
     if others:
         notes.append(f"resampled (cubic) onto the grid of {native.crs}: {', '.join(others)}")
-    extents = [Geometry(one.grid.extent.geom, one.crs).to_crs(crs).geom for one in chosen]
     # A hair's breadth less than the union, so that rounding does not add a row of pixels.
-    union = shapely.union_all(extents).buffer(-1e-6 * abs(native.resolution.x), join_style="mitre")
-    return native.enclosing(Geometry(union, crs))
+    shrunk = union.buffer(-1e-6 * abs(native.resolution.x), join_style="mitre")
+    return native.enclosing(Geometry(shrunk, crs))
+
+
+def _half_earth(crs: CRS) -> float:
+    """Half of the equator in the unit of a CRS."""
+    if crs.geographic:
+        return 180.0
+    return math.pi * _EARTH_RADIUS_M / float(crs.proj.axis_info[0].unit_conversion_factor)
 
 
 def _aligned(grid: GeoBox, other: GeoBox) -> bool:
@@ -196,6 +239,7 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
             path=one.href(own),
             index=own.index,
             shift_dn=(own.radiometry.offset - leading.radiometry.offset) / leading.radiometry.scale,
+            nodata=own.nodata,
         )
         for own, leading in zip(one.assets, lead.assets, strict=True)
     )
@@ -227,18 +271,27 @@ def _band_spec(lead: Candidate, i: int, name: str) -> BandSpec:
     )
 
 
-def _files(one: Candidate) -> list[str]:
-    addresses = [one.href(asset) for asset in one.assets]
-    own = one.item.get_self_href()
-    return addresses if own is None else [*addresses, local_path(own)]
+def _rasters(layer: Layer) -> list[LayerBand]:
+    return [*layer.bands, *([layer.scl] if layer.scl else [])]
 
 
-def _identity(one: Candidate, layer: Layer) -> dict[str, Any]:
+def _raster_files(layer: Layer) -> list[str]:
+    """Local files that reading a layer reads."""
+    return list(dict.fromkeys(file for band in _rasters(layer) for file in files_of(band.path)))
+
+
+def _own_files(chosen: Sequence[Candidate]) -> list[str]:
+    """The files that the Items themselves are in, or their addresses."""
+    return [local_path(href) for one in chosen if (href := one.item.get_self_href()) is not None]
+
+
+def _identity(one: Candidate, layer: Layer, files: Sequence[str]) -> dict[str, Any]:
     return {
         "id": one.item.id,
         "updated": one.item.properties.get("updated"),
         "rasters": [
-            {**raster_identity(band.path), "band": band.index}
-            for band in (*layer.bands, *([layer.scl] if layer.scl else []))
+            {**raster_identity(band.path), "band": band.index, "shift_dn": band.shift_dn} for band in _rasters(layer)
         ],
+        "files": [raster_identity(file) for file in files],
+        "aligned": layer.aligned,
     }

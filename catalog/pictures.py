@@ -16,8 +16,8 @@ from catalog.errors import SourceError
 from catalog.gdal import colours_of
 from catalog.radiometry import Radiometry
 
-#: Names of a picture's bands by their number, when the file does not colour them itself.
-_PICTURE_BANDS = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
+#: Names of a picture's bands by their number, when the file does not colour them itself; "?" may be anything.
+_PICTURE_BANDS = {1: ("grey",), 2: ("grey", "?"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "?")}
 
 #: Longest side of the reduced image from which a picture's range of values is taken, pixels.
 _RANGE_SAMPLE_PX = 1024
@@ -33,8 +33,10 @@ def is_plain_image(raster: DatasetReader, names: Sequence[str]) -> bool:
     )
 
 
-def picture_names(raster: DatasetReader, names: Sequence[str]) -> list[str]:
+def picture_names(raster: DatasetReader, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names of a picture's bands: as given when they are an instrument's, by their colours, or by their number.
+
+    Bands that are neither a colour nor alpha are left out ("-"), and notes say so.
 
     Raises :class:`SourceError` when none of these fits.
     """
@@ -43,15 +45,22 @@ def picture_names(raster: DatasetReader, names: Sequence[str]) -> list[str]:
             f"{raster.name} holds numbers of a palette's colours: expand them first, gdal_translate -expand rgb IN OUT"
         )
     if any(name in sentinel2.BANDS for name in names):
-        return list(names)
+        return list(names), []
     coloured = [colour.name for colour in colours_of(raster)]
     if {"red", "green", "blue"} <= set(coloured):
-        return [name if name in ("red", "green", "blue", "alpha") else "-" for name in coloured]
+        return _told([name if name in ("red", "green", "blue", "alpha") else "-" for name in coloured])
     if raster.count not in _PICTURE_BANDS:
         raise SourceError(
             f"{raster.name} has {raster.count} bands: a picture has 1 (grey) or 3 (red, green, blue), and alpha"
         )
-    return list(_PICTURE_BANDS[raster.count])
+    guessed = zip(_PICTURE_BANDS[raster.count], coloured, strict=True)
+    return _told([name if name != "?" else "alpha" if colour == "alpha" else "-" for name, colour in guessed])
+
+
+def _told(names: list[str]) -> tuple[list[str], list[str]]:
+    """Names with a note for each band that is left out."""
+    left_out = [i for i, name in enumerate(names, start=1) if name == "-"]
+    return names, [f"band {i} left out: the file does not say that it is a colour or alpha" for i in left_out]
 
 
 def brightness(raster: DatasetReader) -> Radiometry:

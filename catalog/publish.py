@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pystac
+import shapely
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
+from shapely.errors import ShapelyError
 
+from catalog.area import cut_at_antimeridian, footprint_of, reaches_beyond_180
 from catalog.scene import Scene, gsd_m_of
 
 _EXTENSIONS = (
@@ -49,14 +54,12 @@ def item_of_result(scene: Scene, result: Result) -> pystac.Item:
 
     The time is the scene's; where that is unknown, the interval up to the source's last change.
     """
-    footprint = None
-    if result.geobox.crs is not None:
-        footprint = result.geobox.footprint("EPSG:4326", npoints=_FOOTPRINT_POINTS, wrapdateline=True)
+    geometry, bbox = _place(result.geobox)
     start, end = _interval(scene)
     item = pystac.Item(
         id=result.path.stem,
-        geometry=None if footprint is None else footprint.json,
-        bbox=None if footprint is None else list(footprint.boundingbox.bbox),
+        geometry=geometry,
+        bbox=bbox,
         datetime=scene.datetime,
         start_datetime=start,
         end_datetime=end,
@@ -76,6 +79,31 @@ def item_of_result(scene: Scene, result: Result) -> pystac.Item:
     for source in scene.sources:
         item.add_link(pystac.Link("derived_from", _address(source), media_type=_media_type(source)))
     return item
+
+
+def _place(geobox: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None]:
+    """Footprint and box of a grid in degrees; None for grids without a place on Earth.
+
+    Across the antimeridian the footprint is cut in two, and the box's west is greater than its east (RFC 7946, 5.2).
+    """
+    if geobox.crs is None:
+        return None, None
+    try:
+        whole = footprint_of(geobox, npoints=_FOOTPRINT_POINTS)
+    except (ProjError, ShapelyError):
+        # A CRS of a building site, or of another planet.
+        return None, None
+    west, south, east, north = whole.bounds
+    if not all(math.isfinite(degrees) for degrees in whole.bounds):
+        return None, None
+    if not reaches_beyond_180(whole):
+        return shapely.geometry.mapping(whole), [west, south, east, north]
+    return shapely.geometry.mapping(cut_at_antimeridian(whole)), [_longitude(west), south, _longitude(east), north]
+
+
+def _longitude(degrees: float) -> float:
+    """The same meridian between -180° and 180°."""
+    return (degrees + 180) % 360 - 180
 
 
 def _asset(scene: Scene, result: Result) -> pystac.Asset:

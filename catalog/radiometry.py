@@ -7,6 +7,7 @@ function below is a table of cases, in the order in which they apply; the first 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,11 +27,21 @@ _FLAG_FIELDS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 
 @dataclass(frozen=True)
 class Radiometry:
-    """``reflectance = DN * scale + offset``, and why."""
+    """``reflectance = DN * scale + offset``, and why.
+
+    Raises :class:`RadiometryError` for a scale of 0 and for values that are not finite.
+    """
 
     scale: float
     offset: float
     reason: str
+
+    def __post_init__(self) -> None:
+        if self.scale == 0 or not (math.isfinite(self.scale) and math.isfinite(self.offset)):
+            raise RadiometryError(
+                f"scale {self.scale:g} and offset {self.offset:g} ({self.reason}) do not make reflectance: "
+                "give --scale and --offset, finite numbers and a scale other than 0"
+            )
 
 
 def override(scale: float | None, offset: float | None, fallback: Radiometry | None) -> Radiometry:

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from catalog import radiometry, sentinel2
 from catalog.arrays import check_plausible, validity
 from catalog.errors import SourceError
-from catalog.gdal import colours_of, file_stamp, files_of, open_raster, without_query
+from catalog.gdal import colours_of, file_stamp, files_of, open_raster, query_digest, without_query
 from catalog.pictures import brightness, is_plain_image, picture_names, reduced
 from catalog.radiometry import Radiometry
 from catalog.scene import BandSpec, Pixels, Scene, gsd_m_of
@@ -31,7 +31,9 @@ class RasterReader:
     nodata: tuple[float | None, ...]
     """DN without measurement, per band; NaN and infinities never are one."""
     masked: bool = False
-    """Whether the rasters' own mask or alpha band tells what was measured, rather than a DN."""
+    """Whether the rasters' own mask tells as well what was measured."""
+    alpha: tuple[str, int] | None = None
+    """Path and number of a band that is 0 where nothing was measured."""
 
     def read(self, window: Window) -> Pixels:
         pixels: list[np.ndarray] = []
@@ -45,6 +47,9 @@ class RasterReader:
                     else np.ones(pixels[-1].shape, dtype=bool)
                 )
         stacked, measured = np.concatenate(pixels), np.concatenate(valid)
+        if self.alpha is not None:
+            with open_raster(self.alpha[0]) as raster:
+                measured &= raster.read(self.alpha[1], window=window) > 0
         return stacked, measured & validity(stacked, self.nodata)
 
     def select(self, keep: tuple[int, ...]) -> RasterReader:
@@ -67,13 +72,17 @@ def open_raster_scene(
 
     Raises :class:`SourceError` or :class:`catalog.errors.RadiometryError`.
     """
+    # This opens and closes rasters: not while one of them is in use.
+    files = files_of(path)
     with open_raster(path) as raster:
         _check_grid(raster, path)
         names, notes = _name_bands(raster, path, bands)
         plain = picture or is_plain_image(raster, names)
         if plain:
-            names = picture_names(raster, names)
+            names, left_out = picture_names(raster, names)
+            notes += left_out
         _check_names(names, path)
+        names = _unique(names)
         keep = [i for i, name in enumerate(names) if name not in ("alpha", "-")]
         if not keep:
             raise SourceError(f"{path} has no band with pixels to upscale, only alpha")
@@ -84,12 +93,14 @@ def open_raster_scene(
             )
         if plain and raster.crs is None:
             notes.append("a plain image without a CRS: brightness is upscaled, and the output has no CRS either")
-        masked = _has_mask(raster) or "alpha" in names
-        if masked:
+        masked = _has_mask(raster)
+        alpha = (path, names.index("alpha") + 1) if "alpha" in names else None
+        transparent = masked or alpha is not None
+        if transparent:
             notes.append("transparent pixels become nodata")
         specs, reasons = [], []
         for i in keep:
-            spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, masked)
+            spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, transparent)
             specs.append(spec)
             reasons.append(reason)
         if len({str(spec.nodata) for spec in specs}) > 1:
@@ -105,26 +116,38 @@ def open_raster_scene(
             dtype=_common_dtype(raster, keep, path),
             reader=RasterReader(
                 files=tuple((path, i + 1) for i in keep),
-                nodata=tuple(None if masked else spec.nodata for spec in specs),
+                # Black that is opaque is a colour, unless the file itself declares it to be nodata.
+                nodata=tuple(
+                    raster.nodatavals[i] if transparent else spec.nodata for i, spec in zip(keep, specs, strict=True)
+                ),
                 masked=masked,
+                alpha=alpha,
             ),
             radiometry=tuple(reasons),
-            identity={**raster_identity(path), "bands": [i + 1 for i in keep]},
-            nodata_declared=raster.nodata is not None or masked,
+            identity={
+                **raster_identity(path),
+                "bands": [i + 1 for i in keep],
+                "files": [raster_identity(file) for file in files],
+            },
+            nodata_declared=raster.nodata is not None or transparent,
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
             picture=plain,
             sources=(without_query(path),),
-            files=files_of(path),
+            files=files,
             notes=tuple(notes),
             tags=_tags(raster),
         )
 
 
 def raster_identity(path: str) -> dict[str, str | int]:
-    """What changes when the file does: its size and time of change where it is a local one."""
+    """What changes when the file does: its size and time of change where it is a local one.
+
+    Of an address the query counts, but for what grants access.
+    """
     stamp = file_stamp(path)
     if stamp is None:
-        return {"path": without_query(path)}
+        asked = query_digest(path)
+        return {"path": without_query(path), **({} if asked is None else {"query_sha256": asked})}
     size, modified_ns = stamp
     return {"path": path, "size": size, "modified_ns": modified_ns}
 
@@ -137,21 +160,25 @@ def _check_grid(raster: DatasetReader, path: str) -> None:
         raise SourceError(f"{path} has no pixels")
     if raster.transform.b or raster.transform.d:
         raise SourceError(f"{path} is on a rotated grid: warp it to a north-up one first, gdalwarp IN.tif OUT.tif")
-    if any(np.dtype(dtype).kind == "c" for dtype in raster.dtypes):
+    # Some of GDAL's complex types have no counterpart in NumPy.
+    if any(dtype.startswith("complex") for dtype in raster.dtypes):
         raise SourceError(f"{path} holds complex numbers, not an image")
 
 
 def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -> tuple[list[str], list[str]]:
     described = [sentinel2.band_name(text) if text else None for text in raster.descriptions]
     names = [name or text or "" for name, text in zip(described, raster.descriptions, strict=True)]
+    # GDAL takes the fourth of four byte bands for alpha when nobody says otherwise: a name does.
+    transparency = [colour == ColorInterp.alpha for colour in colours_of(raster)]
     names = [
-        "alpha" if colour == ColorInterp.alpha else name for name, colour in zip(names, colours_of(raster), strict=True)
+        "alpha" if alpha and name not in sentinel2.BANDS else name
+        for name, alpha in zip(names, transparency, strict=True)
     ]
     if bands is None:
         return names, []
     wanted = [sentinel2.band_name(band) or band for band in bands]
     if all(band in names for band in wanted):
-        return [name if name in wanted else "-" for name in names], []
+        return [name if name in (*wanted, "alpha") else "-" for name in names], []
     if any(described):
         missing = [band for band in wanted if band not in names]
         raise SourceError(
@@ -165,7 +192,8 @@ def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -
         raise SourceError(
             f"unknown band name {', '.join(unknown)}: known are {known}, their colours, and - to skip a band"
         )
-    return wanted, ["bands named by the user"]
+    named = ["alpha" if band == "-" and alpha else band for band, alpha in zip(wanted, transparency, strict=True)]
+    return named, ["bands named by the user"]
 
 
 def _band_spec(
@@ -175,14 +203,14 @@ def _band_spec(
     scale: float | None,
     offset: float | None,
     plain: bool,
-    masked: bool,
+    transparent: bool,
 ) -> tuple[BandSpec, str]:
     dtype = raster.dtypes[i]
     if plain:
         decided = brightness(raster)
     elif scale is not None:
         # A scale from the user stands in for whatever the type would mean; an offset in the file holds on.
-        decided = Radiometry(scale, raster.offsets[i], "given by the user")
+        decided = Radiometry(scale, raster.offsets[i] if offset is None else offset, "given by the user")
     else:
         decided = radiometry.of_raster(dtype, raster.scales[i], raster.offsets[i])
         if dtype.startswith("float"):
@@ -193,7 +221,7 @@ def _band_spec(
     band = sentinel2.BANDS.get(name)
     nodata = raster.nodatavals[i]
     if nodata is None:
-        nodata = _assumed_nodata(dtype, plain, masked)
+        nodata = _assumed_nodata(dtype, plain, transparent)
     spec = BandSpec(
         name=name or f"band {i + 1}",
         gsd_m=gsd_m_of(GeoBox(raster.shape, raster.transform, raster.crs)),
@@ -202,16 +230,22 @@ def _band_spec(
         nodata=nodata,
         mtf_nyquist=band.mtf_nyquist if band else None,
         description=raster.descriptions[i] or "",
-        colour=colours_of(raster)[i].name,
+        colour=_colour(raster, i),
     )
     return spec, decided.reason
 
 
-def _assumed_nodata(dtype: str, plain: bool, masked: bool) -> float | None:
+def _colour(raster: DatasetReader, i: int) -> str:
+    """A band's colour; one that is upscaled is no alpha, whatever GDAL takes it for."""
+    colour = colours_of(raster)[i]
+    return str((ColorInterp.undefined if colour == ColorInterp.alpha else colour).name)
+
+
+def _assumed_nodata(dtype: str, plain: bool, transparent: bool) -> float | None:
     """Sentinel-2's DN 0 is no measurement even in files that do not declare it; a picture's black is a colour."""
     if dtype.startswith("float"):
         return math.nan
-    if masked or not plain:
+    if transparent or not plain:
         return float(sentinel2.NODATA_DN)
     return None
 
@@ -220,6 +254,19 @@ def _check_names(names: Sequence[str], path: str) -> None:
     known = [name for name in names if name in sentinel2.BANDS]
     if len(set(known)) < len(known):
         raise SourceError(f"{path} names a band twice: {', '.join(names)}")
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names of other instruments' bands with a number where several share one: ``refl 1``, ``refl 2``."""
+    free = ("", "-", "alpha")
+    shared = [name not in free and names.count(name) > 1 for name in names]
+    numbered = [
+        f"{name} {1 + names[:i].count(name)}" if several else name
+        for i, (name, several) in enumerate(zip(names, shared, strict=True))
+    ]
+    if any(several and numbered.count(name) > 1 for name, several in zip(numbered, shared, strict=True)):
+        return _unique(numbered)
+    return numbered
 
 
 def _scale_note(specs: Sequence[BandSpec]) -> list[str]:
@@ -233,7 +280,7 @@ def _scale_note(specs: Sequence[BandSpec]) -> list[str]:
 
 def _has_mask(raster: DatasetReader) -> bool:
     flags = raster.mask_flag_enums[0]
-    return MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags
+    return MaskFlags.per_dataset in flags and not {MaskFlags.nodata, MaskFlags.alpha} & set(flags)
 
 
 def _common_dtype(raster: DatasetReader, keep: Sequence[int], path: str) -> str:

@@ -6,6 +6,7 @@ not meet. Here each pixel's place in the source is computed exactly, and its val
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,16 +16,26 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from catalog.arrays import measured_pixels
+
 Kernel = Literal["nearest", "cubic"]
 
 
 def read_resampled(
-    raster: DatasetReader, indexes: list[int], geobox: GeoBox, nodata: float, kernel: Kernel
+    raster: DatasetReader,
+    indexes: list[int],
+    geobox: GeoBox,
+    nodata: float,
+    kernel: Kernel,
+    *,
+    source_nodata: Sequence[float | None] = (),
 ) -> NDArray[Any]:
-    """Bands ``(bands, rows, cols)`` of a raster on ``geobox``; ``nodata`` outside it.
+    """Bands ``(bands, rows, cols)`` of a raster on ``geobox``; ``nodata`` outside it and where nothing was measured.
 
-    Cubic convolution (Keys, 1981, a = -1/2) leaves nodata pixels out and takes the weights of the others for the whole;
-    a pixel whose nearest source pixel is nodata is nodata.
+    In the raster each value of ``source_nodata`` marks such pixels, ``nodata`` itself does, and NaN.
+
+    Cubic convolution (Keys, 1981, a = -1/2) leaves these out and takes the weights of the others for the whole; a
+    pixel whose nearest source pixel is one of them is nodata.
     """
     cols, rows = _source_position(raster, geobox)
     out = np.full((len(indexes), *cols.shape), nodata, dtype=raster.dtypes[indexes[0] - 1])
@@ -38,16 +49,19 @@ def read_resampled(
     top, left = max(0, top), max(0, left)
     window = Window(left, top, min(right, raster.width - 1) - left + 1, min(bottom, raster.height - 1) - top + 1)
     source = raster.read(indexes, window=window)
-    near = source[:, nearest_row[inside] - top, nearest_col[inside] - left]
+    valid = measured_pixels(source, [nodata, *source_nodata])
+    at_nearest = (slice(None), nearest_row[inside] - top, nearest_col[inside] - left)
     if kernel == "nearest":
-        out[:, inside] = near
+        out[:, inside] = np.where(valid[at_nearest], source[at_nearest], nodata)
         return out
-    value = _convolve(source, source != nodata, rows[inside] - top, cols[inside] - left)
+    # A weight of 0 does not silence NaN.
+    measured = np.where(valid, source, source.dtype.type(0))
+    value = _convolve(measured, valid, rows[inside] - top, cols[inside] - left)
     if np.issubdtype(out.dtype, np.integer):
         limits = np.iinfo(out.dtype)
         lowest = limits.min + 1 if nodata == limits.min else limits.min
         value = np.clip(np.rint(value), lowest, limits.max)
-    out[:, inside] = np.where(near == nodata, nodata, value)
+    out[:, inside] = np.where(valid[at_nearest], value, nodata)
     return out
 
 

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from catalog import radiometry, sentinel2
 from catalog.errors import SourceError
-from catalog.gdal import open_raster
+from catalog.gdal import files_of, open_raster
 from catalog.raster import RasterReader, raster_identity
 from catalog.scene import BandSpec, Scene
 
@@ -137,6 +137,7 @@ def open_safe_scene(
         for band, values in zip(bands, decided, strict=True)
     )
     geobox, dtype = _common_grid(images, product.name)
+    files = tuple(file for image in images for file in files_of(image))
     return Scene(
         id=product.name,
         bands=specs,
@@ -147,11 +148,12 @@ def open_safe_scene(
             files=tuple((image, 1) for image in images), nodata=(float(sentinel2.NODATA_DN),) * len(images)
         ),
         radiometry=tuple(values.reason for values in decided),
-        identity={"product": product.name, "rasters": [raster_identity(image) for image in images]},
+        identity={"product": product.name, "rasters": [raster_identity(file) for file in files]},
         datetime=product.acquired,
         nodata_declared=True,
         scaled=True,
         sources=(source,),
+        files=files,
         properties={
             "platform": product.platform.lower(),
             "constellation": "sentinel-2",

@@ -111,7 +111,8 @@ def _product_scene(request: SceneRequest, source: str) -> Scene:
         source, tuple(request.bands or request.default_bands), scale=request.scale, offset=request.offset
     )
     if request.mask_clouds:
-        return mask_clouds_of(scene, safe_classes(source, scene.geobox))
+        classes = safe_classes(source, scene.geobox)
+        return mask_clouds_of(scene, classes, classes.path)
     return scene
 
 

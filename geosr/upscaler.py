@@ -74,8 +74,10 @@ class Upscaler:
         core_valid = _inside(valid, margin)
         if not core_valid.any():
             return self._finish(None, core_valid, pixels.dtype), Consistency((0,) * len(valid), (0.0,) * len(valid))
-        reflectance = pixels.astype(np.float32) * self._dn_scale + self._dn_offset
-        reflectance = _inside(fill_invalid(reflectance, valid), margin - halo)
+        # What was not measured may be a number that 32 bits cannot hold.
+        measured_dn = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32)
+        reflectance = measured_dn * self._dn_scale + self._dn_offset
+        reflectance = _inside(fill_invalid(reflectance, valid, reach_px=margin - halo), margin - halo)
         measured = _inside(valid, margin - halo)
         sr, observed = self._engine.upscale(
             self._mapping.enter(reflectance) / self._reference,

@@ -46,9 +46,12 @@ def write_chunk(
 
 
 def read_chunk_tags(path: Path) -> dict[str, str]:
-    """The tags that :func:`write_chunk` was given. Raises :class:`tiling.errors.OutputError` for a damaged file."""
+    """The tags that :func:`write_chunk` was given.
+
+    Raises :class:`tiling.errors.OutputError` for a damaged file.
+    """
     try:
         with rasterio.Env(), rasterio.open(path) as raster:
             return dict(raster.tags())
     except RasterioError as error:
-        raise OutputError(f"the chunk file {path} is damaged: remove it and run the same command again") from error
+        raise OutputError(f"the chunk file {path} is damaged: the same command computes it anew") from error

@@ -129,7 +129,7 @@ def _band_element(root: ElementTree.Element, index: int, product: Product) -> El
     band = ElementTree.SubElement(root, "VRTRasterBand", dataType=_gdal_type(product.dtype), band=str(index + 1))
     values = {
         "Description": product.descriptions[index] or None,
-        "NoDataValue": None if product.nodata is None else repr(product.nodata),
+        "NoDataValue": None if product.nodata is None else _nodata_text(product.nodata, product.dtype),
         "ColorInterp": product.colours[index] if product.colours else None,
         "Scale": repr(product.scales[index]) if product.scales else None,
         "Offset": repr(product.offsets[index]) if product.offsets else None,
@@ -138,6 +138,12 @@ def _band_element(root: ElementTree.Element, index: int, product: Product) -> El
         if value is not None:
             ElementTree.SubElement(band, name).text = value
     return band
+
+
+def _nodata_text(nodata: float, dtype: str) -> str:
+    """A nodata value as GDAL reads it exactly: of integers of 64 bits it takes no decimal point."""
+    whole = np.issubdtype(np.dtype(dtype), np.integer) and float(nodata).is_integer()
+    return str(int(nodata)) if whole else repr(nodata)
 
 
 def _add_source(band: ElementTree.Element, index: int, chunk: Chunk, path: Path, product: Product) -> None:

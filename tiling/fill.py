@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 
-def fill_invalid(pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+def fill_invalid(pixels: NDArray[np.float32], valid: NDArray[np.bool_], reach_px: int) -> NDArray[np.float32]:
     """Replace each invalid pixel by the mean of the valid ones nearest to it, band by band.
 
     ``pixels`` and ``valid`` are ``(bands, rows, cols)``; invalid pixels may hold anything, NaN included. A pixel
-    takes the mean of the smallest of the squares of radius 1, 2, 4, 8 … around it that hold a valid pixel, so that its
-    value depends on nothing farther than twice its distance to one. A band without any valid pixel becomes zero.
+    takes the mean of the smallest of the squares of radius 1, 2, 4, 8 … ``reach_px`` around it that hold a valid pixel.
+    One that has none takes the mean of the bands measured at its own place, or zero where none was. So no value
+    depends on anything farther than ``reach_px``, and neighbouring windows that overlap by as much agree.
     """
     if valid.all():
         return pixels
     filled = np.where(valid, pixels, np.float32(0))
+    elsewhere = filled.sum(axis=0) / np.maximum(1, valid.sum(axis=0, dtype=np.float32))
     for band, known in zip(filled, valid, strict=True):
-        _fill_band(band, known)
+        _fill_band(band, known, elsewhere, reach_px)
     return filled
 
 
-def _fill_band(band: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-    if valid.all() or not valid.any():
-        return
+def _fill_band(
+    band: NDArray[np.float32], valid: NDArray[np.bool_], elsewhere: NDArray[np.float32], reach_px: int
+) -> None:
+    missing = ~valid
     measured = np.where(valid, band, np.float32(0)).astype(np.float64)
     weight = valid.astype(np.float64)
-    missing = ~valid
-    radius = 1
-    while missing.any():
+    for radius in _radii(reach_px) if valid.any() else ():
+        if not missing.any():
+            return
         side = 2 * radius + 1
         share = uniform_filter(weight, side, mode="constant")
         total = uniform_filter(measured, side, mode="constant")
@@ -37,4 +42,14 @@ def _fill_band(band: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         found = missing & (share > 0.5 / side**2)
         band[found] = total[found] / share[found]
         missing &= ~found
+    band[missing] = elsewhere[missing]
+
+
+def _radii(reach_px: int) -> Iterator[int]:
+    """1, 2, 4, 8 … and at last the reach itself."""
+    radius = 1
+    while radius < reach_px:
+        yield radius
         radius *= 2
+    if reach_px > 0:
+        yield reach_px

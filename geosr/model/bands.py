@@ -44,16 +44,24 @@ def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool) -> BandMa
     Reflectance is matched by name. Pictures are served as the network was trained to serve them: without an infrared
     band, the mean of the visible ones stands in for it; a grey image stands in for every band.
 
-    Raises :class:`ModelError` when a band is missing.
+    Raises :class:`ModelError` when a band is missing, or there more than once.
     """
     scene = tuple(scene)
     if card.bands is None:
-        return _chosen(scene, scene)
+        # By position: bands of other instruments may share a name.
+        identity = _identity(len(scene))
+        return BandMapping(scene, identity, identity)
+    twice = [name for name in card.bands if scene.count(name) > 1]
+    if twice:
+        raise ModelError(
+            f"the source has {', '.join(twice)} more than once among {', '.join(scene)}: "
+            "name each band once with --bands, and - those to leave out"
+        )
     if set(card.bands) <= set(scene):
         keep = tuple(name for name in scene if name in card.bands)
         return _chosen(keep, card.bands)
     if picture and {"red", "green", "blue"} <= set(scene) and set(_COLOURS) < set(card.bands):
-        return _from_colours(card.bands)
+        return _from_colours(tuple(name for name in scene if name in _COLOURS.values()), card.bands)
     if picture and len(scene) == 1:
         count = len(card.bands)
         return BandMapping(
@@ -76,8 +84,11 @@ def _chosen(keep: tuple[str, ...], order: tuple[str, ...]) -> BandMapping:
     return BandMapping(keep, forth, back)
 
 
-def _from_colours(bands: tuple[str, ...]) -> BandMapping:
-    keep = ("red", "green", "blue")
+def _identity(count: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(row == col) for col in range(count)) for row in range(count))
+
+
+def _from_colours(keep: tuple[str, ...], bands: tuple[str, ...]) -> BandMapping:
     forth = tuple(tuple(float(_COLOURS[band] == own) if band in _COLOURS else 1 / 3 for own in keep) for band in bands)
     back = tuple(tuple(float(_COLOURS.get(band) == own) for band in bands) for own in keep)
     note = "picture without infrared: its colours' mean stands in, and its camera is taken to have square pixels"

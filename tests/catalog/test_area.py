@@ -8,7 +8,9 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
 from catalog import AreaError, RequestError, parse_bbox, read_aoi
-from catalog.area import spans_utm_zones, utm_crs, window_of
+from catalog.area import covered_share, spans_utm_zones, utm_crs, window_of
+from catalog.items import candidate, read_item
+from tests.conftest import data_file
 
 GRID = GeoBox((100, 120), Affine(10, 0, 500000, 0, -10, 5300000), "EPSG:32633")
 
@@ -144,3 +146,66 @@ def test_a_raster_without_crs_has_no_place():
 def test_utm_zones(bounds, epsg, spans):
     assert utm_crs(shapely.box(*bounds)).to_epsg() == epsg
     assert spans_utm_zones(shapely.box(*bounds)) is spans
+
+
+def crossing(path):
+    return candidate(read_item(str(path)), ("B02",)).grid
+
+
+def crossings():
+    return sorted(data_file("stac/earth-search-v1-antimeridian").iterdir())
+
+
+def test_areas_on_either_side_of_the_antimeridian_are_found_in_tiles_that_cross_it():
+    paths = crossings()
+    assert len(paths) == 6
+    for path in paths:
+        grid = crossing(path)
+        seen = []
+        for row, col in ((5000, 200), (5000, 10700), (200, 5000), (10700, 5000)):
+            wanted = grid[row : row + 40, col : col + 60]
+            box = wanted.footprint("EPSG:4326", buffer=-0.1).geom
+            seen.append(box.centroid.x > 0)
+            window = window_of(box, grid, path.name)
+            assert col - 5 <= window.col_off <= col
+            assert row - 5 <= window.row_off <= row
+            assert window.width <= 70
+            assert window.height <= 50
+            assert covered_share(box, grid) == pytest.approx(1)
+        assert {True, False} == set(seen)
+
+
+def test_areas_up_to_the_antimeridian_are_cut_there():
+    """The part of a tile that lies on one side, and no pixel row of the other."""
+    for path in crossings():
+        grid = crossing(path)
+        west, east = (window_of(shapely.box(*box), grid, "it") for box in ((177, 50, 180, 70), (-180, 50, -177, 70)))
+        assert west.col_off == 0
+        assert east.col_off + east.width == 10980
+        assert 10980 <= west.width + east.width < 2 * 10980
+        assert 0 < covered_share(shapely.box(177, 50, 180, 70), grid) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("left", "area", "cols"),
+    [
+        (-180, (170, 0, 180, 10), (350, 360)),
+        (-180, (-180, 0, -170, 10), (0, 10)),
+        (0, (-20, 0, -10, 10), (340, 350)),
+        (0, (10, 0, 20, 10), (10, 20)),
+        (-175, (-175, 0, -165, 10), (0, 10)),
+    ],
+)
+def test_global_grids_are_whole_as_they_are(left, area, cols):
+    grid = GeoBox((180, 360), Affine(1, 0, left, 0, -1, 90), "EPSG:4326")
+    window = window_of(shapely.box(*area), grid, "the globe")
+    assert (window.col_off, window.col_off + window.width) == cols
+    assert covered_share(shapely.box(*area), grid) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e999"])
+def test_coordinates_that_are_no_numbers(tmp_path, number):
+    path = tmp_path / "aoi.geojson"
+    path.write_text(f'{{"type": "Polygon", "coordinates": [[[{number}, 1], [1, 1], [1, 2], [{number}, 1]]]}}')
+    with pytest.raises(AreaError, match=r"not finite|not GeoJSON"):
+        read_aoi(path)

@@ -6,6 +6,7 @@ The expected offsets were read off each Item by hand: the fields that decide sta
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,11 @@ def test_the_user_overrides():
     assert override(0.001, None, None).offset == 0
     with pytest.raises(RadiometryError):
         override(None, -0.1, None)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(0, 0), (math.nan, 0), (math.inf, 0), (1, math.nan), (1, -math.inf)])
+def test_scales_and_offsets_that_make_no_reflectance(scale, offset):
+    with pytest.raises(RadiometryError, match=r"given by the user.*finite numbers"):
+        override(scale, offset, None)
+    with pytest.raises(RadiometryError, match=r"scale and offset in the file.*finite numbers"):
+        of_raster("uint16", scale, offset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import rasterio
@@ -10,8 +12,9 @@ from PIL import Image
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from catalog import RadiometryError, SceneRequest, SourceError, open_scene, parse_bbox
-from tests.conftest import SAMPLE, write_raster
+from catalog import RadiometryError, ReadError, SceneRequest, SourceError, open_scene, parse_bbox
+from catalog.arrays import band_specs
+from tests.conftest import SAMPLE, data_file, write_raster
 
 
 def opened(path, **options):
@@ -239,3 +242,122 @@ def test_an_area_crops_a_raster(tmp_path):
     assert 145 <= scene.area.width <= 155
     assert 145 <= scene.area.height <= 155
     assert scene.geobox.shape == (300, 300)
+
+
+def test_names_of_other_instruments_bands_are_made_unique(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], names=("refl", "B03", "refl", "swath"))
+    assert opened(path).names == ("refl 1", "B03", "refl 2", "swath")
+    taken = write_raster(tmp_path / "b.tif", sample[:, :8, :8], names=("refl", "refl", "refl 1", "x"))
+    assert len(set(opened(taken).names)) == 4
+
+
+def four_bytes(path, *, names=(), nodata=None, **options):
+    """Four byte bands, of which the last has zeros: GDAL calls it alpha."""
+    pixels = np.full((4, 6, 6), 90, np.uint8)
+    pixels[3, :2] = 0
+    pixels[:3, 5, 5] = 7
+    write_raster(path, pixels, names=names, nodata=nodata, **options)
+    with rasterio.open(path) as raster:
+        assert (raster.colorinterp[3].name == "alpha") is ("alpha" not in options)
+    return path
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_an_infrared_band_that_gdal_takes_for_alpha_is_a_band(tmp_path, described):
+    bands = ("B04", "B03", "B02", "B08")
+    path = four_bytes(tmp_path / "a.tif", names=bands if described else ())
+    scene = opened(path, scale=0.004, bands=None if described else bands)
+    _, valid = scene.reader.read(scene.area)
+    assert scene.names == bands
+    assert valid[:3].all()
+    assert [band.colour for band in scene.bands] == ["red", "green", "blue", "undefined"]
+    assert not any("transparent" in note for note in scene.notes)
+
+
+def test_naip_has_an_infrared_band():
+    path = data_file("hr/naip_california/bishop_0.tif")
+    scene = opened(path, scale=1 / 255)
+    assert scene.names == ("B04", "B03", "B02", "B08")
+    pixels, valid = scene.reader.read(scene.area)
+    assert (valid == (pixels != 0)).all()
+
+
+def test_alpha_holds_beside_a_nodata_value(tmp_path):
+    path = four_bytes(tmp_path / "a.tif", nodata=7)
+    scene = opened(path, picture=True)
+    _, valid = scene.reader.read(scene.area)
+    expected = np.ones((6, 6), bool)
+    expected[:2] = False
+    expected[5, 5] = False
+    assert scene.names == ("red", "green", "blue")
+    assert (valid == expected).all()
+    assert scene.bands[0].nodata == 7
+
+
+def test_alpha_holds_when_the_user_skips_its_band(tmp_path):
+    scene = opened(four_bytes(tmp_path / "a.tif"), scale=0.004, bands=["B04", "B03", "B02", "-"])
+    _, valid = scene.reader.read(scene.area)
+    assert scene.names == ("B04", "B03", "B02")
+    assert not valid[:, :2].any()
+
+
+def test_a_mask_beside_the_raster_is_nodata_and_its_change_a_change_of_the_source(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
+    before = opened(path).identity
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as raster:
+        raster.write_mask(np.arange(64).reshape(8, 8) > 9)
+    masked = opened(path)
+    _, valid = masked.reader.read(masked.area)
+    assert (valid == (np.arange(64).reshape(8, 8) > 9)).all()
+    os.utime(f"{path}.msk", ns=(1, 1))
+    assert str(tmp_path / "a.tif.msk") in masked.files
+    assert len({str(identity) for identity in (before, masked.identity, opened(path).identity)}) == 3
+
+
+def test_a_fourth_band_of_a_picture_is_alpha_only_when_the_file_says_so(tmp_path):
+    scene = opened(four_bytes(tmp_path / "a.tif", photometric="RGB", alpha="NO"), picture=True)
+    assert scene.names == ("red", "green", "blue")
+    assert scene.reader.read(scene.area)[1].all()
+    assert any("band 4 left out" in note for note in scene.notes)
+    pixels = np.full((4, 6, 6), 90, np.uint8)
+    pixels[3, :2] = 0
+    uncoloured = opened(write_raster(tmp_path / "b.tif", pixels, names=(), photometric="MINISBLACK"), picture=True)
+    assert uncoloured.names == ("red", "green", "blue")
+    assert uncoloured.reader.read(uncoloured.area)[1].all()
+    assert any("band 4 left out" in note for note in uncoloured.notes)
+
+
+def test_numbers_that_numpy_does_not_know_are_refused(tmp_path):
+    path = tmp_path / "a.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="CInt16" band="1"/></VRTDataset>'
+    )
+    with pytest.raises(SourceError, match="complex numbers"):
+        opened(path)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(0, None), (float("nan"), None), (1e-4, float("inf"))])
+def test_scales_and_offsets_that_mean_nothing_are_refused(tmp_path, sample, scale, offset):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
+    with pytest.raises(RadiometryError, match="finite numbers"):
+        opened(path, scale=scale, offset=offset)
+    with pytest.raises(RadiometryError, match="finite numbers"):
+        band_specs(["B02"], "uint16", scale=scale, offset=offset, nodata=None)
+
+
+def test_a_scale_of_0_in_the_file_is_mended_by_the_user(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], scale=1e-4, offset=float("nan"))
+    with pytest.raises(RadiometryError, match="give --scale and --offset"):
+        opened(path)
+    assert opened(path, scale=1e-4, offset=0).bands[0].offset == 0
+
+
+def test_a_truncated_png_is_an_error_and_not_garbage(tmp_path):
+    pixels = np.random.default_rng(3).integers(0, 255, (300, 300, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "whole.png")
+    content = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(content[: len(content) // 2])
+    scene = opened(tmp_path / "half.png")
+    with pytest.raises(ReadError, match="damaged or incomplete"):
+        scene.reader.read(scene.area)
+    assert opened(tmp_path / "whole.png").reader.read(scene.area)[0][:, 299, 299].tolist() == pixels[299, 299].tolist()

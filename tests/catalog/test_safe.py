@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,3 +141,13 @@ def test_a_zip_that_is_none(tmp_path):
     path.write_bytes(b"PK nothing")
     with pytest.raises(SourceError, match="not a zip file"):
         reflectance(path)
+
+
+def test_the_images_and_the_classification_are_files_that_must_not_be_written(tmp_path, sample):
+    product = write_safe(tmp_path, sample[:, :60, :60], baseline="05.11", scl=np.full((30, 30), 4, np.uint8))
+    scene, *_ = reflectance(product, mask_clouds=True)
+    files = {Path(file).name.rpartition("T100031_")[2] for file in scene.files}
+    assert {"B02_10m.jp2", "B03_10m.jp2", "B04_10m.jp2", "B08_10m.jp2", "SCL_20m.jp2"} <= files
+    (classes,) = product.rglob("*_SCL_20m.jp2")
+    os.utime(classes, ns=(1, 1))
+    assert reflectance(product, mask_clouds=True)[0].identity != scene.identity

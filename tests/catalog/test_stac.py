@@ -10,6 +10,8 @@ import threading
 import numpy as np
 import pystac
 import pytest
+import rasterio
+import rasterio.shutil
 import rasterio.warp
 import shapely
 from odc.geo.geobox import GeoBox
@@ -21,16 +23,21 @@ from catalog import (
     AreaError,
     CatalogError,
     Query,
+    RadiometryError,
     RequestError,
     SceneRequest,
     SearchError,
     SourceError,
+    UnreachableError,
+    gdal,
     open_scene,
     parse_bbox,
     search,
 )
-from catalog.items import candidate, footprint, read_item, unwrap
-from tests.conftest import RGBN, data_file
+from catalog.area import unwrap
+from catalog.items import candidate, footprint, is_item, read_item
+from catalog.overpass import scene_of_items
+from tests.conftest import RGBN, data_file, write_raster
 from tests.stac_items import serve, write_item
 
 DAY = "2023-08-15"
@@ -385,8 +392,6 @@ def test_an_area_beside_the_item(tmp_path, sample):
 
 def test_several_bands_in_one_raster(tmp_path, sample):
     """Items whose single asset holds all bands, by name."""
-    from tests.conftest import write_raster
-
     path = write_item(tmp_path, "one", sample[:, :40, :50])
     content = json.loads(path.read_text())
     first = content["assets"]["blue"]
@@ -465,3 +470,154 @@ def test_items_across_the_antimeridian_are_found_from_either_side(tmp_path, samp
         south, north = content["bbox"][1] + 0.002, content["bbox"][3] - 0.002
         found = search(Query(shapely.box(max(west, -180), south, min(east, 180), north), DAY, api))
     assert [one.id for one in found] == ["crossing"]
+
+
+def rewrite(path, pixels, nodata, dtype):
+    """Another file in the place of an Item's raster, with its own type and nodata."""
+    with rasterio.open(path) as raster:
+        transform, crs = raster.transform, raster.crs
+    path.unlink()
+    write_raster(path, pixels[None].astype(dtype), names=(), crs=crs, transform=transform, nodata=nodata)
+
+
+@pytest.mark.parametrize("crs", [None, "EPSG:32634"])
+@pytest.mark.parametrize(
+    ("dtype", "hole", "declared"), [("float32", np.nan, None), ("float32", -9999, -9999), ("uint16", 65535, 65535)]
+)
+def test_what_an_asset_declares_as_nodata_is_none_of_the_scenes_pixels(tmp_path, sample, crs, dtype, hole, declared):
+    item = write_item(tmp_path, "one", sample[:, :60, :60])
+    holes = np.zeros((60, 60), bool)
+    holes[20:24, 30:35] = True
+    for band, image in zip(RGBN, sample[:, :60, :60], strict=True):
+        rewrite(tmp_path / f"one_{band}.tif", np.where(holes, hole, image.astype(float)), declared, dtype)
+    scene = open_scene(SceneRequest(str(item), crs=crs))
+    pixels, valid = pixels_of(scene)
+    assert (pixels[~valid] == 0).all()
+    assert pixels[valid].max() <= 1.2 * sample[:, :60, :60].max()
+    assert pixels[valid].min() >= 0.8 * sample[:, :60, :60].min()
+    if crs is None:
+        assert (valid == ~holes).all()
+    else:
+        rows, cols = np.array(np.nonzero(holes)) + 0.5
+        x, y = Transformer.from_crs(32633, 32634, always_xy=True).transform(300000 + 10 * cols, 5400000 - 10 * rows)
+        out_cols, out_rows = ~scene.geobox.affine @ (x, y)
+        # A pixel's centre may fall beside the hole's.
+        assert valid[0, out_rows.astype(int), out_cols.astype(int)].mean() < 0.3
+
+
+def test_nodata_that_only_the_item_declares_is_not_mixed_in(tmp_path, sample):
+    item = write_item(tmp_path, "one", sample[:, :60, :60])
+    pixels = sample[:, :60, :60].copy()
+    pixels[:, 20:30, 30:40] = 60000
+    for band, image in zip(RGBN, pixels, strict=True):
+        rewrite(tmp_path / f"one_{band}.tif", image, None, "uint16")
+    item.write_text(item.read_text().replace('"nodata": 0', '"nodata": 60000'))
+    for crs in (None, "EPSG:32634"):
+        values, valid = pixels_of(open_scene(SceneRequest(str(item), crs=crs)))
+        assert values[valid].max() < 1.2 * sample[:, :60, :60].max()
+
+
+def test_the_identity_holds_the_radiometry_and_the_grid_of_every_item(tmp_path, sample):
+    left = write_item(tmp_path, "left", sample[:, :60, :60])
+    right = write_item(tmp_path, "right", sample[:, :60, 60:120], left=300600, clouds=9)
+    area = bbox_of(Window(20, 10, 80, 40))
+
+    def identity():
+        items = [read_item(str(path)) for path in (left, right)]
+        return scene_of_items(items, RGBN, area=parse_bbox(area)).identity
+
+    before = identity()
+    assert identity() == before
+    right.write_text(right.read_text().replace('"earthsearch:boa_offset_applied": true', '"x": 1'))
+    shifted = identity()
+    assert shifted != before
+    moved = json.loads(right.read_text())
+    for asset in moved["assets"].values():
+        asset["proj:transform"][2] += 5
+    right.write_text(json.dumps(moved))
+    assert identity() != shifted
+
+
+def test_an_item_whose_server_does_not_answer_is_not_left_out(tmp_path, sample, monkeypatch):
+    monkeypatch.setitem(gdal._REMOTE, "GDAL_HTTP_MAX_RETRY", 0)
+    good = write_item(tmp_path, "good", sample[:, :60, :60])
+    silent = json.loads(write_item(tmp_path, "silent", sample[:, :60, :60]).read_text())
+    del silent["properties"]["proj:epsg"]
+    for asset in silent["assets"].values():
+        asset["href"] = "http://127.0.0.1:9/a.tif"
+        del asset["proj:shape"], asset["proj:transform"]
+    items = [read_item(str(good)), pystac.Item.from_dict(silent)]
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9"):
+        scene_of_items(items, RGBN)
+
+
+@pytest.mark.parametrize("box", ["-180,-90,180,90", "-170,-80,175,85"])
+def test_areas_far_larger_than_the_items(tmp_path, sample, box):
+    item = write_item(tmp_path, "one", sample[:, :40, :50])
+    scene = open_scene(SceneRequest(str(item), area=parse_bbox(box)))
+    assert scene.geobox.crs.to_epsg() == 32633
+    assert (scene.area.width, scene.area.height) == (50, 40)
+    assert any("cover 0 % of the area" in note for note in scene.notes)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:5773", "EPSG:4978", "EPSG:32633+5773", "nonsense", "EPSG:x"])
+def test_what_is_not_a_crs_of_maps(tmp_path, sample, crs):
+    item = write_item(tmp_path, "one", sample[:, :40, :50])
+    with pytest.raises(RequestError, match="CRS"):
+        open_scene(SceneRequest(str(item), crs=crs))
+
+
+@pytest.fixture
+def across(tmp_path, sample):
+    """An Item of which the antimeridian cuts the middle."""
+    x, y = Transformer.from_crs(4326, 32760, always_xy=True).transform(180, -16.3)
+    return write_item(
+        tmp_path, "across", sample, left=round(x / 10) * 10 - 1500, top=round(y / 10) * 10 + 1500, epsg=32760
+    )
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+def test_a_crs_that_cuts_the_items_apart_is_refused(across, crs):
+    with pytest.raises(RequestError, match=r"antimeridian.*EPSG:32760"):
+        open_scene(SceneRequest(str(across), crs=crs))
+    assert open_scene(SceneRequest(str(across), crs="EPSG:32701")).geobox.shape.x < 400
+
+
+@pytest.mark.parametrize("box", ["179.99,-16.305,180,-16.295", "-180,-16.305,-179.99,-16.295"])
+def test_areas_beside_the_antimeridian_are_found_in_items_and_rasters_that_cross_it(tmp_path, across, box):
+    for source, bands in ((across, None), (tmp_path / "across_B02.tif", ["B02"])):
+        scene = open_scene(SceneRequest(str(source), bands=bands, area=parse_bbox(box)))
+        assert scene.geobox.shape == (300, 300)
+        assert 100 <= scene.area.width <= 115
+        assert 105 <= scene.area.height <= 120
+        assert not any("cover" in note for note in scene.notes)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("https://x/collections/s2/items/a", True),
+        ("https://x/collections/s2/items/a.json?token=1", True),
+        ("https://x/collections/s2/items/a/B02.tif", False),
+        ("https://x/collections/s2/items/a/B02.JP2?sig=1", False),
+        ("https://x/a.tif", False),
+    ],
+)
+def test_rasters_below_an_items_address_are_rasters(source, expected):
+    assert is_item(source) is expected
+
+
+def test_every_file_of_an_item_is_one_that_must_not_be_written(tmp_path, sample):
+    item = write_item(tmp_path, "one", sample[:, :40, :50], scl=np.full((20, 25), 4, np.uint8))
+    rasterio.shutil.copy(tmp_path / "one_B02.tif", tmp_path / "one_B02.vrt", driver="VRT")
+    item.write_text(item.read_text().replace("one_B02.tif", "one_B02.vrt"))
+    files = open_scene(SceneRequest(str(item))).files
+    names = ("one_B02.vrt", "one_B02.tif", "one_B08.tif", "one_SCL.tif", "one.json")
+    assert {str(tmp_path / name) for name in names} <= set(files)
+
+
+def test_an_asset_with_a_scale_of_0_is_refused(tmp_path, sample):
+    item = write_item(tmp_path, "one", sample[:, :40, :50])
+    item.write_text(item.read_text().replace('"scale": 0.0001', '"scale": 0'))
+    with pytest.raises(RadiometryError, match="scale 0 "):
+        open_scene(SceneRequest(str(item)))

@@ -159,3 +159,17 @@ def test_a_disk_that_fills_up_while_the_cog_is_written(tmp_path):
         assert b"tiling.errors" in done.stderr, (share, done.stderr)
         assert not (tmp_path / "out.tif").exists()
         assert not list(tmp_path.glob("mosaic.*"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("int64", -(2**63)), ("int64", -9999), ("uint8", 255), ("int32", -(2**31))],
+)
+def test_nodata_of_integers_is_exact(tmp_path, dtype, nodata):
+    product = Product(dtype, ("B02",), nodata=float(nodata))
+    plan, files, pixels = make(tmp_path, 5, 6, product)
+    mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert raster.nodata == nodata
+        assert raster.dtypes == (dtype,)
+        assert (raster.read() == pixels).all()
