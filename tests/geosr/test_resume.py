@@ -50,6 +50,18 @@ def command(output: Path) -> list[str]:
     return [sys.executable, "-m", "geosr", "upscale", str(SAMPLE), "-o", str(output), "--core", str(CORE), "--json"]
 
 
+def from_a_terminal(arguments: list[str], **options) -> subprocess.Popen[str]:
+    """Start a command as a terminal does; what runs in the background, tests included, may ignore interrupts."""
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
+
+
 def kill_when(output: Path, ready, *, number: int = signal.SIGKILL) -> None:
     """Start the command, wait for a moment of its run, and kill it."""
     process = subprocess.Popen(command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -117,7 +129,7 @@ def test_only_unfinished_chunks_are_computed(tmp_path, undisturbed):
 def test_interrupted_from_the_keyboard(tmp_path):
     output = tmp_path / "out.tif"
     folder = work_folder(output)
-    process = subprocess.Popen(command(output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = from_a_terminal(command(output))
     while len(list(folder.glob("r*.tif"))) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -273,13 +285,7 @@ def test_an_up_to_date_output_does_not_replace_json_of_others(tmp_path, sample):
 def test_an_interrupt_ends_workers_quietly(tmp_path):
     """The terminal interrupts every process of the group."""
     output = tmp_path / "out.tif"
-    run = subprocess.Popen(
-        [*command(output), "--workers", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    run = from_a_terminal([*command(output), "--workers", "2"], start_new_session=True)
     folder = work_folder(output)
     while len(list(folder.glob("r*.tif"))) < 2:
         assert run.poll() is None
