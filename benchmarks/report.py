@@ -20,8 +20,7 @@ def page() -> str:
         "# Benchmarks",
         "Made by `python benchmarks/report.py` from `benchmarks/results`. Each table names the command that measured it "
         "and the machine it ran on.",
-        _fidelity(_read("fidelity")),
-        _memory(_read("memory")),
+        *(section(_read(name)) for name, section in _SECTIONS.items() if (RESULTS / f"{name}.json").exists()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -67,6 +66,9 @@ def _machine(result: dict[str, Any]) -> str:
         f"Machine: {machine['processor']}, {machine['cores']} cores, "
         f"AVX-512 {'yes' if machine['avx512'] else 'no'}, AMX {'yes' if machine['amx'] else 'no'}; {versions}."
     )
+
+
+_SECTIONS = {"fidelity": _fidelity, "memory": _memory}
 
 
 def _read(name: str) -> dict[str, Any]:
