@@ -32,7 +32,8 @@ def _fidelity(result: dict[str, Any]) -> str:
         "2.03, 2.15, 2.09 pixels, noise 0.001). PSNR is the mean over the images of a set; consistency is the mean "
         "absolute difference between input and result seen through the blur, reflectance; the effective resolution is "
         "half the period at which Fourier ring correlation with the truth falls to 0.5, in pixels of the input. "
-        f"`{result['model']}` costs {result['multiply_adds_per_lr_px'] / 1e6:.2f} million multiply-adds per input pixel.",
+        f"`{result['model']}` costs {result['multiply_adds_per_lr_px'] / 1e6:.2f} million multiply-adds per input pixel. "
+        + _machine(result),
         "| set | model | PSNR, dB | over bicubic | spectral angle, ° | consistency | effective resolution, px |\n"
         "|---|---|---|---|---|---|---|",
     ]
