@@ -29,7 +29,13 @@ def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool
         mtf_nyquist = card.mtf_nyquist
     transfers = [SQUARE_PIXEL_MTF if mtf is None else mtf for mtf in mtf_nyquist]
     sensor = Sensor([mtf_to_sigma(mtf, card.scale) for mtf in transfers], card.scale)
-    return Generator(sensor, network=_load_network(card), base=card.base, steps=card.steps).eval()
+    return Generator(
+        sensor,
+        network=_load_network(card),
+        base=card.base,
+        steps=card.steps,
+        width_factors=(1.0,) if card.calibration is None else card.calibration.factors,
+    ).eval()
 
 
 def _load_network(card: ModelCard) -> RRDBNet | None:

@@ -31,6 +31,23 @@ class NetworkSize(BaseModel):
     growth: int
     blocks: int
     tail: Tail = "shuffle"
+    width_features: int = 0
+    """Hidden channels of the head for half-widths; 0 when there is none."""
+
+
+class Calibration(BaseModel):
+    """What makes the head's half-widths hold: split-conformal factors, per band (Lei et al., 2018)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = Field(gt=0, lt=1)
+    """Share of pixels whose truth lies within the half-width."""
+    factors: tuple[float, ...]
+    """What the head's half-widths are multiplied by, in the network's order of bands."""
+    data: dict[str, int] = {}
+    """Imagery that it was measured on, neither trained on nor tested on, with the pixels of each."""
+    command: str = ""
+    """What measured it."""
 
 
 class ModelCard(BaseModel):
@@ -54,6 +71,8 @@ class ModelCard(BaseModel):
     """Steps of back-projection at the end."""
     network: NetworkSize | None = None
     """None for a model without weights."""
+    calibration: Calibration | None = None
+    """Of the half-widths; None for a model that gives none."""
     weights: str | None = None
     """File beside the card."""
     weights_sha256: str | None = None
@@ -80,6 +99,11 @@ class ModelCard(BaseModel):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.bands or ()):
                 raise ValueError(f"{name} needs one value per band")
+        if self.calibration is not None:
+            if self.network is None or not self.network.width_features:
+                raise ValueError("a calibration needs a network with a head for half-widths")
+            if len(self.calibration.factors) != len(self.bands or ()):
+                raise ValueError("calibration needs one factor per band")
         if not all(0 < mtf < 1 for mtf in self.mtf_nyquist or ()):
             raise ValueError("mtf_nyquist lies between 0 and 1")
         if not all(reference > 0 for reference in self.reference_reflectance or ()):
@@ -93,18 +117,19 @@ class ModelCard(BaseModel):
 
     @cached_property
     def digest(self) -> str:
-        """Identity of the model: SHA-256 over what decides its pixels."""
+        """Identity of the model: SHA-256 over what decides its pixels and their half-widths."""
         decisive = self.model_dump(
             mode="json",
             include={
-                "scale",
-                "bands",
-                "reference_reflectance",
-                "mtf_nyquist",
-                "base",
-                "steps",
-                "network",
-                "weights_sha256",
+                "scale": True,
+                "bands": True,
+                "reference_reflectance": True,
+                "mtf_nyquist": True,
+                "base": True,
+                "steps": True,
+                "network": True,
+                "calibration": {"level", "factors"},
+                "weights_sha256": True,
             },
         )
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

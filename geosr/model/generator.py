@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosr.model.card import Base
+from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor, upsample
 
 
@@ -17,8 +20,16 @@ class Generator(nn.Module):
     Without a network this is a classical interpolator, without steps it is unconstrained.
     """
 
+    width_factors: Tensor
+
     def __init__(
-        self, sensor: Sensor, *, network: nn.Module | None = None, base: Base = "bicubic", steps: int = 1
+        self,
+        sensor: Sensor,
+        *,
+        network: RRDBNet | None = None,
+        base: Base = "bicubic",
+        steps: int = 1,
+        width_factors: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
         if network is None and base == "none":
@@ -27,6 +38,8 @@ class Generator(nn.Module):
         self.network = network
         self.base: Base = base
         self.steps = steps
+        factors = torch.tensor(width_factors, dtype=torch.float32).reshape(1, -1, 1, 1)
+        self.register_buffer("width_factors", factors, persistent=False)
 
     @property
     def scale(self) -> int:
@@ -37,15 +50,30 @@ class Generator(nn.Module):
 
         ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``.
         """
-        residual = None if self.network is None else self._run_network(lr).float()
+        residual = None if self.network is None else self.network(self._entering(lr))
+        return self._constrain(lr, residual, valid)
+
+    def with_half_width(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Also the calibrated half-width of each pixel's interval, in the same units and shaped as the image.
+
+        Raises ``ValueError`` when the network has no head for it.
+        """
+        if self.network is None:
+            raise ValueError("without a network there are no half-widths")
+        residual, half_width = self.network.with_half_width(self._entering(lr))
+        return self._constrain(lr, residual, valid), half_width * self.width_factors
+
+    def _constrain(self, lr: Tensor, residual: Tensor | None, valid: Tensor | None) -> Tensor:
+        """Interpolation, the network's residual, back-projection: all in float32."""
         # Training may run this under autocast, which is meant for the network alone.
         with torch.autocast(lr.device.type, enabled=False):
             sr = self._interpolate(lr.float())
             if residual is not None:
+                residual = residual.float()
                 sr = residual if sr is None else sr + residual
             assert sr is not None
-            for _ in range(self.steps):
-                sr = self.sensor.back_project(sr, lr.float(), valid)
+            if self.steps:
+                sr = self.sensor.back_project(sr, lr.float(), valid, self.steps)
         return sr
 
     def _interpolate(self, lr: Tensor) -> Tensor | None:
@@ -55,11 +83,12 @@ class Generator(nn.Module):
             return upsample(lr, self.scale)
         return F.interpolate(lr, scale_factor=self.scale, mode=self.base)
 
-    def _run_network(self, lr: Tensor) -> Tensor:
+    def _entering(self, lr: Tensor) -> Tensor:
+        """The input in the type and the memory order of the network's weights."""
         assert self.network is not None
         weight = next(self.network.parameters())
         if weight.dtype != lr.dtype:
             lr = lr.to(weight.dtype)
         if lr.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last):
             lr = lr.contiguous(memory_format=torch.channels_last)
-        return self.network(lr)  # type: ignore[no-any-return]
+        return lr

@@ -18,6 +18,9 @@ from geosr.model.card import Tail
 #: Residuals inside a block are scaled by this factor (ESRGAN, section 3.1).
 RESIDUAL_SCALE = 0.2
 
+#: Logarithm of the half-width that an untrained head gives, in units of the network's input.
+_FIRST_LOG_WIDTH = -2.5
+
 
 class RRDBNet(nn.Module):
     """Residual-in-residual dense network, ×4.
@@ -25,6 +28,8 @@ class RRDBNet(nn.Module):
     ``tail="interpolate"`` is the published upsampler: two nearest-neighbour doublings with convolutions at high
     resolution. ``tail="shuffle"`` computes everything at low resolution and ends in one pixel shuffle, which costs
     a tenth; its last layer starts at zero, so an untrained network adds nothing.
+
+    ``width_features`` above 0 adds a head of two layers for the half-width of each pixel's interval.
     """
 
     scale = 4
@@ -38,6 +43,7 @@ class RRDBNet(nn.Module):
         growth: int = 32,
         blocks: int = 23,
         tail: Tail = "interpolate",
+        width_features: int = 0,
     ) -> None:
         super().__init__()
         self.conv_first = _conv3x3(in_bands, features)
@@ -53,11 +59,35 @@ class RRDBNet(nn.Module):
             self.conv_last = _conv3x3(features, out_bands * self.scale**2)
             nn.init.zeros_(self.conv_last.weight)
             nn.init.zeros_(self.conv_last.bias)  # type: ignore[arg-type]
+        self.has_width = width_features > 0
+        if self.has_width:
+            self.conv_width = _conv3x3(features, width_features)
+            self.conv_width_last = _conv3x3(width_features, out_bands * self.scale**2)
+            nn.init.zeros_(self.conv_width_last.weight)
+            nn.init.constant_(self.conv_width_last.bias, _FIRST_LOG_WIDTH)  # type: ignore[arg-type]
 
     def forward(self, lr: Tensor) -> Tensor:
         """``(n, in_bands, rows, cols)`` to ``(n, out_bands, 4 rows, 4 cols)``."""
+        return self._to_pixels(self._features(lr))
+
+    def with_half_width(self, lr: Tensor) -> tuple[Tensor, Tensor]:
+        """The same pass, and the half-width of each pixel's interval, positive and shaped as the image.
+
+        No gradient reaches the image's weights from the half-width.
+        """
+        if not self.has_width:
+            raise ValueError("this network has no head for half-widths")
+        deep = self._features(lr)
+        hidden = _leaky(self.conv_width(deep.detach()))
+        log_width = F.pixel_shuffle(self.conv_width_last(hidden), self.scale)
+        return self._to_pixels(deep), log_width.float().exp()
+
+    def _features(self, lr: Tensor) -> Tensor:
         shallow = self.conv_first(lr)
-        deep = shallow + self.conv_body(self.body(shallow))
+        deep: Tensor = shallow + self.conv_body(self.body(shallow))
+        return deep
+
+    def _to_pixels(self, deep: Tensor) -> Tensor:
         if self.tail == "shuffle":
             return F.pixel_shuffle(self.conv_last(deep), self.scale)
         for conv in (self.conv_up1, self.conv_up2):

@@ -21,6 +21,9 @@ SQUARE_PIXEL_MTF = 2 / math.pi
 #: Whole LR pixels that the sampled Gaussian reaches beyond its own: 4.4 standard deviations of Sentinel-2's B04 at ×4.
 _REACH_LR_PX = 2
 
+#: Whole LR pixels that cubic convolution reaches.
+_CUBIC_REACH_LR_PX = 2
+
 
 def mtf_to_sigma(mtf_nyquist: float, scale: int) -> float:
     """Standard deviation, in high-resolution pixels, of the Gaussian with this transfer at the LR grid's Nyquist.
@@ -64,19 +67,46 @@ class Sensor(nn.Module):
     """The blur of each band of one sensor, on a grid ``scale`` times finer than its own."""
 
     taps: Tensor
+    round_trip_taps: Tensor
 
     def __init__(self, sigmas: Sequence[float], scale: int) -> None:
         super().__init__()
         self.scale = scale
         self.register_buffer("taps", gaussian_taps(torch.tensor(sigmas, dtype=torch.float32), scale), persistent=False)
+        self.register_buffer("round_trip_taps", self._measure_round_trip(), persistent=False)
 
     def observe(self, hr: Tensor) -> Tensor:
         """What the sensor would record: ``(n, bands, scale rows, scale cols)`` to ``(n, bands, rows, cols)``."""
         return blur_and_sample(hr, self.taps, self.taps, self.scale)
 
-    def back_project(self, hr: Tensor, lr: Tensor, valid: Tensor | None = None) -> Tensor:
-        """One step ``hr + U(lr - observe(hr))``; LR pixels that are not ``valid`` pull at nothing."""
-        residual = lr - self.observe(hr)
-        if valid is not None:
-            residual = residual * valid
-        return hr + upsample(residual, self.scale)
+    def back_project(self, hr: Tensor, lr: Tensor, valid: Tensor | None = None, steps: int = 1) -> Tensor:
+        """``steps`` of ``hr + U(lr - observe(hr))``; LR pixels that are not ``valid`` pull at nothing.
+
+        What a step leaves of the residual is the residual less its own round trip, ``observe(U(residual))``, which is
+        a small filter at low resolution: further steps cost next to nothing, and all are interpolated at once.
+        """
+        residual = self._masked(lr - self.observe(hr), valid)
+        pull = residual
+        for _ in range(steps - 1):
+            residual = self._masked(residual - self._round_trip(residual), valid)
+            pull = pull + residual
+        return hr + upsample(pull, self.scale)
+
+    @staticmethod
+    def _masked(residual: Tensor, valid: Tensor | None) -> Tensor:
+        return residual if valid is None else residual * valid
+
+    def _round_trip(self, lr: Tensor) -> Tensor:
+        """``observe(upsample(lr))``, at low resolution; equal to it but for the image's edges."""
+        pad = self.round_trip_taps.shape[-1] // 2
+        lr = F.pad(lr, (pad, pad, pad, pad), mode="replicate")
+        lr = F.conv2d(lr, self.round_trip_taps[:, None, None, :], groups=lr.shape[1])
+        return F.conv2d(lr, self.round_trip_taps[:, None, :, None], groups=lr.shape[1])
+
+    def _measure_round_trip(self) -> Tensor:
+        """``(bands, taps)``: what becomes of an impulse that is interpolated and observed, along one axis."""
+        reach = _REACH_LR_PX + _CUBIC_REACH_LR_PX
+        impulse = torch.zeros(1, len(self.taps), 1, 1 + 4 * reach)
+        impulse[..., 2 * reach] = 1
+        seen = self.observe(upsample(impulse, self.scale))
+        return seen[0, :, 0, reach : reach + 2 * reach + 1].contiguous()

@@ -177,3 +177,29 @@ def test_reflectance_is_never_stood_in_for():
     with pytest.raises(ModelError, match="--bands"):
         map_bands(("band 1", "band 2", "band 3", "band 4"), CARD, picture=False)
     assert map_bands(("B11", "x"), zoo.read_card("bicubic"), picture=False).keep == ("B11", "x")
+
+
+def test_half_widths_come_with_the_same_image():
+    torch.manual_seed(0)
+    network = RRDBNet(4, 4, features=8, growth=4, blocks=1, tail="shuffle", width_features=6)
+    model = Generator(Sensor([2.09] * 4, 4), network=network, width_factors=(1, 2, 3, 4))
+    lr = torch.rand(1, 4, 12, 12)
+    image, half_width = model.with_half_width(lr)
+    assert (image == model(lr)).all()
+    assert half_width.shape == image.shape
+    assert (half_width > 0).all()
+    torch.testing.assert_close(half_width[:, 3] / half_width[:, 0], torch.full((1, 48, 48), 4.0))
+
+
+def test_half_widths_do_not_steer_the_image():
+    network = RRDBNet(4, 4, features=8, growth=4, blocks=1, tail="shuffle", width_features=6)
+    torch.nn.init.normal_(network.conv_width_last.weight)
+    network.with_half_width(torch.rand(1, 4, 8, 8))[1].sum().backward()
+    assert network.conv_width.weight.grad is not None
+    assert network.conv_first.weight.grad is None
+
+
+def test_a_network_without_the_head_has_no_half_widths():
+    model = Generator(Sensor([2.09] * 4, 4), network=RRDBNet(4, 4, features=8, growth=4, blocks=1, tail="shuffle"))
+    with pytest.raises(ValueError, match="no head"):
+        model.with_half_width(torch.rand(1, 4, 8, 8))

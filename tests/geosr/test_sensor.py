@@ -85,3 +85,26 @@ def test_gradients_flow_through_the_sensor():
     sensor.back_project(image, torch.rand(1, 1, 8, 8)).sum().backward()
     assert image.grad is not None
     assert image.grad.abs().sum() > 0
+
+
+def test_steps_at_once_are_steps_one_after_another():
+    torch.manual_seed(0)
+    sensor = Sensor(SIGMAS, 4)
+    lr, image = torch.rand(1, 4, 24, 24), torch.rand(1, 4, 96, 96)
+    one_by_one = image
+    for _ in range(5):
+        one_by_one = sensor.back_project(one_by_one, lr)
+    at_once = sensor.back_project(image, lr, steps=5)
+    inside = (..., slice(28, -28), slice(28, -28))
+    torch.testing.assert_close(at_once[inside], one_by_one[inside], atol=2e-5, rtol=0)
+
+
+def test_steps_at_once_keep_masked_pixels_still():
+    sensor = Sensor([2.09], 4)
+    lr = torch.rand(1, 1, 16, 16)
+    valid = torch.ones_like(lr)
+    valid[..., 5:9, 5:9] = 0
+    spoilt = torch.where(valid == 0, 1e6, lr)
+    image = torch.zeros(1, 1, 64, 64)
+    clean, dirty = (sensor.back_project(image, one, valid, steps=4) for one in (lr, spoilt))
+    assert (clean == dirty).all()
