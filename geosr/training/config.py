@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from geosr.training.degrade import Degradation
+from geosr.training.losses import Loss
+from geosr.training.optimiser import OptimiserName
 
 
 class _Strict(BaseModel):
@@ -20,8 +22,10 @@ class Source(_Strict):
 
     glob: str
     """Files, relative to the data folder; bands are found by their descriptions."""
-    exclude: str | None = None
-    """Files to leave out, by name: held-out imagery."""
+    exclude: tuple[str, ...] = ()
+    """Files to leave out, as patterns of their names: held-out imagery."""
+    rows: tuple[float, float] = (0.0, 1.0)
+    """The part of each image's rows that is used, as fractions from its top."""
     full_scale: float
     """DN that stands for reflectance 1."""
     gain: tuple[float, float]
@@ -38,6 +42,8 @@ class Network(_Strict):
     features: int = 48
     growth: int = 32
     blocks: int = 3
+    width_features: int = 0
+    """Hidden channels of the head for half-widths; 0 for none."""
 
 
 class TrainingConfig(_Strict):
@@ -55,6 +61,8 @@ class TrainingConfig(_Strict):
     mtf_nyquist: tuple[float, ...]
     """Modulation transfer at Nyquist assumed by the back-projection step."""
     scale: int = 4
+    back_projection_steps: int = Field(default=1, ge=0)
+    """Steps of back-projection that end the generator, in training and after."""
     network: Network = Network()
     degradation: Degradation = Degradation()
     missing_bands: float = Field(default=0.1, ge=0, le=1)
@@ -64,10 +72,18 @@ class TrainingConfig(_Strict):
     patch_lr_px: int = 32
     batch: int = 8
     steps: int
+    loss: Loss = Loss()
+    interval: float = Field(default=0.9, gt=0, lt=1)
+    """Share of pixels whose truth lies within the half-width that the head learns."""
+    optimiser: OptimiserName = "adamw"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the network's pass in training; ``auto`` takes bfloat16 where the processor or the GPU is fast at it."""
     learning_rate: float = 6e-4
     warmup: int = 250
     ema: float = 0.999
     """Decay of the running average of the weights that is kept as the model."""
+    calibration: tuple[Source, ...] = ()
+    """Imagery for the half-widths' calibration, which is neither trained on nor tested on."""
     validation: tuple[Source, ...] = ()
     """Held-out imagery, degraded with the nominal blur; only ``full_scale`` and ``reduce`` matter."""
     validate_every: int = 500

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
+from rasterio.windows import Window
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,9 +25,11 @@ _MARGIN_LR_PX = 3
 
 @dataclass(frozen=True)
 class Canvas:
-    """Reflectance ``(bands, rows, cols)``: one image, or many small ones side by side, at one reduction."""
+    """Reflectance ``(bands, rows, cols)``: one image, or many small ones side by side."""
 
     pixels: Tensor
+    reduce: int
+    """Blocks of this side are averaged; where they begin is a matter of chance."""
     gain: tuple[float, float]
     band_gain: float
 
@@ -41,10 +44,14 @@ class PatchSampler:
         weights: list[float] = []
         for source in config.sources:
             images = read_source(source, config, data)
+            joined: list[Tensor] = []
             for factor, share in source.reduce.items():
-                canvases = _lay_out([reduce_by_area(image, factor) for image in images], self._side)
+                fits = all(min(image.shape[1:]) >= self._side * factor for image in images)
+                if not fits and not joined:
+                    joined = [_side_by_side(images, self._side * max(source.reduce))]
+                canvases = images if fits else joined
                 area = torch.tensor([float(c.shape[1] * c.shape[2]) for c in canvases])
-                self._canvases += [Canvas(c, source.gain, source.band_gain) for c in canvases]
+                self._canvases += [Canvas(c, factor, source.gain, source.band_gain) for c in canvases]
                 weights += (share * area / area.sum()).tolist()
         self._weights = torch.tensor(weights)
         self._reference = torch.tensor(config.reference_reflectance).reshape(1, -1, 1, 1)
@@ -71,9 +78,10 @@ class PatchSampler:
 
     def _patch(self, canvas: Canvas, rng: torch.Generator) -> Tensor:
         _, rows, cols = canvas.pixels.shape
-        y = int(_uniform(rng) * (rows - self._side + 1))
-        x = int(_uniform(rng) * (cols - self._side + 1))
-        patch = canvas.pixels[:, y : y + self._side, x : x + self._side]
+        side = self._side * canvas.reduce
+        y = int(_uniform(rng) * (rows - side + 1))
+        x = int(_uniform(rng) * (cols - side + 1))
+        patch = reduce_by_area(canvas.pixels[:, y : y + side, x : x + side], canvas.reduce)
         if _uniform(rng) < 0.5:
             patch = patch.flip(-1)
         if _uniform(rng) < 0.5:
@@ -93,14 +101,16 @@ class PatchSampler:
 
 def read_source(source: Source, config: TrainingConfig, data: Path) -> list[Tensor]:
     """All images of a source: reflectance ``(bands, rows, cols)`` in the configuration's band order."""
-    paths = [p for p in sorted(data.glob(source.glob)) if source.exclude is None or not fnmatch(p.name, source.exclude)]
+    paths = [p for p in sorted(data.glob(source.glob)) if not any(fnmatch(p.name, one) for one in source.exclude)]
     if not paths:
         raise FileNotFoundError(f"no training imagery matches {source.glob} in {data}")
     images = []
     for path in paths:
         with rasterio.open(path) as raster:
             indexes = [_band_index(raster.descriptions, config.descriptions[band], path) for band in config.bands]
-            pixels = raster.read(indexes).astype(np.float32) / source.full_scale
+            top, bottom = (round(part * raster.height) for part in source.rows)
+            window = Window(0, top, raster.width, bottom - top)
+            pixels = raster.read(indexes, window=window).astype(np.float32) / source.full_scale
         images.append(torch.from_numpy(pixels))
     return images
 
@@ -110,10 +120,8 @@ def reduce_by_area(image: Tensor, factor: int) -> Tensor:
     return image if factor == 1 else F.avg_pool2d(image[None], factor)[0]
 
 
-def _lay_out(images: list[Tensor], side: int) -> list[Tensor]:
-    """Images as they are when a patch fits in; otherwise equal ones side by side until it does."""
-    if all(min(image.shape[1:]) >= side for image in images):
-        return images
+def _side_by_side(images: list[Tensor], side: int) -> Tensor:
+    """Images of equal size in one, of at least this side."""
     rows, cols = images[0].shape[1:]
     images = [image for image in images if image.shape[1:] == (rows, cols)]
     across = max(int(np.sqrt(len(images))), -(-side // cols))
@@ -121,7 +129,7 @@ def _lay_out(images: list[Tensor], side: int) -> list[Tensor]:
     if down * rows < side:
         raise ValueError(f"{len(images)} images of {rows}×{cols} pixels are too few for patches of {side}")
     strips = [torch.cat(images[i * across : (i + 1) * across], dim=2) for i in range(down)]
-    return [torch.cat(strips, dim=1)]
+    return torch.cat(strips, dim=1)
 
 
 def _band_index(descriptions: tuple[str | None, ...], names: tuple[str, ...], path: Path) -> int:

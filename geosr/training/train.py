@@ -27,6 +27,8 @@ from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor, mtf_to_sigma
 from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler, read_source, reduce_by_area
+from geosr.training.losses import pinball
+from geosr.training.optimiser import Optimiser
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
         assert model.network is not None
         model.network.load_state_dict(load_file(start.weights))
     average = copy.deepcopy(model).eval()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimiser = Optimiser(model, config.optimiser, config.learning_rate)
+    bfloat16 = _wants_bfloat16(config.precision, device)
     sampler = PatchSampler(config, data)
     held_out = _read_validation(config, data)
     origin = 0 if start is None else start.step
@@ -71,17 +74,17 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     began, first = time.monotonic(), step
     running = 0.0
     while step < config.steps:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step, origin)
         lr, hr, gain = (tensor.to(device) for tensor in sampler.batch(step))
         lr = lr.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=_has_fast_bfloat16(device)):
-            sr = model(lr)
-        loss = fidelity_loss(sr, hr, gain)
-        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
+            sr, half_width = model.with_half_width(lr) if config.network.width_features else (model(lr), None)
+        loss = config.loss(sr, hr, gain)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        if half_width is not None:
+            # The head stands apart: what it learns from reaches no weight of the image.
+            pinball((sr.detach() - hr) / gain, half_width / gain, config.interval).backward()
+        clip_gradients(model)
+        optimiser.step(learning_rate(config, step, origin))
         update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
         step += 1
 
@@ -100,7 +103,7 @@ def build_generator(config: TrainingConfig) -> Generator:
     """An untrained generator of the configured size."""
     bands = len(config.bands)
     network = RRDBNet(bands, bands, tail="shuffle", **config.network.model_dump())
-    return Generator(_nominal_sensor(config), network=network)
+    return Generator(_nominal_sensor(config), network=network, steps=config.back_projection_steps)
 
 
 def learning_rate(config: TrainingConfig, step: int, origin: int = 0) -> float:
@@ -110,9 +113,13 @@ def learning_rate(config: TrainingConfig, step: int, origin: int = 0) -> float:
     return rate * min(1.0, (step - origin + 1) / config.warmup)
 
 
-def fidelity_loss(sr: Tensor, hr: Tensor, gain: Tensor) -> Tensor:
-    """Mean absolute error, relative to each patch's gain so that dark patches count as much as bright ones."""
-    return ((sr - hr).abs() / gain).mean()
+def clip_gradients(model: Generator) -> None:
+    """Bound the gradients at norm 1: those of the image and those of the head each by themselves."""
+    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        parts["conv_width" in name].append(parameter)
+    for parameters in parts.values():
+        nn.utils.clip_grad_norm_(parameters, 1.0)
 
 
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
@@ -159,13 +166,15 @@ def _whole_blocks(image: Tensor, scale: int) -> Tensor:
     return image[:, : image.shape[1] // scale * scale, : image.shape[2] // scale * scale]
 
 
-def _has_fast_bfloat16(device: str) -> bool:
+def _wants_bfloat16(precision: str, device: str) -> bool:
+    if precision != "auto":
+        return precision == "bfloat16"
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_amx_tile_supported())
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: Optimiser) -> int:
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
@@ -176,7 +185,7 @@ def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.op
     return int(state["step"])
 
 
-def _save(out: Path, step: int, model: nn.Module, average: Generator, optimiser: torch.optim.Optimizer) -> None:
+def _save(out: Path, step: int, model: nn.Module, average: Generator, optimiser: Optimiser) -> None:
     state = {
         "step": step,
         "model": model.state_dict(),

@@ -1,0 +1,67 @@
+"""What training minimises: pixel errors, and terms for spectra, edges and frequencies.
+
+All errors are relative to a patch's gain, so that dark patches count as much as bright ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A pixel loss, and the weights of the terms added to it."""
+
+    pixel: Literal["l1", "charbonnier", "l2"] = "l1"
+    """Mean absolute error, its smooth form, or mean squared error: whose best answer is the mean of what is likely."""
+    charbonnier_epsilon: float = 0.05
+    """Errors below this count squared, those above as they are; units of reference reflectance."""
+    spectral_angle: float = 0.0
+    """Weight of the mean angle between spectra, radians."""
+    gradient: float = 0.0
+    """Weight of the same error of the differences between neighbouring pixels."""
+    frequency: float = 0.0
+    """Weight of the mean absolute difference of the Fourier amplitudes, per pixel."""
+
+    def __call__(self, sr: Tensor, hr: Tensor, gain: Tensor) -> Tensor:
+        """The loss of ``(n, bands, rows, cols)``, with each patch's gain ``(n, 1, 1, 1)``."""
+        sr, hr = sr / gain, hr / gain
+        loss = self._pixel(sr - hr)
+        if self.spectral_angle:
+            loss = loss + self.spectral_angle * _spectral_angle(sr, hr)
+        if self.gradient:
+            loss = loss + self.gradient * (self._pixel(_along(sr - hr, -1)) + self._pixel(_along(sr - hr, -2)))
+        if self.frequency:
+            spectra = torch.fft.rfft2(sr, norm="ortho") - torch.fft.rfft2(hr, norm="ortho")
+            loss = loss + self.frequency * torch.view_as_real(spectra).abs().mean()
+        return loss
+
+    def _pixel(self, error: Tensor) -> Tensor:
+        if self.pixel == "l1":
+            return error.abs().mean()
+        if self.pixel == "l2":
+            return error.square().mean()
+        return (error.square() + self.charbonnier_epsilon**2).sqrt().mean()
+
+
+def pinball(error: Tensor, half_width: Tensor, level: float) -> Tensor:
+    """The loss whose minimum is the half-width that a share ``level`` of absolute errors stays below.
+
+    Koenker and Bassett, "Regression Quantiles", 1978.
+    """
+    beyond = error.abs() - half_width
+    return torch.maximum(level * beyond, (level - 1) * beyond).mean()
+
+
+def _along(image: Tensor, axis: int) -> Tensor:
+    return image.diff(dim=axis)
+
+
+def _spectral_angle(sr: Tensor, hr: Tensor) -> Tensor:
+    cosine = torch.nn.functional.cosine_similarity(sr, hr, dim=1, eps=1e-6)
+    # The angle's slope is infinite at 0: stay where it can be followed.
+    return torch.arccos(cosine.clamp(-1 + 1e-6, 1 - 1e-6)).mean()
