@@ -24,6 +24,37 @@ def spectral_angle_deg(image: Tensor, truth: Tensor) -> float:
     return float(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).mean())
 
 
+def ssim(image: Tensor, truth: Tensor) -> float:
+    """Structural similarity, mean over bands: Gaussian window of sigma 1.5 pixels, data range 1 (Wang et al., 2004).
+
+    Each side is at least 11 pixels, the window's width.
+    """
+    # Waits until it is needed: training imports this module and has no use for scikit-image.
+    from skimage.metrics import structural_similarity  # type: ignore[import-not-found,unused-ignore]
+
+    similarity = structural_similarity(  # type: ignore[no-untyped-call,unused-ignore]
+        image.double().numpy(),
+        truth.double().numpy(),
+        channel_axis=0,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    return float(similarity)
+
+
+def ergas(image: Tensor, truth: Tensor, scale: int) -> float:
+    """Relative global error, per cent: 0 is perfect (Wald, 2002, *Data Fusion*, ERGAS).
+
+    ``100 / scale`` times the root of the mean over bands of ``(rmse / mean of the truth)^2``.
+    """
+    image, truth = image.double(), truth.double()
+    rmse = (image - truth).square().mean(dim=(1, 2)).sqrt()
+    relative = rmse / truth.mean(dim=(1, 2))
+    return float(100 / scale * relative.square().mean().sqrt())
+
+
 def effective_resolution_px(image: Tensor, truth: Tensor) -> float:
     """Finest detail that is right, pixels: half the period at which Fourier ring correlation falls to 0.5.
 
