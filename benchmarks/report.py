@@ -25,25 +25,42 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+#: Columns of the table of fidelity: title, figure, digits.
+_FIGURES = (
+    ("PSNR, dB", "psnr_db", ".2f"),
+    ("over bicubic", "over_bicubic_db", "+.2f"),
+    ("SSIM", "ssim", ".3f"),
+    ("spectral angle, °", "spectral_angle_deg", ".2f"),
+    ("ERGAS", "ergas", ".2f"),
+    ("consistency", "consistency", ".4f"),
+    ("improvement", "improvement", ".3f"),
+    ("omission", "omission", ".3f"),
+    ("hallucination", "hallucination", ".3f"),
+    ("effective resolution, px", "effective_resolution_lr_px", ".2f"),
+)
+
+
 def _fidelity(result: dict[str, Any]) -> str:
+    sigmas = ", ".join(f"{sigma:.2f}" for sigma in result["sigma_hr_px"].values())
+    costs = ", ".join(f"`{name}` {cost / 1e6:.2f}" for name, cost in result["multiply_adds_per_lr_px"].items() if cost)
     lines = [
         "## Fidelity",
-        f"`{result['command']}` on imagery that no model was trained on, seen through Sentinel-2's blur (sigma 2.09, "
-        "2.03, 2.15, 2.09 pixels, noise 0.001). PSNR is the mean over the images of a set; consistency is the mean "
-        "absolute difference between input and result seen through the blur, reflectance; the effective resolution is "
-        "half the period at which Fourier ring correlation with the truth falls to 0.5, in pixels of the input. "
-        f"`{result['model']}` costs {result['multiply_adds_per_lr_px'] / 1e6:.2f} million multiply-adds per input pixel. "
-        + _machine(result),
-        "| set | model | PSNR, dB | over bicubic | spectral angle, ° | consistency | effective resolution, px |\n"
-        "|---|---|---|---|---|---|---|",
+        f"`{result['command']}`: `geosr evaluate` of `{result['model']}` on imagery that no model was trained on, seen "
+        f"through Sentinel-2's blur (sigma {sigmas} pixels, noise 0.001). [Evaluation](evaluation.md) says what the "
+        "figures mean. A network for three bands is compared with the rows of the same bands. Million multiply-adds per "
+        f"input pixel: {costs}. {_machine(result)}",
+        f"| set | model | {' | '.join(title for title, _, _ in _FIGURES)} |\n|---|---|{'---|' * len(_FIGURES)}",
     ]
     rows = [
-        f"| {name} | {model} | {one['psnr_db']:.2f} | {one['psnr_db'] - models['bicubic']['psnr_db']:+.2f} "
-        f"| {one['spectral_angle_deg']:.2f} | {one['consistency']:.4f} | {one['effective_resolution_lr_px']:.2f} |"
+        f"| {name} | {model} | {' | '.join(_cell(one[key], form) for _, key, form in _FIGURES)} |"
         for name, models in result["sets"].items()
         for model, one in models.items()
     ]
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def _memory(result: dict[str, Any]) -> str:

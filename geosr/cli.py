@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from geosr import cli_options as opt
+from geosr.cli_errors import errors as _errors
+from geosr.cli_errors import fail as _fail
+from geosr.cli_errors import usage as _usage
+from geosr.cli_evaluate import evaluate
 
 app = typer.Typer(
     name="geosr",
@@ -175,6 +176,9 @@ def info(
         _print_pairs(describe.source(request), as_json=as_json)
 
 
+app.command()(evaluate)
+
+
 @app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="Show one model's card in full.")] = None,
@@ -216,53 +220,6 @@ def main() -> None:
         code = _fail(f"{error.format_message()} (geosr --help shows how it is used)", 2)
     sys.stdout.flush()
     sys.exit(code or 0)
-
-
-@contextmanager
-def _errors(debug: bool) -> Iterator[None]:
-    """Turn what is raised on purpose into one line on standard error and an exit code."""
-    from catalog import CatalogError, RequestError
-    from geosr.errors import GeosrError, UsageError
-    from tiling import TilingError
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        raise typer.Exit(_fail("interrupted; the same command goes on where it was", 130)) from None
-    except (GeosrError, CatalogError, TilingError) as error:
-        if debug:
-            raise
-        wrong_use = isinstance(error, UsageError | RequestError)
-        raise typer.Exit(_fail(str(error), 2 if wrong_use else 1)) from None
-    except MemoryError as error:
-        if debug:
-            raise
-        raise typer.Exit(_fail(f"not enough memory: {error}; try a smaller --core", 1)) from None
-    except BrokenPipeError:
-        # Whoever read our output has gone: nothing is wrong here.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
-    except typer.Exit:
-        raise
-    except Exception as error:
-        if debug:
-            raise
-        what = f"{type(error).__name__}: {error}"
-        raise typer.Exit(_fail(f"a mistake of ours, {what}; please report it with what --debug shows", 1)) from None
-
-
-def _fail(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    sys.stderr.write(f"geosr: {line}\n")
-    return code
-
-
-def _usage(message: str) -> Exception:
-    from geosr.errors import UsageError
-
-    return UsageError(message)
 
 
 def _scene_request(

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rasterio.windows import Window
 
 #: Share of pixels that are darker or brighter than the picture shows, percent.
-_CLIPPED = (1.0, 99.0)
+CLIPPED = (1.0, 99.0)
 
 _GAP_PX = 6
 _HEADER_PX = 30
@@ -39,7 +39,7 @@ def before_after(
     with rasterio.open(source) as raster:
         window = crop or Window(0, 0, raster.width, raster.height)
         low = raster.read(_indexes(raster, bands), window=window).astype(np.float64)
-    limits = np.percentile(low[low.max(axis=0, keepdims=True).repeat(len(low), 0) > 0].ravel(), _CLIPPED)
+    limits = np.percentile(low[low.max(axis=0, keepdims=True).repeat(len(low), 0) > 0].ravel(), CLIPPED)
     panels: list[tuple[str, NDArray[Any]]] = []
     for title, path in results:
         with rasterio.open(path) as raster:
@@ -48,10 +48,18 @@ def before_after(
             high = raster.read(_indexes(raster, bands), window=fine).astype(np.float64)
         if not panels:
             repeated = low.repeat(scale * enlarge, axis=1).repeat(scale * enlarge, axis=2)
-            panels.append(("source", _stretch(repeated, limits)))
-        panels.append((title, _stretch(high.repeat(enlarge, axis=1).repeat(enlarge, axis=2), limits)))
+            panels.append(("source", stretch(repeated, limits)))
+        panels.append((title, stretch(high.repeat(enlarge, axis=1).repeat(enlarge, axis=2), limits)))
     _draw(panels, caption).save(output)
     return output
+
+
+def stretch(pixels: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """``(bands, rows, cols)`` as bytes ``(rows, cols, bands)``: linear between two limits, then the display's gamma."""
+    low, high = limits
+    share = np.clip((pixels - low) / (high - low), 0, 1) ** (1 / 1.8)
+    shown: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8).transpose(1, 2, 0)
+    return shown
 
 
 def _draw(panels: Sequence[tuple[str, NDArray[Any]]], caption: str) -> Image.Image:
@@ -69,14 +77,6 @@ def _draw(panels: Sequence[tuple[str, NDArray[Any]]], caption: str) -> Image.Ima
     if caption:
         pen.text((4, height + _HEADER_PX + 6), caption, fill=_INK, font=font)
     return sheet
-
-
-def _stretch(pixels: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Linear in reflectance, then the display's gamma."""
-    low, high = limits
-    share = np.clip((pixels - low) / (high - low), 0, 1) ** (1 / 1.8)
-    shown: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8).transpose(1, 2, 0)
-    return shown
 
 
 def _indexes(raster: rasterio.DatasetReader, bands: Sequence[str]) -> list[int]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 #: Correlation at which detail stops being right more often than wrong.
-_THRESHOLD = 0.5
+THRESHOLD = 0.5
 
 
 def psnr(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
@@ -58,19 +58,31 @@ def ergas(image: Tensor, truth: Tensor, scale: int) -> float:
 def effective_resolution_px(image: Tensor, truth: Tensor) -> float:
     """Finest detail that is right, pixels: half the period at which Fourier ring correlation falls to 0.5.
 
-    The mean over bands of the correlation within rings of equal spatial frequency (van Heel, 1987), after a Hann
-    window. A grid's own limit is 1 pixel.
+    A grid's own limit is 1 pixel; infinite where nothing is right.
     """
-    curves = [_ring_correlation(a.double().numpy(), b.double().numpy()) for a, b in zip(image, truth, strict=True)]
-    curve = np.mean(curves, axis=0)
-    below = np.nonzero(curve < _THRESHOLD)[0]
+    return resolution_px(ring_correlation(image, truth))
+
+
+def ring_correlation(image: Tensor, truth: Tensor) -> NDArray[np.float64]:
+    """Correlation within rings of equal spatial frequency, from none to the Nyquist frequency of these pixels.
+
+    The mean over bands, after a Hann window (van Heel, 1987).
+    """
+    pairs = zip(image.double().numpy(), truth.double().numpy(), strict=True)
+    curve: NDArray[np.float64] = np.mean([_ring_correlation(a, b) for a, b in pairs], axis=0)
+    return curve
+
+
+def resolution_px(curve: NDArray[np.float64]) -> float:
+    """Half the period, pixels, at which a curve of :func:`ring_correlation` first falls below 0.5."""
+    below = np.nonzero(curve < THRESHOLD)[0]
     if len(below) == 0:
         return 1.0
     last = int(below[0])
     if last == 0:
         return float("inf")
     # Rings are numbered in units of half a cycle per image's side, 0 to Nyquist.
-    share = (curve[last - 1] - _THRESHOLD) / (curve[last - 1] - curve[last])
+    share = (curve[last - 1] - THRESHOLD) / (curve[last - 1] - curve[last])
     ring = last - 1 + share
     return float((len(curve) - 1) / ring)
 

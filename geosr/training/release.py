@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from geosr.evaluate.comparison import compare as compare_on
+from geosr.evaluate.contenders import baselines, of_generator
 from geosr.evaluate.halo import measure_halo
-from geosr.evaluate.held_out import SETS, Scores, observe, read_set, score, whole_image
+from geosr.evaluate.held_out import SETS
+from geosr.evaluate.result import figures_of
 from geosr.model.card import ModelCard, NetworkSize
 from geosr.model.generator import Generator
 from geosr.model.rrdb import RRDBNet
@@ -67,7 +69,7 @@ def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Pa
         effective_resolution_lr_px=figures[_RESOLUTION_SET][config.name]["effective_resolution_lr_px"],
         training={"command": command, **_history(run, start), "data": [source.glob for source in config.sources]},
         figures={
-            "command": f"python benchmarks/fidelity.py --data DATA --model {config.name}",
+            "command": f"geosr evaluate {config.name} DATA",
             "held_out": figures,
             "halo_difference_dn": {str(key): value for key, value in curve.items()},
         },
@@ -78,22 +80,11 @@ def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Pa
 
 
 def compare(model: Generator, config: TrainingConfig, halo_px: int, data: Path) -> dict[str, dict[str, Any]]:
-    """Scores of the model, of bicubic interpolation and of three-step back-projection on every held-out set."""
-    unit = [1.0] * len(config.bands)
-    contenders = {
-        "bicubic": whole_image(Generator(model.sensor, steps=0), unit, 2),
-        "backprojection": whole_image(Generator(model.sensor, steps=3), unit, 14),
-        config.name: whole_image(model, config.reference_reflectance, halo_px),
-    }
-    figures: dict[str, dict[str, Any]] = {}
-    for which in SETS:
-        truths = read_set(which, data, config.bands)
-        inputs = observe(truths, model)
-        scores: dict[str, Scores] = {name: score(run, truths, inputs, model) for name, run in contenders.items()}
-        figures[which.name] = {
-            name: {key: round(value, 5) for key, value in asdict(one).items()} for name, one in scores.items()
-        }
-    return figures
+    """Figures of the model and of the interpolations on every held-out set: those of ``geosr evaluate``."""
+    subject = of_generator(config.name, model, config.bands, config.reference_reflectance, halo_px)
+    contenders = [*baselines(config.bands, model.sensor), subject]
+    transfers = dict(zip(config.bands, config.mtf_nyquist, strict=True))
+    return {which.name: figures_of(compare_on(which, data, contenders, subject, transfers)) for which in SETS}
 
 
 def _history(run: Path, start: Start | None) -> dict[str, Any]:
