@@ -14,7 +14,7 @@ from catalog.errors import (
     SourceError,
     UnreachableError,
 )
-from catalog.publish import Result, item_of_result
+from catalog.publish import Result, ResultLayer, item_of_result
 from catalog.scene import BandSpec, PixelReader, Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, describe, search
 from catalog.sources import SceneRequest, open_scene
@@ -31,6 +31,7 @@ __all__ = [
     "ReadError",
     "RequestError",
     "Result",
+    "ResultLayer",
     "Scene",
     "SceneRequest",
     "SearchError",

@@ -25,7 +25,7 @@ from catalog.errors import ReadError, SourceError, UnreachableError
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 #: Decoded blocks are kept between reads, up to this many MB: a row of JPEG 2000 tiles of a product's four bands is 92.
-_CACHE_MB = 256
+_CACHE_MB = 160
 
 #: Requests that a flaky server fails are repeated; files beside a remote raster are not looked for.
 _REMOTE = {

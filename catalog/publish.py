@@ -33,6 +33,21 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
+class ResultLayer:
+    """Another raster on a result's grid that says something of it."""
+
+    key: str
+    """Of the asset, and its role."""
+    path: Path
+    title: str
+    description: str
+    dtype: str
+    nodata: float | None
+    bands: Sequence[Mapping[str, Any]]
+    """As in STAC: name, description, scale and offset of each."""
+
+
+@dataclass(frozen=True)
 class Result:
     """What was made of a scene."""
 
@@ -47,6 +62,8 @@ class Result:
     """One sentence on how."""
     expression: Mapping[str, Any]
     """Parameters to repeat it with."""
+    layers: Sequence[ResultLayer] = ()
+    """What goes beside it."""
 
 
 def item_of_result(scene: Scene, result: Result) -> pystac.Item:
@@ -76,6 +93,8 @@ def item_of_result(scene: Scene, result: Result) -> pystac.Item:
     if item.properties["gsd"] is None:
         del item.properties["gsd"]
     item.add_asset("data", _asset(scene, result))
+    for layer in result.layers:
+        item.add_asset(layer.key, _layer_asset(layer))
     for source in scene.sources:
         item.add_link(pystac.Link("derived_from", _address(source), media_type=_media_type(source)))
     return item
@@ -106,6 +125,22 @@ def _longitude(degrees: float) -> float:
     return (degrees + 180) % 360 - 180
 
 
+def _layer_asset(layer: ResultLayer) -> pystac.Asset:
+    return pystac.Asset(
+        href=f"./{layer.path.name}",
+        media_type=pystac.MediaType.COG,
+        # Not "data", which readers load as an image.
+        roles=[layer.key],
+        title=layer.title,
+        description=layer.description,
+        extra_fields={**_pixels(layer.dtype, layer.nodata), "bands": [dict(band) for band in layer.bands]},
+    )
+
+
+def _pixels(dtype: str, nodata: float | None) -> dict[str, Any]:
+    return {"data_type": dtype, **({} if nodata is None else {"nodata": _json_number(nodata)})}
+
+
 def _asset(scene: Scene, result: Result) -> pystac.Asset:
     return pystac.Asset(
         href=f"./{result.path.name}",
@@ -113,8 +148,7 @@ def _asset(scene: Scene, result: Result) -> pystac.Asset:
         roles=["data", "reflectance"] if not scene.picture else ["data"],
         title="Super-resolved image",
         extra_fields={
-            "data_type": result.dtype,
-            **({} if result.nodata is None else {"nodata": _json_number(result.nodata)}),
+            **_pixels(result.dtype, result.nodata),
             "bands": [
                 {
                     "name": band.name,

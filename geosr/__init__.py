@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import xarray as _xr
 
@@ -19,11 +19,18 @@ class GeosrAccessor:
     def __init__(self, da: _xr.DataArray) -> None:
         self._da = da
 
-    def upscale(self, *args: Any, **options: Any) -> _xr.DataArray:
+    @overload
+    def upscale(self, *args: Any, uncertainty: Literal[False] = False, **options: Any) -> _xr.DataArray: ...
+
+    @overload
+    def upscale(self, *args: Any, uncertainty: Literal[True], **options: Any) -> _xr.Dataset: ...
+
+    def upscale(self, *args: Any, **options: Any) -> _xr.DataArray | _xr.Dataset:
         """As :func:`geosr.upscale`, of this array."""
         from geosr.api import upscale
 
-        return upscale(self._da, *args, **options)
+        result: _xr.DataArray | _xr.Dataset = upscale(self._da, *args, **options)
+        return result
 
 
 def __getattr__(name: str) -> Any:

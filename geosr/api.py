@@ -2,6 +2,7 @@
 
     import geosr
     sharp = geosr.upscale(da)          # or da.geosr.upscale()
+    doubts = geosr.upscale(da, uncertainty=True)     # a Dataset: image, half_width, support
 
 Lazy where the input is: on a dask-backed array nothing is read or computed until the result is.
 """
@@ -10,25 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, Literal, overload
 
 import dask.array
 import numpy as np
 import xarray as xr
-from dask.delayed import delayed
-from numpy.typing import NDArray
 
 from catalog import BandSpec
-from catalog.arrays import band_specs, check_plausible, validity
+from catalog.arrays import band_specs
+from geosr.array_chunks import upscale_image
 from geosr.array_grid import grid_mapping, grid_of, regrid
-from geosr.array_storage import Storage, check_scaled_once, declared_nodata, set_encoding
+from geosr.array_storage import Storage, declared_nodata, set_encoding
+from geosr.array_uncertainty import with_uncertainty
 from geosr.engine import Device, Precision, choose_engine
 from geosr.errors import UsageError
 from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, read_card
-from geosr.upscaler import ModelSpec, upscaler_of
-from tiling import Chunk, ChunkPlan, Reflection, grow, reflect, whole
+from geosr.uncertainty import check_calibrated
+from geosr.upscaler import ModelSpec
+from tiling import ChunkPlan, whole
 
 #: Attributes with a value for each band.
 _PER_BAND = ("long_name", "scales", "offsets", "units", "nodatavals", "band_tags")
@@ -38,6 +39,38 @@ _STATISTICS = "STATISTICS_"
 
 #: Attributes that other readers keep of the input's grid.
 _OF_THE_GRID = ("transform", "res", "resolution")
+
+
+@overload
+def upscale(
+    da: xr.DataArray,
+    model: str = DEFAULT_MODEL,
+    *,
+    bands: Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    core_px: int = 256,
+    uncertainty: Literal[False] = False,
+) -> xr.DataArray: ...
+
+
+@overload
+def upscale(
+    da: xr.DataArray,
+    model: str = DEFAULT_MODEL,
+    *,
+    bands: Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    core_px: int = 256,
+    uncertainty: Literal[True],
+) -> xr.Dataset: ...
 
 
 def upscale(
@@ -51,7 +84,8 @@ def upscale(
     device: Device = "auto",
     precision: Precision = "float32",
     core_px: int = 256,
-) -> xr.DataArray:
+    uncertainty: bool = False,
+) -> xr.DataArray | xr.Dataset:
     """Super-resolve ``(…, band, y, x)``, or ``(y, x)``; leading dimensions such as time are done one by one.
 
     The result has the same type, attributes and meaning of values on a grid four times finer with the same bounds.
@@ -75,11 +109,15 @@ def upscale(
         As for the command.
     core_px
         Side of a chunk, pixels of ``da``.
+    uncertainty
+        Return a Dataset: ``image``, which is the result; ``half_width`` of each pixel's calibrated interval, float32 in
+        the image's units, NaN where that is nodata; and ``support``, the percentage of the local detail that is
+        measured, without bands, 255 where no band was measured.
 
     Raises
     ------
     geosr.errors.UsageError
-        The array's dimensions, grid, scales or nodata make no sense.
+        The array's dimensions, grid, scales or nodata make no sense, or the model has no calibrated half-widths.
     geosr.errors.ModelError
         The model does not exist or lacks a band.
     catalog.CatalogError
@@ -90,6 +128,7 @@ def upscale(
     geobox = grid_of(da)
     cube = da if da.ndim > 2 else da.expand_dims("band")
     card = read_card(model)
+    calibration = check_calibrated(card) if uncertainty else None
     specs = _specs(da, _band_names(da, cube, bands), scale, offset)
     mapping = map_bands([band.name for band in specs], card, picture=False)
     chosen = [i for i, band in enumerate(specs) if band.name in mapping.keep]
@@ -104,9 +143,9 @@ def upscale(
 
     picked = cube.isel({cube.dims[-3]: chosen})
     lead = picked.shape[:-3]
-    images = [_upscale_image(picked.data[index], plan, spec) for index in np.ndindex(*lead)]
-    stack = dask.array.stack if _is_lazy(da) else np.stack
-    data: Any = stack(images).reshape(*lead, *images[0].shape)
+    images = [upscale_image(picked.data[index], plan, spec, uncertainty=uncertainty) for index in np.ndindex(*lead)]
+    stack: Any = dask.array.stack if _is_lazy(da) else np.stack
+    data, *more = (stack(parts).reshape(*lead, *parts[0].shape) for parts in zip(*images, strict=True))
     if storage is not None:
         data = data.map_blocks(storage.fit, dtype=data.dtype) if _is_lazy(da) else storage.fit(data)
     kept = picked if da.ndim > 2 else da
@@ -119,56 +158,10 @@ def upscale(
     )
     _set_grid_mapping(result, da)
     set_encoding(result, da, storage, declared)
-    return result
-
-
-def _upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
-    """One ``(band, y, x)`` image, NumPy or dask."""
-    height, width = plan.geobox.shape
-    bands = len(spec.bands)
-    if not isinstance(image, dask.array.Array):
-        out = np.empty((bands, height, width), dtype=image.dtype)
-        for chunk in plan:
-            part, reflection = _part(image, plan, chunk, spec)
-            rows, cols = chunk.out.toslices()
-            out[:, rows, cols] = upscale_window(part, reflection, spec)
-        return out
-    blocks: list[list[Any]] = [[] for _ in range(plan.rows)]
-    for i, chunk in enumerate(plan):
-        part, reflection = _part(image, plan, chunk, spec)
-        task = delayed(partial(upscale_window, reflection=reflection, spec=spec), pure=True)(part)
-        shape = (bands, chunk.out.height, chunk.out.width)
-        blocks[i // plan.cols].append(dask.array.from_delayed(task, shape, dtype=image.dtype))  # type: ignore[no-untyped-call]
-    return dask.array.block(blocks)  # type: ignore[no-untyped-call]
-
-
-def _part(image: Any, plan: ChunkPlan, chunk: Chunk, spec: ModelSpec) -> tuple[Any, Reflection]:
-    reflection = reflect(grow(chunk.core, read_card(spec.model).halo_px * 2), plan.extent.shape)
-    rows, cols = reflection.inside.toslices()
-    return image[:, rows, cols], reflection
-
-
-def upscale_window(part: NDArray[Any], reflection: Reflection, spec: ModelSpec) -> NDArray[Any]:
-    """One chunk from the pixels that exist around it."""
-    valid = validity(part, [band.nodata for band in spec.bands])
-    # Where one band has a scale, none was forgotten.
-    scale = min(band.scale for band in spec.bands)
-    check_plausible(part, valid, scale, "the array")
-    check_scaled_once(part, valid, scale, "the array")
-    pixels = reflection(part)
-    high, _ = upscaler_of(spec)(pixels, reflection(valid))
-    return _with_nan(high, pixels, spec)
-
-
-def _with_nan(high: NDArray[Any], pixels: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:
-    """The result with NaN under NaN, also where floats declare another nodata value."""
-    if not np.issubdtype(pixels.dtype, np.floating):
-        return high
-    card = read_card(spec.model)
-    margin, (rows, cols) = 2 * card.halo_px, (size // card.scale for size in high.shape[1:])
-    missing = np.isnan(pixels[:, margin : margin + rows, margin : margin + cols])
-    high[missing.repeat(card.scale, axis=1).repeat(card.scale, axis=2)] = np.nan
-    return high
+    if calibration is None:
+        return result
+    half_width, support = more
+    return with_uncertainty(result, half_width if da.ndim > 2 else half_width[0], support[..., 0, :, :], calibration)
 
 
 def _check_dimensions(da: xr.DataArray) -> None:

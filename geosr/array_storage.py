@@ -27,7 +27,7 @@ _COARSEST_STEP = 0.01
 _LEAST_RANGE = 0.1
 
 #: Attributes besides ``_FillValue`` that tell nodata, as those of odc.stac.
-_NODATA_ATTRIBUTES = ("missing_value", "fill_value", "nodata")
+NODATA_ATTRIBUTES = ("missing_value", "fill_value", "nodata")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def set_encoding(result: xr.DataArray, da: xr.DataArray, storage: Storage | None
     else:
         holder = result.encoding if "_FillValue" in result.encoding else result.attrs
         holder["_FillValue"] = da.dtype.type(nodata)
-    for name in _NODATA_ATTRIBUTES:
+    for name in NODATA_ATTRIBUTES:
         if name in result.attrs:
             result.attrs[name] = da.dtype.type(nodata)
 

@@ -53,6 +53,7 @@ def upscale(
     core: opt.Core = None,
     workers: opt.Workers = None,
     compression: opt.Compression = None,
+    uncertainty: opt.Uncertainty = False,
     overwrite: opt.Overwrite = False,
     restart: opt.Restart = False,
     quiet: opt.Quiet = False,
@@ -96,11 +97,12 @@ def upscale(
             core_px=core or defaults.core_px,
             workers=workers if workers is not None else defaults.workers,
             compression=_one_of("--compress", compression or defaults.compression, ("zstd", "deflate")),
+            uncertainty=uncertainty,
             overwrite=overwrite,
             restart=restart,
         )
         published = super_resolve(request, reporter_for(as_json=as_json, quiet=quiet))
-        _print_published(published, as_json=as_json)
+        _print_published(published, as_json=as_json, **{name: str(path) for name, path in published.layers.items()})
 
 
 @app.command()
@@ -174,6 +176,36 @@ def info(
             raise _usage("name a source, or give --system")
         request = _scene_request(source, None, None, None, None, None, None, bands, scale, offset, picture)
         _print_pairs(describe.source(request), as_json=as_json)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as those of configs/.")],
+    data: Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the configuration's files are.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run.")],
+    from_weights: Annotated[
+        Path | None, typer.Option("--from-weights", metavar="FILE", help="Begin with these weights of a network.")
+    ] = None,
+    from_step: Annotated[
+        int, typer.Option("--from-step", min=0, help="Steps that those weights were trained.", show_default=False)
+    ] = 0,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Train a generator. Interrupted or killed, the same command goes on where it was, to the same weights."""
+    with _errors(debug):
+        from geosr.training.config import read_config
+
+        if from_step and from_weights is None:
+            raise _usage("--from-step is about --from-weights: name the weights, or leave it out")
+        checked = read_config(config)
+        if not data.is_dir():
+            raise _usage(f"--data {data} is not a folder: name the one that holds the configuration's imagery")
+        from geosr.training.train import Start
+        from geosr.training.train import train as run
+
+        run(checked, data, output, Start(from_weights, from_step) if from_weights else None, quiet=quiet)
+        typer.echo(f"wrote {output}: weights.safetensors, metrics.jsonl, curves.png and samples.png")
 
 
 app.command()(evaluate)
@@ -304,7 +336,8 @@ def _print_published(published: Any, *, as_json: bool, **more: str) -> None:
             }
         )
         return
-    typer.echo(f"wrote {published.cog} and {published.item}" + "".join(f" and {path}" for path in more.values()))
+    *first, last = (published.cog, published.item, *more.values())
+    typer.echo(f"wrote {', '.join(map(str, first))} and {last}")
     if published.consistency_dn:
         values = ", ".join(f"{name} {value:.3g}" for name, value in published.consistency_dn.items())
         typer.echo(f"seen through the sensor it differs from the source by (mean, DN): {values}")

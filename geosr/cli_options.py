@@ -92,6 +92,15 @@ Workers = Annotated[
 Compression = Annotated[
     str | None, _option(_OUT, "--compress", metavar="zstd|deflate", help="Compression of the COG. [default: zstd]")
 ]
+Uncertainty = Annotated[
+    bool,
+    _option(
+        _OUT,
+        "--uncertainty",
+        help="Also write OUT_uncertainty.tif, half the width of each pixel's 90 % interval, and OUT_support.tif, "
+        "how much of the local detail is measured.",
+    ),
+]
 Overwrite = Annotated[bool, _option(_OUT, "--overwrite", help="Replace an existing output.")]
 Restart = Annotated[bool, _option(_OUT, "--restart", help="Forget an unfinished run with other settings.")]
 

@@ -5,6 +5,7 @@ GeosrError
 ├── ModelError        a model that does not exist or does not fit   exit 1
 ├── ResumeError       an unfinished run that is not this one        exit 1
 ├── ExistsError       an output that is there already               exit 1
+├── TrainingError     a training run that cannot begin or go on    exit 1
 ├── DeviceError       hardware that is not there, or too small      exit 1
 └── WorkerError       worker processes that died                    exit 1
 
@@ -31,6 +32,10 @@ class ResumeError(GeosrError):
 
 class ExistsError(GeosrError):
     """The output exists."""
+
+
+class TrainingError(GeosrError):
+    """The training configuration is wrong, its imagery is missing, or the run came to nothing."""
 
 
 class DeviceError(GeosrError):

@@ -13,12 +13,22 @@ from catalog import Scene, SceneRequest
 from geosr.engine import Device, Precision, choose_engine
 from geosr.errors import WorkerError
 from geosr.jobs.executor import map_unordered, open_executor
-from geosr.jobs.ledger import Ledger
+from geosr.jobs.ledger import Ledger, chunk_path
 from geosr.jobs.manifest import Manifest
 from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, read_card
-from geosr.product import Published, check_output, finished_earlier, product_of, publish, sum_up, tags_of
+from geosr.product import (
+    Published,
+    check_output,
+    finished_earlier,
+    paths_of,
+    product_of,
+    publish,
+    sum_up,
+    tags_of,
+)
 from geosr.progress import QuietReporter, Reporter
+from geosr.uncertainty import Layer, check_calibrated, layers_of
 from geosr.upscaler import ModelSpec, upscaler_of
 from geosr.version import VERSION
 from tiling import Chunk, ChunkPlan, Compression, Product
@@ -41,6 +51,8 @@ class UpscaleRequest:
     workers: int = 0
     """Worker processes; 0 for threads of this one."""
     compression: Compression = "zstd"
+    uncertainty: bool = False
+    """Also write half-widths and support, see :mod:`geosr.uncertainty`."""
     overwrite: bool = False
     """Replace an output that is another run's."""
     restart: bool = False
@@ -56,6 +68,8 @@ class ChunkJob:
     plan: ChunkPlan
     product: Product
     folder: Path
+    layers: tuple[Layer, ...] = ()
+    """What is made beside the product."""
 
 
 def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> Published:
@@ -68,23 +82,30 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     reporter = reporter or QuietReporter()
     check_output(request.output)
     card = read_card(request.model)
+    calibration = check_calibrated(card) if request.uncertainty else None
     scene = catalog.open_scene(replace(request.scene, default_bands=card.bands or request.scene.default_bands))
     mapping = map_bands(scene.names, card, picture=scene.picture)
     scene = _restrict(scene, mapping.keep, mapping.note)
     engine = choose_engine(request.device, request.precision if card.network else "float32")
     if engine.precision != "float32":
         scene = scene.noting(f"the network ran in {engine.precision}: some DN from float32, also between chunk sizes")
+    if calibration is not None and scene.picture:
+        scene = scene.noting("half-widths are calibrated for reflectance: of a picture they are a guess")
     for note in scene.notes:
         reporter.note(note)
 
     model = ModelSpec(request.model, card.digest, engine, scene.bands, scene.picture)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, request.core_px, card.halo_px)
     product = product_of(scene, request.compression)
-    manifest = Manifest.of(scene, card, model, plan, product, VERSION)
-    ledger = Ledger.open(request.output, manifest, plan, restart=request.restart)
+    layers = () if calibration is None else layers_of(request.output, scene, product, calibration)
+    names = [layer.name for layer in layers]
+    manifest = Manifest.of(scene, card, model, plan, product, VERSION, names)
+    ledger = Ledger.open(request.output, manifest, plan, layers=names, restart=request.restart)
     keep = ledger.finished > 0
     try:
-        done = finished_earlier(request.output, scene, card, plan, product, manifest, overwrite=request.overwrite)
+        done = finished_earlier(
+            request.output, scene, card, plan, product, manifest, layers, overwrite=request.overwrite
+        )
         if done is not None:
             keep = False
             reporter.note(f"{request.output} is up to date: nothing to do")
@@ -95,7 +116,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         pending = list(ledger.pending())
         finished = len(plan) - len(pending)
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
-        compute = partial(compute_chunk, ChunkJob(scene, model, plan, product, ledger.folder))
+        compute = partial(compute_chunk, ChunkJob(scene, model, plan, product, ledger.folder, layers))
         with open_executor(request.workers) as executor:
             for key in map_unordered(executor, compute, pending, in_flight=_AHEAD * max(1, request.workers)):
                 finished += 1
@@ -104,9 +125,14 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         reporter.stage("assembling")
         consistency = sum_up(plan, ledger.files(), scene)
         tags = tags_of(scene, card, model, manifest, consistency)
+        for layer in layers:
+            tiling.mosaic(plan, ledger.files(layer.name), layer.tagged(tags), ledger.ready(layer.name), ledger.folder)
         tiling.mosaic(plan, ledger.files(), replace(product, tags=tags), request.output, ledger.folder)
-        item = publish(request.output, scene, card, plan, product, manifest)
-        return Published(request.output, item, len(pending), len(plan), consistency)
+        for layer in layers:
+            with tiling.replacing(layer.path) as temporary:
+                ledger.ready(layer.name).replace(temporary)
+        item = publish(request.output, scene, card, plan, product, manifest, layers)
+        return Published(request.output, item, len(pending), len(plan), consistency, paths_of(layers))
     except (KeyboardInterrupt, catalog.UnreachableError, WorkerError):
         # The same run later, or with fewer workers, may go on from here; no other error is mended so.
         keep = ledger.finished > 0
@@ -124,14 +150,15 @@ def compute_chunk(job: ChunkJob, chunk: Chunk) -> str:
     upscaler = upscaler_of(job.model)
     window = tiling.grow(chunk.core, upscaler.margin_px)
     pixels, valid = tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape)
-    high, consistency = upscaler(pixels, valid)
-    tiling.write_chunk(
-        job.folder / f"{chunk.key}.tif",
-        high,
-        job.plan.geobox[chunk.out.toslices()],
-        job.product,
-        {"CONSISTENCY": json.dumps([consistency.count, consistency.absolute_dn])},
-    )
+    result = upscaler(pixels, valid, uncertainty=bool(job.layers))
+    geobox = job.plan.geobox[chunk.out.toslices()]
+    if result.uncertainty is not None:
+        for layer in job.layers:
+            part = layer.pixels_of(result.uncertainty)
+            tiling.write_chunk(chunk_path(job.folder, chunk, layer.name), part, geobox, layer.product, {})
+    # The product's file comes last: it says that the chunk is finished.
+    sums = {"CONSISTENCY": json.dumps([result.consistency.count, result.consistency.absolute_dn])}
+    tiling.write_chunk(chunk_path(job.folder, chunk), result.image, geobox, job.product, sums)
     return chunk.key
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import rasterio
@@ -16,6 +16,7 @@ from catalog import Scene, SourceError
 from geosr.errors import ExistsError, UsageError
 from geosr.jobs.manifest import Manifest
 from geosr.model.card import ModelCard
+from geosr.uncertainty import Layer
 from geosr.upscaler import ModelSpec
 from geosr.version import VERSION
 from tiling import ChunkPlan, Compression, OutputError, Product
@@ -34,6 +35,8 @@ class Published:
     chunks: int
     consistency_dn: Mapping[str, float]
     """Mean absolute difference between the source and the result seen through the sensor, DN, per band."""
+    layers: Mapping[str, Path] = field(default_factory=dict)
+    """COGs beside it, by what they are."""
 
 
 def check_output(output: Path) -> None:
@@ -129,7 +132,15 @@ def effective_resolution(scene: Scene, card: ModelCard) -> str | None:
     return f"{card.effective_resolution_lr_px * gsd_m:.1f} m"
 
 
-def publish(output: Path, scene: Scene, card: ModelCard, plan: ChunkPlan, product: Product, manifest: Manifest) -> Path:
+def publish(
+    output: Path,
+    scene: Scene,
+    card: ModelCard,
+    plan: ChunkPlan,
+    product: Product,
+    manifest: Manifest,
+    layers: Sequence[Layer] = (),
+) -> Path:
     """Write the STAC Item beside the COG; returns its path."""
     item = catalog.item_of_result(
         scene,
@@ -141,6 +152,7 @@ def publish(output: Path, scene: Scene, card: ModelCard, plan: ChunkPlan, produc
             software={"geosr": VERSION},
             lineage=f"Upscaled ×{card.scale} with model {card.name}. {detail_of(card)}.",
             expression={"model": card.name, "digest": card.digest, "manifest": manifest.digest},
+            layers=[layer.asset for layer in layers],
         ),
     )
     path = item_path(output)
@@ -161,35 +173,53 @@ def finished_earlier(
     plan: ChunkPlan,
     product: Product,
     manifest: Manifest,
+    layers: Sequence[Layer] = (),
     *,
     overwrite: bool,
 ) -> Published | None:
-    """The same run's output, when it is there already, with its Item written if a kill prevented that.
+    """The same run's output, when all of it is there already, with its Item written if a kill prevented that.
 
     Raises :class:`ExistsError` when something else is in its place and must not be overwritten, or when the output is
     its own source.
     """
-    for path in (output, item_path(output)):
+    for path in (output, item_path(output), *(layer.path for layer in layers)):
         if path.exists() and not path.is_file():
             raise OutputError(f"cannot write {path}: it is not a file")
         if path.exists() and any(Path(file).exists() and path.samefile(file) for file in scene.files):
             raise ExistsError(f"writing {path} would replace the source itself: write to another file")
+    for layer in layers:
+        # A kill may have left this run's own, before the product was in its place.
+        if layer.path.exists() and not overwrite and not _is_of(_tags(layer.path), manifest):
+            raise ExistsError(f"{layer.path} exists and is not this run's: --overwrite replaces it")
     if not output.exists():
         if item_path(output).exists() and not overwrite:
             raise ExistsError(f"{item_path(output)}, where the STAC Item goes, exists: --overwrite replaces it")
         return None
     tags = _tags(output)
-    if tags.get("GEOSR_MANIFEST") == manifest.digest:
-        if not tiling.is_whole(output):
-            # This run's own output, damaged since: made anew and put in its place.
-            return None
+    if _is_of(tags, manifest):
         if item_path(output).exists() and not overwrite and not _is_item_of(item_path(output), manifest):
             raise ExistsError(f"{item_path(output)} is not the STAC Item of {output}: --overwrite replaces it")
-        item = publish(output, scene, card, plan, product, manifest)
-        return Published(output, item, 0, len(plan), _consistency_in(tags))
+        if not tiling.is_whole(output) or not all(_is_there(layer, manifest) for layer in layers):
+            # This run's own output, damaged or incomplete since: made anew and put in its place.
+            return None
+        item = publish(output, scene, card, plan, product, manifest, layers)
+        return Published(output, item, 0, len(plan), _consistency_in(tags), paths_of(layers))
     if not overwrite:
         raise ExistsError(f"{output} exists and is not this run's: --overwrite replaces it")
     return None
+
+
+def paths_of(layers: Sequence[Layer]) -> dict[str, Path]:
+    """Where each layer goes, by what it is."""
+    return {layer.name: layer.path for layer in layers}
+
+
+def _is_there(layer: Layer, manifest: Manifest) -> bool:
+    return layer.path.exists() and _is_of(_tags(layer.path), manifest) and tiling.is_whole(layer.path)
+
+
+def _is_of(tags: Mapping[str, str], manifest: Manifest) -> bool:
+    return tags.get("GEOSR_MANIFEST") == manifest.digest
 
 
 def _tags(path: Path) -> dict[str, str]:

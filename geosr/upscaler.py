@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import BandSpec
-from geosr.engine import Engine, EngineSpec
+from geosr.engine import Engine, EngineSpec, Upscaled
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
 from geosr.model.zoo import read_card
@@ -19,6 +19,9 @@ from tiling import fill_invalid
 
 #: Reflectance that is 1 at the input of models that have no reference of their own.
 _UNIT_REFERENCE = 1.0
+
+#: Support of a place where no band was measured.
+NO_SUPPORT = 255
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,27 @@ class Consistency:
     """Pixels, per band."""
     absolute_dn: tuple[float, ...]
     """Sum of the absolute differences, DN, per band."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far to believe a result."""
+
+    half_width_dn: NDArray[np.float32]
+    """Of each pixel's calibrated interval, DN, shaped as the image; NaN where that is nodata."""
+    support: NDArray[np.uint8]
+    """Percentage of the local detail that is measured, ``(1, rows, cols)``; 255 where no band was measured."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was made of one window."""
+
+    image: NDArray[Any]
+    """DN, ``(bands, rows, cols)``."""
+    consistency: Consistency
+    uncertainty: Uncertainty | None
+    """None when it was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -63,34 +87,65 @@ class Upscaler:
         """LR pixels that have to be read around a core: the halo, and as much again to fill invalid pixels from."""
         return 2 * self.halo_px
 
-    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[NDArray[Any], Consistency]:
+    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Result:
         """Upscale the inside of a window.
 
         ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)`` with a margin of ``margin_px`` on each side. Returns
         DN of the same type without the margin, ``scale`` times finer, in which nodata are exactly the pixels under
-        those that are not valid, and the consistency of the inside.
+        those that are not valid, and the consistency of the inside. With ``uncertainty`` also that; a model without
+        calibrated half-widths has none.
         """
         margin, halo = self.margin_px, self.halo_px
         core_valid = _inside(valid, margin)
         if not core_valid.any():
-            return self._finish(None, core_valid, pixels.dtype), Consistency((0,) * len(valid), (0.0,) * len(valid))
+            nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
+            unknown = self._know_nothing(core_valid) if uncertainty else None
+            return Result(self._finish(None, core_valid, pixels.dtype), nothing, unknown)
         # What was not measured may be a number that 32 bits cannot hold.
         measured_dn = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32)
         reflectance = measured_dn * self._dn_scale + self._dn_offset
         reflectance = _inside(fill_invalid(reflectance, valid, reach_px=margin - halo), margin - halo)
         measured = _inside(valid, margin - halo)
-        sr, observed = self._engine.upscale(
+        upscaled = self._engine.upscale(
             self._mapping.enter(reflectance) / self._reference,
             self._mapping.enter(measured.astype(np.float32)) > 0.999,
+            uncertainty=uncertainty,
         )
-        observed = self._mapping.leave(_inside(observed, halo) * self._reference)
+        observed = self._mapping.leave(_inside(upscaled.observed, halo) * self._reference)
         residual = np.abs(observed - _inside(reflectance, halo)) / np.abs(self._dn_scale)
         consistency = Consistency(
             count=tuple(int(n) for n in core_valid.sum(axis=(1, 2))),
             absolute_dn=tuple(float(s) for s in np.where(core_valid, residual, 0).sum(axis=(1, 2), dtype=np.float64)),
         )
-        sr = self._mapping.leave(_inside(sr, halo * self.scale) * self._reference)
-        return self._finish((sr - self._dn_offset) / self._dn_scale, core_valid, pixels.dtype), consistency
+        sr = self._mapping.leave(_inside(upscaled.image, halo * self.scale) * self._reference)
+        image = self._finish((sr - self._dn_offset) / self._dn_scale, core_valid, pixels.dtype)
+        return Result(image, consistency, self._uncertainty(upscaled, core_valid) if uncertainty else None)
+
+    def _uncertainty(self, upscaled: Upscaled, valid: NDArray[np.bool_]) -> Uncertainty:
+        """Half-widths in DN, which the offset does not move, and support in percent; both without the halo."""
+        if upscaled.half_width is None or upscaled.support is None:
+            raise ValueError("the engine gave no uncertainty")
+        unknown = self._know_nothing(valid)
+        margin = self.halo_px * self.scale
+        # Mixing weights are never negative, and errors of bands that are mixed are taken to go together.
+        half_width = self._mapping.leave(_inside(upscaled.half_width, margin) * self._reference)
+        measured = np.any(valid, axis=0, keepdims=True)
+        percent = np.rint(100 * _inside(upscaled.support, margin)).clip(0, 100).astype(np.uint8)
+        return Uncertainty(
+            half_width_dn=np.where(self._enlarge(valid), half_width / np.abs(self._dn_scale), unknown.half_width_dn),
+            support=np.where(self._enlarge(measured), percent, unknown.support),
+        )
+
+    def _know_nothing(self, valid: NDArray[np.bool_]) -> Uncertainty:
+        bands, rows, cols = valid.shape[0], valid.shape[1] * self.scale, valid.shape[2] * self.scale
+        return Uncertainty(
+            half_width_dn=np.full((bands, rows, cols), np.nan, dtype=np.float32),
+            support=np.full((1, rows, cols), NO_SUPPORT, dtype=np.uint8),
+        )
+
+    def _enlarge(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """``(bands, rows, cols)`` at high resolution, pixel by pixel."""
+        return valid.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
 
     def _finish(self, dn: NDArray[np.float32] | None, valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Round to the source's type, and put nodata where it belongs and nowhere else."""
@@ -101,9 +156,9 @@ class Upscaler:
             if band.nodata is None:
                 continue
             out[b][out[b] == band.nodata] = _beside(band.nodata, dtype)
-            invalid = ~valid[b]
+            invalid = ~valid[b : b + 1]
             if invalid.any():
-                out[b][invalid.repeat(self.scale, axis=0).repeat(self.scale, axis=1)] = band.nodata
+                out[b][self._enlarge(invalid)[0]] = band.nodata
         return out
 
 
@@ -116,11 +171,15 @@ def upscaler_of(spec: ModelSpec) -> Upscaler:
     # The network's library takes seconds to load: not before a source has been found good.
     from geosr.engine.torch_engine import TorchEngine
     from geosr.model.build import build
+    from geosr.model.support import Support
 
     card = read_card(spec.model)
     mapping = map_bands([band.name for band in spec.bands], card, picture=spec.picture)
     generator = build(card, [band.mtf_nyquist for band in spec.bands], picture=mapping.stands_in)
-    return Upscaler(card, TorchEngine(generator, spec.engine), spec.bands, mapping)
+    support = None
+    if card.calibration is not None:
+        support = Support(generator.sensor, card.reference_reflectance or [_UNIT_REFERENCE] * len(card.bands or ()))
+    return Upscaler(card, TorchEngine(generator, spec.engine, support), spec.bands, mapping)
 
 
 def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:

@@ -25,6 +25,9 @@ from tiling.product import BLOCK_PX, Product
 #: Bytes on disk while a COG is assembled, per byte of chunk files: the file, its overviews, and a copy of those.
 _ASSEMBLY_FACTOR = 1.7
 
+#: Decoded blocks that are kept while a COG is assembled, MB. GDAL's own limit grows with the machine's memory.
+_CACHE_MB = 128
+
 #: The driver keeps this many chunk files open at a time.
 _OPEN_FILES = 8
 
@@ -50,7 +53,9 @@ def mosaic(plan: ChunkPlan, files: Mapping[str, Path], product: Product, output:
     try:
         _check_space(files, work)
         _write_vrt(virtual, plan, files, product)
-        with rasterio.Env(GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES, GDAL_TIFF_INTERNAL_MASK=False):
+        with rasterio.Env(
+            GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES, GDAL_CACHEMAX=_CACHE_MB, GDAL_TIFF_INTERNAL_MASK=False
+        ):
             rasterio.shutil.copy(virtual, draft, driver="COG", **options)
         _check_whole(draft, output)
         flush(draft)

@@ -47,10 +47,22 @@ def choose_engine(device: Device, precision: Precision) -> EngineSpec:
     return EngineSpec("torch-cpu", precision)
 
 
+@dataclass(frozen=True)
+class Upscaled:
+    """What a generator makes of one chunk, in units of the bands' reference reflectance."""
+
+    image: NDArray[np.float32]
+    """``(bands, scale rows, scale cols)``."""
+    observed: NDArray[np.float32]
+    """What the sensor would observe of it, ``(bands, rows, cols)``."""
+    half_width: NDArray[np.float32] | None = None
+    """Of each pixel's calibrated interval, shaped as the image; None when it was not asked for."""
+    support: NDArray[np.float32] | None = None
+    """Share of the local detail that is measured, 0 to 1, ``(scale rows, scale cols)``; None as above."""
+
+
 class Engine(Protocol):
     """Runs a generator on one chunk at a time."""
 
-    def upscale(
-        self, lr: NDArray[np.float32], valid: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """``(bands, rows, cols)`` to the super-resolved image and to what the sensor would observe of it."""
+    def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
+        """Upscale ``(bands, rows, cols)``; the image is the same with uncertainty and without."""

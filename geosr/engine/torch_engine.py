@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geosr.engine import EngineSpec
+from geosr.engine import EngineSpec, Upscaled
 from geosr.errors import DeviceError
 from geosr.model.generator import Generator
+from geosr.model.support import Support
 
 #: One chunk at a time per process: two would share the same cores and twice the memory.
 _ONE_AT_A_TIME = threading.Lock()
@@ -21,24 +22,39 @@ _ONE_AT_A_TIME = threading.Lock()
 class TorchEngine:
     """Runs a generator with the network's residual in the chosen precision and all else in float32."""
 
-    def __init__(self, generator: Generator, spec: EngineSpec) -> None:
+    def __init__(self, generator: Generator, spec: EngineSpec, support: Support | None = None) -> None:
+        """``support`` is needed for uncertainty only."""
         self._device = torch.device("cuda" if spec.name == "torch-cuda" else "cpu")
         self._generator = generator.to(self._device)
+        self._support = None if support is None else support.to(self._device)
         if generator.network is not None:
             generator.network.to(
                 dtype=getattr(torch, spec.precision),
                 memory_format=torch.channels_last,  # type: ignore[call-overload]
             )
 
-    def upscale(
-        self, lr: NDArray[np.float32], valid: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
         with _ONE_AT_A_TIME, _memory_errors(self._device), _exact(), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)[None]
             mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32)).to(self._device)[None]
-            high = self._generator(low, mask)
-            observed = self._generator.sensor.observe(high)
-            return high[0].cpu().numpy(), observed[0].cpu().numpy()
+            if not uncertainty:
+                high = self._generator(low, mask)
+                return Upscaled(_array(high), _array(self._generator.sensor.observe(high)))
+            if self._support is None:
+                raise ValueError("this engine was made without what uncertainty takes")
+            high, half_width = self._generator.with_half_width(low, mask)
+            return Upscaled(
+                _array(high),
+                _array(self._generator.sensor.observe(high)),
+                _array(half_width),
+                _array(self._support(high, low, mask)),
+            )
+
+
+def _array(batch: torch.Tensor) -> NDArray[np.float32]:
+    """The only image of a batch, as NumPy."""
+    array: NDArray[np.float32] = batch[0].cpu().numpy()
+    return array
 
 
 def _exact() -> AbstractContextManager[None]:

@@ -1,7 +1,8 @@
 """The ledger of a run: a folder beside the output in which finished chunks are kept until the output is whole.
 
-A chunk is finished when its file is there, for files appear complete or not at all. The folder is locked while a
-process works in it; the lock goes with the process, however it ends.
+A chunk is finished when its file is there, for files appear complete or not at all; what else is made of it has files
+of its own, which are there before. The folder is locked while a process works in it; the lock goes with the process,
+however it ends.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -23,27 +25,36 @@ _MANIFEST = "manifest.json"
 _LOCK = "lock"
 
 #: Names of the files that a run has in its folder, whole and half-written.
-_OURS = re.compile(r"lock|\.?manifest\.json(\.part)?|\.?r\d+c\d+\.tif(\.part)?|\.?mosaic\..*")
+_OURS = re.compile(r"lock|\.?manifest\.json(\.part)?|\.?r\d+c\d+(\.[a-z]+)?\.tif(\.part)?|\.?(mosaic|ready)\..*")
 
 
 class Ledger:
     """Finished and pending chunks of one run."""
 
-    def __init__(self, folder: Path, lock: TextIO, plan: ChunkPlan) -> None:
+    def __init__(self, folder: Path, lock: TextIO, plan: ChunkPlan, layers: Sequence[str] = ()) -> None:
         self.folder = folder
         self._lock = lock
         self._plan = plan
+        self._layers = tuple(layers)
 
     @classmethod
-    def open(cls, output: Path, manifest: Manifest, plan: ChunkPlan, *, restart: bool = False) -> Ledger:
-        """Open the ledger of ``output``, or begin one.
+    def open(
+        cls,
+        output: Path,
+        manifest: Manifest,
+        plan: ChunkPlan,
+        *,
+        layers: Sequence[str] = (),
+        restart: bool = False,
+    ) -> Ledger:
+        """Open the ledger of ``output``, or begin one; every chunk has also a file of each of ``layers``.
 
         Finished chunks of the same run are taken over, but for damaged ones. Raises :class:`ResumeError` when another
         process has the ledger, or when it is that of another run and ``restart`` is not set;
         :class:`tiling.OutputError` when the folder cannot be made or holds files of someone else.
         """
         lock = _lock(work_folder(output), output)
-        ledger = cls(work_folder(output), lock, plan)
+        ledger = cls(work_folder(output), lock, plan, layers)
         try:
             ledger._adopt(manifest, output, restart)
         except BaseException:
@@ -67,9 +78,13 @@ class Ledger:
         with replacing(path) as temporary:
             temporary.write_text(manifest.text(), encoding="utf-8")
 
-    def path(self, chunk: Chunk) -> Path:
+    def path(self, chunk: Chunk, layer: str | None = None) -> Path:
         """Where a chunk's file is, or will be."""
-        return self.folder / f"{chunk.key}.tif"
+        return chunk_path(self.folder, chunk, layer)
+
+    def ready(self, layer: str) -> Path:
+        """Where a whole layer waits until the product is whole, too."""
+        return self.folder / f"ready.{layer}.tif"
 
     def pending(self) -> Iterator[Chunk]:
         """Chunks that are not finished."""
@@ -80,9 +95,9 @@ class Ledger:
         """Number of finished chunks."""
         return sum(self.path(chunk).exists() for chunk in self._plan)
 
-    def files(self) -> Mapping[str, Path]:
-        """Every chunk's file by key."""
-        return {chunk.key: self.path(chunk) for chunk in self._plan}
+    def files(self, layer: str | None = None) -> Mapping[str, Path]:
+        """Every chunk's file by key, of the product or of a layer."""
+        return {chunk.key: self.path(chunk, layer) for chunk in self._plan}
 
     def close(self) -> None:
         """Release the folder and keep it for the next attempt."""
@@ -106,8 +121,14 @@ class Ledger:
         """Chunks are whole when they get their name, but a disk may lose what it had taken."""
         for chunk in self._plan:
             path = self.path(chunk)
-            if path.exists() and not is_whole(path):
+            whole = (file.exists() and is_whole(file) for file in map(partial(self.path, chunk), (None, *self._layers)))
+            if path.exists() and not all(whole):
                 path.unlink()
+
+
+def chunk_path(folder: Path, chunk: Chunk, layer: str | None = None) -> Path:
+    """Where a chunk's file goes in the folder of a run: the product's, which ends the chunk, or a layer's."""
+    return folder / (f"{chunk.key}.tif" if layer is None else f"{chunk.key}.{layer}.tif")
 
 
 def _lock(folder: Path, output: Path) -> TextIO:

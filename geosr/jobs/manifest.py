@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,9 +25,16 @@ class Manifest:
 
     @classmethod
     def of(
-        cls, scene: Scene, card: ModelCard, spec: ModelSpec, plan: ChunkPlan, product: Product, version: str
+        cls,
+        scene: Scene,
+        card: ModelCard,
+        spec: ModelSpec,
+        plan: ChunkPlan,
+        product: Product,
+        version: str,
+        layers: Sequence[str] = (),
     ) -> Manifest:
-        """The manifest of a run that is about to begin."""
+        """The manifest of a run that is about to begin; ``layers`` are made beside the product."""
         crs = plan.extent.crs
         content = {
             "format": FORMAT,
@@ -45,6 +53,9 @@ class Manifest:
             "chunks": {"core_px": plan.core_px, "halo_px": plan.halo_px, "scale": plan.scale},
             "product": {"dtype": product.dtype, "nodata": product.nodata, "compression": product.compression},
         }
+        if layers:
+            # Only then: runs without keep the identity that they had before there were layers.
+            content["layers"] = list(layers)
         return cls(json.loads(json.dumps(content)))
 
     @property

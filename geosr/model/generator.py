@@ -38,8 +38,12 @@ class Generator(nn.Module):
         self.network = network
         self.base: Base = base
         self.steps = steps
-        factors = torch.tensor(width_factors, dtype=torch.float32).reshape(1, -1, 1, 1)
-        self.register_buffer("width_factors", factors, persistent=False)
+        self.register_buffer("width_factors", torch.empty(0), persistent=False)
+        self.set_width_factors(width_factors)
+
+    def set_width_factors(self, factors: Sequence[float]) -> None:
+        """Calibrate the half-widths: one factor per band, or one for all."""
+        self.width_factors = torch.tensor(factors, dtype=torch.float32).reshape(1, -1, 1, 1)
 
     @property
     def scale(self) -> int:

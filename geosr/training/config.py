@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from geosr.errors import TrainingError
+from geosr.model.card import Tail
 from geosr.training.degrade import Degradation
 from geosr.training.losses import Loss
 from geosr.training.optimiser import OptimiserName
@@ -42,8 +44,23 @@ class Network(_Strict):
     features: int = 48
     growth: int = 32
     blocks: int = 3
+    tail: Tail = "shuffle"
+    """``interpolate`` is the published upsampler, with convolutions at high resolution; ``shuffle`` costs a tenth."""
     width_features: int = 0
     """Hidden channels of the head for half-widths; 0 for none."""
+
+
+class Pairs(_Strict):
+    """Imagery of two sensors over the same ground, co-registered: no degradation is applied."""
+
+    lr: str
+    """Files of the sensor to be upscaled, relative to the data folder."""
+    hr: str
+    """Files of the sharper sensor, in the same order of names: each has exactly four times the rows and columns."""
+    full_scale: float
+    """DN that stands for reflectance 1, in both."""
+    share: float = Field(gt=0)
+    """Share of all patches."""
 
 
 class TrainingConfig(_Strict):
@@ -69,6 +86,7 @@ class TrainingConfig(_Strict):
     """Share of patches whose infrared is the mean of the visible bands, or whose bands are all one band: so that
     colour and grey images, which have no infrared, can be served by the same weights."""
     sources: tuple[Source, ...]
+    pairs: tuple[Pairs, ...] = ()
     patch_lr_px: int = 32
     batch: int = 8
     steps: int
@@ -89,8 +107,34 @@ class TrainingConfig(_Strict):
     validate_every: int = 500
     checkpoint_every: int = 250
 
+    def identity(self) -> dict[str, Any]:
+        """What a run's course depends on, as plain JSON: all but when it is looked at."""
+        looking = {"validation", "validate_every", "checkpoint_every", "calibration"}
+        return json.loads(self.model_dump_json(exclude=looking))  # type: ignore[no-any-return]
+
 
 def read_config(path: Path) -> TrainingConfig:
-    """Read and check a YAML file."""
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return TrainingConfig.model_validate(content)
+    """Read and check a YAML file.
+
+    One that says ``extends: OTHER.yaml`` takes every field that it does not name from that file beside it.
+
+    Raises :class:`TrainingError`, naming the first field that is wrong.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise TrainingError("training needs packages of its own: pip install 'geosr[train]'") from error
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "extends" in content:
+            path = path.parent / str(content.pop("extends"))
+            content = {**yaml.safe_load(path.read_text(encoding="utf-8")), **content}
+        return TrainingConfig.model_validate(content)
+    except OSError as error:
+        raise TrainingError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TrainingError(f"{path} is wrong{' at ' + where if where else ''}: {first['msg']}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

@@ -12,15 +12,25 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from torch import Tensor
 from torch.nn import functional as F
 
-from geosr.training.config import Source, TrainingConfig
+from geosr.errors import TrainingError
+from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
 
 #: LR pixels cut from each side of a degraded patch, so that its blur never saw the patch's edge.
 _MARGIN_LR_PX = 3
+
+
+@dataclass(frozen=True)
+class PairCanvas:
+    """Reflectance of two sensors, ``(bands, rows, cols)`` and the same four times finer."""
+
+    lr: Tensor
+    hr: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class PatchSampler:
     def __init__(self, config: TrainingConfig, data: Path) -> None:
         self._config = config
         self._side = (config.patch_lr_px + 2 * _MARGIN_LR_PX) * config.scale + 2 * config.degradation.shift_hr_px
-        self._canvases: list[Canvas] = []
+        self._canvases: list[Canvas | PairCanvas] = []
         weights: list[float] = []
         for source in config.sources:
             images = read_source(source, config, data)
@@ -53,6 +63,10 @@ class PatchSampler:
                 area = torch.tensor([float(c.shape[1] * c.shape[2]) for c in canvases])
                 self._canvases += [Canvas(c, factor, source.gain, source.band_gain) for c in canvases]
                 weights += (share * area / area.sum()).tolist()
+        for pairs in config.pairs:
+            joint = read_pairs(pairs, config, data)
+            self._canvases += joint
+            weights += [pairs.share / len(joint)] * len(joint)
         self._weights = torch.tensor(weights)
         self._reference = torch.tensor(config.reference_reflectance).reshape(1, -1, 1, 1)
 
@@ -61,10 +75,14 @@ class PatchSampler:
         config = self._config
         rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         chosen = torch.multinomial(self._weights, config.batch, replacement=True, generator=rng)
-        gains = torch.empty(config.batch, 1, 1, 1)
-        patches = []
+        gains = torch.ones(config.batch, 1, 1, 1)
+        patches, measured = [], {}
         for i, index in enumerate(chosen.tolist()):
             canvas = self._canvases[index]
+            if isinstance(canvas, PairCanvas):
+                measured[i] = self._pair(canvas, rng)
+                patches.append(torch.zeros(len(config.bands), self._side, self._side))
+                continue
             low, high = np.log(canvas.gain)
             gain = float(np.exp(low + (high - low) * _uniform(rng)))
             gains[i] = gain
@@ -74,7 +92,18 @@ class PatchSampler:
         lr = degrade(hr, config.scale, config.degradation, rng)
         lr = _crop(lr, _MARGIN_LR_PX)
         hr = _crop(hr, _MARGIN_LR_PX * config.scale)
+        for i, (low_pair, high_pair) in measured.items():
+            lr[i], hr[i] = low_pair, high_pair
         return lr / self._reference, hr / self._reference, gains
+
+    def _pair(self, canvas: PairCanvas, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        side, scale = self._config.patch_lr_px, self._config.scale
+        _, rows, cols = canvas.lr.shape
+        y, x = (int(_uniform(rng) * (length - side + 1)) for length in (rows, cols))
+        lr = canvas.lr[:, y : y + side, x : x + side]
+        hr = canvas.hr[:, scale * y : scale * (y + side), scale * x : scale * (x + side)]
+        flips = [_uniform(rng) < 0.5 for _ in range(3)]
+        return _turned(lr, flips), _turned(hr, flips)
 
     def _patch(self, canvas: Canvas, rng: torch.Generator) -> Tensor:
         _, rows, cols = canvas.pixels.shape
@@ -82,12 +111,7 @@ class PatchSampler:
         y = int(_uniform(rng) * (rows - side + 1))
         x = int(_uniform(rng) * (cols - side + 1))
         patch = reduce_by_area(canvas.pixels[:, y : y + side, x : x + side], canvas.reduce)
-        if _uniform(rng) < 0.5:
-            patch = patch.flip(-1)
-        if _uniform(rng) < 0.5:
-            patch = patch.flip(-2)
-        if _uniform(rng) < 0.5:
-            patch = patch.transpose(-1, -2)
+        patch = _turned(patch, [_uniform(rng) < 0.5 for _ in range(3)])
         return self._drop_bands(patch, rng)
 
     def _drop_bands(self, patch: Tensor, rng: torch.Generator) -> Tensor:
@@ -103,21 +127,48 @@ def read_source(source: Source, config: TrainingConfig, data: Path) -> list[Tens
     """All images of a source: reflectance ``(bands, rows, cols)`` in the configuration's band order."""
     paths = [p for p in sorted(data.glob(source.glob)) if not any(fnmatch(p.name, one) for one in source.exclude)]
     if not paths:
-        raise FileNotFoundError(f"no training imagery matches {source.glob} in {data}")
-    images = []
-    for path in paths:
+        raise TrainingError(f"no imagery matches {source.glob} in {data}")
+    return [_read(path, config, source.full_scale, source.rows) for path in paths]
+
+
+def read_pairs(pairs: Pairs, config: TrainingConfig, data: Path) -> list[PairCanvas]:
+    """All pairs of two sensors. Raises :class:`TrainingError` when they do not fit one another."""
+    lows, highs = sorted(data.glob(pairs.lr)), sorted(data.glob(pairs.hr))
+    if not lows or len(lows) != len(highs):
+        raise TrainingError(
+            f"{len(lows)} files match {pairs.lr} in {data} and {len(highs)} match {pairs.hr}: each needs its other"
+        )
+    canvases = []
+    for low, high in zip(lows, highs, strict=True):
+        lr, hr = (_read(path, config, pairs.full_scale) for path in (low, high))
+        if tuple(hr.shape[1:]) != tuple(config.scale * side for side in lr.shape[1:]):
+            raise TrainingError(f"{high} has not exactly {config.scale} times the rows and columns of {low}")
+        if min(lr.shape[1:]) < config.patch_lr_px:
+            raise TrainingError(f"{low} is smaller than a patch of {config.patch_lr_px} pixels")
+        canvases.append(PairCanvas(lr, hr))
+    return canvases
+
+
+def _read(path: Path, config: TrainingConfig, full_scale: float, rows: tuple[float, float] = (0, 1)) -> Tensor:
+    """Reflectance of a part of a file, its bands found by their descriptions."""
+    try:
         with rasterio.open(path) as raster:
             indexes = [_band_index(raster.descriptions, config.descriptions[band], path) for band in config.bands]
-            top, bottom = (round(part * raster.height) for part in source.rows)
+            top, bottom = (round(part * raster.height) for part in rows)
             window = Window(0, top, raster.width, bottom - top)
-            pixels = raster.read(indexes, window=window).astype(np.float32) / source.full_scale
-        images.append(torch.from_numpy(pixels))
-    return images
+            return torch.from_numpy(raster.read(indexes, window=window).astype(np.float32) / full_scale)
+    except RasterioError as error:
+        raise TrainingError(f"cannot read {path}: {error}") from error
 
 
 def reduce_by_area(image: Tensor, factor: int) -> Tensor:
     """Average blocks of ``factor × factor`` pixels; a remainder at the lower and right edges is dropped."""
     return image if factor == 1 else F.avg_pool2d(image[None], factor)[0]
+
+
+def whole_blocks(image: Tensor, scale: int) -> Tensor:
+    """The image without the rows and columns that are less than a block of ``scale``."""
+    return image[:, : image.shape[1] // scale * scale, : image.shape[2] // scale * scale]
 
 
 def _side_by_side(images: list[Tensor], side: int) -> Tensor:
@@ -127,7 +178,7 @@ def _side_by_side(images: list[Tensor], side: int) -> Tensor:
     across = max(int(np.sqrt(len(images))), -(-side // cols))
     down = len(images) // across
     if down * rows < side:
-        raise ValueError(f"{len(images)} images of {rows}×{cols} pixels are too few for patches of {side}")
+        raise TrainingError(f"{len(images)} images of {rows}×{cols} pixels are too few for patches of {side}")
     strips = [torch.cat(images[i * across : (i + 1) * across], dim=2) for i in range(down)]
     return torch.cat(strips, dim=1)
 
@@ -136,7 +187,16 @@ def _band_index(descriptions: tuple[str | None, ...], names: tuple[str, ...], pa
     for index, description in enumerate(descriptions, start=1):
         if description in names:
             return index
-    raise ValueError(f"{path} has no band described as {' or '.join(names)}: its bands are {descriptions}")
+    raise TrainingError(f"{path} has no band described as {' or '.join(names)}: its bands are {descriptions}")
+
+
+def _turned(patch: Tensor, flips: list[bool]) -> Tensor:
+    """Flipped along columns, along rows, and transposed, as told."""
+    if flips[0]:
+        patch = patch.flip(-1)
+    if flips[1]:
+        patch = patch.flip(-2)
+    return patch.transpose(-1, -2) if flips[2] else patch
 
 
 def _crop(image: Tensor, margin: int) -> Tensor:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 OptimiserName = Literal["adamw", "muon"]
 
+#: Beside Muon, AdamW takes this share of the learning rate: at the whole of it the first and last layers break loose.
+_BESIDE_MUON = 0.3
+
 
 class Optimiser:
     """One or two of PyTorch's optimisers, stepped together."""
@@ -27,6 +30,7 @@ class Optimiser:
         others = [parameter for parameter in network.parameters() if id(parameter) not in inside]
         self._kernels = kernels
         self._views = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
+        self._shares = [_BESIDE_MUON, 1.0] if kernels else [1.0]
         self._optimisers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
         ]
@@ -40,9 +44,9 @@ class Optimiser:
         for view, kernel in zip(self._views, self._kernels, strict=True):
             if kernel.grad is not None:
                 view.grad = _as_matrix(kernel.grad.contiguous(memory_format=torch.channels_last))
-        for optimiser in self._optimisers:
+        for optimiser, share in zip(self._optimisers, self._shares, strict=True):
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = share * rate
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         for kernel in self._kernels:

@@ -13,20 +13,23 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from geosr.errors import ResumeError, TrainingError
+from geosr.evaluate.contenders import of_generator
 from geosr.evaluate.halo import measure_halo
+from geosr.evaluate.held_out import observe
 from geosr.evaluate.metrics import effective_resolution_px, psnr, spectral_angle_deg
 from geosr.model.generator import Generator
 from geosr.model.sensor import Sensor
-from geosr.training.config import Network, read_config
-from geosr.training.data import PatchSampler, read_source
+from geosr.training.calibrate import calibrate, conformal_quantile
+from geosr.training.config import Network, Pairs, read_config
+from geosr.training.data import PatchSampler, read_pairs, read_source
 from geosr.training.degrade import Degradation, degrade, misregister
 from geosr.training.losses import Loss, pinball
 from geosr.training.optimiser import Optimiser
 from geosr.training.train import Start, build_generator, learning_rate, train
-from tests.conftest import DATA, REPOSITORY, SAMPLE, data_file
+from tests.conftest import DATA, REPOSITORY, SAMPLE, data_file, write_raster
 
 TINY = """
 name: tiny
@@ -72,7 +75,7 @@ def test_the_shipped_configuration_is_valid_and_holds_the_held_out_sets_out():
 def test_unknown_fields_are_refused(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(TINY + "frobnicate: 3\n")
-    with pytest.raises(ValidationError, match="frobnicate"):
+    with pytest.raises(TrainingError, match="frobnicate"):
         read_config(path)
 
 
@@ -265,3 +268,104 @@ def test_a_run_goes_on_from_weights_alone(tiny, tmp_path):
     train(barely, SAMPLE.parent, tmp_path / "third", start)
     before, after = (load_file(tmp_path / run / "weights.safetensors") for run in ("first", "third"))
     assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
+
+
+def test_pairs_of_two_sensors_are_taken_as_they_are(tiny, tmp_path):
+    """Of a pair whose low resolution says where it is, both halves of every patch come from the same place."""
+    rows = np.arange(24, dtype=np.uint16) * 100
+    low = np.broadcast_to(rows[:, None] + np.arange(24, dtype=np.uint16), (4, 24, 24)).copy()
+    write_raster(tmp_path / "a_lr.tif", low)
+    write_raster(tmp_path / "a_hr.tif", low.repeat(4, axis=1).repeat(4, axis=2))
+    write_raster(tmp_path / "base.tif", np.full((4, 120, 120), 1000, np.uint16))
+    source = tiny.sources[0].model_copy(update={"glob": "base.tif", "reduce": {1: 1e-9}})
+    pairs = Pairs(lr="*_lr.tif", hr="*_hr.tif", full_scale=10000, share=1.0)
+    lr, hr, gain = PatchSampler(tiny.model_copy(update={"sources": (source,), "pairs": (pairs,)}), tmp_path).batch(0)
+    assert (gain == 1).all()
+    torch.testing.assert_close(hr, lr.repeat_interleave(4, -1).repeat_interleave(4, -2))
+    assert len({float(patch[0, 0, 0]) for patch in lr}) > 1
+
+
+def test_pairs_that_do_not_fit_are_refused(tiny, tmp_path):
+    pixels = np.full((4, 24, 24), 1000, np.uint16)
+    write_raster(tmp_path / "a_lr.tif", pixels)
+    write_raster(tmp_path / "a_hr.tif", pixels)
+    pairs = Pairs(lr="*_lr.tif", hr="*_hr.tif", full_scale=10000, share=1.0)
+    config = tiny.model_copy(update={"pairs": (pairs,)})
+    with pytest.raises(TrainingError, match="exactly 4 times"):
+        read_pairs(pairs, config, tmp_path)
+    with pytest.raises(TrainingError, match="each needs its other"):
+        read_pairs(pairs.model_copy(update={"hr": "nothing*"}), config, tmp_path)
+
+
+def test_the_conformal_quantile_holds_for_what_is_to_come():
+    rng = np.random.default_rng(0)
+    scores = rng.exponential(size=20_000).astype(np.float32)
+    factor = conformal_quantile(scores, 0.9)
+    assert (rng.exponential(size=20_000) <= factor).mean() == pytest.approx(0.9, abs=0.01)
+    # Of nine scores, a tenth stays below the largest in nine cases of ten, and below any other less often.
+    assert conformal_quantile(np.arange(9, dtype=np.float32), 0.9) == 8
+
+
+def test_calibrated_half_widths_cover_what_they_promise(tiny):
+    """Those of an untrained head are the same everywhere, and cover as they should where they were calibrated."""
+    network = Network(features=8, growth=4, blocks=1, width_features=4)
+    config = tiny.model_copy(update={"network": network, "calibration": tiny.validation})
+    model = build_generator(config).eval()
+    calibration = calibrate(model, config, 8, SAMPLE.parent, "a command")
+    model.set_width_factors(calibration.factors)
+    (truth,) = read_source(config.calibration[0], config, SAMPLE.parent)
+    (lr,) = observe([truth], model.sensor)
+    result = of_generator("x", model, config.bands, config.reference_reflectance, 8, level=0.9).run(lr)
+    covered = ((result.image - truth).abs() <= result.half_width).float().mean(dim=(1, 2))
+    torch.testing.assert_close(covered, torch.full((4,), 0.9), atol=1e-3, rtol=0)
+
+
+def test_a_run_of_another_configuration_is_left_alone(tiny, tmp_path):
+    short = tiny.model_copy(update={"steps": 10})
+    train(short, SAMPLE.parent, tmp_path / "run", quiet=True)
+    before = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    with pytest.raises(ResumeError, match=r"differs in learning_rate.*another folder"):
+        train(short.model_copy(update={"learning_rate": 1e-3}), SAMPLE.parent, tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before
+
+
+def test_the_command_trains_and_says_what_is_wrong(tmp_path):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY.replace("steps: 40", "steps: 50").replace("validate_every: 20", "validate_every: 50"))
+
+    def geosr(*arguments):
+        command = [sys.executable, "-W", "ignore", "-m", "geosr", "train", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = geosr(str(config), "--data", str(SAMPLE.parent), "-o", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "step 50/50: loss" in done.stderr
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"checkpoint.pt", "weights.safetensors", "metrics.jsonl", "curves.png", "samples.png"}
+
+    config.write_text(TINY + "loss: {pixel: l7}\n")
+    wrong = geosr(str(config), "--data", str(SAMPLE.parent), "-o", str(tmp_path / "other"))
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+    assert "loss" in wrong.stderr
+    config.write_text(TINY.replace("*.tif", "*.jp2"))
+    missing = geosr(str(config), "--data", str(SAMPLE.parent), "-o", str(tmp_path / "other"))
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert "no imagery matches *.jp2" in missing.stderr
+    assert not (tmp_path / "other").exists() or not list((tmp_path / "other").iterdir())
+
+
+def test_the_large_configuration_is_the_published_generator():
+    small, large = (read_config(REPOSITORY / "configs" / f"{name}.yaml") for name in ("rgbn_x4", "rgbn_x4_large"))
+    assert large.sources == small.sources
+    network = build_generator(large).network
+    assert network is not None
+    assert 17e6 < network.multiply_adds_per_lr_pixel() < 19e6
+    assert "conv_up2.weight" in network.state_dict()
+
+
+def test_the_large_generator_trains(tiny, tmp_path):
+    """Its form, at a size that can be trained here."""
+    network = Network(features=8, growth=4, blocks=2, tail="interpolate", width_features=4)
+    config = tiny.model_copy(update={"network": network, "steps": 20, "optimiser": "muon", "learning_rate": 1e-3})
+    train(config, SAMPLE.parent, tmp_path / "run", quiet=True)
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["*.tif/1"] > 0

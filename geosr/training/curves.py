@@ -1,0 +1,70 @@
+"""Pictures of a run: the course of its loss and of its gains, and what it makes of held-out imagery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from geosr.training.config import TrainingConfig
+from geosr.training.run import RunFolder
+from geosr.training.validation import Validation
+
+#: Side of the part of each held-out image that is shown, HR pixels.
+_SHOWN_PX = 192
+
+_GAP_PX = 4
+
+
+def draw(run: RunFolder, config: TrainingConfig, validation: Validation) -> None:
+    """Write ``curves.png`` and ``samples.png`` into the run's folder."""
+    _draw_curves(run.figures(), run.path / "curves.png")
+    if validation.samples:
+        _draw_samples(validation, config, run.path / "samples.png")
+
+
+def _draw_curves(figures: list[dict[str, float]], path: Path) -> None:
+    # Takes a second to load: not before it is needed.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, gains = figure.subplots(1, 2)
+    logged = [line for line in figures if "loss" in line]
+    losses.plot([line["step"] for line in logged], [line["loss"] for line in logged], linewidth=0.8)
+    losses.set(xlabel="step", ylabel="loss", title="training loss, mean of 50 steps")
+    if logged:
+        losses.set_ylim(*np.percentile([line["loss"] for line in logged], (0, 98)) * (0.98, 1.05))
+    validated = [line for line in figures if any("/" in key for key in line)]
+    for name in sorted({key for line in validated for key in line if "/" in key}):
+        points = [(line["step"], line[name]) for line in validated if name in line]
+        gains.plot(*zip(*points, strict=True), marker=".", label=name)
+    gains.set(xlabel="step", ylabel="dB over bicubic", title="held-out imagery")
+    if validated:
+        gains.legend(fontsize="x-small")
+    figure.savefig(path, dpi=110)
+
+
+def _draw_samples(validation: Validation, config: TrainingConfig, path: Path) -> None:
+    """A row per set: bicubic, model, truth, in natural colours and one stretch."""
+    colours = [config.bands.index(band) for band in ("B04", "B03", "B02") if band in config.bands] or [0, 0, 0]
+    rows = []
+    for images in validation.samples.values():
+        shown = [_corner(image, colours if len(colours) == 3 else [0, 0, 0]) for image in images]
+        low, high = np.percentile(shown[-1], (1, 99))
+        rows.append([np.clip((image - low) / max(high - low, 1e-6), 0, 1) ** (1 / 1.8) for image in shown])
+    cell = max(image.shape[0] for row in rows for image in row)
+    sheet = np.ones((len(rows) * (cell + _GAP_PX), 3 * (cell + _GAP_PX), 3))
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            top, left = r * (cell + _GAP_PX), c * (cell + _GAP_PX)
+            sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
+    Image.fromarray(np.rint(sheet * 255).astype(np.uint8)).save(path)
+
+
+def _corner(image: Tensor, colours: list[int]) -> NDArray[Any]:
+    corner: NDArray[Any] = image[colours, :_SHOWN_PX, :_SHOWN_PX].permute(1, 2, 0).numpy()
+    return corner

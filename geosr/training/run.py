@@ -1,0 +1,103 @@
+"""The folder of a training run: everything to go on from, the figures, and the averaged weights.
+
+Files are replaced in one go: a run that is killed at any moment goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from geosr.errors import ResumeError
+from geosr.model.generator import Generator
+from geosr.training.config import TrainingConfig
+from geosr.training.optimiser import Optimiser
+
+CHECKPOINT = "checkpoint.pt"
+METRICS = "metrics.jsonl"
+WEIGHTS = "weights.safetensors"
+
+
+class RunFolder:
+    """Where one run keeps itself."""
+
+    def __init__(self, path: Path, config: TrainingConfig) -> None:
+        """Open or create the folder.
+
+        Raises :class:`ResumeError` when it holds a run that another configuration began.
+        """
+        self.path = path
+        self._identity = config.identity()
+        path.mkdir(parents=True, exist_ok=True)
+
+    def resume(self, model: nn.Module, average: nn.Module, optimiser: Optimiser) -> int | None:
+        """Load the last checkpoint; returns the steps that it had reached, or None when there is none."""
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        differing = sorted(
+            key
+            for key in self._identity.keys() | state["config"].keys()
+            if self._identity.get(key) != state["config"].get(key)
+        )
+        if differing:
+            raise ResumeError(
+                f"{self.path} holds a run of another configuration, which differs in {', '.join(differing)}: "
+                "name another folder"
+            )
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        self._forget_after(int(state["step"]))
+        return int(state["step"])
+
+    def save(self, step: int, model: nn.Module, average: Generator, optimiser: Optimiser) -> None:
+        """Replace the checkpoint and the averaged weights."""
+        state = {
+            "step": step,
+            "config": self._identity,
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        }
+        torch.save(state, self.path / f"{CHECKPOINT}.tmp")
+        (self.path / f"{CHECKPOINT}.tmp").replace(self.path / CHECKPOINT)
+        assert average.network is not None
+        weights = {key: value.cpu().contiguous() for key, value in average.network.state_dict().items()}
+        save_file(weights, self.path / f"{WEIGHTS}.tmp")
+        (self.path / f"{WEIGHTS}.tmp").replace(self.path / WEIGHTS)
+
+    def log(self, **values: float) -> None:
+        """Append a line of figures."""
+        line = json.dumps({key: round(value, 5) for key, value in values.items()})
+        with (self.path / METRICS).open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    def figures(self) -> list[dict[str, float]]:
+        """All lines of figures, in order."""
+        return read_figures(self.path)
+
+    def _forget_after(self, step: int) -> None:
+        """Drop figures of steps that are about to be done again."""
+        kept = [line for line in self.figures() if line["step"] <= step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        (self.path / f"{METRICS}.tmp").write_text(text, encoding="utf-8")
+        (self.path / f"{METRICS}.tmp").replace(self.path / METRICS)
+
+
+def read_figures(path: Path) -> list[dict[str, float]]:
+    """The figures of a run's folder; a line that a kill cut short is left out."""
+    figures: list[dict[str, Any]] = []
+    file = path / METRICS
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            figures.append(json.loads(line))
+        except ValueError:
+            continue
+    return figures
