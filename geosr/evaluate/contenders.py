@@ -24,6 +24,10 @@ from geosr.model.sensor import SQUARE_PIXEL_MTF, Sensor, mtf_to_sigma
 #: Always compared with; the one of them that gains are counted from.
 BASELINES = ("nearest", "bilinear", "bicubic", "backprojection")
 REFERENCE_NAME = "bicubic"
+_OTHER_BICUBIC = "bicubic (a = -3/4)"
+
+#: Names of all that need no weights.
+INTERPOLATIONS = (*BASELINES, _OTHER_BICUBIC)
 
 #: All models and the sensor have it.
 SCALE = 4
@@ -146,7 +150,7 @@ def baselines(bands: tuple[str, ...], sensor: Sensor) -> list[Contender]:
         return Upscaled(F.interpolate(lr[None], scale_factor=SCALE, mode="bicubic")[0])
 
     after = 1 + BASELINES.index(REFERENCE_NAME)
-    return [*made[:after], Contender("bicubic (a = -3/4)", bands, other_bicubic), *made[after:]]
+    return [*made[:after], Contender(_OTHER_BICUBIC, bands, other_bicubic), *made[after:]]
 
 
 def white(inputs: Sequence[Tensor]) -> float:

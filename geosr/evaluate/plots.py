@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from geosr.evaluate.comparison import SetEvaluation
+from geosr.evaluate.contenders import INTERPOLATIONS
 from geosr.evaluate.coverage import Coverage
 from geosr.evaluate.metrics import THRESHOLD
 from geosr.evaluate.result import label
@@ -31,6 +32,7 @@ _SHARES = {"improvement": "#4f9d69", "omission": "#a9b1b8", "hallucination": "#d
 _PARTS = {"overall": "o", "brightest": "^", "darkest": "v", "edges": "D"}
 
 _WIDTH_IN = 5.6
+_ROW_IN = 0.4
 _DPI = 144
 
 
@@ -38,10 +40,10 @@ def gain_bars(one: SetEvaluation, subject: str, theme: Theme) -> bytes:
     """PSNR over bicubic interpolation, by contender."""
     names = [label(row, one) for row in one.rows]
     gains = [row.over_bicubic_db if math.isfinite(row.over_bicubic_db) else 0.0 for row in one.rows]
-    figure, axes = _canvas(theme, 0.9 + 0.34 * len(names))
-    bars = axes.barh(names, gains, color=list(_colours(one, subject).values()), height=0.66)
+    figure, axes = _canvas(theme, 0.9 + _ROW_IN * len(names))
+    bars = axes.barh(_wrapped(names), gains, color=list(_colours(one, subject).values()), height=0.66)
     axes.bar_label(bars, [f"{gain:+.2f}" for gain in gains], padding=4, color=_INK[theme], fontsize=9)
-    axes.margins(x=0.16)
+    axes.margins(x=0.24)
     axes.axvline(0, color=_FAINT[theme], linewidth=1)
     axes.invert_yaxis()
     axes.set_xlabel("PSNR over bicubic, dB")
@@ -51,12 +53,12 @@ def gain_bars(one: SetEvaluation, subject: str, theme: Theme) -> bytes:
 def detail_shares(one: SetEvaluation, theme: Theme) -> bytes:
     """Improvement, omission and hallucination, by contender."""
     names = [label(row, one) for row in one.rows]
-    figure, axes = _canvas(theme, 1.3 + 0.34 * len(names))
+    figure, axes = _canvas(theme, 1.3 + _ROW_IN * len(names))
     left = [0.0] * len(names)
     for share, colour in _SHARES.items():
         widths = [getattr(row.figures, share) for row in one.rows]
         widths = [0.0 if math.isnan(width) else width for width in widths]
-        axes.barh(names, widths, left=left, color=colour, height=0.66, label=share)
+        axes.barh(_wrapped(names), widths, left=left, color=colour, height=0.66, label=share)
         left = [begin + width for begin, width in zip(left, widths, strict=True)]
     axes.set_xlim(0, 1)
     axes.invert_yaxis()
@@ -109,14 +111,18 @@ def coverage_dots(coverage: Mapping[str, Coverage], level: float, theme: Theme) 
 
 
 def _colours(one: SetEvaluation, subject: str) -> dict[str, str]:
-    """By label; those that carry no digest of weights are told apart by their lines."""
-    plain = {"nearest", "bilinear", "bicubic", "bicubic (a = -3/4)", "backprojection"}
+    """By label. Interpolations are told apart by their lines."""
     colours = {}
     others = iter(_OTHERS * len(one.rows))
     for row in one.rows:
-        grey = row.name in plain
+        grey = row.name in INTERPOLATIONS
         colours[label(row, one)] = _ACCENT if row.name == subject else _GREY if grey else next(others)
     return colours
+
+
+def _wrapped(names: Sequence[str]) -> list[str]:
+    """Bands in a line of their own: bars need the room."""
+    return [name.replace(" (B", "\n(B") for name in names]
 
 
 def _canvas(theme: Theme, height_in: float) -> tuple[Figure, Axes]:
