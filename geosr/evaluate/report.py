@@ -138,8 +138,9 @@ def _place(sample: Sample, one: SetEvaluation, subject: str, bands: Sequence[str
     panels = [_panel(name, stretch(_visible(image, bands), limits), sample) for name, image in names.items()]
     if sample.half_width is not None:
         width = sample.half_width.double().mean(dim=0, keepdim=True).numpy()
-        top = max(float(width.max()), 1e-9)
-        panels.append(_panel(f"half-width, white is {top:.3f}", stretch(width, np.array([0.0, top])), sample))
+        # The widest would leave all else dark.
+        top = max(float(np.percentile(width, CLIPPED[1])), 1e-9)
+        panels.append(_panel(f"half-width, white is {top:.3f} and more", stretch(width, np.array([0.0, top])), sample))
     where = f"{one.images[sample.image]}, row {sample.top_px}, column {sample.left_px}, {sample.side_px} pixels square"
     return (
         f"<h4>{sample.what.capitalize()}</h4><p>{escape(where)}. Root mean square error in reflectance: bicubic "
