@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from catalog.arrays import check_plausible, validity
 from geosr.array_storage import check_scaled_once
+from geosr.model.card import Calibration
 from geosr.model.zoo import read_card
+from geosr.rehearsal import measure_factors, rehearsal_windows
 from geosr.upscaler import ModelSpec, upscaler_of
 from tiling import Chunk, ChunkPlan, Reflection, grow, reflect
 
@@ -26,19 +28,20 @@ def upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec, *, uncertainty: 
     forms = [(bands, image.dtype)]
     if uncertainty:
         forms += [(bands, np.dtype(np.float32)), (1, np.dtype(np.uint8))]
+    factors = _width_factors(image, plan, spec) if uncertainty else (1.0,)
     if not isinstance(image, dask.array.Array):
         arrays = tuple(np.empty((count, *plan.geobox.shape), dtype=dtype) for count, dtype in forms)
         for chunk in plan:
             part, reflection = _part(image, plan, chunk, spec)
             rows, cols = chunk.out.toslices()
-            for array, piece in zip(arrays, _upscale_window(part, reflection, spec, uncertainty), strict=True):
+            for array, piece in zip(arrays, _upscale_window(part, factors, reflection, spec, uncertainty), strict=True):
                 array[:, rows, cols] = piece
         return arrays
     tasks = []
     for chunk in plan:
         part, reflection = _part(image, plan, chunk, spec)
         compute = partial(_upscale_window, reflection=reflection, spec=spec, uncertainty=uncertainty)
-        tasks.append((chunk, delayed(compute, pure=True, nout=len(forms))(part)))
+        tasks.append((chunk, delayed(compute, pure=True, nout=len(forms))(part, factors)))
     return tuple(_joined(tasks, i, plan, count, dtype) for i, (count, dtype) in enumerate(forms))
 
 
@@ -57,8 +60,23 @@ def _part(image: Any, plan: ChunkPlan, chunk: Chunk, spec: ModelSpec) -> tuple[A
     return image[:, rows, cols], reflection
 
 
+def _width_factors(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
+    """What the image's half-widths are multiplied by; on demand where the image is lazy."""
+    card = read_card(spec.model)
+    assert card.calibration is not None
+    squares = [window.toslices() for window in rehearsal_windows(plan.area, card.scale, card.calibration)]
+    parts = [image[:, rows, cols] for rows, cols in squares]
+    compute = partial(_factors_of, spec=spec, calibration=card.calibration)
+    return delayed(compute, pure=True)(parts) if isinstance(image, dask.array.Array) else compute(parts)
+
+
+def _factors_of(parts: list[NDArray[Any]], spec: ModelSpec, calibration: Calibration) -> tuple[float, ...]:
+    nodata = [band.nodata for band in spec.bands]
+    return measure_factors(((part, validity(part, nodata)) for part in parts), upscaler_of(spec), calibration)
+
+
 def _upscale_window(
-    part: NDArray[Any], reflection: Reflection, spec: ModelSpec, uncertainty: bool
+    part: NDArray[Any], factors: tuple[float, ...], reflection: Reflection, spec: ModelSpec, uncertainty: bool
 ) -> tuple[NDArray[Any], ...]:
     """One chunk from the pixels that exist around it."""
     valid = validity(part, [band.nodata for band in spec.bands])
@@ -67,7 +85,7 @@ def _upscale_window(
     check_plausible(part, valid, scale, "the array")
     check_scaled_once(part, valid, scale, "the array")
     pixels = reflection(part)
-    result = upscaler_of(spec)(pixels, reflection(valid), uncertainty=uncertainty)
+    result = upscaler_of(spec)(pixels, reflection(valid), uncertainty=uncertainty, width_factors=factors)
     image = _with_nan(result.image, pixels, spec)
     if result.uncertainty is None:
         return (image,)

@@ -28,6 +28,7 @@ from geosr.product import (
     tags_of,
 )
 from geosr.progress import QuietReporter, Reporter
+from geosr.rehearsal import measure_factors, rehearsal_windows
 from geosr.uncertainty import Layer, check_calibrated, layers_of
 from geosr.upscaler import ModelSpec, upscaler_of
 from geosr.version import VERSION
@@ -70,6 +71,8 @@ class ChunkJob:
     folder: Path
     layers: tuple[Layer, ...] = ()
     """What is made beside the product."""
+    width_factors: tuple[float, ...] = (1.0,)
+    """What the scene's half-widths are multiplied by, see :mod:`geosr.rehearsal`."""
 
 
 def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> Published:
@@ -111,12 +114,17 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
             reporter.note(f"{request.output} is up to date: nothing to do")
             return done
 
-        upscaler_of(model)
+        upscaler = upscaler_of(model)
         keep = False
+        factors: tuple[float, ...] = (1.0,)
+        if calibration is not None:
+            squares = rehearsal_windows(plan.area, plan.scale, calibration)
+            factors = measure_factors(map(scene.reader.read, squares), upscaler, calibration)
+            layers = tuple(layer.scaled(factors) for layer in layers)
         pending = list(ledger.pending())
         finished = len(plan) - len(pending)
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
-        compute = partial(compute_chunk, ChunkJob(scene, model, plan, product, ledger.folder, layers))
+        compute = partial(compute_chunk, ChunkJob(scene, model, plan, product, ledger.folder, layers, factors))
         with open_executor(request.workers) as executor:
             for key in map_unordered(executor, compute, pending, in_flight=_AHEAD * max(1, request.workers)):
                 finished += 1
@@ -150,7 +158,7 @@ def compute_chunk(job: ChunkJob, chunk: Chunk) -> str:
     upscaler = upscaler_of(job.model)
     window = tiling.grow(chunk.core, upscaler.margin_px)
     pixels, valid = tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape)
-    result = upscaler(pixels, valid, uncertainty=bool(job.layers))
+    result = upscaler(pixels, valid, uncertainty=bool(job.layers), width_factors=job.width_factors)
     geobox = job.plan.geobox[chunk.out.toslices()]
     if result.uncertainty is not None:
         for layer in job.layers:

@@ -7,7 +7,7 @@ stored, and what their tags say; :mod:`geosr.upscaler` computes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ SUPPORT_MEANING = (
     "the sensor's blur; the rest is estimated from what the model has learned"
 )
 
+SCENE_MEANING = (
+    "half-widths of this scene are multiplied, by band of the model, by what the model's errors say when the scene is "
+    "made from itself four times coarser"
+)
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -50,6 +55,14 @@ class Layer:
     def tagged(self, tags: Mapping[str, str]) -> Product:
         """Its form with the product's tags, where its own do not say otherwise."""
         return replace(self.product, tags={**tags, **self.product.tags})
+
+    def scaled(self, factors: Sequence[float]) -> Layer:
+        """The same, saying what the scene's half-widths were multiplied by."""
+        if self.name != HALF_WIDTH:
+            return self
+        told = ", ".join(f"{factor:.3g}" for factor in factors)
+        tags = {**self.product.tags, "GEOSR_UNCERTAINTY_SCENE": f"{SCENE_MEANING}: {told}"}
+        return replace(self, product=replace(self.product, tags=tags))
 
     def pixels_of(self, uncertainty: Uncertainty) -> NDArray[Any]:
         """What of a chunk is stored here, ``(bands, rows, cols)``."""

@@ -20,6 +20,9 @@ from tiling import fill_invalid
 #: Reflectance that is 1 at the input of models that have no reference of their own.
 _UNIT_REFERENCE = 1.0
 
+#: Of bands that are mixtures: the share of what was measured from which they count as measured.
+_MEASURED = 0.999
+
 #: Support of a place where no band was measured.
 NO_SUPPORT = 255
 
@@ -87,13 +90,32 @@ class Upscaler:
         """LR pixels that have to be read around a core: the halo, and as much again to fill invalid pixels from."""
         return 2 * self.halo_px
 
-    def __call__(self, pixels: NDArray[Any], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Result:
+    def rehearse(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
+        """How far off the model is when it makes a window from itself: ``|error| / half-width``, for each of its bands.
+
+        ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)``, the sides multiples of ``scale``. Only measured
+        pixels are returned, uncalibrated half-widths assumed.
+        """
+        reflectance = fill_invalid(self._reflectance(pixels, valid), valid, reach_px=self.halo_px)
+        ratios = self._engine.rehearse(self._mapping.enter(reflectance) / self._reference, self.halo_px)
+        measured = self._mapping.enter(valid.astype(np.float32)) > _MEASURED
+        return [ratio[there] for ratio, there in zip(ratios, measured, strict=True)]
+
+    def __call__(
+        self,
+        pixels: NDArray[Any],
+        valid: NDArray[np.bool_],
+        *,
+        uncertainty: bool = False,
+        width_factors: Sequence[float] = (1.0,),
+    ) -> Result:
         """Upscale the inside of a window.
 
         ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)`` with a margin of ``margin_px`` on each side. Returns
         DN of the same type without the margin, ``scale`` times finer, in which nodata are exactly the pixels under
-        those that are not valid, and the consistency of the inside. With ``uncertainty`` also that; a model without
-        calibrated half-widths has none.
+        those that are not valid, and the consistency of the inside. With ``uncertainty`` also that, its half-widths
+        multiplied by ``width_factors``, one for each of the model's bands or one for all; a model without calibrated
+        half-widths has none.
         """
         margin, halo = self.margin_px, self.halo_px
         core_valid = _inside(valid, margin)
@@ -101,14 +123,12 @@ class Upscaler:
             nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
             unknown = self._know_nothing(core_valid) if uncertainty else None
             return Result(self._finish(None, core_valid, pixels.dtype), nothing, unknown)
-        # What was not measured may be a number that 32 bits cannot hold.
-        measured_dn = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32)
-        reflectance = measured_dn * self._dn_scale + self._dn_offset
+        reflectance = self._reflectance(pixels, valid)
         reflectance = _inside(fill_invalid(reflectance, valid, reach_px=margin - halo), margin - halo)
         measured = _inside(valid, margin - halo)
         upscaled = self._engine.upscale(
             self._mapping.enter(reflectance) / self._reference,
-            self._mapping.enter(measured.astype(np.float32)) > 0.999,
+            self._mapping.enter(measured.astype(np.float32)) > _MEASURED,
             uncertainty=uncertainty,
         )
         observed = self._mapping.leave(_inside(upscaled.observed, halo) * self._reference)
@@ -119,16 +139,24 @@ class Upscaler:
         )
         sr = self._mapping.leave(_inside(upscaled.image, halo * self.scale) * self._reference)
         image = self._finish((sr - self._dn_offset) / self._dn_scale, core_valid, pixels.dtype)
-        return Result(image, consistency, self._uncertainty(upscaled, core_valid) if uncertainty else None)
+        return Result(
+            image, consistency, self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
+        )
 
-    def _uncertainty(self, upscaled: Upscaled, valid: NDArray[np.bool_]) -> Uncertainty:
+    def _reflectance(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        # What was not measured may be a number that 32 bits cannot hold.
+        measured_dn = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32)
+        return measured_dn * self._dn_scale + self._dn_offset
+
+    def _uncertainty(self, upscaled: Upscaled, valid: NDArray[np.bool_], width_factors: Sequence[float]) -> Uncertainty:
         """Half-widths in DN, which the offset does not move, and support in percent; both without the halo."""
         if upscaled.half_width is None or upscaled.support is None:
             raise ValueError("the engine gave no uncertainty")
         unknown = self._know_nothing(valid)
         margin = self.halo_px * self.scale
         # Mixing weights are never negative, and errors of bands that are mixed are taken to go together.
-        half_width = self._mapping.leave(_inside(upscaled.half_width, margin) * self._reference)
+        own = _inside(upscaled.half_width, margin) * (self._reference * _column(width_factors))
+        half_width = self._mapping.leave(own)
         measured = np.any(valid, axis=0, keepdims=True)
         percent = np.rint(100 * _inside(upscaled.support, margin)).clip(0, 100).astype(np.uint8)
         return Uncertainty(

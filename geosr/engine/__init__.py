@@ -66,3 +66,6 @@ class Engine(Protocol):
 
     def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
         """Upscale ``(bands, rows, cols)``; the image is the same with uncertainty and without."""
+
+    def rehearse(self, lr: NDArray[np.float32], halo_px: int) -> NDArray[np.float32]:
+        """``|error| / half-width`` of ``(bands, rows, cols)`` made from itself, see :mod:`geosr.model.rehearsal`."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geosr.engine import EngineSpec, Upscaled
 from geosr.errors import DeviceError
 from geosr.model.generator import Generator
+from geosr.model.rehearsal import rehearse
 from geosr.model.support import Support
 
 #: One chunk at a time per process: two would share the same cores and twice the memory.
@@ -49,6 +50,13 @@ class TorchEngine:
                 _array(half_width),
                 _array(self._support(high, low, mask)),
             )
+
+    def rehearse(self, lr: NDArray[np.float32], halo_px: int) -> NDArray[np.float32]:
+        if self._support is None:
+            raise ValueError("this engine was made without what uncertainty takes")
+        with _ONE_AT_A_TIME, _memory_errors(self._device), _exact(), torch.inference_mode():
+            low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)
+            return _array(rehearse(self._generator, low, self._support.reference, halo_px)[None])
 
 
 def _array(batch: torch.Tensor) -> NDArray[np.float32]:

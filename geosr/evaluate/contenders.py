@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rasterio.windows import Window
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,10 +17,12 @@ from geosr.errors import ModelError
 from geosr.evaluate.esrgan import SUFFIXES, read_checkpoint
 from geosr.model import zoo
 from geosr.model.build import build
-from geosr.model.card import ModelCard
+from geosr.model.card import Calibration, ModelCard
 from geosr.model.generator import Generator
+from geosr.model.rehearsal import rehearse
 from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import SQUARE_PIXEL_MTF, Sensor, mtf_to_sigma
+from geosr.rehearsal import rehearsal_windows, scene_factors
 
 #: Always compared with; the one of them that gains are counted from.
 BASELINES = ("nearest", "bilinear", "bicubic", "backprojection")
@@ -102,9 +105,8 @@ def contender(opened: Opened, bands: Sequence[str], sensor: Sensor) -> Contender
         model = Generator(own, network=opened.network, base=card.base, steps=card.steps)
     else:
         model = build(card, [BANDS[band].mtf_nyquist for band in card.bands])
-    level = None if card.calibration is None else card.calibration.level
     made = of_generator(
-        card.name, model, card.bands or tuple(bands), card.reference_reflectance, card.halo_px, level=level
+        card.name, model, card.bands or tuple(bands), card.reference_reflectance, card.halo_px, card.calibration
     )
     return replace(
         made,
@@ -120,12 +122,11 @@ def of_generator(
     bands: tuple[str, ...],
     reference: Sequence[float] | None,
     halo_px: int,
-    *,
-    level: float | None = None,
+    calibration: Calibration | None = None,
 ) -> Contender:
     """A generator as a function of a whole reflectance image, mirrored at its edges as products are.
 
-    With a ``level`` its half-widths, which are calibrated to it, are given too.
+    With a ``calibration`` its half-widths are given too, each image taken as a scene of its own.
     """
     unit = torch.tensor(reference or [1.0] * len(bands)).reshape(-1, 1, 1)
     margin = halo_px * model.scale
@@ -134,12 +135,21 @@ def of_generator(
         padded = np.pad(lr.numpy(), ((0, 0), (halo_px, halo_px), (halo_px, halo_px)), mode="symmetric")
         entering = (torch.from_numpy(padded) / unit)[None]
         with torch.inference_mode():
-            given = model.with_half_width(entering) if level is not None else (model(entering), None)
-        image, half_width = (None if one is None else _inside(one[0] * unit, margin) for one in given)
-        assert image is not None
-        return Upscaled(image, half_width)
+            if calibration is None:
+                return Upscaled(_inside(model(entering)[0] * unit, margin))
+            image, half_width = (_inside(one[0] * unit, margin) for one in model.with_half_width(entering))
+            return Upscaled(image, half_width * _factors(model, lr, unit, halo_px, calibration))
 
-    return Contender(name, bands, run, level)
+    return Contender(name, bands, run, None if calibration is None else calibration.level)
+
+
+def _factors(model: Generator, lr: Tensor, unit: Tensor, halo_px: int, calibration: Calibration) -> Tensor:
+    """What the half-widths of a scene are multiplied by, ``(bands, 1, 1)``."""
+    whole = Window(0, 0, lr.shape[2], lr.shape[1])
+    squares = [window.toslices() for window in rehearsal_windows(whole, model.scale, calibration)]
+    parts = [rehearse(model, lr[:, rows, cols] / unit, unit, halo_px).flatten(1).numpy() for rows, cols in squares]
+    ratios = np.concatenate([np.empty((len(lr), 0), np.float32), *parts], axis=1)
+    return torch.tensor(scene_factors(list(ratios), calibration.level, calibration.scene_exponent)).reshape(-1, 1, 1)
 
 
 def baselines(bands: tuple[str, ...], sensor: Sensor) -> list[Contender]:

@@ -44,6 +44,8 @@ class Calibration(BaseModel):
     """Share of pixels whose truth lies within the half-width."""
     factors: tuple[float, ...]
     """What the head's half-widths are multiplied by, in the network's order of bands."""
+    scene_exponent: float = Field(default=0, ge=0, le=1)
+    """How much a scene's own rehearsal moves its half-widths, see :mod:`geosr.model.rehearsal`; 0 for not at all."""
     data: dict[str, int] = {}
     """Imagery that it was measured on, neither trained on nor tested on, with the pixels of each."""
     command: str = ""

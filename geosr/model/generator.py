@@ -64,7 +64,7 @@ class Generator(nn.Module):
         """
         if self.network is None:
             raise ValueError("without a network there are no half-widths")
-        residual, half_width = self.network.with_half_width(self._entering(lr))
+        residual, half_width = self.network.with_half_width(self._entering(lr), lr.float())
         return self._constrain(lr, residual, valid), half_width * self.width_factors
 
     def _constrain(self, lr: Tensor, residual: Tensor | None, valid: Tensor | None) -> Tensor:

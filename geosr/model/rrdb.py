@@ -14,12 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosr.model.card import Tail
+from geosr.model.half_width import HalfWidthHead
 
 #: Residuals inside a block are scaled by this factor (ESRGAN, section 3.1).
 RESIDUAL_SCALE = 0.2
-
-#: Logarithm of the half-width that an untrained head gives, in units of the network's input.
-_FIRST_LOG_WIDTH = -2.5
 
 
 class RRDBNet(nn.Module):
@@ -29,7 +27,7 @@ class RRDBNet(nn.Module):
     resolution. ``tail="shuffle"`` computes everything at low resolution and ends in one pixel shuffle, which costs
     a tenth; its last layer starts at zero, so an untrained network adds nothing.
 
-    ``width_features`` above 0 adds a head of two layers for the half-width of each pixel's interval.
+    ``width_features`` above 0 adds a head for the half-width of each pixel's interval, ``width``.
     """
 
     scale = 4
@@ -59,28 +57,23 @@ class RRDBNet(nn.Module):
             self.conv_last = _conv3x3(features, out_bands * self.scale**2)
             nn.init.zeros_(self.conv_last.weight)
             nn.init.zeros_(self.conv_last.bias)  # type: ignore[arg-type]
-        self.has_width = width_features > 0
-        if self.has_width:
-            self.conv_width = _conv3x3(features, width_features)
-            self.conv_width_last = _conv3x3(width_features, out_bands * self.scale**2)
-            nn.init.zeros_(self.conv_width_last.weight)
-            nn.init.constant_(self.conv_width_last.bias, _FIRST_LOG_WIDTH)  # type: ignore[arg-type]
+        self.width = HalfWidthHead(features, out_bands, width_features, self.scale) if width_features else None
 
     def forward(self, lr: Tensor) -> Tensor:
         """``(n, in_bands, rows, cols)`` to ``(n, out_bands, 4 rows, 4 cols)``."""
         return self._to_pixels(self._features(lr))
 
-    def with_half_width(self, lr: Tensor) -> tuple[Tensor, Tensor]:
-        """The same pass, and the half-width of each pixel's interval, positive and shaped as the image.
+    def with_half_width(self, lr: Tensor, exact: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same pass, and the half-width of each pixel's interval in float32, positive and shaped as the image.
 
-        No gradient reaches the image's weights from the half-width.
+        ``exact`` is ``lr`` in float32, where ``lr`` is not. No gradient reaches the image's weights from the
+        half-width.
         """
-        if not self.has_width:
+        if self.width is None:
             raise ValueError("this network has no head for half-widths")
         deep = self._features(lr)
-        hidden = _leaky(self.conv_width(deep.detach()))
-        log_width = F.pixel_shuffle(self.conv_width_last(hidden), self.scale)
-        return self._to_pixels(deep), log_width.float().exp()
+        image = self._to_pixels(deep)
+        return image, self.width(lr if exact is None else exact, deep.detach(), image.detach())
 
     def _features(self, lr: Tensor) -> Tensor:
         shallow = self.conv_first(lr)

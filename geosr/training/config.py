@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from geosr.errors import TrainingError
 from geosr.model.card import Tail
@@ -91,6 +91,9 @@ class TrainingConfig(_Strict):
     batch: int = 8
     steps: int
     loss: Loss = Loss()
+    learns: Literal["image", "half_widths"] = "image"
+    """What is trained. The half-widths come second, from imagery that the image's weights, which then stay as they
+    are, were not trained on: where they were, their errors are smaller than elsewhere."""
     interval: float = Field(default=0.9, gt=0, lt=1)
     """Share of pixels whose truth lies within the half-width that the head learns."""
     optimiser: OptimiserName = "adamw"
@@ -100,6 +103,8 @@ class TrainingConfig(_Strict):
     warmup: int = 250
     ema: float = 0.999
     """Decay of the running average of the weights that is kept as the model."""
+    scene_exponent: float = Field(default=0.5, ge=0, le=1)
+    """How much a scene's own rehearsal moves its half-widths, see :mod:`geosr.model.rehearsal`; 0 for not at all."""
     calibration: tuple[Source, ...] = ()
     """Imagery for the half-widths' calibration, which is neither trained on nor tested on."""
     validation: tuple[Source, ...] = ()
@@ -107,9 +112,15 @@ class TrainingConfig(_Strict):
     validate_every: int = 500
     checkpoint_every: int = 250
 
+    @model_validator(mode="after")
+    def _has_what_it_learns(self) -> TrainingConfig:
+        if (self.learns == "half_widths") != (self.network.width_features > 0):
+            raise ValueError("network.width_features is above 0 where half_widths are learned, and only there")
+        return self
+
     def identity(self) -> dict[str, Any]:
         """What a run's course depends on, as plain JSON: all but when it is looked at."""
-        looking = {"validation", "validate_every", "checkpoint_every", "calibration"}
+        looking = {"validation", "validate_every", "checkpoint_every", "calibration", "scene_exponent"}
         return json.loads(self.model_dump_json(exclude=looking))  # type: ignore[no-any-return]
 
 

@@ -1,6 +1,6 @@
-"""What training minimises: pixel errors, and terms for spectra, edges and frequencies.
+"""What training minimises: pixel errors, terms for spectra, edges and frequencies, and the half-widths' own loss.
 
-All errors are relative to a patch's gain, so that dark patches count as much as bright ones.
+Errors of the image are relative to a patch's gain, so that dark patches count as much as bright ones.
 """
 
 from __future__ import annotations
@@ -11,13 +11,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+#: Of ``rms``: keeps its slope finite where a patch has no error, units of reference reflectance.
+_RMS_FLOOR = 1e-3
+
+#: Keeps an error's logarithm finite, units of reference reflectance.
+_LEAST_ERROR = 1e-6
+
 
 @dataclass(frozen=True)
 class Loss:
     """A pixel loss, and the weights of the terms added to it."""
 
-    pixel: Literal["l1", "charbonnier", "l2"] = "l1"
-    """Mean absolute error, its smooth form, or mean squared error: whose best answer is the mean of what is likely."""
+    pixel: Literal["l1", "charbonnier", "l2", "rms"] = "l1"
+    """Mean absolute error, its smooth form, mean squared error, or the root of the mean square of each patch's band.
+
+    The best answer to squared errors is the mean of what is likely; ``rms`` keeps that within a patch, and counts a
+    smooth patch as ``l1`` does, where ``l2`` all but leaves it out."""
     charbonnier_epsilon: float = 0.05
     """Errors below this count squared, those above as they are; units of reference reflectance."""
     spectral_angle: float = 0.0
@@ -45,15 +54,18 @@ class Loss:
             return error.abs().mean()
         if self.pixel == "l2":
             return error.square().mean()
+        if self.pixel == "rms":
+            return (error.square().mean(dim=(-2, -1)) + _RMS_FLOOR**2).sqrt().mean()
         return (error.square() + self.charbonnier_epsilon**2).sqrt().mean()
 
 
-def pinball(error: Tensor, half_width: Tensor, level: float) -> Tensor:
+def half_width_loss(error: Tensor, half_width: Tensor, level: float) -> Tensor:
     """The loss whose minimum is the half-width that a share ``level`` of absolute errors stays below.
 
-    Koenker and Bassett, "Regression Quantiles", 1978.
+    It is the pinball loss (Koenker and Bassett, "Regression Quantiles", 1978) of the logarithms: a quantile's logarithm
+    is the logarithms' quantile, and imagery with small errors counts as much as imagery with large ones.
     """
-    beyond = error.abs() - half_width
+    beyond = (error.abs() + _LEAST_ERROR).log() - half_width.log()
     return torch.maximum(level * beyond, (level - 1) * beyond).mean()
 
 

@@ -24,10 +24,13 @@ class Optimiser:
         kernels = [
             module.weight
             for key, module in network.named_modules()
-            if name == "muon" and isinstance(module, nn.Conv2d) and key.startswith("body.")
+            if name == "muon"
+            and isinstance(module, nn.Conv2d)
+            and key.startswith("body.")
+            and module.weight.requires_grad
         ]
         inside = {id(kernel) for kernel in kernels}
-        others = [parameter for parameter in network.parameters() if id(parameter) not in inside]
+        others = [one for one in network.parameters() if one.requires_grad and id(one) not in inside]
         self._kernels = kernels
         self._views = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
         self._shares = [_BESIDE_MUON, 1.0] if kernels else [1.0]

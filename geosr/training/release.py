@@ -1,6 +1,6 @@
-"""From a finished run to a model of the zoo: weights, measured halo, measured figures, card.
+"""From finished runs to a model of the zoo: weights, measured halo, measured figures, card.
 
-python -m geosr.training.release CONFIG --run RUN --data FOLDER
+python -m geosr.training.release CONFIG RUN [HALF_WIDTHS_CONFIG HALF_WIDTHS_RUN] --data FOLDER
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import argparse
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,35 @@ _HALO_SIDE_PX = 320
 _RESOLUTION_SET = "claremont 2.4 m"
 
 
-def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Path, start: Start | None) -> ModelCard:
-    """Measure the run's averaged weights, and write weights and card into the zoo's folder.
+@dataclass(frozen=True)
+class Stage:
+    """A finished run, of the image's weights or of the half-widths'."""
 
-    ``start`` is what the run began with, when not with an untrained network.
+    config_path: Path
+    run: Path
+    start: Start | None = None
+    """What it began with, when not with an untrained network."""
+
+    @property
+    def config(self) -> TrainingConfig:
+        return read_config(self.config_path)
+
+    def history(self) -> dict[str, Any]:
+        """What was done, for the card."""
+        command = f"geosr train {self.config_path} --data DATA --output RUN"
+        told: dict[str, Any] = {"steps": read_figures(self.run)[-1]["step"]}
+        if self.start is not None:
+            command += " --from-weights WEIGHTS" + (f" --from-step {self.start.step}" if self.start.step else "")
+            told |= {"began_at_step": self.start.step, "began_with_sha256": _sha256(self.start.weights)}
+        return {"command": command, **told, "data": [source.glob for source in self.config.sources]}
+
+
+def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
+    """Measure the last stage's averaged weights, and write weights and card into the zoo's folder.
+
+    The stages are the image's and, for a model with half-widths, theirs.
     """
+    run, config = stages[-1].run, stages[-1].config
     model = build_generator(config).eval()
     assert model.network is not None
     load_network(model, run / WEIGHTS)
@@ -53,7 +78,7 @@ def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Pa
     )
     calibration = None
     if config.network.width_features and config.calibration:
-        calibration = calibrate(model, config, halo_px, data, f"{_COMMAND} CONFIG --run RUN --data DATA")
+        calibration = calibrate(model, config, halo_px, data, _COMMAND)
         model.set_width_factors(calibration.factors)
     evaluations = compare(model, config, halo_px, data, calibration)
     held_out = {name: figures_of(one) for name, one in evaluations.items()}
@@ -78,7 +103,7 @@ def release(config: TrainingConfig, command: str, run: Path, data: Path, zoo: Pa
         halo_px=halo_px,
         multiply_adds_per_lr_px=model.network.multiply_adds_per_lr_pixel(),
         effective_resolution_lr_px=held_out[_RESOLUTION_SET][config.name]["effective_resolution_lr_px"],
-        training={"command": command, **_history(run, start), "data": [source.glob for source in config.sources]},
+        training={stage.config.learns: stage.history() for stage in stages},
         figures={
             "command": f"geosr evaluate {config.name} DATA",
             "held_out": held_out,
@@ -99,24 +124,10 @@ def compare(
     model: Generator, config: TrainingConfig, halo_px: int, data: Path, calibration: Calibration | None
 ) -> dict[str, SetEvaluation]:
     """The model and the interpolations on every held-out set, as ``geosr evaluate`` compares them."""
-    subject = of_generator(
-        config.name,
-        model,
-        config.bands,
-        config.reference_reflectance,
-        halo_px,
-        level=None if calibration is None else calibration.level,
-    )
+    subject = of_generator(config.name, model, config.bands, config.reference_reflectance, halo_px, calibration)
     contenders = [*baselines(config.bands, model.sensor), subject]
     transfers = dict(zip(config.bands, config.mtf_nyquist, strict=True))
     return {which.name: compare_on(which, data, contenders, subject, transfers) for which in SETS}
-
-
-def _history(run: Path, start: Start | None) -> dict[str, Any]:
-    steps = {"steps": read_figures(run)[-1]["step"]}
-    if start is None:
-        return steps
-    return {**steps, "began_at_step": start.step, "began_with_sha256": _sha256(start.weights)}
 
 
 def _sha256(path: Path) -> str:
@@ -133,18 +144,20 @@ def _read_scene(path: Path, config: TrainingConfig) -> Tensor:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the finished run")
+    parser.add_argument("stages", type=Path, nargs="+", metavar="CONFIG RUN", help="the image's, then the half-widths'")
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--zoo", type=Path, default=Path(__file__).parent.parent / "model" / "zoo")
-    parser.add_argument("--from-weights", type=Path, help="what the run began with, when not with an untrained network")
+    parser.add_argument("--from-weights", type=Path, help="what the image began with, if not an untrained network")
     parser.add_argument("--from-step", type=int, default=0)
     arguments = parser.parse_args()
+    given = arguments.stages
+    if len(given) not in (2, 4):
+        parser.error("give a configuration and its run, and the same of the half-widths")
     start = Start(arguments.from_weights, arguments.from_step) if arguments.from_weights else None
-    command = f"geosr train {arguments.config} --data DATA --output RUN"
-    if start is not None:
-        command += f" --from-weights WEIGHTS --from-step {start.step}"
-    card = release(read_config(arguments.config), command, arguments.run, arguments.data, arguments.zoo, start)
+    stages = [Stage(given[0], given[1], start)]
+    if len(given) == 4:
+        stages.append(Stage(given[2], given[3], Start(given[1] / WEIGHTS, 0)))
+    card = release(stages, arguments.data, arguments.zoo)
     print(json.dumps(card.model_dump(mode="json"), indent=2))  # noqa: T201
 
 

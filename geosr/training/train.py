@@ -24,7 +24,7 @@ from geosr.model.sensor import Sensor, mtf_to_sigma
 from geosr.training import curves
 from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler
-from geosr.training.losses import pinball
+from geosr.training.losses import half_width_loss
 from geosr.training.optimiser import Optimiser
 from geosr.training.progress import TrainingProgress
 from geosr.training.run import RunFolder
@@ -32,6 +32,9 @@ from geosr.training.validation import Validator
 
 #: Gradients are bounded at this norm.
 _MAX_NORM = 1.0
+
+#: How the names of the weights begin that give half-widths.
+_HEAD = "width."
 
 #: Steps whose mean loss is one figure.
 _LOG_EVERY = 50
@@ -58,7 +61,9 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_generator(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start is not None:
-        load_network(model, start.weights)
+        load_network(model, start.weights, image_only=config.learns == "half_widths")
+    if config.learns == "half_widths":
+        freeze_image(model)
     average = copy.deepcopy(model).eval()
     optimiser = Optimiser(model, config.optimiser, config.learning_rate)
     bfloat16 = wants_bfloat16(config.precision, device)
@@ -74,13 +79,13 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             lr, hr, gain = (tensor.to(device) for tensor in sampler.batch(step))
             lr = lr.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
-                sr, half_width = model.with_half_width(lr) if config.network.width_features else (model(lr), None)
-            loss = config.loss(sr, hr, gain)
+                sr, half_width = (model(lr), None) if config.learns == "image" else model.with_half_width(lr)
+            if half_width is None:
+                loss = config.loss(sr, hr, gain)
+            else:
+                loss = half_width_loss(sr - hr, half_width, config.interval)
             loss.backward()  # type: ignore[no-untyped-call]
-            if half_width is not None:
-                # The head stands apart: what it learns from reaches no weight of the image.
-                pinball((sr.detach() - hr) / gain, half_width / gain, config.interval).backward()  # type: ignore[no-untyped-call]
-            clip_gradients(model)
+            nn.utils.clip_grad_norm_(model.parameters(), _MAX_NORM)
             optimiser.step(learning_rate(config, step, origin))
             update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
             step += 1
@@ -109,15 +114,27 @@ def build_generator(config: TrainingConfig) -> Generator:
     return Generator(sensor, network=network, steps=config.back_projection_steps)
 
 
-def load_network(model: Generator, weights: Path) -> None:
-    """Load a network's safetensors. Raises :class:`ModelError` when they are missing or of another size."""
+def load_network(model: Generator, weights: Path, *, image_only: bool = False) -> None:
+    """Load a network's safetensors; with ``image_only`` all but the head for half-widths.
+
+    Raises :class:`ModelError` when they are missing or of another size.
+    """
     assert model.network is not None
+    own = {key: value for key, value in model.network.state_dict().items() if image_only and key.startswith(_HEAD)}
     try:
-        model.network.load_state_dict(load_file(weights))
+        read = {key: value for key, value in load_file(weights).items() if not image_only or not key.startswith(_HEAD)}
+        model.network.load_state_dict({**read, **own})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(
             f"the weights {weights} do not fit the configured network: {str(error).splitlines()[0]}"
         ) from error
+
+
+def freeze_image(model: Generator) -> None:
+    """Leave only the head for half-widths to be trained."""
+    assert model.network is not None
+    for name, parameter in model.network.named_parameters():
+        parameter.requires_grad_(name.startswith(_HEAD))
 
 
 def learning_rate(config: TrainingConfig, step: int, origin: int = 0) -> float:
@@ -125,15 +142,6 @@ def learning_rate(config: TrainingConfig, step: int, origin: int = 0) -> float:
     progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
     rate = config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
     return rate * min(1.0, (step - origin + 1) / config.warmup)
-
-
-def clip_gradients(model: Generator) -> None:
-    """Bound the gradients' norm: that of the image's weights and that of the head's each by itself."""
-    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in model.named_parameters():
-        parts["conv_width" in name].append(parameter)
-    for parameters in parts.values():
-        nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
 
 
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:

@@ -90,7 +90,7 @@ def test_the_default_is_within_its_bounds():
     generator = build(card, [None] * 4)
     assert generator.network.multiply_adds_per_lr_pixel() == card.multiply_adds_per_lr_px
     assert card.weights_path.stat().st_size <= 10_000_000
-    assert card.training["command"]
+    assert set(card.training) == {"image", "half_widths"}
     assert card.figures["held_out"]
     assert 0 < card.effective_resolution_lr_px < 1
 
@@ -188,14 +188,17 @@ def test_half_widths_come_with_the_same_image():
     assert (image == model(lr)).all()
     assert half_width.shape == image.shape
     assert (half_width > 0).all()
-    torch.testing.assert_close(half_width[:, 3] / half_width[:, 0], torch.full((1, 48, 48), 4.0))
+    model.set_width_factors((1.0,))
+    _, uncalibrated = model.with_half_width(lr)
+    factors = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 4, 1, 1)
+    torch.testing.assert_close(half_width, factors * uncalibrated)
 
 
 def test_half_widths_do_not_steer_the_image():
     network = RRDBNet(4, 4, features=8, growth=4, blocks=1, tail="shuffle", width_features=6)
-    torch.nn.init.normal_(network.conv_width_last.weight)
+    torch.nn.init.normal_(network.width.conv_last.weight)
     network.with_half_width(torch.rand(1, 4, 8, 8))[1].sum().backward()
-    assert network.conv_width.weight.grad is not None
+    assert network.width.conv_in.weight.grad is not None
     assert network.conv_first.weight.grad is None
 
 

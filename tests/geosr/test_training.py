@@ -26,7 +26,7 @@ from geosr.training.calibrate import calibrate, conformal_quantile
 from geosr.training.config import Network, Pairs, read_config
 from geosr.training.data import PatchSampler, read_pairs, read_source
 from geosr.training.degrade import Degradation, degrade, misregister
-from geosr.training.losses import Loss, pinball
+from geosr.training.losses import Loss, half_width_loss
 from geosr.training.optimiser import Optimiser
 from geosr.training.train import Start, build_generator, learning_rate, train
 from tests.conftest import DATA, REPOSITORY, SAMPLE, data_file, write_raster
@@ -125,15 +125,23 @@ def test_the_learning_rate_warms_up_and_falls(tiny):
 
 
 def test_what_calibrates_is_neither_trained_on_nor_tested_on():
-    config = read_config(REPOSITORY / "configs" / "rgbn_x4.yaml")
+    image, widths = _shipped()
     used = [
         {(name, row) for source in sources for name in _names(source) for row in range(*_tenths(source.rows))}
-        for sources in (config.sources, config.calibration, config.validation)
+        for sources in (image.sources, widths.sources, widths.calibration, image.validation)
     ]
     assert all(used)
-    assert not used[0] & used[1]
-    assert not used[0] & used[2]
-    assert not used[1] & used[2]
+    trained, learned, calibrated, tested = used
+    assert not trained & (calibrated | tested)
+    assert not learned & (calibrated | tested)
+    assert not calibrated & tested
+    # Most of what the half-widths are learned from, the image's weights were not trained on.
+    assert len({name for name, _ in learned - trained}) > 30
+
+
+def _shipped():
+    """The configurations of the shipped model's image and of its half-widths."""
+    return [read_config(REPOSITORY / "configs" / f"{name}.yaml") for name in ("rgbn_x4", "rgbn_x4_half_widths")]
 
 
 def _names(source):
@@ -174,10 +182,15 @@ def test_losses_are_what_they_say():
     assert float(Loss(frequency=1)(sr, hr, gain)) > float(Loss()(sr, hr, gain))
 
 
-def test_the_pinball_loss_is_least_at_the_quantile():
+def test_the_half_widths_loss_is_least_at_the_quantile():
     error = torch.linspace(-1, 1, 2001)
-    losses = {width: float(pinball(error, torch.tensor(width), 0.9)) for width in (0.7, 0.85, 0.9, 0.95, 1.0)}
-    assert min(losses, key=losses.get) == 0.9
+    losses = [
+        [float(half_width_loss(size * error, torch.tensor(size * width), 0.9)) for width in (0.7, 0.85, 0.9, 0.95, 1.0)]
+        for size in (1, 0.01)
+    ]
+    assert np.argmin(losses[0]) == 2
+    # Small errors pull as hard as large ones.
+    np.testing.assert_allclose(np.diff(losses[0]), np.diff(losses[1]), atol=1e-4)
 
 
 def test_muon_moves_the_kernels_themselves(tiny):
@@ -196,9 +209,7 @@ def test_muon_moves_the_kernels_themselves(tiny):
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 @pytest.mark.slow
 def test_a_run_learns_and_goes_on_where_it_was(tmp_path, tiny, optimiser):
-    tiny = tiny.model_copy(
-        update={"optimiser": optimiser, "network": Network(features=8, growth=4, blocks=1, width_features=4)}
-    )
+    tiny = tiny.model_copy(update={"optimiser": optimiser})
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny.model_dump(mode="json")))
     torch.set_num_threads(1)
     train(tiny, SAMPLE.parent, tmp_path / "whole")
@@ -300,14 +311,50 @@ def test_pairs_that_do_not_fit_are_refused(tiny, tmp_path):
 def test_the_conformal_quantile_holds_for_what_is_to_come():
     rng = np.random.default_rng(0)
     scores = rng.exponential(size=20_000).astype(np.float32)
-    factor = conformal_quantile(scores, 0.9)
+    factor = conformal_quantile([scores], 0.9)
     assert (rng.exponential(size=20_000) <= factor).mean() == pytest.approx(0.9, abs=0.01)
     # Of nine scores, a tenth stays below the largest in nine cases of ten, and below any other less often.
-    assert conformal_quantile(np.arange(9, dtype=np.float32), 0.9) == 8
+    assert conformal_quantile([np.arange(9, dtype=np.float32)], 0.9) == 8
+
+
+def test_kinds_of_imagery_count_alike_in_the_conformal_quantile():
+    rng = np.random.default_rng(0)
+    few, many = (scale * rng.exponential(size=size).astype(np.float32) for scale, size in ((3, 2_000), (1, 50_000)))
+    factor = conformal_quantile([few, many], 0.9)
+    assert ((few <= factor).mean() + (many <= factor).mean()) / 2 == pytest.approx(0.9, abs=1e-3)
+    assert factor > conformal_quantile([np.concatenate([few, many])], 0.9)
+
+
+def test_the_half_widths_are_learned_beside_an_image_that_stays(tiny, tmp_path):
+    train(tiny.model_copy(update={"steps": 10}), SAMPLE.parent, tmp_path / "image", quiet=True)
+    network = Network(features=8, growth=4, blocks=1, width_features=4)
+    second = tiny.model_copy(update={"network": network, "learns": "half_widths", "steps": 30, "learning_rate": 1e-2})
+    start = Start(tmp_path / "image" / "weights.safetensors", 0)
+    train(second, SAMPLE.parent, tmp_path / "widths", start, quiet=True)
+    image, both = (load_file(tmp_path / run / "weights.safetensors") for run in ("image", "widths"))
+    for key, weight in image.items():
+        assert (both[key] == weight).all(), key
+    losses = [json.loads(line) for line in (tmp_path / "widths" / "metrics.jsonl").read_text().splitlines()]
+    untrained = build_generator(second).network.state_dict()
+    assert not torch.equal(both["width.conv_last.weight"], untrained["width.conv_last.weight"])
+    assert losses[-1]["*.tif/1"] == losses[0]["*.tif/1"]
+
+
+@pytest.mark.parametrize(("learns", "features"), [("image", 4), ("half_widths", 0)])
+def test_a_head_is_there_when_it_is_trained_and_only_then(tmp_path, learns, features):
+    path = tmp_path / "odd.yaml"
+    path.write_text(TINY.replace("blocks: 1}", f"blocks: 1, width_features: {features}}}") + f"learns: {learns}\n")
+    with pytest.raises(TrainingError, match="width_features is above 0 where half_widths are learned"):
+        read_config(path)
+
+
+def test_the_shipped_half_widths_are_the_shipped_networks():
+    image, widths = _shipped()
+    assert image.network == widths.network.model_copy(update={"width_features": 0})
 
 
 def test_calibrated_half_widths_cover_what_they_promise(tiny):
-    """Those of an untrained head are the same everywhere, and cover as they should where they were calibrated."""
+    """Those of an untrained head, too, cover as they should where they were calibrated."""
     network = Network(features=8, growth=4, blocks=1, width_features=4)
     config = tiny.model_copy(update={"network": network, "calibration": tiny.validation})
     model = build_generator(config).eval()
@@ -315,7 +362,7 @@ def test_calibrated_half_widths_cover_what_they_promise(tiny):
     model.set_width_factors(calibration.factors)
     (truth,) = read_source(config.calibration[0], config, SAMPLE.parent)
     (lr,) = observe([truth], model.sensor)
-    result = of_generator("x", model, config.bands, config.reference_reflectance, 8, level=0.9).run(lr)
+    result = of_generator("x", model, config.bands, config.reference_reflectance, 8, calibration).run(lr)
     covered = ((result.image - truth).abs() <= result.half_width).float().mean(dim=(1, 2))
     torch.testing.assert_close(covered, torch.full((4,), 0.9), atol=1e-3, rtol=0)
 
@@ -365,7 +412,7 @@ def test_the_large_configuration_is_the_published_generator():
 
 def test_the_large_generator_trains(tiny, tmp_path):
     """Its form, at a size that can be trained here."""
-    network = Network(features=8, growth=4, blocks=2, tail="interpolate", width_features=4)
+    network = Network(features=8, growth=4, blocks=2, tail="interpolate")
     config = tiny.model_copy(update={"network": network, "steps": 20, "optimiser": "muon", "learning_rate": 1e-3})
     train(config, SAMPLE.parent, tmp_path / "run", quiet=True)
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["*.tif/1"] > 0

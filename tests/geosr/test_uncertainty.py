@@ -53,7 +53,7 @@ def model(tmp_path_factory) -> str:
     torch.manual_seed(7)
     network = RRDBNet(4, 4, **size)
     torch.nn.init.normal_(network.conv_last.weight, std=0.02)
-    torch.nn.init.normal_(network.conv_width_last.weight, std=0.3)
+    torch.nn.init.normal_(network.width.conv_last.weight, std=0.3)
     save_file(network.state_dict(), folder / "tiny.safetensors")
     card = {
         "name": "tiny",

@@ -1,0 +1,106 @@
+"""A scene's own rehearsal: harder scenes get wider intervals, the same ones through every way in."""
+
+from __future__ import annotations
+
+import dask.array
+import numpy as np
+import pytest
+import rasterio
+import rioxarray
+import torch
+from rasterio.windows import Window
+
+import geosr
+from geosr.evaluate.contenders import contender, open_model, sensor_of, transfers_of
+from geosr.model.build import build
+from geosr.model.card import Calibration
+from geosr.model.rehearsal import rehearse
+from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.pipeline import super_resolve
+from geosr.rehearsal import rehearsal_windows, scene_factors
+from tests.conftest import SAMPLE, read_raster, write_raster
+from tests.geosr.test_uncertainty import request
+
+CALIBRATION = Calibration(level=0.9, factors=(1.0,), scene_exponent=0.5)
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (33, 500), (192, 192), (300, 300), (641, 5000), (10980, 10980)])
+def test_squares_lie_inside_and_are_few(sides):
+    area = Window(70, 30, sides[1], sides[0])
+    windows = rehearsal_windows(area, 4, CALIBRATION)
+    assert 1 <= len(windows) <= 16
+    for one in windows:
+        assert one.height % 4 == one.width % 4 == 0
+        assert min(one.height, one.width) >= 32
+        assert one.col_off >= 70
+        assert one.row_off >= 30
+        assert one.col_off + one.width <= 70 + sides[1]
+        assert one.row_off + one.height <= 30 + sides[0]
+
+
+def test_what_is_too_small_or_not_asked_for_is_not_rehearsed():
+    assert rehearsal_windows(Window(0, 0, 500, 31), 4, CALIBRATION) == []
+    never = CALIBRATION.model_copy(update={"scene_exponent": 0})
+    assert rehearsal_windows(Window(0, 0, 500, 500), 4, never) == []
+
+
+def test_factors_are_the_quantile_to_the_exponent_within_bounds():
+    ratios = np.linspace(0, 1, 10_001, dtype=np.float32)
+    given = [ratios, 2 * ratios, 100 * ratios, 0.001 * ratios, 2 * ratios[:100]]
+    assert scene_factors(given, 0.9, 0.5) == pytest.approx((0.9**0.5, 1.8**0.5, 2.0, 0.5, 1.0))
+
+
+def test_an_error_is_measured_in_half_widths_without_their_calibration():
+    """The model makes a ramp from itself almost without error, and noise not at all."""
+    card = read_card(DEFAULT_MODEL)
+    model = build(card, [None] * 4)
+    reference = torch.tensor(card.reference_reflectance).reshape(-1, 1, 1)
+    torch.manual_seed(0)
+    ramp = torch.linspace(0.2, 0.8, 64).expand(4, 64, 64) / reference
+    noise = (0.3 + 0.05 * torch.randn(4, 64, 64)) / reference
+    with torch.inference_mode():
+        easy, hard = (rehearse(model, lr, reference, card.halo_px) for lr in (ramp, noise))
+        model.set_width_factors([10.0])
+        again = rehearse(model, noise, reference, card.halo_px)
+    assert easy.shape == (4, 64, 64)
+    assert hard.quantile(0.9) > 1.2 * easy.quantile(0.9)
+    torch.testing.assert_close(again, hard)
+
+
+def test_the_command_the_array_and_the_evaluation_agree(tmp_path):
+    """Over chunks of any size, lazily or not; and the layer says what its widths were multiplied by."""
+    with rasterio.open(SAMPLE) as raster:
+        pixels = raster.read()[:, :96, :128]
+    source = write_raster(tmp_path / "in.tif", pixels, nodata=0, scale=1e-4)
+    widths = {}
+    for core in (40, 256):
+        super_resolve(request(source, DEFAULT_MODEL, core_px=core, overwrite=True))
+        widths[core] = read_raster(tmp_path / "out_uncertainty.tif").astype(int)
+    assert np.abs(widths[40] - widths[256]).max() <= 1
+    with rasterio.open(tmp_path / "out_uncertainty.tif") as layer:
+        told = [float(text) for text in layer.tags()["GEOSR_UNCERTAINTY_SCENE"].split(":")[1].split(",")]
+    with rasterio.open(tmp_path / "out.tif") as image:
+        assert "GEOSR_UNCERTAINTY_SCENE" not in image.tags()
+    assert len(told) == 4
+    assert told != [1.0] * 4
+
+    da = rioxarray.open_rasterio(source)
+    now = geosr.upscale(da, scale=1e-4, uncertainty=True).half_width
+    later = geosr.upscale(da.chunk({"x": 50}), scale=1e-4, uncertainty=True).half_width
+    assert isinstance(later.data, dask.array.Array)
+    np.testing.assert_allclose(later.values, now.values, rtol=1e-4)
+    assert np.abs(np.ceil(now.values) - widths[256]).max() <= 1
+
+    opened = open_model(DEFAULT_MODEL)
+    bands = opened.card.bands
+    subject = contender(opened, bands, sensor_of(bands, transfers_of(bands, opened.card)))
+    seen = subject.run(torch.from_numpy(pixels * np.float32(1e-4))).half_width.numpy()
+    np.testing.assert_allclose(seen * 1e4, now.values, rtol=2e-3, atol=0.5)
+
+
+def test_an_area_too_small_is_left_as_calibrated(tmp_path):
+    with rasterio.open(SAMPLE) as raster:
+        source = write_raster(tmp_path / "in.tif", raster.read()[:, :20, :60], nodata=0, scale=1e-4)
+    super_resolve(request(source, DEFAULT_MODEL))
+    with rasterio.open(tmp_path / "out_uncertainty.tif") as layer:
+        assert layer.tags()["GEOSR_UNCERTAINTY_SCENE"].endswith(": 1")
