@@ -25,8 +25,9 @@ CONFIG = Path(__file__).parent.parent / "configs" / "rgbn_x4.yaml"
 #: What each run has other than the configuration, by what it is called in the table.
 VARIANTS: dict[str, dict[str, Any]] = {
     "as configured": {},
-    "AdamW at 6e-4": {"optimiser": "adamw", "learning_rate": 6e-4},
-    "Muon at half the rate": {"learning_rate": 1e-3},
+    "AdamW at 6e-4": {"learning_rate": 6e-4},
+    "AdamW at 1e-3": {"learning_rate": 1e-3},
+    "Muon, AdamW at 0.3 of its rate": {"optimiser": "muon"},
     "loss: Charbonnier, epsilon 0.03": {"loss": {"pixel": "charbonnier", "charbonnier_epsilon": 0.03}},
     "loss: L1": {"loss": {"pixel": "l1"}},
     "loss: mean square": {"loss": {"pixel": "l2"}},
@@ -60,8 +61,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = {
-        name: run(variant(changes, arguments.steps), arguments.data, arguments.runs / f"{arguments.steps}-{i}")
-        for i, (name, changes) in enumerate(VARIANTS.items())
+        name: run(variant(changes, arguments.steps), arguments.data, arguments.runs / f"{arguments.steps} {name}")
+        for name, changes in VARIANTS.items()
     }
     keep("ablation", "python benchmarks/ablation.py --data DATA --runs RUNS", {"steps": arguments.steps, "rows": rows})
 

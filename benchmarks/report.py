@@ -63,6 +63,54 @@ def _cell(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
+#: Columns of the table of half-widths: title, figure, digits.
+_COVERAGE = (
+    ("coverage", "overall", ".3f"),
+    ("brightest", "brightest", ".3f"),
+    ("darkest", "darkest", ".3f"),
+    ("edges", "edges", ".3f"),
+    ("rank correlation", "rank_correlation", ".2f"),
+)
+
+
+def _uncertainty(result: dict[str, Any]) -> str:
+    forward, command = result["seconds"]["pass"], result["seconds"]["command"]
+    lines = [
+        "## Half-widths",
+        f"`{result['command']}`: what the 90 % half-widths of `{result['model']}` cover on imagery held out, and what "
+        "those of an oracle would that is told the true errors of each pixel's neighbours: more than any half-width "
+        "made from the source can know. [Evaluation](evaluation.md#half-widths) says what the columns mean; the width is "
+        "relative to a constant one of equal coverage. The forward pass takes "
+        f"{forward['ratio']:.3f} times as long with half-widths; the whole command, which also computes the support and "
+        f"writes two more files, {command['ratio']:.2f} times on a scene of {command['side_px']} × {command['side_px']} "
+        f"pixels. {_machine(result)}",
+        f"| set | band | of | {' | '.join(title for title, _, _ in _COVERAGE)} | width |\n|---|---|---|{'---|' * 6}",
+    ]
+    rows = [
+        f"| {name} | {band} | {who} | {' | '.join(_cell(one[key], form) for _, key, form in _COVERAGE)} "
+        f"| {one['mean_half_width'] / one['constant_half_width']:.2f} |"
+        for name, owners in result["coverage"].items()
+        for who, bands in owners.items()
+        for band, one in bands.items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def _ablation(result: dict[str, Any]) -> str:
+    sets = [name for name in next(iter(result["rows"].values())) if name != "multiply_adds_per_lr_px"]
+    lines = [
+        "## Ablation",
+        f"`{result['command']}`: gain over bicubic in PSNR, dB, after {result['steps']} steps from an untrained network, "
+        f"with one thing changed each time. {_machine(result)}",
+        f"| run | million multiply-adds | {' | '.join(f'`{name}`' for name in sets)} |\n|---|---|{'---|' * len(sets)}",
+    ]
+    rows = [
+        f"| {name} | {row['multiply_adds_per_lr_px'] / 1e6:.2f} | {' | '.join(f'{row[one]:+.2f}' for one in sets)} |"
+        for name, row in result["rows"].items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
 def _memory(result: dict[str, Any]) -> str:
     lines = [
         "## Memory",
@@ -86,7 +134,7 @@ def _machine(result: dict[str, Any]) -> str:
     )
 
 
-_SECTIONS = {"fidelity": _fidelity, "memory": _memory}
+_SECTIONS = {"fidelity": _fidelity, "uncertainty": _uncertainty, "ablation": _ablation, "memory": _memory}
 
 
 def _read(name: str) -> dict[str, Any]:

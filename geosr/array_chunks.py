@@ -28,7 +28,7 @@ def upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec, *, uncertainty: 
     forms = [(bands, image.dtype)]
     if uncertainty:
         forms += [(bands, np.dtype(np.float32)), (1, np.dtype(np.uint8))]
-    factors = _width_factors(image, plan, spec) if uncertainty else (1.0,)
+    factors = _width_factors(image, plan, spec) if uncertainty else ()
     if not isinstance(image, dask.array.Array):
         arrays = tuple(np.empty((count, *plan.geobox.shape), dtype=dtype) for count, dtype in forms)
         for chunk in plan:

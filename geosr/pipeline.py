@@ -71,7 +71,7 @@ class ChunkJob:
     folder: Path
     layers: tuple[Layer, ...] = ()
     """What is made beside the product."""
-    width_factors: tuple[float, ...] = (1.0,)
+    width_factors: tuple[float, ...] = ()
     """What the scene's half-widths are multiplied by, see :mod:`geosr.rehearsal`."""
 
 
@@ -116,11 +116,11 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
 
         upscaler = upscaler_of(model)
         keep = False
-        factors: tuple[float, ...] = (1.0,)
+        factors: tuple[float, ...] = ()
         if calibration is not None:
             squares = rehearsal_windows(plan.area, plan.scale, calibration)
             factors = measure_factors(map(scene.reader.read, squares), upscaler, calibration)
-            layers = tuple(layer.scaled(factors) for layer in layers)
+            layers = tuple(layer.scaled(dict(zip(card.bands or (), factors, strict=False))) for layer in layers)
         pending = list(ledger.pending())
         finished = len(plan) - len(pending)
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)

@@ -24,8 +24,8 @@ _SIDES_PX = (32, 192)
 _SPACING_PX = 640
 _MOST_ALONG_A_SIDE = 4
 
-#: A scene's factor is 1 when there are fewer pixels than this to measure it on.
-_LEAST_PIXELS = 2000
+#: A scene's factor is 1 when there are fewer measured pixels than this in its squares.
+_LEAST_PIXELS = 1000
 
 #: And never beyond these.
 _BOUNDS = (0.5, 2.0)
@@ -34,13 +34,13 @@ _BOUNDS = (0.5, 2.0)
 def measure_factors(
     parts: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]], upscaler: Upscaler, calibration: Calibration
 ) -> tuple[float, ...]:
-    """What a scene's half-widths are multiplied by, for each of the model's bands, or one number for all.
+    """What a scene's half-widths are multiplied by, for each of the model's bands; empty when there are no parts.
 
     ``parts`` are DN and validity of the scene's squares.
     """
     ratios = [upscaler.rehearse(pixels, valid) for pixels, valid in parts]
     bands = [np.concatenate(band) for band in zip(*ratios, strict=True)]
-    return scene_factors(bands, calibration.level, calibration.scene_exponent) or (1.0,)
+    return scene_factors(bands, calibration.level, calibration.scene_exponent)
 
 
 def rehearsal_windows(area: Window, scale: int, calibration: Calibration) -> list[Window]:
@@ -72,7 +72,9 @@ def scene_factors(ratios: Sequence[NDArray[np.float32]], level: float, exponent:
     The quantile of the ratios is 1 for a scene like those of the calibration; ``exponent`` says how much of what it
     says about the coarser scale is believed of the finer.
     """
+    # A number far out of range, nodata that nobody declared, leaves no ratio: it must not become the scene's.
+    finite = [one[np.isfinite(one)] for one in ratios]
     return tuple(
         1.0 if len(one) < _LEAST_PIXELS else float(np.clip(np.quantile(one, level) ** exponent, *_BOUNDS))
-        for one in ratios
+        for one in finite
     )

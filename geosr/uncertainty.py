@@ -7,7 +7,7 @@ stored, and what their tags say; :mod:`geosr.upscaler` computes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,11 @@ class Layer:
         """Its form with the product's tags, where its own do not say otherwise."""
         return replace(self.product, tags={**tags, **self.product.tags})
 
-    def scaled(self, factors: Sequence[float]) -> Layer:
-        """The same, saying what the scene's half-widths were multiplied by."""
-        if self.name != HALF_WIDTH:
+    def scaled(self, factors: Mapping[str, float]) -> Layer:
+        """The same, saying what the scene's half-widths were multiplied by, by band of the model; if they were."""
+        if self.name != HALF_WIDTH or not factors:
             return self
-        told = ", ".join(f"{factor:.3g}" for factor in factors)
+        told = ", ".join(f"{band} {factor:.3f}" for band, factor in factors.items())
         tags = {**self.product.tags, "GEOSR_UNCERTAINTY_SCENE": f"{SCENE_MEANING}: {told}"}
         return replace(self, product=replace(self.product, tags=tags))
 
@@ -109,9 +109,12 @@ def meaning_of_half_width(calibration: Calibration) -> str:
     """What the half-widths of a model are, in one sentence."""
     level = f"{100 * calibration.level:g} %"
     measured_on = f" on {', '.join(calibration.data)}" if calibration.data else ""
+    scene = (
+        ", and one factor per band says how much harder or easier the scene is" if calibration.scene_exponent else ""
+    )
     return (
         f"half-width of the {level} interval, calibrated by split-conformal prediction{measured_on}: "
-        f"in {level} of pixels like those the truth lies within image ± half-width"
+        f"in {level} of pixels like those the truth lies within image ± half-width{scene}"
     )
 
 

@@ -96,6 +96,8 @@ class Upscaler:
         ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)``, the sides multiples of ``scale``. Only measured
         pixels are returned, uncalibrated half-widths assumed.
         """
+        if not valid.any():
+            return [np.empty(0, dtype=np.float32)] * len(self._mapping.enter(valid.astype(np.float32)))
         reflectance = fill_invalid(self._reflectance(pixels, valid), valid, reach_px=self.halo_px)
         ratios = self._engine.rehearse(self._mapping.enter(reflectance) / self._reference, self.halo_px)
         measured = self._mapping.enter(valid.astype(np.float32)) > _MEASURED
@@ -107,15 +109,15 @@ class Upscaler:
         valid: NDArray[np.bool_],
         *,
         uncertainty: bool = False,
-        width_factors: Sequence[float] = (1.0,),
+        width_factors: Sequence[float] = (),
     ) -> Result:
         """Upscale the inside of a window.
 
         ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)`` with a margin of ``margin_px`` on each side. Returns
         DN of the same type without the margin, ``scale`` times finer, in which nodata are exactly the pixels under
         those that are not valid, and the consistency of the inside. With ``uncertainty`` also that, its half-widths
-        multiplied by ``width_factors``, one for each of the model's bands or one for all; a model without calibrated
-        half-widths has none.
+        multiplied by ``width_factors``, one for each of the model's bands or none; a model without calibrated
+        half-widths has no uncertainty.
         """
         margin, halo = self.margin_px, self.halo_px
         core_valid = _inside(valid, margin)
@@ -155,7 +157,7 @@ class Upscaler:
         unknown = self._know_nothing(valid)
         margin = self.halo_px * self.scale
         # Mixing weights are never negative, and errors of bands that are mixed are taken to go together.
-        own = _inside(upscaled.half_width, margin) * (self._reference * _column(width_factors))
+        own = _inside(upscaled.half_width, margin) * (self._reference * _column(width_factors or [1.0]))
         half_width = self._mapping.leave(own)
         measured = np.any(valid, axis=0, keepdims=True)
         percent = np.rint(100 * _inside(upscaled.support, margin)).clip(0, 100).astype(np.uint8)

@@ -41,22 +41,24 @@ class TorchEngine:
             if not uncertainty:
                 high = self._generator(low, mask)
                 return Upscaled(_array(high), _array(self._generator.sensor.observe(high)))
-            if self._support is None:
-                raise ValueError("this engine was made without what uncertainty takes")
+            support = self._needed()
             high, half_width = self._generator.with_half_width(low, mask)
             return Upscaled(
                 _array(high),
                 _array(self._generator.sensor.observe(high)),
                 _array(half_width),
-                _array(self._support(high, low, mask)),
+                _array(support(high, low, mask)),
             )
 
     def rehearse(self, lr: NDArray[np.float32], halo_px: int) -> NDArray[np.float32]:
-        if self._support is None:
-            raise ValueError("this engine was made without what uncertainty takes")
         with _ONE_AT_A_TIME, _memory_errors(self._device), _exact(), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)
-            return _array(rehearse(self._generator, low, self._support.reference, halo_px)[None])
+            return _array(rehearse(self._generator, low, self._needed().reference, halo_px)[None])
+
+    def _needed(self) -> Support:
+        if self._support is None:
+            raise ValueError("this engine was made without what uncertainty takes")
+        return self._support
 
 
 def _array(batch: torch.Tensor) -> NDArray[np.float32]:

@@ -130,7 +130,7 @@ class ModelCard(BaseModel):
                 "base": True,
                 "steps": True,
                 "network": True,
-                "calibration": {"level", "factors"},
+                "calibration": {"level", "factors", "scene_exponent"},
                 "weights_sha256": True,
             },
         )

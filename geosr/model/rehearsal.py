@@ -18,8 +18,8 @@ from geosr.model.support import NOISE
 def rehearse(model: Generator, lr: Tensor, reference: Tensor, halo_px: int) -> Tensor:
     """``|error| / half-width`` of every pixel of ``lr``, when it is made from itself; the half-widths uncalibrated.
 
-    ``lr`` is ``(bands, rows, cols)`` in units of ``reference``, ``(bands, 1, 1)`` reflectance; its sides are multiples
-    of the scale.
+    ``lr`` is ``(bands, rows, cols)`` in units of ``reference``, its sides multiples of the scale; ``reference`` is
+    reflectance, ``(bands, 1, 1)`` with or without an axis before.
     """
     rng = torch.Generator().manual_seed(0)
     coarse = model.sensor.observe(lr[None])

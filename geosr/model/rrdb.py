@@ -63,17 +63,17 @@ class RRDBNet(nn.Module):
         """``(n, in_bands, rows, cols)`` to ``(n, out_bands, 4 rows, 4 cols)``."""
         return self._to_pixels(self._features(lr))
 
-    def with_half_width(self, lr: Tensor, exact: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def with_half_width(self, lr: Tensor, exact: Tensor) -> tuple[Tensor, Tensor]:
         """The same pass, and the half-width of each pixel's interval in float32, positive and shaped as the image.
 
-        ``exact`` is ``lr`` in float32, where ``lr`` is not. No gradient reaches the image's weights from the
+        ``exact`` is ``lr`` in float32. No gradient reaches the image's weights from the
         half-width.
         """
         if self.width is None:
             raise ValueError("this network has no head for half-widths")
         deep = self._features(lr)
         image = self._to_pixels(deep)
-        return image, self.width(lr if exact is None else exact, deep.detach(), image.detach())
+        return image, self.width(exact, deep.detach(), image.detach())
 
     def _features(self, lr: Tensor) -> Tensor:
         shallow = self.conv_first(lr)

@@ -138,11 +138,14 @@ def read_config(path: Path) -> TrainingConfig:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and "extends" in content:
-            path = path.parent / str(content.pop("extends"))
-            content = {**yaml.safe_load(path.read_text(encoding="utf-8")), **content}
+            base = path.parent / str(content.pop("extends"))
+            extended = yaml.safe_load(base.read_text(encoding="utf-8"))
+            if not isinstance(extended, dict):
+                raise TrainingError(f"{base}, which {path} extends, holds no fields")
+            content = {**extended, **content}
         return TrainingConfig.model_validate(content)
     except OSError as error:
-        raise TrainingError(f"cannot read the configuration {path}: {error.strerror}") from error
+        raise TrainingError(f"cannot read the configuration {error.filename}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -26,7 +26,7 @@ class Optimiser:
             for key, module in network.named_modules()
             if name == "muon"
             and isinstance(module, nn.Conv2d)
-            and key.startswith("body.")
+            and ".body." in f".{key}"
             and module.weight.requires_grad
         ]
         inside = {id(kernel) for kernel in kernels}

@@ -16,8 +16,10 @@ from typing import Any
 
 import rasterio
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from geosr.errors import ModelError
 from geosr.evaluate.comparison import SetEvaluation
 from geosr.evaluate.comparison import compare as compare_on
 from geosr.evaluate.contenders import baselines, of_generator
@@ -73,6 +75,7 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
     model = build_generator(config).eval()
     assert model.network is not None
     load_network(model, run / WEIGHTS)
+    _check_image(model, stages[0].run / WEIGHTS)
     halo_px, curve = measure_halo(
         model, [_read_scene(data / name, config) for name in _HALO_SCENES], config.reference_reflectance
     )
@@ -118,6 +121,14 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (zoo / f"{config.name}.json").write_text(text + "\n", encoding="utf-8")
     return card
+
+
+def _check_image(model: Generator, weights: Path) -> None:
+    """Raise :class:`ModelError` when the image's weights are not those of the run that the card is to name."""
+    assert model.network is not None
+    own = model.network.state_dict()
+    if any(not torch.equal(own[key], value) for key, value in load_file(weights).items() if key in own):
+        raise ModelError(f"the half-widths were not learned beside {weights}: release the run that they began with")
 
 
 def compare(

@@ -2,7 +2,7 @@
 
 A run writes ``checkpoint.pt`` (everything to go on from), ``metrics.jsonl``, pictures of its course, and
 ``weights.safetensors`` (the averaged network). Started again with the same folder it goes on where it was. Where only
-a network's weights were kept, a new run goes on from them at the step they had reached.
+a network's weights were kept, a new run goes on from them at the step they had reached; half-widths begin anew.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _MAX_NORM = 1.0
 
 #: How the names of the weights begin that give half-widths.
 _HEAD = "width."
+
+#: And how they began in the first models that had any.
+_FORMER_HEAD = "conv_width"
 
 #: Steps whose mean loss is one figure.
 _LOG_EVERY = 50
@@ -70,6 +73,8 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     sampler, validate = PatchSampler(config, data), Validator(config, data)
     origin = 0 if start is None else start.step
     resumed = run.resume(model, average, optimiser)
+    if resumed is None and start is None and config.learns == "half_widths":
+        raise TrainingError("half-widths are learned beside an image that is there: name its weights (--from-weights)")
     step = origin if resumed is None else resumed
 
     running = 0.0
@@ -115,15 +120,18 @@ def build_generator(config: TrainingConfig) -> Generator:
 
 
 def load_network(model: Generator, weights: Path, *, image_only: bool = False) -> None:
-    """Load a network's safetensors; with ``image_only`` all but the head for half-widths.
+    """Load a network's safetensors, but for the head for half-widths with ``image_only`` or where there is none.
 
     Raises :class:`ModelError` when they are missing or of another size.
     """
     assert model.network is not None
-    own = {key: value for key, value in model.network.state_dict().items() if image_only and key.startswith(_HEAD)}
+    own = model.network.state_dict()
+    head = {key: value for key, value in own.items() if key.startswith(_HEAD)}
     try:
-        read = {key: value for key, value in load_file(weights).items() if not image_only or not key.startswith(_HEAD)}
-        model.network.load_state_dict({**read, **own})
+        read = {key: value for key, value in load_file(weights).items() if not key.startswith(_FORMER_HEAD)}
+        if image_only or not head:
+            read = {key: value for key, value in read.items() if not key.startswith(_HEAD)} | head
+        model.network.load_state_dict(read)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(
             f"the weights {weights} do not fit the configured network: {str(error).splitlines()[0]}"

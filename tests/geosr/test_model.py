@@ -197,7 +197,8 @@ def test_half_widths_come_with_the_same_image():
 def test_half_widths_do_not_steer_the_image():
     network = RRDBNet(4, 4, features=8, growth=4, blocks=1, tail="shuffle", width_features=6)
     torch.nn.init.normal_(network.width.conv_last.weight)
-    network.with_half_width(torch.rand(1, 4, 8, 8))[1].sum().backward()
+    lr = torch.rand(1, 4, 8, 8)
+    network.with_half_width(lr, lr)[1].sum().backward()
     assert network.width.conv_in.weight.grad is not None
     assert network.conv_first.weight.grad is None
 

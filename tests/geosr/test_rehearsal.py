@@ -8,17 +8,21 @@ import pytest
 import rasterio
 import rioxarray
 import torch
+import xarray as xr
 from rasterio.windows import Window
 
 import geosr
+from catalog.arrays import band_specs
+from geosr.engine import choose_engine
 from geosr.evaluate.contenders import contender, open_model, sensor_of, transfers_of
 from geosr.model.build import build
-from geosr.model.card import Calibration
+from geosr.model.card import Calibration, ModelCard
 from geosr.model.rehearsal import rehearse
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.pipeline import super_resolve
-from geosr.rehearsal import rehearsal_windows, scene_factors
-from tests.conftest import SAMPLE, read_raster, write_raster
+from geosr.rehearsal import measure_factors, rehearsal_windows, scene_factors
+from geosr.upscaler import ModelSpec, upscaler_of
+from tests.conftest import RGBN, SAMPLE, read_raster, write_raster
 from tests.geosr.test_uncertainty import request
 
 CALIBRATION = Calibration(level=0.9, factors=(1.0,), scene_exponent=0.5)
@@ -78,11 +82,13 @@ def test_the_command_the_array_and_the_evaluation_agree(tmp_path):
         widths[core] = read_raster(tmp_path / "out_uncertainty.tif").astype(int)
     assert np.abs(widths[40] - widths[256]).max() <= 1
     with rasterio.open(tmp_path / "out_uncertainty.tif") as layer:
-        told = [float(text) for text in layer.tags()["GEOSR_UNCERTAINTY_SCENE"].split(":")[1].split(",")]
+        said = layer.tags()["GEOSR_UNCERTAINTY_SCENE"].split(":")[1].split(",")
     with rasterio.open(tmp_path / "out.tif") as image:
         assert "GEOSR_UNCERTAINTY_SCENE" not in image.tags()
-    assert len(told) == 4
-    assert told != [1.0] * 4
+    told = {band: float(factor) for band, factor in (one.split() for one in said)}
+    assert list(told) == list(RGBN)
+    # A path that left the factors out would be seen below.
+    assert max(abs(factor - 1) for factor in told.values()) > 0.03
 
     da = rioxarray.open_rasterio(source)
     now = geosr.upscale(da, scale=1e-4, uncertainty=True).half_width
@@ -103,4 +109,54 @@ def test_an_area_too_small_is_left_as_calibrated(tmp_path):
         source = write_raster(tmp_path / "in.tif", raster.read()[:, :20, :60], nodata=0, scale=1e-4)
     super_resolve(request(source, DEFAULT_MODEL))
     with rasterio.open(tmp_path / "out_uncertainty.tif") as layer:
-        assert layer.tags()["GEOSR_UNCERTAINTY_SCENE"].endswith(": 1")
+        assert "GEOSR_UNCERTAINTY_SCENE" not in layer.tags()
+
+
+def test_bands_in_another_order_have_the_same_half_widths(tmp_path):
+    """The factors are the model's, band by band."""
+    with rasterio.open(SAMPLE) as raster:
+        pixels = raster.read()[:, :64, :64]
+    widths = []
+    for order in ([0, 1, 2, 3], [2, 1, 0, 3]):
+        names = [RGBN[i] for i in order]
+        source = write_raster(tmp_path / "in.tif", pixels[order], names=names, nodata=0, scale=1e-4)
+        super_resolve(request(source, DEFAULT_MODEL, overwrite=True))
+        widths.append(read_raster(tmp_path / "out_uncertainty.tif")[np.argsort(order)])
+    assert (widths[0] == widths[1]).all()
+
+
+def test_a_part_of_a_scene_is_rehearsed_where_it_lies(sample):
+    """A crop of the extent is a scene of its own: its factors do not depend on what lies around it."""
+    whole = rehearsal_windows(Window(0, 0, 64, 64), 4, CALIBRATION)
+    part = rehearsal_windows(Window(100, 50, 64, 64), 4, CALIBRATION)
+    assert [(one.col_off + 100, one.row_off + 50) for one in whole] == [(one.col_off, one.row_off) for one in part]
+
+
+def test_nodata_that_nobody_declared_does_not_become_the_whole_scenes(sample):
+    """Numbers far out of range in one place leave the half-widths of all others what they are."""
+    names = list(RGBN)
+    floats = sample[:, :72, :72].astype(np.float32) * 1e-4
+    floats[:, 30:34, 30:34] = -9999
+    da = xr.DataArray(
+        floats, dims=("band", "y", "x"), coords={"band": names, "y": -np.arange(72.0), "x": np.arange(72.0)}
+    )
+    result = geosr.upscale(da, uncertainty=True, nodata=None)
+    far = result.half_width.values[:, :8, :8]
+    assert np.isfinite(far).all()
+    assert (far > 0).all()
+    assert scene_factors([np.array([np.nan] * 5 + [1.0] * 2000, np.float32)], 0.9, 0.5) == (1.0,)
+
+
+def test_what_is_not_measured_says_nothing(sample):
+    """A square all of nodata leaves its scene as calibrated."""
+    card = read_card(DEFAULT_MODEL)
+    empty = np.zeros((4, 64, 64), np.uint16), np.zeros((4, 64, 64), bool)
+    specs = band_specs(RGBN, "uint16", scale=1e-4, offset=0, nodata=0)
+    spec = ModelSpec(DEFAULT_MODEL, card.digest, choose_engine("cpu", "float32"), tuple(specs), picture=False)
+    assert measure_factors([empty], upscaler_of(spec), card.calibration) == (1.0,) * 4
+
+
+def test_the_exponent_is_part_of_a_models_identity():
+    card = read_card(DEFAULT_MODEL)
+    other = card.model_copy(update={"calibration": card.calibration.model_copy(update={"scene_exponent": 0.9})})
+    assert ModelCard(**other.model_dump()).digest != ModelCard(**card.model_dump()).digest

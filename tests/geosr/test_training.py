@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from geosr.errors import ResumeError, TrainingError
+from geosr.errors import ModelError, ResumeError, TrainingError
 from geosr.evaluate.contenders import of_generator
 from geosr.evaluate.halo import measure_halo
 from geosr.evaluate.held_out import observe
 from geosr.evaluate.metrics import effective_resolution_px, psnr, spectral_angle_deg
 from geosr.model.generator import Generator
+from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor
 from geosr.training.calibrate import calibrate, conformal_quantile
 from geosr.training.config import Network, Pairs, read_config
@@ -28,7 +29,8 @@ from geosr.training.data import PatchSampler, read_pairs, read_source
 from geosr.training.degrade import Degradation, degrade, misregister
 from geosr.training.losses import Loss, half_width_loss
 from geosr.training.optimiser import Optimiser
-from geosr.training.train import Start, build_generator, learning_rate, train
+from geosr.training.release import _check_image
+from geosr.training.train import Start, build_generator, learning_rate, load_network, train
 from tests.conftest import DATA, REPOSITORY, SAMPLE, data_file, write_raster
 
 TINY = """
@@ -127,7 +129,7 @@ def test_the_learning_rate_warms_up_and_falls(tiny):
 def test_what_calibrates_is_neither_trained_on_nor_tested_on():
     image, widths = _shipped()
     used = [
-        {(name, row) for source in sources for name in _names(source) for row in range(*_tenths(source.rows))}
+        {(name, row) for source in sources for name in _names(source) for row in range(*_twentieths(source.rows))}
         for sources in (image.sources, widths.sources, widths.calibration, image.validation)
     ]
     assert all(used)
@@ -135,7 +137,7 @@ def test_what_calibrates_is_neither_trained_on_nor_tested_on():
     assert not trained & (calibrated | tested)
     assert not learned & (calibrated | tested)
     assert not calibrated & tested
-    # Most of what the half-widths are learned from, the image's weights were not trained on.
+    # Some of what the half-widths are learned from, the image's weights were not trained on.
     assert len({name for name, _ in learned - trained}) > 30
 
 
@@ -151,7 +153,7 @@ def _names(source):
     return [name for name in names if not any(fnmatch(name, one) for one in source.exclude)]
 
 
-def _tenths(rows):
+def _twentieths(rows):
     return tuple(round(20 * part) for part in rows)
 
 
@@ -198,6 +200,9 @@ def test_muon_moves_the_kernels_themselves(tiny):
     model = build_generator(tiny).to(memory_format=torch.channels_last)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     optimiser = Optimiser(model, "muon", 1e-2)
+    inside, outside = (len(state["param_groups"][0]["params"]) for state in reversed(optimiser.state_dict()))
+    kernels = [name for name in before if ".body." in name and name.endswith("weight")]
+    assert (inside, outside) == (len(kernels), len(before) - len(kernels))
     for _ in range(2):
         model(torch.rand(1, 4, 8, 8)).square().mean().backward()
         optimiser.step(1e-2)
@@ -338,6 +343,49 @@ def test_the_half_widths_are_learned_beside_an_image_that_stays(tiny, tmp_path):
     untrained = build_generator(second).network.state_dict()
     assert not torch.equal(both["width.conv_last.weight"], untrained["width.conv_last.weight"])
     assert losses[-1]["*.tif/1"] == losses[0]["*.tif/1"]
+
+
+def test_half_widths_are_not_learned_beside_an_untrained_image(tiny, tmp_path):
+    network = Network(features=8, growth=4, blocks=1, width_features=4)
+    alone = tiny.model_copy(update={"network": network, "learns": "half_widths"})
+    with pytest.raises(TrainingError, match="--from-weights"):
+        train(alone, SAMPLE.parent, tmp_path / "run", quiet=True)
+
+
+def test_an_image_goes_on_from_weights_that_have_half_widths(tiny, tmp_path):
+    network = RRDBNet(4, 4, features=8, growth=4, blocks=1, tail="shuffle", width_features=4)
+    torch.nn.init.normal_(network.conv_last.weight)
+    former = {"conv_width.weight": torch.zeros(4, 8, 3, 3)}
+    save_file({**network.state_dict(), **former}, tmp_path / "both.safetensors")
+    model = build_generator(tiny)
+    load_network(model, tmp_path / "both.safetensors")
+    assert torch.equal(model.network.conv_last.weight, network.conv_last.weight)
+
+
+def test_half_widths_of_another_image_are_not_released(tiny, tmp_path):
+    model = build_generator(tiny)
+    save_file(model.network.state_dict(), tmp_path / "same.safetensors")
+    _check_image(model, tmp_path / "same.safetensors")
+    save_file(build_generator(tiny).network.state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match="not learned beside"):
+        _check_image(model, tmp_path / "other.safetensors")
+
+
+def test_a_configuration_that_extends_another_is_blamed_for_its_own(tmp_path):
+    (tmp_path / "base.yaml").write_text(TINY)
+    (tmp_path / "empty.yaml").write_text("")
+    path = tmp_path / "more.yaml"
+    path.write_text("extends: base.yaml\nsteps: 7\n")
+    assert read_config(path).steps == 7
+    path.write_text("extends: base.yaml\nfrob: 3\n")
+    with pytest.raises(TrainingError, match=r"more\.yaml is wrong at frob"):
+        read_config(path)
+    path.write_text("extends: empty.yaml\n")
+    with pytest.raises(TrainingError, match=r"empty\.yaml, which .*more\.yaml extends, holds no fields"):
+        read_config(path)
+    path.write_text("extends: missing.yaml\n")
+    with pytest.raises(TrainingError, match=r"missing\.yaml"):
+        read_config(path)
 
 
 @pytest.mark.parametrize(("learns", "features"), [("image", 4), ("half_widths", 0)])
