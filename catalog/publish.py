@@ -38,7 +38,8 @@ class ResultLayer:
 
     key: str
     """Of the asset, and its role."""
-    path: Path
+    name: str
+    """Of its file, beside the result's."""
     title: str
     description: str
     dtype: str
@@ -51,8 +52,8 @@ class ResultLayer:
 class Result:
     """What was made of a scene."""
 
-    path: Path
-    """The COG."""
+    name: str
+    """Of the COG's file."""
     geobox: GeoBox
     dtype: str
     nodata: float | None
@@ -67,14 +68,14 @@ class Result:
 
 
 def item_of_result(scene: Scene, result: Result) -> pystac.Item:
-    """A STAC 1.1 Item beside ``result.path``, which it refers to by name.
+    """A STAC 1.1 Item that goes beside the COG, which it refers to by name.
 
     The time is the scene's; where that is unknown, the interval up to the source's last change.
     """
     geometry, bbox = _place(result.geobox)
     start, end = _interval(scene)
     item = pystac.Item(
-        id=result.path.stem,
+        id=Path(result.name).stem,
         geometry=geometry,
         bbox=bbox,
         datetime=scene.datetime,
@@ -127,7 +128,7 @@ def _longitude(degrees: float) -> float:
 
 def _layer_asset(layer: ResultLayer) -> pystac.Asset:
     return pystac.Asset(
-        href=f"./{layer.path.name}",
+        href=f"./{layer.name}",
         media_type=pystac.MediaType.COG,
         # Not "data", which readers load as an image.
         roles=[layer.key],
@@ -143,7 +144,7 @@ def _pixels(dtype: str, nodata: float | None) -> dict[str, Any]:
 
 def _asset(scene: Scene, result: Result) -> pystac.Asset:
     return pystac.Asset(
-        href=f"./{result.path.name}",
+        href=f"./{result.name}",
         media_type=pystac.MediaType.COG,
         roles=["data", "reflectance"] if not scene.picture else ["data"],
         title="Super-resolved image",

@@ -23,7 +23,7 @@ from geosr.array_chunks import upscale_image
 from geosr.array_grid import grid_mapping, grid_of, regrid
 from geosr.array_storage import Storage, declared_nodata, set_encoding
 from geosr.array_uncertainty import with_uncertainty
-from geosr.engine import Device, Precision, choose_engine
+from geosr.engine import Device, EngineName, Precision, choose_engine
 from geosr.errors import UsageError
 from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, read_card
@@ -50,8 +50,9 @@ def upscale(
     scale: float | None = None,
     offset: float | None = None,
     nodata: float | None = None,
+    engine: EngineName = "auto",
     device: Device = "auto",
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     core_px: int = 256,
     uncertainty: Literal[False] = False,
 ) -> xr.DataArray: ...
@@ -66,8 +67,9 @@ def upscale(
     scale: float | None = None,
     offset: float | None = None,
     nodata: float | None = None,
+    engine: EngineName = "auto",
     device: Device = "auto",
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     core_px: int = 256,
     uncertainty: Literal[True],
 ) -> xr.Dataset: ...
@@ -81,8 +83,9 @@ def upscale(
     scale: float | None = None,
     offset: float | None = None,
     nodata: float | None = None,
+    engine: EngineName = "auto",
     device: Device = "auto",
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     core_px: int = 256,
     uncertainty: bool = False,
 ) -> xr.DataArray | xr.Dataset:
@@ -105,7 +108,7 @@ def upscale(
     nodata
         By default what the array declares, as ``_FillValue`` or ``nodata``, or DN 0 for integers and for floats that
         were read from them. What is declared or given is declared of the result.
-    device, precision
+    engine, device, precision
         As for the command.
     core_px
         Side of a chunk, pixels of ``da``.
@@ -139,7 +142,8 @@ def upscale(
         value = declared if storage is None else storage.nodata
         specs = tuple(replace(band, nodata=value) for band in specs)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, core_px, card.halo_px)
-    spec = ModelSpec(model, card.digest, choose_engine(device, precision), specs, picture=False)
+    chosen_engine = choose_engine(engine, device, precision, network=card.network is not None)
+    spec = ModelSpec(model, card.digest, chosen_engine, specs, picture=False)
 
     picked = cube.isel({cube.dims[-3]: chosen})
     lead = picked.shape[:-3]

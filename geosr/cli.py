@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from geosr.cli_errors import errors as _errors
 from geosr.cli_errors import fail as _fail
 from geosr.cli_errors import usage as _usage
 from geosr.cli_evaluate import evaluate
+
+if TYPE_CHECKING:
+    from tiling import Location
 
 app = typer.Typer(
     name="geosr",
@@ -48,10 +51,12 @@ def upscale(
     offset: opt.Offset = None,
     picture: opt.Picture = False,
     model: opt.Model = None,
+    engine: opt.Engine = None,
     device: opt.Device = None,
     precision: opt.Precision = None,
     core: opt.Core = None,
     workers: opt.Workers = None,
+    scheduler: opt.Scheduler = None,
     compression: opt.Compression = None,
     uncertainty: opt.Uncertainty = False,
     overwrite: opt.Overwrite = False,
@@ -65,6 +70,8 @@ def upscale(
     Interrupted, the same command goes on where it was.
     """
     with _errors(debug):
+        import tiling
+        from geosr.engine import Device, EngineName, Precision
         from geosr.pipeline import UpscaleRequest, super_resolve
         from geosr.progress import reporter_for
         from geosr.settings import settings
@@ -72,7 +79,10 @@ def upscale(
         defaults = settings()
         if model is not None and not model:
             raise _usage("--model is empty: leave it out, or name one of `geosr models`")
-        _check_item_path(output, aoi, model)
+        place = tiling.locate(output)
+        _check_item_path(place, aoi, model)
+        if workers and scheduler is not None:
+            raise _usage("--workers are processes of this machine, --scheduler has its own: give one of them")
         request = UpscaleRequest(
             scene=_scene_request(
                 source,
@@ -90,12 +100,14 @@ def upscale(
                 mask_clouds=mask_clouds,
                 crs=crs,
             ),
-            output=output,
+            output=place,
             model=model or defaults.model,
-            device=_one_of("--device", device or defaults.device, ("auto", "cpu", "cuda")),
-            precision=_one_of("--precision", precision or defaults.precision, ("float32", "bfloat16")),
+            engine=_one_of("--engine", engine or defaults.engine, get_args(EngineName)),
+            device=_one_of("--device", device or defaults.device, get_args(Device)),
+            precision=_one_of("--precision", precision or defaults.precision, get_args(Precision)),
             core_px=core or defaults.core_px,
-            workers=workers if workers is not None else defaults.workers,
+            workers=workers if workers is not None else 0 if scheduler is not None else defaults.workers,
+            scheduler=scheduler or (None if workers else defaults.scheduler),
             compression=_one_of("--compress", compression or defaults.compression, ("zstd", "deflate")),
             uncertainty=uncertainty,
             overwrite=overwrite,
@@ -308,12 +320,15 @@ def _scene_request(
     )
 
 
-def _check_item_path(output: Path, aoi: Path | None, model: str | None) -> None:
+def _check_item_path(output: Location, aoi: Path | None, model: str | None) -> None:
     """The STAC Item has the output's name, and must not replace JSON that this command reads."""
     from geosr.product import item_path
 
+    item = item_path(output)
+    if not isinstance(item, Path) or not item.exists():
+        return
     for read in (aoi, Path(model) if model else None):
-        if read is not None and read.exists() and item_path(output).exists() and read.samefile(item_path(output)):
+        if read is not None and read.exists() and read.samefile(item):
             raise _usage(f"the STAC Item of {output} would replace {read}: write to another file")
 
 

@@ -26,7 +26,10 @@ Source = Annotated[
     ),
 ]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="OUT.tif", help="COG to write; its STAC Item goes to OUT.json.")
+    str,
+    typer.Option(
+        "--output", "-o", metavar="OUT.tif", help="COG to write, on a disk or s3://…; its STAC Item goes to OUT.json."
+    ),
 ]
 
 Bbox = Annotated[str | None, _option(_AREA, "--bbox", metavar="W,S,E,N", help="Box in degrees: west,south,east,north.")]
@@ -74,19 +77,35 @@ Picture = Annotated[
 Model = Annotated[
     str | None, _option(_HOW, "--model", help="A model of `geosr models`, or a card file. [default: rgbn-x4]")
 ]
+Engine = Annotated[
+    str | None,
+    _option(
+        _HOW, "--engine", metavar="auto|torch|openvino", help="What runs the network. [default: auto, by the machine]"
+    ),
+]
 Device = Annotated[
     str | None, _option(_HOW, "--device", metavar="auto|cpu|cuda", help="Where the network runs. [default: auto]")
 ]
 Precision = Annotated[
     str | None,
-    _option(_HOW, "--precision", metavar="float32|bfloat16", help="Type of the network's numbers. [default: float32]"),
+    _option(
+        _HOW,
+        "--precision",
+        metavar="auto|float32|bfloat16|float16",
+        help="Type of the network's numbers. [default: auto, the narrowest that the hardware is made for]",
+    ),
 ]
 Core = Annotated[
-    int | None, _option(_HOW, "--core", min=1, max=4096, help="Side of a chunk, source pixels. [default: 256]")
+    int | None,
+    _option(_HOW, "--core", min=1, max=4096, help="Side of a chunk, source pixels. [default: by the memory]"),
 ]
 Workers = Annotated[
     int | None,
     _option(_HOW, "--workers", min=0, help="Processes of a local Dask cluster. [default: 0, threads of this process]"),
+]
+Scheduler = Annotated[
+    str | None,
+    _option(_HOW, "--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers compute, as tcp://host:8786."),
 ]
 
 Compression = Annotated[

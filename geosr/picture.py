@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from rasterio.windows import Window
 
+from tiling import Location, gdal_path
+
 #: Share of pixels that are darker or brighter than the picture shows, percent.
 CLIPPED = (1.0, 99.0)
 
@@ -23,7 +25,7 @@ _INK = (20, 20, 20)
 
 def before_after(
     source: Path,
-    results: Sequence[tuple[str, Path]],
+    results: Sequence[tuple[str, Location]],
     output: Path,
     *,
     crop: Window | None = None,
@@ -42,7 +44,7 @@ def before_after(
     limits = np.percentile(low[low.max(axis=0, keepdims=True).repeat(len(low), 0) > 0].ravel(), CLIPPED)
     panels: list[tuple[str, NDArray[Any]]] = []
     for title, path in results:
-        with rasterio.open(path) as raster:
+        with rasterio.open(gdal_path(path)) as raster:
             scale = raster.width // _width_of(source)
             fine = Window(*(scale * v for v in (window.col_off, window.row_off, window.width, window.height)))
             high = raster.read(_indexes(raster, bands), window=fine).astype(np.float64)

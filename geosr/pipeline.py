@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 
 import catalog
 import tiling
 from catalog import Scene, SceneRequest
-from geosr.engine import Device, Precision, choose_engine
+from geosr.chunk import ChunkJob
+from geosr.engine import Device, EngineName, EngineSpec, Precision, choose_engine
+from geosr.engine.chunking import choose_core, choose_parallel
 from geosr.errors import WorkerError
-from geosr.jobs.executor import map_unordered, open_executor
-from geosr.jobs.ledger import Ledger, chunk_path
+from geosr.jobs.executor import open_executor
+from geosr.jobs.ledger import Ledger, unfinished
 from geosr.jobs.manifest import Manifest
 from geosr.model.bands import map_bands
+from geosr.model.card import ModelCard
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.product import (
     Published,
@@ -29,13 +29,10 @@ from geosr.product import (
 )
 from geosr.progress import QuietReporter, Reporter
 from geosr.rehearsal import measure_factors, rehearsal_windows
-from geosr.uncertainty import Layer, check_calibrated, layers_of
+from geosr.uncertainty import check_calibrated, layers_of
 from geosr.upscaler import ModelSpec, upscaler_of
 from geosr.version import VERSION
-from tiling import Chunk, ChunkPlan, Compression, Product
-
-#: Chunks handed out at a time, per worker: one being computed and one waiting.
-_AHEAD = 2
+from tiling import ChunkPlan, Compression, Location
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,17 @@ class UpscaleRequest:
     """What to upscale, how, and where to."""
 
     scene: SceneRequest
-    output: Path
+    output: Location
     model: str = DEFAULT_MODEL
+    engine: EngineName = "auto"
     device: Device = "auto"
-    precision: Precision = "float32"
-    core_px: int = 256
-    """Side of a chunk, LR pixels."""
+    precision: Precision = "auto"
+    core_px: int | None = None
+    """Side of a chunk, LR pixels; None to choose."""
     workers: int = 0
-    """Worker processes; 0 for threads of this one."""
+    """Worker processes on this machine; 0 for threads of this one."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers compute the chunks."""
     compression: Compression = "zstd"
     uncertainty: bool = False
     """Also write half-widths and support, see :mod:`geosr.uncertainty`."""
@@ -58,21 +58,6 @@ class UpscaleRequest:
     """Replace an output that is another run's."""
     restart: bool = False
     """Forget an unfinished run with other settings."""
-
-
-@dataclass(frozen=True)
-class ChunkJob:
-    """All that computing chunks needs, in any process."""
-
-    scene: Scene
-    model: ModelSpec
-    plan: ChunkPlan
-    product: Product
-    folder: Path
-    layers: tuple[Layer, ...] = ()
-    """What is made beside the product."""
-    width_factors: tuple[float, ...] = ()
-    """What the scene's half-widths are multiplied by, see :mod:`geosr.rehearsal`."""
 
 
 def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> Published:
@@ -89,7 +74,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     scene = catalog.open_scene(replace(request.scene, default_bands=card.bands or request.scene.default_bands))
     mapping = map_bands(scene.names, card, picture=scene.picture)
     scene = _restrict(scene, mapping.keep, mapping.note)
-    engine = choose_engine(request.device, request.precision if card.network else "float32")
+    engine = choose_engine(request.engine, request.device, request.precision, network=card.network is not None)
     if engine.precision != "float32":
         scene = scene.noting(f"the network ran in {engine.precision}: some DN from float32, also between chunk sizes")
     if calibration is not None and scene.picture:
@@ -98,7 +83,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         reporter.note(note)
 
     model = ModelSpec(request.model, card.digest, engine, scene.bands, scene.picture)
-    plan = ChunkPlan(scene.geobox, scene.area, card.scale, request.core_px, card.halo_px)
+    plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, card, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
     layers = () if calibration is None else layers_of(request.output, scene, product, calibration)
     names = [layer.name for layer in layers]
@@ -114,34 +99,37 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
             reporter.note(f"{request.output} is up to date: nothing to do")
             return done
 
-        upscaler = upscaler_of(model)
+        parallel = choose_parallel(len(plan))
+        upscaler = upscaler_of(model, parallel)
         keep = False
         factors: tuple[float, ...] = ()
         if calibration is not None:
             squares = rehearsal_windows(plan.area, plan.scale, calibration)
             factors = measure_factors(map(scene.reader.read, squares), upscaler, calibration)
             layers = tuple(layer.scaled(dict(zip(card.bands or (), factors, strict=False))) for layer in layers)
-        pending = list(ledger.pending())
+        pending = ledger.pending()
         finished = len(plan) - len(pending)
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
-        compute = partial(compute_chunk, ChunkJob(scene, model, plan, product, ledger.folder, layers, factors))
-        with open_executor(request.workers) as executor:
-            for key in map_unordered(executor, compute, pending, in_flight=_AHEAD * max(1, request.workers)):
+        job = ChunkJob(scene, model, plan, product, ledger.folder, layers, factors, parallel)
+        with open_executor(request.workers, request.scheduler) as executor:
+            for key in executor.run(job, pending):
                 finished += 1
                 reporter.chunk(key, finished, len(plan))
 
         reporter.stage("assembling")
-        consistency = sum_up(plan, ledger.files(), scene)
+        files = ledger.files()
+        consistency = sum_up(plan, files, scene)
         tags = tags_of(scene, card, model, manifest, consistency)
+        cores = parallel.lanes * parallel.threads
         for layer in layers:
-            tiling.mosaic(plan, ledger.files(layer.name), layer.tagged(tags), ledger.ready(layer.name), ledger.folder)
-        tiling.mosaic(plan, ledger.files(), replace(product, tags=tags), request.output, ledger.folder)
+            own = layer.tagged(tags)
+            tiling.mosaic(plan, ledger.files(layer.name), own, ledger.ready(layer.name), ledger.folder, cores)
+        tiling.mosaic(plan, files, replace(product, tags=tags), request.output, ledger.folder, cores)
         for layer in layers:
-            with tiling.replacing(layer.path) as temporary:
-                ledger.ready(layer.name).replace(temporary)
+            tiling.move(ledger.ready(layer.name), layer.path)
         item = publish(request.output, scene, card, plan, product, manifest, layers)
         return Published(request.output, item, len(pending), len(plan), consistency, paths_of(layers))
-    except (KeyboardInterrupt, catalog.UnreachableError, WorkerError):
+    except (KeyboardInterrupt, catalog.UnreachableError, tiling.StorageError, WorkerError):
         # The same run later, or with fewer workers, may go on from here; no other error is mended so.
         keep = ledger.finished > 0
         raise
@@ -153,21 +141,13 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
             ledger.remove()
 
 
-def compute_chunk(job: ChunkJob, chunk: Chunk) -> str:
-    """Read, upscale and write one chunk; returns its key."""
-    upscaler = upscaler_of(job.model)
-    window = tiling.grow(chunk.core, upscaler.margin_px)
-    pixels, valid = tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape)
-    result = upscaler(pixels, valid, uncertainty=bool(job.layers), width_factors=job.width_factors)
-    geobox = job.plan.geobox[chunk.out.toslices()]
-    if result.uncertainty is not None:
-        for layer in job.layers:
-            part = layer.pixels_of(result.uncertainty)
-            tiling.write_chunk(chunk_path(job.folder, chunk, layer.name), part, geobox, layer.product, {})
-    # The product's file comes last: it says that the chunk is finished.
-    sums = {"CONSISTENCY": json.dumps([result.consistency.count, result.consistency.absolute_dn])}
-    tiling.write_chunk(chunk_path(job.folder, chunk), result.image, geobox, job.product, sums)
-    return chunk.key
+def _core_px(request: UpscaleRequest, card: ModelCard, engine: EngineSpec, scene: Scene) -> int:
+    """The side of chunks: as told, as in an unfinished run, or as the machine has the memory for."""
+    if request.core_px is not None:
+        return request.core_px
+    begun = None if request.restart else unfinished(request.output)
+    chosen = None if begun is None else begun.core_px
+    return chosen or choose_core(card, engine, len(scene.bands))
 
 
 def _restrict(scene: Scene, keep: tuple[str, ...], note: str | None) -> Scene:

@@ -19,7 +19,8 @@ from geosr.model.card import ModelCard
 from geosr.uncertainty import Layer
 from geosr.upscaler import ModelSpec
 from geosr.version import VERSION
-from tiling import ChunkPlan, Compression, OutputError, Product
+from tiling import ChunkFile, ChunkPlan, Compression, Location, OutputError, Product
+from tiling.storage import explained
 
 ESTIMATED = "Detail finer than the source's resolution is estimated, not measured"
 
@@ -28,32 +29,30 @@ ESTIMATED = "Detail finer than the source's resolution is estimated, not measure
 class Published:
     """What a run left."""
 
-    cog: Path
-    item: Path
+    cog: Location
+    item: Location
     computed: int
     """Chunks computed by this run; the others were done before."""
     chunks: int
     consistency_dn: Mapping[str, float]
     """Mean absolute difference between the source and the result seen through the sensor, DN, per band."""
-    layers: Mapping[str, Path] = field(default_factory=dict)
+    layers: Mapping[str, Location] = field(default_factory=dict)
     """COGs beside it, by what they are."""
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Location) -> None:
     """Refuse an output that cannot be written, before anything is computed.
 
     Raises :class:`UsageError` or :class:`tiling.OutputError`.
     """
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"the output {output} has to be a GeoTIFF: name it .tif")
-    try:
+    with explained(output):
         if output.is_dir():
             raise UsageError(f"the output {output} is a folder: name a file in it")
-        if not output.parent.is_dir():
+        if isinstance(output, Path) and not output.parent.is_dir():
             raise OutputError(f"cannot write {output}: the folder {output.parent} does not exist")
         output.exists()
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror}") from error
 
 
 def product_of(scene: Scene, compression: Compression) -> Product:
@@ -69,14 +68,14 @@ def product_of(scene: Scene, compression: Compression) -> Product:
     )
 
 
-def sum_up(plan: ChunkPlan, files: Mapping[str, Path], scene: Scene) -> dict[str, float]:
+def sum_up(plan: ChunkPlan, files: Mapping[str, ChunkFile], scene: Scene) -> dict[str, float]:
     """Mean absolute consistency per band, DN, from what each chunk recorded.
 
     Raises :class:`catalog.SourceError` when no pixel of any band was measured.
     """
     counts, sums = [0] * len(scene.bands), [0.0] * len(scene.bands)
     for chunk in plan:
-        count, absolute = json.loads(tiling.read_chunk_tags(files[chunk.key])["CONSISTENCY"])
+        count, absolute = json.loads(files[chunk.key].tags["CONSISTENCY"])
         for b in range(len(scene.bands)):
             counts[b] += count[b]
             sums[b] += absolute[b]
@@ -133,19 +132,19 @@ def effective_resolution(scene: Scene, card: ModelCard) -> str | None:
 
 
 def publish(
-    output: Path,
+    output: Location,
     scene: Scene,
     card: ModelCard,
     plan: ChunkPlan,
     product: Product,
     manifest: Manifest,
     layers: Sequence[Layer] = (),
-) -> Path:
+) -> Location:
     """Write the STAC Item beside the COG; returns its path."""
     item = catalog.item_of_result(
         scene,
         catalog.Result(
-            path=output,
+            name=output.name,
             geobox=plan.geobox,
             dtype=product.dtype,
             nodata=product.nodata,
@@ -156,18 +155,17 @@ def publish(
         ),
     )
     path = item_path(output)
-    with tiling.replacing(path) as temporary:
-        temporary.write_text(json.dumps(item.to_dict(include_self_link=False), indent=2) + "\n", encoding="utf-8")
+    tiling.write(path, [(json.dumps(item.to_dict(include_self_link=False), indent=2) + "\n").encode()])
     return path
 
 
-def item_path(output: Path) -> Path:
+def item_path(output: Location) -> Location:
     """Where an output's STAC Item goes."""
     return output.with_suffix(".json")
 
 
 def finished_earlier(
-    output: Path,
+    output: Location,
     scene: Scene,
     card: ModelCard,
     plan: ChunkPlan,
@@ -185,7 +183,7 @@ def finished_earlier(
     for path in (output, item_path(output), *(layer.path for layer in layers)):
         if path.exists() and not path.is_file():
             raise OutputError(f"cannot write {path}: it is not a file")
-        if path.exists() and any(Path(file).exists() and path.samefile(file) for file in scene.files):
+        if path.exists() and _is_source(path, scene):
             raise ExistsError(f"writing {path} would replace the source itself: write to another file")
     for layer in layers:
         # A kill may have left this run's own, before the product was in its place.
@@ -209,9 +207,15 @@ def finished_earlier(
     return None
 
 
-def paths_of(layers: Sequence[Layer]) -> dict[str, Path]:
+def paths_of(layers: Sequence[Layer]) -> dict[str, Location]:
     """Where each layer goes, by what it is."""
     return {layer.name: layer.path for layer in layers}
+
+
+def _is_source(path: Location, scene: Scene) -> bool:
+    if isinstance(path, Path):
+        return any(Path(file).exists() and path.samefile(file) for file in scene.files)
+    return any(source in (str(path), tiling.gdal_path(path)) for source in scene.sources)
 
 
 def _is_there(layer: Layer, manifest: Manifest) -> bool:
@@ -222,15 +226,15 @@ def _is_of(tags: Mapping[str, str], manifest: Manifest) -> bool:
     return tags.get("GEOSR_MANIFEST") == manifest.digest
 
 
-def _tags(path: Path) -> dict[str, str]:
+def _tags(path: Location) -> dict[str, str]:
     try:
-        with rasterio.Env(), rasterio.open(path) as raster:
+        with rasterio.Env(), rasterio.open(tiling.gdal_path(path)) as raster:
             return dict(raster.tags())
     except RasterioError:
         return {}
 
 
-def _is_item_of(path: Path, manifest: Manifest) -> bool:
+def _is_item_of(path: Location, manifest: Manifest) -> bool:
     try:
         properties = json.loads(path.read_text(encoding="utf-8"))["properties"]
         return bool(properties["processing:expression"]["expression"]["manifest"] == manifest.digest)

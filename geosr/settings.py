@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog import DEFAULT_API, DEFAULT_COLLECTION
-from geosr.engine import Device, Precision
+from geosr.engine import Device, EngineName, Precision
 from geosr.errors import UsageError
 from tiling import Compression
 
@@ -24,12 +24,15 @@ class Settings(BaseSettings):
     """Collection to search in."""
     model: str = "rgbn-x4"
     """Model, by name or path of its card."""
+    engine: EngineName = "auto"
     device: Device = "auto"
-    precision: Precision = "float32"
-    core_px: int = Field(default=256, ge=1, le=4096)
-    """Side of a chunk, pixels of the source."""
+    precision: Precision = "auto"
+    core_px: int | None = Field(default=None, ge=1, le=4096)
+    """Side of a chunk, pixels of the source; None to choose it by the machine's memory."""
     workers: int = Field(default=0, ge=0)
     """Worker processes; 0 for threads of one process."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers compute."""
     compression: Compression = "zstd"
 
 

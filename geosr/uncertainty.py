@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from geosr.errors import UsageError
 from geosr.model.card import Calibration, ModelCard
 from geosr.model.zoo import names, read_card
 from geosr.upscaler import NO_SUPPORT, Uncertainty
-from tiling import Product
+from tiling import Location, Product
 
 HALF_WIDTH = "uncertainty"
 SUPPORT = "support"
@@ -47,7 +46,7 @@ class Layer:
 
     name: str
     """In names of chunk files, and of the asset."""
-    path: Path
+    path: Location
     product: Product
     """Its form, with the tags of its own."""
     asset: catalog.ResultLayer
@@ -82,7 +81,7 @@ def check_calibrated(card: ModelCard) -> Calibration:
     return card.calibration
 
 
-def layers_of(output: Path, scene: Scene, product: Product, calibration: Calibration) -> tuple[Layer, ...]:
+def layers_of(output: Location, scene: Scene, product: Product, calibration: Calibration) -> tuple[Layer, ...]:
     """The rasters that go beside ``output``, named after it."""
     return _half_width_layer(_beside(output, HALF_WIDTH), scene, product, calibration), _support_layer(
         _beside(output, SUPPORT), product
@@ -118,7 +117,7 @@ def meaning_of_half_width(calibration: Calibration) -> str:
     )
 
 
-def _half_width_layer(path: Path, scene: Scene, product: Product, calibration: Calibration) -> Layer:
+def _half_width_layer(path: Location, scene: Scene, product: Product, calibration: Calibration) -> Layer:
     floats = np.issubdtype(np.dtype(product.dtype), np.floating)
     form = Product(
         dtype=product.dtype if floats else "uint16",
@@ -137,7 +136,7 @@ def _half_width_layer(path: Path, scene: Scene, product: Product, calibration: C
     )
     asset = catalog.ResultLayer(
         key=HALF_WIDTH,
-        path=path,
+        name=path.name,
         title=f"Half-width of the {100 * calibration.level:g} % interval",
         description=meaning_of_half_width(calibration),
         dtype=form.dtype,
@@ -155,7 +154,7 @@ def _half_width_layer(path: Path, scene: Scene, product: Product, calibration: C
     return Layer(HALF_WIDTH, path, form, asset)
 
 
-def _support_layer(path: Path, product: Product) -> Layer:
+def _support_layer(path: Location, product: Product) -> Layer:
     form = Product(
         dtype="uint8",
         descriptions=("measured detail, %",),
@@ -165,7 +164,7 @@ def _support_layer(path: Path, product: Product) -> Layer:
     )
     asset = catalog.ResultLayer(
         key=SUPPORT,
-        path=path,
+        name=path.name,
         title="Measured share of the local detail",
         description=SUPPORT_MEANING,
         dtype=form.dtype,
@@ -175,5 +174,5 @@ def _support_layer(path: Path, product: Product) -> Layer:
     return Layer(SUPPORT, path, form, asset)
 
 
-def _beside(output: Path, name: str) -> Path:
+def _beside(output: Location, name: str) -> Location:
     return output.with_name(f"{output.stem}_{name}{output.suffix}")

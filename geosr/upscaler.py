@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,17 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import BandSpec
-from geosr.engine import Engine, EngineSpec, Upscaled
+from geosr.engine import Engine, EngineSpec, Parallel, Upscaled
+from geosr.engine.system import cores
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
 from geosr.model.zoo import read_card
-from tiling import fill_invalid
+from tiling import beside, fill_invalid
 
 #: Reflectance that is 1 at the input of models that have no reference of their own.
 _UNIT_REFERENCE = 1.0
 
 #: Of bands that are mixtures: the share of what was measured from which they count as measured.
 _MEASURED = 0.999
+
+#: Source rows that become DN at a time: what is made of them on the way stays in the processor's cache.
+_STRIP_ROWS = 8
 
 #: Support of a place where no band was measured.
 NO_SUPPORT = 255
@@ -75,8 +80,16 @@ class ModelSpec:
 class Upscaler:
     """A model, ready for the bands of one scene."""
 
-    def __init__(self, card: ModelCard, engine: Engine, bands: Sequence[BandSpec], mapping: BandMapping) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        engine: Engine,
+        bands: Sequence[BandSpec],
+        mapping: BandMapping,
+        parallel: Parallel,
+    ) -> None:
         self._engine = engine
+        self._threads = parallel.threads
         self._mapping = mapping
         self.scale = card.scale
         self.halo_px = card.halo_px
@@ -99,7 +112,7 @@ class Upscaler:
         if not valid.any():
             return [np.empty(0, dtype=np.float32)] * len(self._mapping.enter(valid.astype(np.float32)))
         reflectance = fill_invalid(self._reflectance(pixels, valid), valid, reach_px=self.halo_px)
-        ratios = self._engine.rehearse(self._mapping.enter(reflectance) / self._reference, self.halo_px)
+        ratios = self._engine.rehearse(self._mapping.enter(reflectance) / self._reference)
         measured = self._mapping.enter(valid.astype(np.float32)) > _MEASURED
         return [ratio[there] for ratio, there in zip(ratios, measured, strict=True)]
 
@@ -124,7 +137,7 @@ class Upscaler:
         if not core_valid.any():
             nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
             unknown = self._know_nothing(core_valid) if uncertainty else None
-            return Result(self._finish(None, core_valid, pixels.dtype), nothing, unknown)
+            return Result(self._nothing(core_valid, pixels.dtype), nothing, unknown)
         reflectance = self._reflectance(pixels, valid)
         reflectance = _inside(fill_invalid(reflectance, valid, reach_px=margin - halo), margin - halo)
         measured = _inside(valid, margin - halo)
@@ -133,14 +146,13 @@ class Upscaler:
             self._mapping.enter(measured.astype(np.float32)) > _MEASURED,
             uncertainty=uncertainty,
         )
-        observed = self._mapping.leave(_inside(upscaled.observed, halo) * self._reference)
+        observed = self._mapping.leave(upscaled.observed * self._reference)
         residual = np.abs(observed - _inside(reflectance, halo)) / np.abs(self._dn_scale)
         consistency = Consistency(
             count=tuple(int(n) for n in core_valid.sum(axis=(1, 2))),
             absolute_dn=tuple(float(s) for s in np.where(core_valid, residual, 0).sum(axis=(1, 2), dtype=np.float64)),
         )
-        sr = self._mapping.leave(_inside(upscaled.image, halo * self.scale) * self._reference)
-        image = self._finish((sr - self._dn_offset) / self._dn_scale, core_valid, pixels.dtype)
+        image = self._finish(upscaled.phases, core_valid, pixels.dtype)
         return Result(
             image, consistency, self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
         )
@@ -155,12 +167,11 @@ class Upscaler:
         if upscaled.half_width is None or upscaled.support is None:
             raise ValueError("the engine gave no uncertainty")
         unknown = self._know_nothing(valid)
-        margin = self.halo_px * self.scale
         # Mixing weights are never negative, and errors of bands that are mixed are taken to go together.
-        own = _inside(upscaled.half_width, margin) * (self._reference * _column(width_factors or [1.0]))
+        own = upscaled.half_width * (self._reference * _column(width_factors or [1.0]))
         half_width = self._mapping.leave(own)
         measured = np.any(valid, axis=0, keepdims=True)
-        percent = np.rint(100 * _inside(upscaled.support, margin)).clip(0, 100).astype(np.uint8)
+        percent = np.rint(100 * upscaled.support).clip(0, 100).astype(np.uint8)
         return Uncertainty(
             half_width_dn=np.where(self._enlarge(valid), half_width / np.abs(self._dn_scale), unknown.half_width_dn),
             support=np.where(self._enlarge(measured), percent, unknown.support),
@@ -177,39 +188,78 @@ class Upscaler:
         """``(bands, rows, cols)`` at high resolution, pixel by pixel."""
         return valid.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
 
-    def _finish(self, dn: NDArray[np.float32] | None, valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Round to the source's type, and put nodata where it belongs and nowhere else."""
+    def _finish(self, phases: NDArray[np.float32], valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """DN in the source's type at their places, with nodata where it belongs and nowhere else."""
         bands, rows, cols = valid.shape
         out = np.empty((bands, rows * self.scale, cols * self.scale), dtype=dtype)
+
+        def finish(top: int) -> None:
+            some = slice(top, min(top + _STRIP_ROWS, rows))
+            dn = self._to_dn(phases[:, :, some], dtype)
+            # A view of the rows of blocks: band, row, row in the block, column, column in the block.
+            part = out[:, some.start * self.scale : some.stop * self.scale]
+            part.reshape(bands, -1, self.scale, cols, self.scale)[:] = dn.transpose(0, 3, 1, 4, 2)
+            self._mark_nodata(part, valid[:, some])
+
+        tops = range(0, rows, _STRIP_ROWS)
+        if self._threads == 1:
+            for top in tops:
+                finish(top)
+            return out
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="finish") as pool:
+            list(pool.map(finish, tops))
+        return out
+
+    def _to_dn(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """``(bands, block row, block column, rows, cols)`` of the scene's bands."""
+        reflectance = phases * self._reference[..., None]
+        _, count, rows, cols = reflectance.shape
+        mixed = self._mapping.leave(reflectance.reshape(len(reflectance), -1, cols)).reshape(-1, count, rows, cols)
+        values = (mixed - self._dn_offset[..., None]) / self._dn_scale[..., None]
+        return _to_dtype(values, dtype).reshape(-1, self.scale, self.scale, rows, cols)
+
+    def _mark_nodata(self, out: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         for b, band in enumerate(self._bands):
-            out[b] = 0 if dn is None else _to_dtype(dn[b], dtype)
             if band.nodata is None:
                 continue
-            out[b][out[b] == band.nodata] = _beside(band.nodata, dtype)
+            taken = out[b] == band.nodata
+            if taken.any():
+                out[b][taken] = beside(band.nodata, out.dtype)
             invalid = ~valid[b : b + 1]
             if invalid.any():
                 out[b][self._enlarge(invalid)[0]] = band.nodata
+
+    def _nothing(self, valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """What becomes of a window in which nothing was measured."""
+        bands, rows, cols = valid.shape
+        out = np.zeros((bands, rows * self.scale, cols * self.scale), dtype=dtype)
+        self._mark_nodata(out, valid)
         return out
 
 
 @lru_cache(maxsize=4)
-def upscaler_of(spec: ModelSpec) -> Upscaler:
-    """The upscaler of a specification, built once per process.
+def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
+    """The upscaler of a specification, built once per process; by default all cores work on one window.
 
     Raises :class:`geosr.errors.ModelError`.
     """
-    # The network's library takes seconds to load: not before a source has been found good.
-    from geosr.engine.torch_engine import TorchEngine
-    from geosr.model.build import build
-    from geosr.model.support import Support
-
     card = read_card(spec.model)
     mapping = map_bands([band.name for band in spec.bands], card, picture=spec.picture)
-    generator = build(card, [band.mtf_nyquist for band in spec.bands], picture=mapping.stands_in)
-    support = None
-    if card.calibration is not None:
-        support = Support(generator.sensor, card.reference_reflectance or [_UNIT_REFERENCE] * len(card.bands or ()))
-    return Upscaler(card, TorchEngine(generator, spec.engine, support), spec.bands, mapping)
+    shared = parallel or Parallel(threads=cores())
+    return Upscaler(card, _engine_of(spec, card, shared, stands_in=mapping.stands_in), spec.bands, mapping, shared)
+
+
+def _engine_of(spec: ModelSpec, card: ModelCard, parallel: Parallel, *, stands_in: bool) -> Engine:
+    transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=stands_in)
+    # The libraries of networks take seconds to load: not before a source has been found good.
+    if spec.engine.name == "openvino-cpu":
+        from geosr.engine.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(card, transfers, spec.engine, parallel)
+    from geosr.engine.torch_engine import TorchEngine
+    from geosr.model.build import build
+
+    return TorchEngine(card, build(card, transfers, picture=stands_in), spec.engine, parallel)
 
 
 def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:
@@ -225,10 +275,3 @@ def _to_dtype(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]
         return values.astype(dtype)
     limits = np.iinfo(dtype)
     return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-
-
-def _beside(nodata: float, dtype: np.dtype[Any]) -> float:
-    """The value nearest to nodata that is not nodata: what a measured pixel becomes that would have equalled it."""
-    if np.issubdtype(dtype, np.integer):
-        return nodata - 1 if nodata == np.iinfo(dtype).max else nodata + 1
-    return float(np.nextafter(dtype.type(nodata), dtype.type(np.inf)))

@@ -12,7 +12,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from geosr.model.sensor import Sensor, mtf_to_sigma, upsample
+from geosr.model.kernels import mtf_to_sigma
+from geosr.model.sensor import Sensor
 
 SAMPLE = Path(__file__).parent.parent / "geosr" / "data" / "sample.tif"
 
@@ -37,7 +38,7 @@ def make_inputs() -> Inputs:
         hr = torch.from_numpy(raster.read().astype(np.float32) / np.float32(10000))
     sensor = Sensor([mtf_to_sigma(mtf, SCALE) for mtf in MTF_NYQUIST], SCALE)
     lr = sensor.observe(hr[None])[0]
-    bicubic = upsample(lr[None], SCALE)[0]
+    bicubic = F.interpolate(lr[None], scale_factor=SCALE, mode="bicubic", antialias=True)[0]
     noise = torch.from_numpy(np.random.default_rng(0).uniform(-0.02, 0.02, hr.shape).astype(np.float32))
     sr = {
         "identity": hr,

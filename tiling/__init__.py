@@ -3,36 +3,45 @@
 Knows nothing of networks, catalogues or HTTP.
 """
 
-from tiling.atomic import replacing
-from tiling.chunks import read_chunk_tags, write_chunk
-from tiling.cog import is_whole, mosaic
-from tiling.errors import DiskFullError, OutputError, PlanError, TilingError
+from tiling.chunks import ChunkFile, encode_chunk, is_whole, read_chunk
+from tiling.cog import mosaic
+from tiling.errors import DiskFullError, OutputError, PlanError, StorageError, TilingError
 from tiling.fill import fill_invalid
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
-from tiling.product import BLOCK_PX, Compression, Product
+from tiling.product import BLOCK_PX, Compression, Product, beside
 from tiling.read import Reflection, read_reflected, reflect
+from tiling.storage import Location, gdal_path, is_remote, locate, move, replacing, write
 
 __all__ = [
     "BLOCK_PX",
     "Chunk",
+    "ChunkFile",
     "ChunkPlan",
     "Compression",
     "DiskFullError",
+    "Location",
     "OutputError",
     "PlanError",
     "Product",
     "Reflection",
+    "StorageError",
     "TilingError",
+    "beside",
     "crop",
+    "encode_chunk",
     "fill_invalid",
+    "gdal_path",
     "grow",
+    "is_remote",
     "is_whole",
+    "locate",
     "mosaic",
-    "read_chunk_tags",
+    "move",
+    "read_chunk",
     "read_reflected",
     "refine",
     "reflect",
     "replacing",
     "whole",
-    "write_chunk",
+    "write",
 ]

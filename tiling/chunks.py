@@ -1,57 +1,123 @@
-"""Chunk files: one small GeoTIFF for each finished chunk, in place only when it is whole."""
+"""Chunk files: one small COG for each finished chunk, whose blocks go into the output as they are.
+
+Where a plan's chunks are aligned to the output's blocks, a chunk's blocks are the output's, and so are those of its
+first overviews.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from html import unescape
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
 
-from tiling.atomic import replacing
+from tiling.encode import encode, fields_of
 from tiling.errors import OutputError
+from tiling.overviews import halve
 from tiling.product import Product
+from tiling.storage import Location, explained, is_remote, read_range
+from tiling.tiff import ENVELOPE, Image, block_order, enveloped, lay_out, overview_fields, read_images
+
+#: Bytes that are read first of a file whose directories are wanted: those of most chunks.
+_HEAD_BYTES = 64 * 2**10
+
+_METADATA = 42112
 
 
-def write_chunk(
-    path: Path, pixels: NDArray[np.generic], geobox: GeoBox, product: Product, tags: Mapping[str, str]
-) -> None:
-    """Write ``(bands, rows, cols)`` on ``geobox``; ``tags`` travel with the pixels.
+@dataclass(frozen=True)
+class ChunkFile:
+    """A chunk's file, and what it says of itself."""
 
-    The file is encoded in memory and written in one go, so that a full disk is seen by us and not inside GDAL.
+    path: Location
+    images: list[Image]
+    """At full resolution, and its overviews."""
+    tags: Mapping[str, str]
 
-    Raises :class:`tiling.errors.DiskFullError` or :class:`tiling.errors.OutputError`.
+
+def encode_chunk(
+    pixels: NDArray[Any],
+    geobox: GeoBox,
+    product: Product,
+    tags: Mapping[str, str],
+    *,
+    overviews: int = 0,
+    threads: int = 1,
+) -> list[bytes]:
+    """The content of the file of ``(bands, rows, cols)`` on ``geobox``, with so many overviews, in parts.
+
+    ``tags`` travel with the pixels.
     """
-    bands, rows, cols = pixels.shape
-    with rasterio.Env(), MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff",
-            dtype=product.dtype,
-            count=bands,
-            height=rows,
-            width=cols,
-            crs=geobox.crs,
-            transform=geobox.affine,
-            **product.creation_options(),
-        ) as raster:
-            raster.write(pixels)
-            raster.update_tags(**tags)
-        content = memory.read()
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    fields = fields_of(product, geobox, tags)
+    levels = [(fields, encode(pixels, product, threads))]
+    for _ in range(overviews):
+        pixels = halve(pixels, product.nodata)
+        smaller = overview_fields(fields, width=pixels.shape[2], height=pixels.shape[1])
+        levels.append((smaller, encode(pixels, product, threads)))
+    header, _ = lay_out([(own, _sizes(blocks)) for own, blocks in levels])
+    return [header, *(enveloped(block) for number in block_order(len(levels)) for block in levels[number][1].ravel())]
 
 
-def read_chunk_tags(path: Path) -> dict[str, str]:
-    """The tags that :func:`write_chunk` was given.
+def read_chunk(path: Location) -> ChunkFile:
+    """Read where a chunk's blocks are, and its tags.
 
-    Raises :class:`tiling.errors.OutputError` for a damaged file.
+    Raises :class:`OutputError` for a damaged file.
     """
     try:
-        with rasterio.Env(), rasterio.open(path) as raster:
-            return dict(raster.tags())
-    except RasterioError as error:
+        images = read_directories(path)
+        return ChunkFile(path, images, _tags_of(images[0]))
+    except (OutputError, LookupError, ElementTree.ParseError) as error:
         raise OutputError(f"the chunk file {path} is damaged: the same command computes it anew") from error
+
+
+def read_directories(path: Location) -> list[Image]:
+    """The images of a file. Raises :class:`OutputError`."""
+    head = read_range(path, 0, _HEAD_BYTES)
+
+    def fetch(start: int, stop: int) -> bytes:
+        return head[start:stop] if stop <= len(head) else read_range(path, start, stop)
+
+    return read_images(fetch)
+
+
+def is_whole(path: Location) -> bool:
+    """Whether every block that a file made here has lies inside it, and, on a disk, still begins with its size.
+
+    A disk may lose what it had taken; an object in storage is whole or not there.
+    """
+    try:
+        images = read_directories(path)
+        with explained(path):
+            size = path.stat().st_size
+        if max(int((one.offsets + one.sizes).max()) for one in images) + ENVELOPE > size:
+            return False
+        if is_remote(path):
+            return True
+        content = np.memmap(str(path), dtype=np.uint8, mode="r")
+        return all(_begin_with_sizes(content, image) for image in images)
+    except (OutputError, LookupError, ValueError):
+        return False
+
+
+def _begin_with_sizes(content: NDArray[np.uint8], image: Image) -> bool:
+    where = image.offsets.ravel()[:, None] - ENVELOPE + np.arange(ENVELOPE)
+    told = np.ascontiguousarray(content[where]).view("<u4").ravel()
+    return bool((told == image.sizes.ravel()).all())
+
+
+def _sizes(blocks: NDArray[np.object_]) -> NDArray[np.int64]:
+    return np.asarray([len(block) for block in blocks.ravel()], dtype=np.int64).reshape(blocks.shape)
+
+
+def _tags_of(image: Image) -> dict[str, str]:
+    """Metadata of the image, and not of its bands, as GDAL keeps it."""
+    if _METADATA not in image.fields:
+        return {}
+    root = ElementTree.fromstring(image.fields[_METADATA].value.rstrip(b"\0"))
+    own = (item for item in root if not item.attrib.keys() & {"sample", "domain"})
+    # GDAL escapes what it keeps twice.
+    return {item.attrib["name"]: unescape(item.text or "") for item in own}

@@ -1,176 +1,255 @@
 """From chunk files to one Cloud-Optimized GeoTIFF.
 
-The chunks are joined by a virtual raster, which GDAL's COG driver reads once, in the order in which it writes. Memory
-is bounded by a few blocks, whatever the size of the output.
+Blocks that chunks have encoded are copied. The others, those of the small overviews above all, are made of what is
+there. Memory is bounded by a few blocks, whatever the size of the output, which is written from its first byte to its
+last, on a disk or into storage alike.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import rasterio
-import rasterio.shutil
+from numpy.typing import NDArray
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
-from tiling.atomic import flush
+from tiling.chunks import ChunkFile
+from tiling.encode import encode, fields_of
 from tiling.errors import DiskFullError, OutputError
+from tiling.overviews import halve, level_shapes
 from tiling.plan import Chunk, ChunkPlan
 from tiling.product import BLOCK_PX, Product
+from tiling.storage import Location, explained, gdal_path, read_range, write
+from tiling.tiff import ENVELOPE, block_order, enveloped, lay_out, overview_fields
 
-#: Bytes on disk while a COG is assembled, per byte of chunk files: the file, its overviews, and a copy of those.
-_ASSEMBLY_FACTOR = 1.7
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
-#: Decoded blocks that are kept while a COG is assembled, MB. GDAL's own limit grows with the machine's memory.
-_CACHE_MB = 128
+#: Disk that an output takes, per byte of its chunks: it has their blocks, and those of the small overviews.
+_GROWTH = 1.1
 
-#: The driver keeps this many chunk files open at a time.
-_OPEN_FILES = 8
+#: Reads under way while a COG is written, and blocks being made, per thread.
+_AHEAD = 4
+
+#: Who has a block: a chunk, by number, or one of these.
+_NOBODY, _SPOOL = -2, -1
+
+#: Decoded blocks that GDAL keeps, MB: overviews of neighbouring chunks are read once.
+_CACHE_MB = 64
 
 
-def mosaic(plan: ChunkPlan, files: Mapping[str, Path], product: Product, output: Path, work: Path) -> None:
+def mosaic(
+    plan: ChunkPlan,
+    files: Mapping[str, ChunkFile],
+    product: Product,
+    output: Location,
+    work: Location,
+    threads: int = 1,
+) -> None:
     """Join the chunk files (by chunk key) into ``output``, which appears complete or not at all.
 
-    ``work`` is a folder on the same file system for what is made on the way; nothing stays there. The chunk files are
-    left alone. Averaged overviews ignore nodata. The bytes depend on the pixels and the product only.
+    ``work`` is a folder on the same file system, or in the same storage, for what is made on the way; nothing stays
+    there. The chunk files are left alone. Averaged overviews ignore nodata. The bytes depend on the pixels and the
+    product only.
 
     Raises :class:`DiskFullError` when the COG will not fit, :class:`OutputError` when it cannot be written.
     """
-    virtual, draft = work / "mosaic.vrt", work / "mosaic.tif"
-    options = {
-        "COMPRESS": product.compression.upper(),
-        "LEVEL": "1",
-        "PREDICTOR": "YES",
-        "BLOCKSIZE": str(BLOCK_PX),
-        "BIGTIFF": "IF_SAFER",
-        "OVERVIEW_RESAMPLING": "AVERAGE",
-        "NUM_THREADS": "ALL_CPUS",
-    }
-    try:
-        _check_space(files, work)
-        _write_vrt(virtual, plan, files, product)
-        with rasterio.Env(
-            GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES, GDAL_CACHEMAX=_CACHE_MB, GDAL_TIFF_INTERNAL_MASK=False
-        ):
-            rasterio.shutil.copy(virtual, draft, driver="COG", **options)
-        _check_whole(draft, output)
-        flush(draft)
-        draft.replace(output)
-    except OutputError:
-        raise
-    except Exception as error:
-        # GDAL reports what the disk refuses in many ways, not all of which are rasterio's or the system's own errors.
-        raise OutputError(f"cannot write {output}, perhaps the disk is full: {error}") from error
-    finally:
-        for leftover in work.glob("mosaic.*"):
-            leftover.unlink(missing_ok=True)
+    disk = work if isinstance(work, Path) else None
+    if disk is not None:
+        _check_space(files, disk)
+    with explained(output), tempfile.TemporaryFile(dir=disk) as spool:
+        blocks = _Blocks(plan, files, product, spool)
+        blocks.complete(threads)
+        shapes = level_shapes(plan.geobox.shape)
+        fields = fields_of(product, plan.geobox, product.tags)
+        every = [fields, *(overview_fields(fields, width=shape.x, height=shape.y) for shape in shapes[1:])]
+        header, _ = lay_out(list(zip(every, blocks.sizes, strict=True)))
+        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="read") as pool:
+            parts = _ahead(pool, lambda run: run(), blocks.runs(), _AHEAD)
+            write(output, _chain(header, parts), draft=None if disk is None else disk / "mosaic.tif")
 
 
-def _check_whole(draft: Path, output: Path) -> None:
-    if not is_whole(draft):
-        raise DiskFullError(f"no space left while writing {output}: blocks of it are missing")
+class _Blocks:
+    """Every block of the output, at every level: who has it, where, and how large it is."""
 
+    def __init__(self, plan: ChunkPlan, files: Mapping[str, ChunkFile], product: Product, spool: IO[bytes]) -> None:
+        self._chunks = list(plan)
+        self._plan = plan
+        self._files = [files[chunk.key] for chunk in self._chunks]
+        self._product = product
+        self._spool = spool
+        self._spooled = 0
+        self._lock = threading.Lock()
+        self._shapes = level_shapes(plan.geobox.shape)
+        counts = [(-(-shape.y // BLOCK_PX), -(-shape.x // BLOCK_PX)) for shape in self._shapes]
+        self.owners = [np.full(count, _NOBODY, dtype=np.int64) for count in counts]
+        self.offsets = [np.zeros(count, dtype=np.int64) for count in counts]
+        self.sizes = [np.zeros(count, dtype=np.int64) for count in counts]
+        if plan.aligned:
+            for number, chunk in enumerate(self._chunks):
+                self._adopt(number, chunk)
 
-def is_whole(path: Path) -> bool:
-    """Whether every block of every level lies inside the file, and the last of each level can be read.
+    def _adopt(self, number: int, chunk: Chunk) -> None:
+        """Take over the blocks that a chunk has encoded."""
+        for level, image in enumerate(self._files[number].images[: self._plan.own_overviews + 1]):
+            top, left = (start // 2**level // BLOCK_PX for start in (chunk.out.row_off, chunk.out.col_off))
+            rows, cols = image.sizes.shape
+            where = (slice(top, top + rows), slice(left, left + cols))
+            self.owners[level][where] = number
+            self.offsets[level][where] = image.offsets
+            self.sizes[level][where] = image.sizes
 
-    GDAL may end well although its last blocks met a full disk.
-    """
-    size = path.stat().st_size
-    try:
-        with rasterio.Env(), rasterio.open(path) as raster:
-            levels = len(raster.overviews(1))
-            return all(_level_is_whole(path, raster, level, size) for level in range(-1, levels))
-    except RasterioError:
-        return False
+    def complete(self, threads: int) -> None:
+        """Make what no chunk has."""
+        top = len(self._shapes) - 1
+        lowest = self._plan.own_overviews + 1 if self._plan.aligned else 0
+        if lowest > top:
+            return
+        # Threads share the work at a level that has enough blocks; what is above is made of theirs.
+        levels = range(top, lowest - 1, -1)
+        split = next((level for level in levels if self.owners[level].size >= _AHEAD * threads), lowest)
+        wanted = [(split, row, col) for row, col in np.ndindex(*self.owners[split].shape)]
+        made: dict[tuple[int, int, int], NDArray[Any]] = {}
+        with ThreadPoolExecutor(threads, thread_name_prefix="overviews") as pool:
+            results = _ahead(pool, lambda block: self._make(*block, {}), wanted, _AHEAD * threads)
+            for block, pixels in zip(wanted, results, strict=True):
+                # Those of a level this small that is not the top fit into memory; of a single level none is needed.
+                if split < top:
+                    made[block] = pixels
+        if split < top:
+            for row, col in np.ndindex(*self.owners[top].shape):
+                self._make(top, row, col, made)
 
+    def _make(self, level: int, row: int, col: int, made: Mapping[tuple[int, int, int], NDArray[Any]]) -> NDArray[Any]:
+        """The pixels of a block, which is encoded if nobody has it, and so are those below it."""
+        if (level, row, col) in made:
+            return made[level, row, col]
+        if self.owners[level][row, col] >= 0:
+            return self._read(level, row, col)
+        if level == 0:
+            pixels = self._compose(row, col)
+        else:
+            below = self._shapes[level - 1]
+            side = 2 * BLOCK_PX
+            height, width = min(side, below.y - row * side), min(side, below.x - col * side)
+            canvas = np.empty((self._product.bands, height, width), dtype=self._product.dtype)
+            for i in range(-(-height // BLOCK_PX)):
+                for j in range(-(-width // BLOCK_PX)):
+                    block = self._make(level - 1, 2 * row + i, 2 * col + j, made)
+                    y, x = i * BLOCK_PX, j * BLOCK_PX
+                    canvas[:, y : y + block.shape[1], x : x + block.shape[2]] = block
+            pixels = halve(canvas, self._product.nodata)
+        self._keep(level, row, col, encode(pixels, self._product)[0, 0])
+        return pixels
 
-def _level_is_whole(path: Path, raster: DatasetReader, level: int, size: int) -> bool:
-    """``level`` is that of an overview, or -1 for the pixels themselves."""
-    with rasterio.open(path, **({} if level < 0 else {"overview_level": level})) as view:
-        blocks = list(view.block_windows(1))
-        view.read(window=blocks[-1][1])
-    options = {"bidx": 1, **({} if level < 0 else {"ovr": level})}
-    for (row, col), _ in blocks:
-        offset, length = (
-            raster.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", **options) for what in ("OFFSET", "SIZE")
+    def _keep(self, level: int, row: int, col: int, block: bytes) -> None:
+        content = enveloped(block)
+        with self._lock:
+            self._spool.seek(self._spooled)
+            self._spool.write(content)
+            self.owners[level][row, col] = _SPOOL
+            self.offsets[level][row, col] = self._spooled + ENVELOPE
+            self.sizes[level][row, col] = len(block)
+            self._spooled += len(content)
+
+    def _read(self, level: int, row: int, col: int) -> NDArray[Any]:
+        """Pixels of a block that a chunk has."""
+        number = int(self.owners[level][row, col])
+        out, shape = self._chunks[number].out, self._shapes[level]
+        top, left = (row * BLOCK_PX, col * BLOCK_PX)
+        window = Window(
+            left - out.col_off // 2**level,
+            top - out.row_off // 2**level,
+            min(BLOCK_PX, shape.x - left),
+            min(BLOCK_PX, shape.y - top),
         )
-        if offset is None or length is None or int(offset) + int(length) > size:
-            return False
-    return True
+        return _read_window(self._files[number], level, window)
+
+    def _compose(self, row: int, col: int) -> NDArray[Any]:
+        """Pixels of a block at full resolution, from the chunks that it lies in."""
+        shape = self._shapes[0]
+        top, left = row * BLOCK_PX, col * BLOCK_PX
+        bottom, right = min(top + BLOCK_PX, shape.y), min(left + BLOCK_PX, shape.x)
+        pixels = np.empty((self._product.bands, bottom - top, right - left), dtype=self._product.dtype)
+        side = self._plan.core_px * self._plan.scale
+        for i in range(top // side, -(-bottom // side)):
+            for j in range(left // side, -(-right // side)):
+                number = i * self._plan.cols + j
+                out = self._chunks[number].out
+                y0, x0 = max(top, out.row_off), max(left, out.col_off)
+                y1, x1 = min(bottom, out.row_off + out.height), min(right, out.col_off + out.width)
+                window = Window(x0 - out.col_off, y0 - out.row_off, x1 - x0, y1 - y0)
+                pixels[:, y0 - top : y1 - top, x0 - left : x1 - left] = _read_window(self._files[number], 0, window)
+        return pixels
+
+    def runs(self) -> Iterator[Callable[[], bytes]]:
+        """What reads the blocks in the order of the file, in their envelopes, as many at a time as lie together."""
+        for level in block_order(len(self._shapes)):
+            for owners, offsets, sizes in zip(self.owners[level], self.offsets[level], self.sizes[level], strict=True):
+                ends = offsets + sizes + 2 * ENVELOPE
+                breaks = np.flatnonzero((owners[1:] != owners[:-1]) | (offsets[1:] != ends[:-1])) + 1
+                for first, last in zip([0, *breaks], [*breaks - 1, len(owners) - 1], strict=True):
+                    start, stop = int(offsets[first]) - ENVELOPE, int(ends[last]) - ENVELOPE
+                    yield self._reader(int(owners[first]), start, stop)
+
+    def _reader(self, owner: int, start: int, stop: int) -> Callable[[], bytes]:
+        def read() -> bytes:
+            if owner != _SPOOL:
+                return read_range(self._files[owner].path, start, stop)
+            with self._lock:
+                self._spool.seek(start)
+                return self._spool.read(stop - start)
+
+        return read
 
 
-def _check_space(files: Mapping[str, Path], work: Path) -> None:
-    needed = _ASSEMBLY_FACTOR * sum(path.stat().st_size for path in files.values())
+def _read_window(file: ChunkFile, level: int, window: Window) -> NDArray[Any]:
+    options = {} if level == 0 else {"overview_level": level - 1}
+    try:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            rasterio.open(gdal_path(file.path), **options) as raster,
+        ):
+            pixels: NDArray[Any] = raster.read(window=window)
+    except RasterioError as error:
+        raise OutputError(f"the chunk file {file.path} is damaged: the same command computes it anew") from error
+    return pixels
+
+
+def _ahead(pool: ThreadPoolExecutor, make: Callable[[Item], Made], items: Iterable[Item], most: int) -> Iterator[Made]:
+    """Results in order, of which at most so many are being made, or wait, at a time."""
+    waiting: deque[Future[Made]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) >= most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _chain(header: bytes, parts: Iterator[bytes]) -> Iterator[bytes]:
+    yield header
+    yield from parts
+
+
+def _check_space(files: Mapping[str, ChunkFile], work: Path) -> None:
+    needed = _GROWTH * sum(file.path.stat().st_size for file in files.values())
     free = shutil.disk_usage(work).free
     if free < needed:
         raise DiskFullError(
             "no space left to assemble the output: "
             f"it takes about {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free"
         )
-
-
-def _write_vrt(path: Path, plan: ChunkPlan, files: Mapping[str, Path], product: Product) -> None:
-    geobox = plan.geobox
-    root = ElementTree.Element("VRTDataset", rasterXSize=str(geobox.shape.x), rasterYSize=str(geobox.shape.y))
-    if geobox.crs is not None:
-        ElementTree.SubElement(root, "SRS").text = geobox.crs.to_wkt()
-    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(v) for v in geobox.affine.to_gdal())
-    metadata = ElementTree.SubElement(root, "Metadata")
-    for key, value in sorted(product.tags.items()):
-        ElementTree.SubElement(metadata, "MDI", key=key).text = value
-    for index in range(product.bands):
-        band = _band_element(root, index, product)
-        for chunk in plan:
-            _add_source(band, index, chunk, files[chunk.key], product)
-    ElementTree.ElementTree(root).write(path, encoding="utf-8")
-
-
-def _band_element(root: ElementTree.Element, index: int, product: Product) -> ElementTree.Element:
-    band = ElementTree.SubElement(root, "VRTRasterBand", dataType=_gdal_type(product.dtype), band=str(index + 1))
-    values = {
-        "Description": product.descriptions[index] or None,
-        "NoDataValue": None if product.nodata is None else _nodata_text(product.nodata, product.dtype),
-        "ColorInterp": product.colours[index] if product.colours else None,
-        "Scale": repr(product.scales[index]) if product.scales else None,
-        "Offset": repr(product.offsets[index]) if product.offsets else None,
-    }
-    for name, value in values.items():
-        if value is not None:
-            ElementTree.SubElement(band, name).text = value
-    return band
-
-
-def _nodata_text(nodata: float, dtype: str) -> str:
-    """A nodata value as GDAL reads it exactly: of integers of 64 bits it takes no decimal point."""
-    whole = np.issubdtype(np.dtype(dtype), np.integer) and float(nodata).is_integer()
-    return str(int(nodata)) if whole else repr(nodata)
-
-
-def _add_source(band: ElementTree.Element, index: int, chunk: Chunk, path: Path, product: Product) -> None:
-    source = ElementTree.SubElement(band, "SimpleSource")
-    ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(path.resolve())
-    ElementTree.SubElement(source, "SourceBand").text = str(index + 1)
-    width, height = str(chunk.out.width), str(chunk.out.height)
-    # With these GDAL need not open every file to learn its size.
-    ElementTree.SubElement(
-        source,
-        "SourceProperties",
-        RasterXSize=width,
-        RasterYSize=height,
-        DataType=_gdal_type(product.dtype),
-        BlockXSize=str(BLOCK_PX),
-        BlockYSize=str(BLOCK_PX),
-    )
-    ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)
-    ElementTree.SubElement(
-        source, "DstRect", xOff=str(chunk.out.col_off), yOff=str(chunk.out.row_off), xSize=width, ySize=height
-    )
-
-
-def _gdal_type(dtype: str) -> str:
-    return {"uint8": "Byte", "bool": "Byte"}.get(dtype, np.dtype(dtype).name.capitalize().replace("Uint", "UInt"))

@@ -2,8 +2,9 @@
 
 TilingError
 ├── PlanError      a chunk plan that cannot be made
-├── OutputError    a file that cannot be written
-└── DiskFullError  no space left while writing
+└── OutputError    a file that cannot be written
+    ├── DiskFullError  no space left while writing
+    └── StorageError   storage that does not answer; what is there stays
 """
 
 
@@ -21,3 +22,7 @@ class OutputError(TilingError):
 
 class DiskFullError(OutputError):
     """The disk ran full."""
+
+
+class StorageError(OutputError):
+    """Storage could not be reached: the same command may go on later."""

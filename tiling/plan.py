@@ -15,6 +15,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from tiling.errors import PlanError
+from tiling.overviews import level_shapes
+from tiling.product import BLOCK_PX
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,22 @@ class ChunkPlan:
     def cols(self) -> int:
         """Number of chunks from left to right."""
         count: int = math.ceil(self.area.width / self.core_px)
+        return count
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the output's blocks lie in one chunk each, so that chunks can encode them."""
+        return len(self) == 1 or self.core_px * self.scale % BLOCK_PX == 0
+
+    @property
+    def own_overviews(self) -> int:
+        """Of how many of the output's overviews each chunk can encode its blocks, too."""
+        most = len(level_shapes(self.geobox.shape)) - 1
+        if len(self) == 1:
+            return most
+        side, count = self.core_px * self.scale, 0
+        while count < most and side % (2 * BLOCK_PX) == 0:
+            side, count = side // 2, count + 1
         return count
 
     def __len__(self) -> int:

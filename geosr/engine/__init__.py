@@ -8,10 +8,19 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from geosr.engine import system
 from geosr.errors import DeviceError, UsageError
 
+EngineName = Literal["auto", "torch", "openvino"]
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+#: Precisions of the network that each engine has.
+_PRECISIONS = {
+    "openvino-cpu": ("float32", "bfloat16"),
+    "torch-cpu": ("float32", "bfloat16"),
+    "torch-cuda": ("float32", "bfloat16", "float16"),
+}
 
 
 @dataclass(frozen=True)
@@ -20,52 +29,116 @@ class EngineSpec:
 
     name: str
     """As ``torch-cpu``."""
-    precision: Precision
+    precision: str
+    """Of the network; all else is in float32."""
 
     def __str__(self) -> str:
         return f"{self.name}-{self.precision}"
 
 
-def choose_engine(device: Device, precision: Precision) -> EngineSpec:
-    """The engine for a device; ``auto`` takes CUDA where there is one.
+def choose_engine(
+    engine: EngineName = "auto", device: Device = "auto", precision: Precision = "auto", *, network: bool = True
+) -> EngineSpec:
+    """The engine that runs a model, with a ``network`` or without.
 
-    Raises :class:`UsageError` for a device or precision that does not exist, :class:`DeviceError` when CUDA is asked
-    for and absent.
+    ``auto`` takes CUDA where there is a GPU, and else OpenVINO where it is installed; of precisions the narrowest that
+    the hardware is made for. A model without a network has nothing to run in another precision than float32.
+
+    Raises :class:`UsageError` for what does not exist or go together, :class:`DeviceError` for what is not there.
     """
-    for what, value, known in (("device", device, get_args(Device)), ("precision", precision, get_args(Precision))):
+    for what, value, known in (
+        ("engine", engine, get_args(EngineName)),
+        ("device", device, get_args(Device)),
+        ("precision", precision, get_args(Precision)),
+    ):
         if value not in known:
             raise UsageError(f"the {what} is {' or '.join(known)}, not {value}")
-    if device == "cpu":
-        return EngineSpec("torch-cpu", precision)
-    # Loading PyTorch takes seconds: not unless its answer is needed.
-    import torch
+    if engine == "openvino" and device == "cuda":
+        raise UsageError("the engine openvino runs on the CPU: leave --device out, or take --engine torch")
+    name = _choose_name(engine, device, precision)
+    if precision not in ("auto", *_PRECISIONS[name]):
+        raise UsageError(f"the engine {name} has no precision {precision}: it has {' and '.join(_PRECISIONS[name])}")
+    if not network:
+        return EngineSpec(name, "float32")
+    return EngineSpec(name, _fastest(name) if precision == "auto" else precision)
 
-    if torch.cuda.is_available():
-        return EngineSpec("torch-cuda", precision)
+
+def _choose_name(engine: EngineName, device: Device, precision: Precision) -> str:
+    if engine == "openvino":
+        if not system.has_openvino():
+            raise DeviceError("OpenVINO is not installed: pip install 'geosr[openvino]', or take --engine torch")
+        if precision == "bfloat16" and not _openvino_has_bfloat16():
+            raise DeviceError("OpenVINO has no bfloat16 on this processor: take --precision float32")
+        return "openvino-cpu"
+    if device != "cpu" and _has_cuda(needed=device == "cuda"):
+        return "torch-cuda"
     if device == "cuda":
         raise DeviceError("no CUDA device is available to PyTorch: use --device cpu")
-    return EngineSpec("torch-cpu", precision)
+    if engine == "torch" or not system.has_openvino():
+        return "torch-cpu"
+    # PyTorch computes in bfloat16 on any processor, if slowly.
+    return "torch-cpu" if precision == "bfloat16" and not _openvino_has_bfloat16() else "openvino-cpu"
+
+
+def _fastest(name: str) -> str:
+    if name == "torch-cuda":
+        import torch
+
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    return "bfloat16" if system.has_fast_bfloat16() else "float32"
+
+
+def _has_cuda(*, needed: bool) -> bool:
+    # Loading PyTorch takes seconds: not unless its answer may be yes.
+    if not needed and not system.may_have_gpu():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _openvino_has_bfloat16() -> bool:
+    import openvino as ov
+
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+#: LR pixels beyond a place that its support depends on: the measured part reaches 3, the window 1, enlarging 1 more.
+MARGIN_PX = 5
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How an engine shares a machine's cores."""
+
+    lanes: int = 1
+    """Chunks computed at a time."""
+    threads: int = 1
+    """Cores at work on each."""
 
 
 @dataclass(frozen=True)
 class Upscaled:
-    """What a generator makes of one chunk, in units of the bands' reference reflectance."""
+    """What a generator makes of the inside of one chunk, in units of the bands' reference reflectance."""
 
-    image: NDArray[np.float32]
-    """``(bands, scale rows, scale cols)``."""
+    phases: NDArray[np.float32]
+    """The image, see :mod:`geosr.model.kernels`: ``(bands, scale * scale, rows, cols)``."""
     observed: NDArray[np.float32]
     """What the sensor would observe of it, ``(bands, rows, cols)``."""
     half_width: NDArray[np.float32] | None = None
-    """Of each pixel's calibrated interval, shaped as the image; None when it was not asked for."""
+    """Of each pixel's calibrated interval, ``(bands, scale rows, scale cols)``; None when it was not asked for."""
     support: NDArray[np.float32] | None = None
     """Share of the local detail that is measured, 0 to 1, ``(scale rows, scale cols)``; None as above."""
 
 
 class Engine(Protocol):
-    """Runs a generator on one chunk at a time."""
+    """Runs a generator on as many chunks at a time as it has lanes; whoever comes more waits."""
 
     def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
-        """Upscale ``(bands, rows, cols)``; the image is the same with uncertainty and without."""
+        """Upscale ``(bands, rows, cols)`` but for the model's halo on each side.
 
-    def rehearse(self, lr: NDArray[np.float32], halo_px: int) -> NDArray[np.float32]:
+        The image is the same with uncertainty and without.
+        """
+
+    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         """``|error| / half-width`` of ``(bands, rows, cols)`` made from itself, see :mod:`geosr.model.rehearsal`."""

@@ -9,25 +9,25 @@ from contextlib import AbstractContextManager, contextmanager
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from geosr.engine import EngineSpec, Upscaled
+from geosr.engine import EngineSpec, Parallel, Upscaled
+from geosr.engine.doubts import Doubts, crop
 from geosr.errors import DeviceError
+from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
-from geosr.model.rehearsal import rehearse
-from geosr.model.support import Support
-
-#: One chunk at a time per process: two would share the same cores and twice the memory.
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class TorchEngine:
     """Runs a generator with the network's residual in the chosen precision and all else in float32."""
 
-    def __init__(self, generator: Generator, spec: EngineSpec, support: Support | None = None) -> None:
-        """``support`` is needed for uncertainty only."""
+    def __init__(self, card: ModelCard, generator: Generator, spec: EngineSpec, parallel: Parallel) -> None:
+        torch.set_num_threads(parallel.threads)
+        self._lanes = threading.Semaphore(parallel.lanes)
         self._device = torch.device("cuda" if spec.name == "torch-cuda" else "cpu")
         self._generator = generator.to(self._device)
-        self._support = None if support is None else support.to(self._device)
+        self._halo = card.halo_px
+        self._doubts = None if card.calibration is None else Doubts(card, self._generator)
         if generator.network is not None:
             generator.network.to(
                 dtype=getattr(torch, spec.precision),
@@ -35,33 +35,38 @@ class TorchEngine:
             )
 
     def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
-        with _ONE_AT_A_TIME, _memory_errors(self._device), _exact(), torch.inference_mode():
+        with self._lanes, _memory_errors(self._device), _exact(), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)[None]
             mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32)).to(self._device)[None]
+            network = self._generator.network
+            deep = residual = None
+            if network is not None:
+                deep = network.features(self._generator.entering(low))
+                residual = network.to_phases(deep)
+            phases, observed = self._generator.constrain(low, residual, mask)
+            inside = _array(crop(phases, self._halo)).reshape(len(lr), -1, *crop(low, self._halo).shape[2:])
+            seen = _array(crop(observed, self._halo))
             if not uncertainty:
-                high = self._generator(low, mask)
-                return Upscaled(_array(high), _array(self._generator.sensor.observe(high)))
-            support = self._needed()
-            high, half_width = self._generator.with_half_width(low, mask)
-            return Upscaled(
-                _array(high),
-                _array(self._generator.sensor.observe(high)),
-                _array(half_width),
-                _array(support(high, low, mask)),
-            )
+                return Upscaled(inside, seen)
+            assert deep is not None
+            assert residual is not None
+            doubts = self._needed()
+            near = crop(phases, self._halo - doubts.margin_px)
+            half_width, support = doubts(low, mask, deep, residual, near)
+            return Upscaled(inside, seen, _array(half_width), _array(support))
 
-    def rehearse(self, lr: NDArray[np.float32], halo_px: int) -> NDArray[np.float32]:
-        with _ONE_AT_A_TIME, _memory_errors(self._device), _exact(), torch.inference_mode():
+    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self._lanes, _memory_errors(self._device), _exact(), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)
-            return _array(rehearse(self._generator, low, self._needed().reference, halo_px)[None])
+            return _array(self._needed().rehearse(low)[None])
 
-    def _needed(self) -> Support:
-        if self._support is None:
-            raise ValueError("this engine was made without what uncertainty takes")
-        return self._support
+    def _needed(self) -> Doubts:
+        if self._doubts is None:
+            raise ValueError("this model has no calibrated half-widths")
+        return self._doubts
 
 
-def _array(batch: torch.Tensor) -> NDArray[np.float32]:
+def _array(batch: Tensor) -> NDArray[np.float32]:
     """The only image of a batch, as NumPy."""
     array: NDArray[np.float32] = batch[0].cpu().numpy()
     return array

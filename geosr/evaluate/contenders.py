@@ -19,9 +19,10 @@ from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.card import Calibration, ModelCard
 from geosr.model.generator import Generator
+from geosr.model.kernels import SQUARE_PIXEL_MTF, mtf_to_sigma
 from geosr.model.rehearsal import rehearse
 from geosr.model.rrdb import RRDBNet
-from geosr.model.sensor import SQUARE_PIXEL_MTF, Sensor, mtf_to_sigma
+from geosr.model.sensor import Sensor
 from geosr.rehearsal import rehearsal_windows, scene_factors
 
 #: Always compared with; the one of them that gains are counted from.

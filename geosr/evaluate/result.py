@@ -11,7 +11,7 @@ from geosr.evaluate.contenders import SCALE
 from geosr.evaluate.evaluation import Evaluation
 from geosr.evaluate.held_out import NOISE, SEED
 from geosr.evaluate.samples import Sample
-from geosr.model.sensor import mtf_to_sigma
+from geosr.model.kernels import mtf_to_sigma
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from geosr.upscaler import ModelSpec
 from tiling import ChunkPlan, Product
 
 #: Raised when the same settings would give other pixels than before.
-FORMAT = 1
+FORMAT = 2
 
 
 class Manifest:
@@ -62,6 +62,12 @@ class Manifest:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.text().encode()).hexdigest()
+
+    @property
+    def core_px(self) -> int | None:
+        """The side of its chunks, source pixels; None in a manifest that is not whole."""
+        core = self.content.get("chunks", {}).get("core_px")
+        return core if isinstance(core, int) and core > 0 else None
 
     def text(self) -> str:
         """Canonical JSON."""

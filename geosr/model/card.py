@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from geosr.errors import ModelError
-
-#: Interpolation that a network's residual is added to.
-Base = Literal["nearest", "bilinear", "bicubic", "none"]
+from geosr.model.kernels import Base
 
 #: How a network reaches high resolution.
 Tail = Literal["interpolate", "shuffle"]
@@ -111,6 +110,16 @@ class ModelCard(BaseModel):
         if not all(reference > 0 for reference in self.reference_reflectance or ()):
             raise ValueError("reference_reflectance is above 0")
         return self
+
+    def transfers(self, mtf_nyquist: Sequence[float | None], *, picture: bool) -> list[float | None]:
+        """The modulation transfers that the back-projection assumes, for a source whose bands have these.
+
+        A ``picture`` comes from an unknown camera: square pixels and no other blur are assumed. With Sentinel-2's,
+        images that are as sharp as that would come out worse than interpolated.
+        """
+        if picture:
+            return [None] * len(self.bands or mtf_nyquist)
+        return list(mtf_nyquist if self.mtf_nyquist is None else self.mtf_nyquist)
 
     @cached_property
     def weights_path(self) -> Path | None:

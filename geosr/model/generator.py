@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geosr.model.card import Base
+from geosr.model.kernels import Base
 from geosr.model.rrdb import RRDBNet
-from geosr.model.sensor import Sensor, upsample
+from geosr.model.sensor import Sensor, upsample_phases
 
 
 class Generator(nn.Module):
@@ -54,8 +54,8 @@ class Generator(nn.Module):
 
         ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``.
         """
-        residual = None if self.network is None else self.network(self._entering(lr))
-        return self._constrain(lr, residual, valid)
+        residual = None if self.network is None else self.network.phases(self.entering(lr))
+        return self._shuffled(self.constrain(lr, residual, valid)[0])
 
     def with_half_width(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Also the calibrated half-width of each pixel's interval, in the same units and shaped as the image.
@@ -64,30 +64,35 @@ class Generator(nn.Module):
         """
         if self.network is None:
             raise ValueError("without a network there are no half-widths")
-        residual, half_width = self.network.with_half_width(self._entering(lr), lr.float())
-        return self._constrain(lr, residual, valid), half_width * self.width_factors
+        deep = self.network.features(self.entering(lr))
+        residual = self.network.to_phases(deep)
+        phases, _ = self.constrain(lr, residual, valid)
+        return self._shuffled(phases), self.half_width(lr, deep, residual)
 
-    def _constrain(self, lr: Tensor, residual: Tensor | None, valid: Tensor | None) -> Tensor:
-        """Interpolation, the network's residual, back-projection: all in float32."""
+    def half_width(self, lr: Tensor, deep: Tensor, residual: Tensor) -> Tensor:
+        """The calibrated half-widths that belong to what the network made of ``lr``."""
+        if self.network is None:
+            raise ValueError("without a network there are no half-widths")
+        return self._shuffled(self.network.half_width(lr.float(), deep, residual)) * self.width_factors
+
+    def constrain(self, lr: Tensor, residual: Tensor | None, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Interpolation, the network's residual, back-projection: all in float32.
+
+        ``residual`` and the image that is returned are phases, ``(n, bands * scale * scale, rows, cols)``. Also returns
+        what the sensor sees of the image, shaped as ``lr``.
+        """
         # Training may run this under autocast, which is meant for the network alone.
         with torch.autocast(lr.device.type, enabled=False):
-            sr = self._interpolate(lr.float())
+            lr = lr.float()
+            phases = None if self.base == "none" else upsample_phases(lr, self.scale, self.base)
             if residual is not None:
                 residual = residual.float()
-                sr = residual if sr is None else sr + residual
-            assert sr is not None
-            if self.steps:
-                sr = self.sensor.back_project(sr, lr.float(), valid, self.steps)
-        return sr
+                phases = residual if phases is None else phases + residual
+            assert phases is not None
+            pull, observed = self.sensor.pull(phases, lr, valid, self.steps)
+            return (phases + upsample_phases(pull, self.scale) if self.steps else phases), observed
 
-    def _interpolate(self, lr: Tensor) -> Tensor | None:
-        if self.base == "none":
-            return None
-        if self.base == "bicubic":
-            return upsample(lr, self.scale)
-        return F.interpolate(lr, scale_factor=self.scale, mode=self.base)
-
-    def _entering(self, lr: Tensor) -> Tensor:
+    def entering(self, lr: Tensor) -> Tensor:
         """The input in the type and the memory order of the network's weights."""
         assert self.network is not None
         weight = next(self.network.parameters())
@@ -96,3 +101,6 @@ class Generator(nn.Module):
         if lr.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last):
             lr = lr.contiguous(memory_format=torch.channels_last)
         return lr
+
+    def _shuffled(self, phases: Tensor) -> Tensor:
+        return F.pixel_shuffle(phases, self.scale)

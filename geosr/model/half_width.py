@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geosr.model.sensor import upsample_phases
+
 #: Added to mean squares before their logarithm, (units of reference reflectance)²: below Sentinel-2's noise.
 _FLOOR = 1e-6
 
@@ -41,10 +43,10 @@ class HalfWidthHead(nn.Module):
         nn.init.constant_(self.conv_last.bias, _FIRST_LOG_MULTIPLE)  # type: ignore[arg-type]
 
     def forward(self, lr: Tensor, deep: Tensor, residual: Tensor) -> Tensor:
-        """Half-widths, positive, shaped as ``residual``.
+        """Half-widths, positive, by phase, shaped as ``residual``.
 
-        ``lr`` is the network's input in float32, ``deep`` its features, both ``(n, channels, rows, cols)``;
-        ``residual`` what it adds to the interpolation, ``(n, bands, scale rows, scale cols)``.
+        ``lr`` is the network's input in float32, ``deep`` its features, ``residual`` the phases of what it adds to the
+        interpolation, ``(n, bands * scale * scale, rows, cols)``.
         """
         # Mean squares of small differences: narrow types have no digits left for them.
         with torch.autocast(lr.device.type, enabled=False):
@@ -52,17 +54,17 @@ class HalfWidthHead(nn.Module):
         hidden = torch.cat([deep, maps.to(deep.dtype)], dim=1)
         for conv in (self.conv_in, self.conv_wide):
             hidden = F.leaky_relu(conv(hidden), negative_slope=0.2)
-        multiple = F.pixel_shuffle(self.conv_last(hidden), self.scale)
+        multiple: Tensor = self.conv_last(hidden)
         return (multiple.float() + base).exp()
 
 
 def _describe(lr: Tensor, residual: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """The maps at low resolution, and the logarithm of the detail that is the base at high resolution."""
+    """The maps at low resolution, and the phases of the logarithm of the detail that is the base."""
     details = [_log_rms(_mean((_mean(lr, fine) - _mean(lr, coarse)).square(), over)) for fine, coarse, over in _DETAIL]
-    blocks = F.pixel_unshuffle(residual, scale).reshape(len(lr), -1, scale**2, *lr.shape[2:])
+    blocks = residual.reshape(len(lr), -1, scale**2, *lr.shape[2:])
     added = _log_rms(blocks.square().mean(dim=2))
     brightness = _log_rms(lr.square())
-    base = F.interpolate(details[_BASE], scale_factor=scale, mode="bilinear", align_corners=False)
+    base = upsample_phases(details[_BASE], scale, "bilinear")
     # About one in size, as the network's features are.
     return torch.cat([*details, added, brightness], dim=1) / 2, base
 

@@ -15,9 +15,7 @@ from torch.nn import functional as F
 
 from geosr.model.card import Tail
 from geosr.model.half_width import HalfWidthHead
-
-#: Residuals inside a block are scaled by this factor (ESRGAN, section 3.1).
-RESIDUAL_SCALE = 0.2
+from geosr.model.kernels import RESIDUAL_SCALE
 
 
 class RRDBNet(nn.Module):
@@ -61,32 +59,37 @@ class RRDBNet(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """``(n, in_bands, rows, cols)`` to ``(n, out_bands, 4 rows, 4 cols)``."""
-        return self._to_pixels(self._features(lr))
+        return F.pixel_shuffle(self.phases(lr), self.scale)
 
-    def with_half_width(self, lr: Tensor, exact: Tensor) -> tuple[Tensor, Tensor]:
-        """The same pass, and the half-width of each pixel's interval in float32, positive and shaped as the image.
+    def phases(self, lr: Tensor) -> Tensor:
+        """The same by phase, see :mod:`geosr.model.kernels`: ``(n, 16 out_bands, rows, cols)``."""
+        return self.to_phases(self.features(lr))
 
-        ``exact`` is ``lr`` in float32. No gradient reaches the image's weights from the
-        half-width.
-        """
-        if self.width is None:
-            raise ValueError("this network has no head for half-widths")
-        deep = self._features(lr)
-        image = self._to_pixels(deep)
-        return image, self.width(exact, deep.detach(), image.detach())
-
-    def _features(self, lr: Tensor) -> Tensor:
+    def features(self, lr: Tensor) -> Tensor:
+        """What the pixels, and their half-widths, are made of: ``(n, features, rows, cols)``."""
         shallow = self.conv_first(lr)
         deep: Tensor = shallow + self.conv_body(self.body(shallow))
         return deep
 
-    def _to_pixels(self, deep: Tensor) -> Tensor:
+    def to_phases(self, deep: Tensor) -> Tensor:
+        """The last layers."""
         if self.tail == "shuffle":
-            return F.pixel_shuffle(self.conv_last(deep), self.scale)
+            shuffled: Tensor = self.conv_last(deep)
+            return shuffled
         for conv in (self.conv_up1, self.conv_up2):
             deep = _leaky(conv(F.interpolate(deep, scale_factor=2, mode="nearest")))
-        last: Tensor = self.conv_last(_leaky(self.conv_hr(deep)))
-        return last
+        return F.pixel_unshuffle(self.conv_last(_leaky(self.conv_hr(deep))), self.scale)
+
+    def half_width(self, exact: Tensor, deep: Tensor, phases: Tensor) -> Tensor:
+        """The half-width of each pixel's interval in float32, by phase, positive and shaped as ``phases``.
+
+        ``exact`` is the input in float32; ``deep`` and ``phases`` are what became of it. No gradient reaches the
+        image's weights from the half-width.
+        """
+        if self.width is None:
+            raise ValueError("this network has no head for half-widths")
+        half_width: Tensor = self.width(exact, deep.detach(), phases.detach())
+        return half_width
 
     def multiply_adds_per_lr_pixel(self) -> int:
         """Multiply-adds of all convolutions for one low-resolution pixel."""

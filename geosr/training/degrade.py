@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geosr.model.sensor import blur_and_sample, gaussian_taps
+from geosr.model.kernels import gaussian_taps
+from geosr.model.sensor import blur_and_sample
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def degrade(hr: Tensor, scale: int, degradation: Degradation, rng: torch.Generat
         degradation.sigma_band_jitter, (images, bands), rng
     )
     aspect = _around_one(degradation.anisotropy / 2, (images, 1), rng)
-    taps_y = gaussian_taps((sigma * aspect).flatten(), scale)
-    taps_x = gaussian_taps((sigma / aspect).flatten(), scale)
+    taps_y, taps_x = (
+        torch.from_numpy(gaussian_taps(one.flatten().numpy(), scale)) for one in (sigma * aspect, sigma / aspect)
+    )
     lr = blur_and_sample(hr.reshape(1, images * bands, rows, cols), taps_y, taps_x, scale)
     lr = lr.reshape(images, bands, rows // scale, cols // scale)
     low, high = (torch.tensor(v).log() for v in degradation.noise)

@@ -19,8 +19,9 @@ from torch import nn
 
 from geosr.errors import ModelError, TrainingError
 from geosr.model.generator import Generator
+from geosr.model.kernels import mtf_to_sigma
 from geosr.model.rrdb import RRDBNet
-from geosr.model.sensor import Sensor, mtf_to_sigma
+from geosr.model.sensor import Sensor
 from geosr.training import curves
 from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler

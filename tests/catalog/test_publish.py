@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import shapely
 from odc.geo.geobox import GeoBox
@@ -21,7 +19,7 @@ MARS = (
 
 
 def item_on(affine, crs, shape=(300, 400)):
-    result = Result(Path("out.tif"), GeoBox(shape, affine, crs), "uint16", 0, {"geosr": "0"}, "made", {})
+    result = Result("out.tif", GeoBox(shape, affine, crs), "uint16", 0, {"geosr": "0"}, "made", {})
     return item_of_result(open_scene(SceneRequest(str(SAMPLE))), result)
 
 

@@ -350,7 +350,9 @@ def test_arrays_that_ascend(crop):
     flipped = low.isel(y=slice(None, None, -1))
     high = geosr.upscale(flipped, "bicubic")
     assert float(high.y[0]) < float(high.y[-1])
-    assert (high.isel(y=slice(None, None, -1)).values == geosr.upscale(low, "bicubic").values).all()
+    turned = high.isel(y=slice(None, None, -1)).values.astype(int)
+    # Sums in another order round another way.
+    assert np.abs(turned - geosr.upscale(low, "bicubic").values).max() <= 1
 
 
 def test_arrays_that_make_no_sense(sample):

@@ -15,7 +15,8 @@ from geosr.evaluate.checks import gain_and_bias, registration_shift_px
 from geosr.evaluate.consistency import consistency
 from geosr.evaluate.correctness import correctness
 from geosr.evaluate.metrics import ergas, ssim
-from geosr.model.sensor import Sensor, mtf_to_sigma, upsample
+from geosr.model.kernels import mtf_to_sigma
+from geosr.model.sensor import Sensor, upsample
 from tests.conftest import REPOSITORY
 from tests.opensr_inputs import MTF_NYQUIST, SCALE, blurred, make_inputs, shifted
 

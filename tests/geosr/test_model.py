@@ -58,10 +58,19 @@ def test_cards_that_make_no_model_are_refused(tmp_path, content, message):
         read_card_file(path)
 
 
-@pytest.mark.parametrize(("device", "precision"), [("gpu", "float32"), ("cpu", "float16")])
-def test_engines_that_do_not_exist_are_refused(device, precision):
-    with pytest.raises(UsageError, match=r"not gpu|not float16"):
-        choose_engine(device, precision)
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (("onnx", "auto", "auto"), "not onnx"),
+        (("auto", "gpu", "float32"), "not gpu"),
+        (("auto", "cpu", "int8"), "not int8"),
+        (("torch", "cpu", "float16"), "torch-cpu has no precision float16"),
+        (("openvino", "cuda", "auto"), "--engine torch"),
+    ],
+)
+def test_engines_that_do_not_exist_are_refused(wanted, message):
+    with pytest.raises(UsageError, match=message):
+        choose_engine(*wanted)
 
 
 def test_autocast_reaches_the_network_alone():
@@ -198,7 +207,8 @@ def test_half_widths_do_not_steer_the_image():
     network = RRDBNet(4, 4, features=8, growth=4, blocks=1, tail="shuffle", width_features=6)
     torch.nn.init.normal_(network.width.conv_last.weight)
     lr = torch.rand(1, 4, 8, 8)
-    network.with_half_width(lr, lr)[1].sum().backward()
+    model = Generator(Sensor([2.09] * 4, 4), network=network)
+    model.with_half_width(lr)[1].sum().backward()
     assert network.width.conv_in.weight.grad is not None
     assert network.conv_first.weight.grad is None
 

@@ -374,9 +374,24 @@ def test_an_unfinished_run_with_other_settings_is_refused(tmp_path, sample, chan
 
 
 def test_another_precision_is_another_run(tmp_path, sample):
-    leave_unfinished(request(tmp_path, sample, model="rgbn-x4"))
-    with pytest.raises(ResumeError, match=r"engine \(torch-\w+-float32, now torch-\w+-bfloat16\)"):
+    leave_unfinished(request(tmp_path, sample, model="rgbn-x4", precision="float32"))
+    with pytest.raises(ResumeError, match=r"engine \([\w-]+-float32, now [\w-]+-bfloat16\).*--restart"):
         super_resolve(request(tmp_path, sample, model="rgbn-x4", precision="bfloat16"))
+
+
+def test_another_engine_is_another_run(tmp_path, sample):
+    leave_unfinished(request(tmp_path, sample, model="rgbn-x4", precision="float32", engine="openvino"))
+    with pytest.raises(ResumeError, match=r"engine \(openvino-cpu-float32, now torch-cpu-float32\).*--restart"):
+        super_resolve(request(tmp_path, sample, model="rgbn-x4", precision="float32", engine="torch", device="cpu"))
+
+
+def test_the_chunks_of_an_unfinished_run_are_kept_where_none_are_asked_for(tmp_path, sample):
+    """Another machine, with other memory, would choose others."""
+    kept = leave_unfinished(request(tmp_path, sample))
+    recorder = Recorder()
+    super_resolve(request(tmp_path, sample, core_px=None), recorder)
+    assert set(kept).isdisjoint(recorder.computed)
+    assert len(kept) + len(recorder.computed) == 4
 
 
 def test_a_changed_source_is_another_run(tmp_path, sample):

@@ -10,7 +10,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from geosr.model.generator import Generator
-from geosr.model.sensor import SQUARE_PIXEL_MTF, Sensor, mtf_to_sigma, upsample
+from geosr.model.kernels import SQUARE_PIXEL_MTF, mtf_to_sigma
+from geosr.model.sensor import Sensor, upsample
 
 SIGMAS = [mtf_to_sigma(mtf, 4) for mtf in (0.26, 0.28, 0.24, 0.26)]
 

@@ -28,8 +28,9 @@ from geosr.errors import ExistsError, ResumeError, UsageError
 from geosr.jobs.ledger import work_folder
 from geosr.model.build import build
 from geosr.model.card import read_card_file
+from geosr.model.kernels import mtf_to_sigma
 from geosr.model.rrdb import RRDBNet
-from geosr.model.sensor import Sensor, mtf_to_sigma
+from geosr.model.sensor import Sensor
 from geosr.model.support import NOISE, Support
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.uncertainty import store_half_width

@@ -18,7 +18,8 @@ from shapely.geometry import box, shape
 
 from catalog import SceneRequest
 from geosr.model import zoo
-from geosr.model.sensor import Sensor, mtf_to_sigma
+from geosr.model.kernels import mtf_to_sigma
+from geosr.model.sensor import Sensor
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.upscaler import upscaler_of
 from tests.conftest import RGBN, SAMPLE, assert_valid_item, data_file, read_raster, write_raster

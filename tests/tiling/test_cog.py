@@ -16,7 +16,10 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 from rio_cogeo import cog_validate
 
-from tiling import ChunkPlan, DiskFullError, Product, mosaic, whole, write_chunk
+from tiling import Chunk, ChunkFile, ChunkPlan, DiskFullError, Product, encode_chunk, mosaic, read_chunk, whole, write
+from tiling.encode import fields_of
+from tiling.overviews import halve, level_shapes
+from tiling.tiff import lay_out, read_images
 
 
 def make(
@@ -27,18 +30,24 @@ def make(
     *,
     affine: Affine | None = None,
     crs: str | None = "EPSG:32733",
+    core: int = 64,
 ):
     grid = GeoBox((rows, cols), affine or Affine(10, 0, 359130, 0, -10, 5352340), crs)
-    plan = ChunkPlan(grid, whole(grid), 4, core_px=64, halo_px=4)
+    plan = ChunkPlan(grid, whole(grid), 4, core_px=core, halo_px=4)
     rng = np.random.default_rng(5)
     shape = (product.bands, 4 * rows, 4 * cols)
     pixels = rng.integers(1, 200, shape).astype(product.dtype)
     files = {}
     for chunk in plan:
-        files[chunk.key] = folder / f"{chunk.key}.tif"
         part = pixels[(slice(None), *chunk.out.toslices())]
-        write_chunk(files[chunk.key], part, plan.geobox[chunk.out.toslices()], product, {})
+        files[chunk.key] = written(folder / f"{chunk.key}.tif", part, plan, chunk, product)
     return plan, files, pixels
+
+
+def written(path: Path, pixels: np.ndarray, plan: ChunkPlan, chunk: Chunk, product: Product) -> ChunkFile:
+    geobox = plan.geobox[chunk.out.toslices()]
+    write(path, encode_chunk(pixels, geobox, product, {}, overviews=plan.own_overviews))
+    return read_chunk(path)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
@@ -67,7 +76,7 @@ def test_pixels_and_metadata_survive(tmp_path, dtype, rows, cols):
         assert raster.crs == rasterio.crs.CRS.from_epsg(32733)
     assert cog_validate(tmp_path / "out.tif", strict=True) == (True, [], [])
     assert not list(tmp_path.glob("mosaic.*"))
-    assert all(path.exists() for path in files.values())
+    assert all(file.path.exists() for file in files.values())
 
 
 @pytest.mark.parametrize("compression", ["zstd", "deflate"])
@@ -86,6 +95,41 @@ def test_large_cogs_have_overviews_and_blocks_and_the_same_bytes_each_time(tmp_p
     assert cog_validate(tmp_path / "out.tif", strict=True) == (True, [], [])
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(700, 900), (257, 129), (128, 128), (1, 1500)])
+def test_the_bytes_do_not_depend_on_the_chunks(tmp_path, rows, cols):
+    """Chunks of 128 source pixels are a block, of 256 also one of the first overview, of 100 are cut anywhere."""
+    product = Product("uint16", ("B02", "B03"), nodata=0)
+    digests = set()
+    for core in (100, 128, 256, 384, 2000):
+        plan, files, pixels = make(tmp_path, rows, cols, product, core=core)
+        mosaic(plan, files, product, tmp_path / "out.tif", tmp_path, threads=2)
+        digests.add(hashlib.sha256((tmp_path / "out.tif").read_bytes()).hexdigest())
+    assert len(digests) == 1
+    assert cog_validate(tmp_path / "out.tif", strict=True) == (True, [], [])
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        assert (raster.read() == pixels).all()
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    for level in range(len(level_shapes(plan.geobox.shape)) - 1):
+        pixels = halve(pixels, 0)
+        with rasterio.open(tmp_path / "out.tif", overview_level=level) as overview:
+            assert (overview.read() == pixels).all()
+
+
+def test_a_file_too_large_for_32_bits_is_a_bigtiff():
+    """Of four gigabytes only the directories are made: the sizes of the blocks are said, not their content."""
+    product = Product("uint16", ("B02", "B03", "B04", "B08"), nodata=0)
+    fields = fields_of(product, GeoBox((43920, 43920), Affine(2.5, 0, 0, 0, -2.5, 0), "EPSG:32633"), {})
+    for size, mark in ((500_000, b"II*\0"), (600_000, b"II+\0")):
+        sizes = np.full((86, 86), size)
+        header, (offsets,) = lay_out([(fields, sizes)])
+        assert header[:4] == mark
+        (image,) = read_images(lambda start, stop, header=header: header[start:stop])
+        assert (image.offsets == offsets).all()
+        assert (image.sizes == sizes).all()
+        assert (np.diff(offsets.ravel()) == size + 8).all()
+        assert offsets[0, 0] == len(header) + 4
+
+
 def test_overviews_ignore_nodata(tmp_path):
     product = Product("uint16", ("B02",), nodata=0)
     grid = GeoBox((200, 200), Affine(10, 0, 0, 0, -10, 0), "EPSG:32633")
@@ -93,8 +137,8 @@ def test_overviews_ignore_nodata(tmp_path):
     pixels = np.full((1, 800, 800), 1000, np.uint16)
     pixels[0, ::2] = 0
     chunk = next(iter(plan))
-    write_chunk(tmp_path / "a.tif", pixels, plan.geobox, product, {})
-    mosaic(plan, {chunk.key: tmp_path / "a.tif"}, product, tmp_path / "out.tif", tmp_path)
+    files = {chunk.key: written(tmp_path / "a.tif", pixels, plan, chunk, product)}
+    mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
     with rasterio.open(tmp_path / "out.tif", overview_level=0) as overview:
         assert (overview.read() == 1000).all()
 
@@ -125,8 +169,8 @@ def test_blocks_of_nothing_but_nodata_are_there(tmp_path):
     pixels = np.zeros((1, 1600, 1600), np.uint16)
     pixels[0, 0, 0] = 7
     chunk = next(iter(plan))
-    write_chunk(tmp_path / "a.tif", pixels, plan.geobox, product, {})
-    mosaic(plan, {chunk.key: tmp_path / "a.tif"}, product, tmp_path / "out.tif", tmp_path)
+    files = {chunk.key: written(tmp_path / "a.tif", pixels, plan, chunk, product)}
+    mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
     with rasterio.open(tmp_path / "out.tif") as raster:
         assert (raster.read() == pixels).all()
     assert cog_validate(tmp_path / "out.tif", strict=True) == (True, [], [])
@@ -147,7 +191,7 @@ def test_a_disk_that_fills_up_while_the_cog_is_written(tmp_path):
     """GDAL itself may not notice: a limit on the file's size cuts the last blocks off, as quotas do."""
     product = Product("uint16", ("B02", "B03", "B04"), nodata=0)
     plan, files, _ = make(tmp_path, 150, 300, product)
-    whole = sum(path.stat().st_size for path in files.values())
+    whole = sum(file.path.stat().st_size for file in files.values())
     script = (
         "import pickle, resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "import tiling; job = pickle.load(sys.stdin.buffer);"

@@ -1,0 +1,91 @@
+"""One chunk of a run: read, upscaled, written. Each step can run anywhere, and all three at the same time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tiling
+from catalog import Scene
+from geosr.engine import Parallel
+from geosr.jobs.ledger import chunk_path
+from geosr.uncertainty import Layer
+from geosr.upscaler import ModelSpec, upscaler_of
+from tiling import Chunk, ChunkPlan, Location, Product
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """All that computing chunks needs, in any process."""
+
+    scene: Scene
+    model: ModelSpec
+    plan: ChunkPlan
+    product: Product
+    folder: Location
+    layers: tuple[Layer, ...] = ()
+    """What is made beside the product."""
+    width_factors: tuple[float, ...] = ()
+    """What the scene's half-widths are multiplied by, see :mod:`geosr.rehearsal`."""
+    parallel: Parallel = field(default_factory=Parallel)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a chunk has of its scene."""
+
+    chunk: Chunk
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a chunk leaves, as it is written: the product's file comes last, for it says that the chunk is finished."""
+
+    chunk: Chunk
+    files: tuple[tuple[Location, Sequence[bytes]], ...]
+
+
+def read_part(job: ChunkJob, chunk: Chunk) -> Part:
+    """The pixels that a chunk needs, mirrored at the scene's edges."""
+    window = tiling.grow(chunk.core, upscaler_of(job.model, job.parallel).margin_px)
+    return Part(chunk, *tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape))
+
+
+def upscale_part(job: ChunkJob, part: Part) -> Encoded:
+    """Upscale and encode."""
+    upscaler = upscaler_of(job.model, job.parallel)
+    result = upscaler(part.pixels, part.valid, uncertainty=bool(job.layers), width_factors=job.width_factors)
+    geobox = job.plan.geobox[part.chunk.out.toslices()]
+
+    def encoded(pixels: NDArray[Any], product: Product, tags: dict[str, str]) -> Sequence[bytes]:
+        return tiling.encode_chunk(
+            pixels, geobox, product, tags, overviews=job.plan.own_overviews, threads=job.parallel.threads
+        )
+
+    files = []
+    if result.uncertainty is not None:
+        for layer in job.layers:
+            path = chunk_path(job.folder, part.chunk, layer.name)
+            files.append((path, encoded(layer.pixels_of(result.uncertainty), layer.product, {})))
+    sums = {"CONSISTENCY": json.dumps([result.consistency.count, result.consistency.absolute_dn])}
+    files.append((chunk_path(job.folder, part.chunk), encoded(result.image, job.product, sums)))
+    return Encoded(part.chunk, tuple(files))
+
+
+def write_encoded(encoded: Encoded) -> str:
+    """Write a chunk's files; returns its key."""
+    for path, parts in encoded.files:
+        tiling.write(path, parts)
+    return encoded.chunk.key
+
+
+def compute_chunk(job: ChunkJob, chunk: Chunk) -> str:
+    """All three steps, one after the other; returns the chunk's key."""
+    return write_encoded(upscale_part(job, read_part(job, chunk)))

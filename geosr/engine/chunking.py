@@ -1,0 +1,57 @@
+"""How large chunks are, and how many are computed at a time: from the model's need and what the machine has."""
+
+from __future__ import annotations
+
+from geosr.engine import EngineSpec, Parallel, system
+from geosr.model.card import ModelCard
+
+#: Sides of a chunk's core, LR pixels, that are chosen from. All are multiples of two of the output's blocks, so that
+#: chunks encode the first overview as well; the larger, the less of the work is done twice in margins.
+CORES_PX = (1024, 768, 512, 256)
+
+#: Memory of a process that chunks may take by default, bytes. Larger ones gain a few percent.
+_BUDGET = 2_400_000_000
+
+#: And the share of the machine's memory at most.
+_SHARE = 0.5
+
+#: Cores beyond which several chunks are computed at a time: layers are too small to keep more of them busy.
+_CORES_PER_LANE = 8
+
+#: Bytes per HR value besides the network's: the residual, the image, and what is made of it on the way to a file.
+_BYTES_PER_HR_VALUE = 16
+
+
+def choose_core(card: ModelCard, engine: EngineSpec, bands: int) -> int:
+    """The side of a chunk's core, LR pixels, that the machine has the memory for."""
+    budget = min(_BUDGET, _SHARE * _memory_of(engine))
+    needed = bytes_per_lr_px(card, engine, bands)
+    return next((core for core in CORES_PX if needed * (core + 2 * card.halo_px) ** 2 <= budget), CORES_PX[-1])
+
+
+def bytes_per_lr_px(card: ModelCard, engine: EngineSpec, bands: int) -> float:
+    """Memory that a chunk takes at most, per LR pixel of what it reads; measured by ``benchmarks/engines.py``."""
+    total = float(_BYTES_PER_HR_VALUE * bands * card.scale**2)
+    if card.network is not None:
+        size = card.network
+        # A dense block's last layer reads a copy of all before it, and what blocks begin with is kept.
+        maps = 2 * (size.features + 4 * size.growth) + 4 * size.features
+        if size.tail == "interpolate":
+            maps = max(maps, 3 * size.features * card.scale**2)
+        total += maps * (4 if engine.precision == "float32" else 2)
+    return total
+
+
+def choose_parallel(chunks: int) -> Parallel:
+    """How the cores are shared by so many chunks."""
+    cores = system.cores()
+    lanes = max(1, min(chunks, cores // _CORES_PER_LANE))
+    return Parallel(lanes, cores // lanes)
+
+
+def _memory_of(engine: EngineSpec) -> int:
+    if engine.name != "torch-cuda":
+        return system.memory_bytes()
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)

@@ -1,0 +1,183 @@
+"""The OpenVINO engine, on the CPU. Loads PyTorch only where half-widths are asked for."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from geosr.engine import MARGIN_PX, EngineSpec, Parallel, Upscaled
+from geosr.engine.openvino_graphs import constrain_graph, network_graph
+from geosr.errors import DeviceError
+from geosr.model import kernels
+from geosr.model.card import ModelCard
+from geosr.model.weights import misfit, read_weights
+
+if TYPE_CHECKING:
+    from geosr.engine.doubts import Doubts
+
+
+@dataclass
+class _Lane:
+    """What is compiled for chunks of one shape; it keeps the memory of all layers."""
+
+    shape: tuple[int, ...] = ()
+    network: Any = None
+    constrain: dict[bool, Any] = field(default_factory=dict)
+    """By whether there is a mask."""
+
+
+class OpenVinoEngine:
+    """Runs a generator with the network's residual in the chosen precision and all else in float32."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        mtf_nyquist: Sequence[float | None],
+        spec: EngineSpec,
+        parallel: Parallel,
+    ) -> None:
+        """``mtf_nyquist`` is what is assumed of the bands.
+
+        Raises :class:`geosr.errors.ModelError` for weights that are missing or not those of the card.
+        """
+        self._card = card
+        self._mtf_nyquist = list(mtf_nyquist)
+        self._precision = spec.precision
+        self._taps = kernels.gaussian_taps(np.asarray(kernels.sensor_sigmas(mtf_nyquist, card.scale)), card.scale)
+        self._weights = None if card.network is None else read_weights(card)
+        self._threads = parallel.threads
+        self._core = ov.Core()
+        self._lanes: queue.LifoQueue[_Lane] = queue.LifoQueue()
+        for _ in range(parallel.lanes):
+            self._lanes.put(_Lane())
+        self._margin = min(MARGIN_PX, card.halo_px)
+
+    def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
+        low = np.ascontiguousarray(lr)[None]
+        mask = None if valid.all() else valid.astype(np.float32)[None]
+        inputs, deep = {"lr": low}, None
+        with self._lane(low.shape) as lane:
+            if lane.network is not None:
+                inputs["residual"], deep = _infer(lane.network, {"lr": low})
+            if mask is not None:
+                inputs["valid"] = mask
+            near, observed = _infer(self._constrain(lane, masked=mask is not None), inputs, own=True)
+            phases = _crop(near[0], self._margin)
+            image = phases.reshape(len(lr), -1, *phases.shape[1:])
+            seen = _crop(observed[0], self._margin)
+            if not uncertainty:
+                return Upscaled(image, seen)
+            import torch
+
+            with torch.inference_mode():
+                half_width, support = self._doubts(
+                    torch.from_numpy(low),
+                    None if mask is None else torch.from_numpy(mask),
+                    torch.from_numpy(deep),
+                    torch.from_numpy(inputs["residual"]),
+                    torch.from_numpy(near),
+                )
+            return Upscaled(image, seen, half_width[0].numpy(), support[0].numpy())
+
+    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            ratios: NDArray[np.float32] = self._doubts.rehearse(torch.from_numpy(np.ascontiguousarray(lr))).numpy()
+        return ratios
+
+    @cached_property
+    def _doubts(self) -> Doubts:
+        from geosr.engine.doubts import Doubts
+        from geosr.model.build import build
+
+        return Doubts(self._card, build(self._card, self._mtf_nyquist))
+
+    @contextmanager
+    def _lane(self, shape: tuple[int, ...]) -> Iterator[_Lane]:
+        """A lane for chunks of a shape; what it had for another goes before the new is made."""
+        lane = self._lanes.get()
+        try:
+            if lane.shape != shape:
+                lane.shape, lane.network, lane.constrain = (), None, {}
+                if self._weights is not None:
+                    lane.network = self._compile(self._network_graph(shape), self._precision)
+                # Only now: where this fails, nothing half-made is found.
+                lane.shape = shape
+            yield lane
+        finally:
+            self._lanes.put(lane)
+
+    def _network_graph(self, shape: tuple[int, ...]) -> ov.Model:
+        assert self._card.network is not None
+        assert self._weights is not None
+        try:
+            return network_graph(self._weights, self._card.network, shape, self._card.scale)
+        except (KeyError, RuntimeError) as error:
+            raise misfit(self._card, error) from error
+
+    def _constrain(self, lane: _Lane, *, masked: bool) -> Any:
+        if masked not in lane.constrain:
+            graph = constrain_graph(
+                self._taps,
+                lane.shape,
+                self._card.scale,
+                base=self._card.base,
+                steps=self._card.steps,
+                halo_px=self._card.halo_px - self._margin,
+                network=self._weights is not None,
+                masked=masked,
+            )
+            lane.constrain[masked] = self._compile(graph, "float32")
+        return lane.constrain[masked]
+
+    def _compile(self, graph: ov.Model, precision: str) -> Any:
+        try:
+            compiled = self._core.compile_model(
+                graph,
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
+                    "INFERENCE_NUM_THREADS": self._threads,
+                    "NUM_STREAMS": 1,
+                    # Processes side by side would be pinned to the same cores.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+            return compiled.create_infer_request()
+        except RuntimeError as error:
+            raise _explain(error) from error
+
+
+def _infer(request: Any, inputs: dict[str, NDArray[np.float32]], *, own: bool = False) -> list[NDArray[np.float32]]:
+    """The outputs: arrays of their ``own``, or in the request's memory, where they are until it is used again."""
+    outputs = request.model_outputs
+    try:
+        if own:
+            arrays = [np.empty(tuple(output.shape), np.float32) for output in outputs]
+            for number, array in enumerate(arrays):
+                request.set_output_tensor(number, ov.Tensor(array, shared_memory=True))
+            request.infer(inputs, share_inputs=True, share_outputs=True)
+            return arrays
+        results = request.infer(inputs, share_inputs=True, share_outputs=True)
+    except RuntimeError as error:
+        raise _explain(error) from error
+    return [results[number] for number in range(len(outputs))]
+
+
+def _explain(error: RuntimeError) -> Exception:
+    if "alloc" in str(error):
+        return DeviceError("not enough memory for a chunk: try a smaller --core")
+    return error
+
+
+def _crop(image: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
+    return image if margin == 0 else image[..., margin:-margin, margin:-margin]

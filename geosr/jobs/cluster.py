@@ -1,0 +1,170 @@
+"""Chunks computed by the workers of a Dask cluster.
+
+What a run is goes to each worker once, the model included; tasks carry no more than their chunk. No more tasks are
+handed out at a time than keep the workers busy, so that the scheduler's memory does not depend on the number of chunks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
+
+from geosr.chunk import ChunkJob, compute_chunk
+from geosr.engine import Parallel
+from geosr.engine.system import cores
+from geosr.errors import WorkerError
+from geosr.model.zoo import read_card
+from tiling import Chunk
+
+#: Chunks handed out at a time, per thread of a worker: one being computed, and one waiting.
+_AHEAD = 2
+
+#: Seconds to wait for a scheduler, and for its first worker.
+_CONNECT_S = 30
+
+#: How often a chunk is tried whose worker died.
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The files of a model, so that workers need not have them."""
+
+    card: str
+    weights: bytes | None
+    weights_name: str | None
+
+
+class RunPlugin(WorkerPlugin):
+    """A run on a worker: what computes its chunks."""
+
+    def __init__(self, job: ChunkJob, model: _Model | None) -> None:
+        self.name = f"geosr-{job.folder}"
+        self._job = job
+        self._model = model
+
+    def setup(self, worker: Any) -> None:
+        """Keep the model's files where this worker keeps its own, and share its cores among its threads."""
+        job = self._job
+        if self._model is not None:
+            folder = Path(worker.local_directory) / f"geosr-{job.model.digest}"
+            folder.mkdir(exist_ok=True)
+            if self._model.weights is not None and self._model.weights_name is not None:
+                (folder / self._model.weights_name).write_bytes(self._model.weights)
+            (folder / "card.json").write_text(self._model.card, encoding="utf-8")
+            job = replace(job, model=replace(job.model, model=str(folder / "card.json")))
+        lanes = worker.state.nthreads
+        self._job = replace(job, parallel=Parallel(lanes, max(1, cores() // lanes)))
+
+    def compute(self, chunk: Chunk) -> str:
+        """Compute a chunk; what goes wrong comes without causes, for GDAL's cannot travel between processes."""
+        try:
+            return compute_chunk(self._job, chunk)
+        except Exception as error:
+            error.__cause__ = error.__context__ = None
+            raise
+
+
+def _compute(name: str, chunk: Chunk) -> str:
+    plugin = get_worker().plugins[name]
+    assert isinstance(plugin, RunPlugin)
+    return plugin.compute(chunk)
+
+
+class ClusterExecutor:
+    """Computes chunks on the workers of a cluster."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[str]:
+        plugin = RunPlugin(job, _files_of(job.model.model))
+        self._client.register_plugin(plugin)
+        try:
+            yield from self._run(plugin.name, chunks)
+        finally:
+            with suppress(Exception):
+                self._client.unregister_worker_plugin(plugin.name)
+
+    def _run(self, name: str, chunks: Sequence[Chunk]) -> Iterator[str]:
+        remaining = iter(chunks)
+        running: set[Future] = set()
+        done = as_completed()
+        try:
+            while True:
+                for chunk in self._next(remaining, len(running)):
+                    future = self._client.submit(_compute, name, chunk, pure=False, retries=_TRIES)
+                    running.add(future)
+                    done.add(future)
+                if not running:
+                    return
+                future = next(done)
+                running.discard(future)
+                yield future.result()
+        except KilledWorker as error:
+            raise WorkerError(
+                "worker processes died again and again at the same chunk, most likely for want of memory: "
+                "the same command with fewer --workers goes on with what is finished"
+            ) from error
+        finally:
+            self._client.cancel(list(running))
+
+    def _next(self, remaining: Iterator[Chunk], running: int) -> Iterator[Chunk]:
+        """As many chunks as there is room for; workers come and go."""
+        room = _AHEAD * max(1, sum(self._client.nthreads().values())) - running
+        for _ in range(room):
+            chunk = next(remaining, None)
+            if chunk is None:
+                return
+            yield chunk
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[ClusterExecutor]:
+    """Single-threaded workers on this machine, for as long as they are needed."""
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            # An interrupt is for this process, which ends its workers itself.
+            preload=["import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"],
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield ClusterExecutor(client)
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[ClusterExecutor]:
+    """The workers of a scheduler that runs already.
+
+    Raises :class:`WorkerError` when it does not answer, or has no workers.
+    """
+    try:
+        client = Client(scheduler, timeout=_CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise WorkerError(f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_CONNECT_S)
+        except TimeoutError as error:
+            raise WorkerError(f"the scheduler at {scheduler} has no workers: start some with `geosr worker`") from error
+        yield ClusterExecutor(client)
+
+
+def _files_of(model: str) -> _Model | None:
+    """The files of a model that is not one of those shipped, which every worker has."""
+    if not model.endswith(".json"):
+        return None
+    card = read_card(model)
+    path = card.weights_path
+    return _Model(Path(model).read_text(encoding="utf-8"), None if path is None else path.read_bytes(), card.weights)

@@ -1,0 +1,57 @@
+"""Overviews are means of what is there."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from odc.geo import shape_
+
+from tiling.overviews import halve, level_shapes
+
+
+def mean_of(quad: np.ndarray, nodata: float | None) -> float | None:
+    there = [float(v) for v in quad.ravel() if nodata is None or not (v == nodata or (v != v and nodata != nodata))]
+    return sum(there) / len(there) if there else None
+
+
+@given(
+    pixels=hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.int16, np.int32]),
+        st.tuples(st.just(2), st.integers(1, 9), st.integers(1, 9)),
+        elements=st.integers(0, 100),
+    ),
+    nodata=st.sampled_from([None, 0, 50]),
+)
+def test_each_pixel_is_the_rounded_mean_of_its_quad(pixels, nodata):
+    half = halve(pixels, nodata)
+    assert half.dtype == pixels.dtype
+    assert half.shape == (2, -(-pixels.shape[1] // 2), -(-pixels.shape[2] // 2))
+    for band, row, col in np.ndindex(*half.shape):
+        mean = mean_of(pixels[band, 2 * row : 2 * row + 2, 2 * col : 2 * col + 2], nodata)
+        if mean is None:
+            assert half[band, row, col] == nodata
+            continue
+        expected = math.floor(mean + 0.5)
+        assert half[band, row, col] == (expected + 1 if expected == nodata else expected)
+
+
+def test_floats_are_not_rounded_and_nan_plays_no_part():
+    pixels = np.array([[[1.0, 2.0, np.nan, np.nan], [4.0, np.nan, np.nan, np.nan]]], dtype=np.float32)
+    assert halve(pixels, math.nan)[0] == pytest.approx(np.array([[7 / 3, np.nan]]), nan_ok=True)
+
+
+def test_large_and_small_strips_agree():
+    pixels = np.random.default_rng(0).integers(0, 4, (3, 301, 200)).astype(np.uint16)
+    parts = [halve(pixels[:, top : top + 2], 0) for top in range(0, 301, 2)]
+    assert (halve(pixels, 0) == np.concatenate(parts, axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((1, 1), [(1, 1)]), ((512, 512), [(512, 512)]), ((513, 3), [(513, 3), (257, 2)])],
+)
+def test_levels_end_where_one_block_holds_the_image(shape, expected):
+    assert [level.yx for level in level_shapes(shape_(shape))] == expected
