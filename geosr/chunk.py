@@ -84,8 +84,3 @@ def write_encoded(encoded: Encoded) -> str:
     for path, parts in encoded.files:
         tiling.write(path, parts)
     return encoded.chunk.key
-
-
-def compute_chunk(job: ChunkJob, chunk: Chunk) -> str:
-    """All three steps, one after the other; returns the chunk's key."""
-    return write_encoded(upscale_part(job, read_part(job, chunk)))

@@ -19,6 +19,7 @@ from geosr.cli_errors import errors as _errors
 from geosr.cli_errors import fail as _fail
 from geosr.cli_errors import usage as _usage
 from geosr.cli_evaluate import evaluate
+from geosr.storage import share_settings
 
 if TYPE_CHECKING:
     from tiling import Location
@@ -150,6 +151,21 @@ def search(
 
 
 @app.command()
+def worker(
+    scheduler: Annotated[str, typer.Argument(metavar="ADDRESS", help="The Dask scheduler, as tcp://host:8786.")],
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Cores to work on a chunk. [default: all]")
+    ] = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Compute chunks for `geosr upscale --scheduler`, until the scheduler ends."""
+    with _errors(debug):
+        from geosr.jobs.cluster import run_worker
+
+        run_worker(scheduler, threads)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put the results.")] = Path("demo"),
     as_json: opt.Json = False,
@@ -249,6 +265,7 @@ def models(
 
 def main() -> None:
     """Run the command; every way to fail ends in one line and an exit code."""
+    share_settings()
     # Libraries log what we say ourselves, and Python prints it when nobody listens.
     logging.getLogger().addHandler(logging.NullHandler())
     try:

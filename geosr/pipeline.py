@@ -29,6 +29,7 @@ from geosr.product import (
 )
 from geosr.progress import QuietReporter, Reporter
 from geosr.rehearsal import measure_factors, rehearsal_windows
+from geosr.storage import share_settings
 from geosr.uncertainty import check_calibrated, layers_of
 from geosr.upscaler import ModelSpec, upscaler_of
 from geosr.version import VERSION
@@ -67,6 +68,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
 
     Raises :class:`geosr.errors.GeosrError`, :class:`catalog.CatalogError` or :class:`tiling.TilingError`.
     """
+    share_settings()
     reporter = reporter or QuietReporter()
     check_output(request.output)
     card = read_card(request.model)
@@ -110,7 +112,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         pending = ledger.pending()
         finished = len(plan) - len(pending)
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
-        job = ChunkJob(scene, model, plan, product, ledger.folder, layers, factors, parallel)
+        job = ChunkJob(scene, model, plan, product, ledger.folder.absolute(), layers, factors, parallel)
         with open_executor(request.workers, request.scheduler) as executor:
             for key in executor.run(job, pending):
                 finished += 1

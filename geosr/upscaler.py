@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import BandSpec
-from geosr.engine import Engine, EngineSpec, Parallel, Upscaled
+from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
 from geosr.engine.system import cores
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
@@ -250,6 +250,7 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
 
 
 def _engine_of(spec: ModelSpec, card: ModelCard, parallel: Parallel, *, stands_in: bool) -> Engine:
+    check_engine(spec.engine)
     transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=stands_in)
     # The libraries of networks take seconds to load: not before a source has been found good.
     if spec.engine.name == "openvino-cpu":

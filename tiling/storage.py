@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Location: TypeAlias = "Path | UPath"
 
 #: Storage that both fsspec and GDAL know, and how GDAL names it.
-_VIRTUAL = {"s3": "/vsis3/", "gs": "/vsigs/", "gcs": "/vsigs/", "az": "/vsiaz/", "abfs": "/vsiaz/"}
+_VIRTUAL = {"s3": "/vsis3/"}
 
 #: Objects are sent in parts of this size, bytes: at most 10,000 of them make an object of up to 320 GB.
 _PART_BYTES = 32 * 2**20
@@ -33,7 +33,7 @@ def locate(text: str | Path) -> Location:
     if isinstance(text, Path) or not separator:
         return Path(text)
     if scheme not in _VIRTUAL:
-        raise OutputError(f"{text} is neither a path nor in storage that is known: {', '.join(_VIRTUAL)}")
+        raise OutputError(f"{text} is neither a path nor in storage that is known (s3://…)")
     from upath import UPath
 
     try:
@@ -156,4 +156,4 @@ def _explain(error: OSError, path: Location) -> OutputError:
 
 def _is_of_storage(error: Any) -> bool:
     """Whether an error comes from the libraries that reach storage, each of which has its own."""
-    return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp", "gcsfs", "azure")
+    return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp")

@@ -63,6 +63,20 @@ def choose_engine(
     return EngineSpec(name, _fastest(name) if precision == "auto" else precision)
 
 
+def check_engine(spec: EngineSpec) -> None:
+    """Hold an engine that was chosen on another machine against what this one has.
+
+    Raises :class:`DeviceError`.
+    """
+    if spec.name == "openvino-cpu":
+        if not system.has_openvino():
+            raise DeviceError(f"this run computes with {spec}, and OpenVINO is not installed here")
+        if spec.precision == "bfloat16" and not _openvino_has_bfloat16():
+            raise DeviceError(f"this run computes with {spec}, which OpenVINO has not got on this processor")
+    if spec.name == "torch-cuda" and not _has_cuda(needed=True):
+        raise DeviceError(f"this run computes with {spec}, and there is no GPU here")
+
+
 def _choose_name(engine: EngineName, device: Device, precision: Precision) -> str:
     if engine == "openvino":
         if not system.has_openvino():

@@ -7,6 +7,9 @@ handed out at a time than keep the workers busy, so that the scheduler's memory 
 from __future__ import annotations
 
 import logging
+import shutil
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,12 +18,13 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
 
-from geosr.chunk import ChunkJob, compute_chunk
+from geosr.chunk import ChunkJob, read_part, upscale_part, write_encoded
 from geosr.engine import Parallel
 from geosr.engine.system import cores
 from geosr.errors import WorkerError
 from geosr.model.zoo import read_card
-from tiling import Chunk
+from geosr.storage import share_settings
+from tiling import Chunk, Location
 
 #: Chunks handed out at a time, per thread of a worker: one being computed, and one waiting.
 _AHEAD = 2
@@ -28,8 +32,8 @@ _AHEAD = 2
 #: Seconds to wait for a scheduler, and for its first worker.
 _CONNECT_S = 30
 
-#: How often a chunk is tried whose worker died.
-_TRIES = 3
+#: Seconds after which it is asked how many workers there are: they come and go.
+_LOOK_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -51,24 +55,46 @@ class RunPlugin(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Keep the model's files where this worker keeps its own, and share its cores among its threads."""
-        job = self._job
+        share_settings()
+        self._ended = threading.Event()
+        self._files: Path | None = None
         if self._model is not None:
-            folder = Path(worker.local_directory) / f"geosr-{job.model.digest}"
-            folder.mkdir(exist_ok=True)
+            self._files = Path(worker.local_directory) / f"geosr-{self._job.model.digest}"
+            self._files.mkdir(exist_ok=True)
             if self._model.weights is not None and self._model.weights_name is not None:
-                (folder / self._model.weights_name).write_bytes(self._model.weights)
-            (folder / "card.json").write_text(self._model.card, encoding="utf-8")
-            job = replace(job, model=replace(job.model, model=str(folder / "card.json")))
+                (self._files / self._model.weights_name).write_bytes(self._model.weights)
+            (self._files / "card.json").write_text(self._model.card, encoding="utf-8")
+            model = replace(self._job.model, model=str(self._files / "card.json"))
+            self._job = replace(self._job, model=model)
         lanes = worker.state.nthreads
-        self._job = replace(job, parallel=Parallel(lanes, max(1, cores() // lanes)))
+        self._job = replace(self._job, parallel=Parallel(lanes, max(1, cores() // lanes)))
+
+    def teardown(self, worker: Any) -> None:
+        """The run is over, well or not: what is still computed is not written."""
+        self._ended.set()
+        if self._files is not None:
+            shutil.rmtree(self._files, ignore_errors=True)
 
     def compute(self, chunk: Chunk) -> str:
         """Compute a chunk; what goes wrong comes without causes, for GDAL's cannot travel between processes."""
         try:
-            return compute_chunk(self._job, chunk)
+            _check_shared(self._job.folder)
+            encoded = upscale_part(self._job, read_part(self._job, chunk))
+            return chunk.key if self._ended.is_set() else write_encoded(encoded)
         except Exception as error:
             error.__cause__ = error.__context__ = None
             raise
+
+    # A worker's threads have what the plugin has: none of it travels back.
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "_job": self._job, "_model": self._model}
+
+
+def _check_shared(folder: Location) -> None:
+    if isinstance(folder, Path) and not folder.is_dir():
+        raise WorkerError(
+            f"the workers do not see {folder}: put the output on a file system that all of them share, or in storage"
+        )
 
 
 def _compute(name: str, chunk: Chunk) -> str:
@@ -82,13 +108,21 @@ class ClusterExecutor:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._room = 0
+        self._looked = 0.0
 
     def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[str]:
         plugin = RunPlugin(job, _files_of(job.model.model))
         self._client.register_plugin(plugin)
         try:
             yield from self._run(plugin.name, chunks)
+        except KilledWorker as error:
+            raise WorkerError(
+                "worker processes died again and again at the same chunk, most likely for want of memory: "
+                "the same command with fewer --workers goes on with what is finished"
+            ) from error
         finally:
+            # Where the scheduler is gone, so is the plugin.
             with suppress(Exception):
                 self._client.unregister_worker_plugin(plugin.name)
 
@@ -98,8 +132,8 @@ class ClusterExecutor:
         done = as_completed()
         try:
             while True:
-                for chunk in self._next(remaining, len(running)):
-                    future = self._client.submit(_compute, name, chunk, pure=False, retries=_TRIES)
+                while len(running) < self._capacity() and (chunk := next(remaining, None)) is not None:
+                    future = self._client.submit(_compute, name, chunk, pure=False)
                     running.add(future)
                     done.add(future)
                 if not running:
@@ -107,22 +141,16 @@ class ClusterExecutor:
                 future = next(done)
                 running.discard(future)
                 yield future.result()
-        except KilledWorker as error:
-            raise WorkerError(
-                "worker processes died again and again at the same chunk, most likely for want of memory: "
-                "the same command with fewer --workers goes on with what is finished"
-            ) from error
         finally:
-            self._client.cancel(list(running))
+            with suppress(Exception):
+                self._client.cancel(list(running))
 
-    def _next(self, remaining: Iterator[Chunk], running: int) -> Iterator[Chunk]:
-        """As many chunks as there is room for; workers come and go."""
-        room = _AHEAD * max(1, sum(self._client.nthreads().values())) - running
-        for _ in range(room):
-            chunk = next(remaining, None)
-            if chunk is None:
-                return
-            yield chunk
+    def _capacity(self) -> int:
+        """How many chunks are handed out at a time."""
+        if time.monotonic() - self._looked > _LOOK_S:
+            self._room = _AHEAD * max(1, sum(self._client.nthreads().values()))
+            self._looked = time.monotonic()
+        return self._room
 
 
 @contextmanager
@@ -159,6 +187,19 @@ def connected(scheduler: str) -> Iterator[ClusterExecutor]:
         except TimeoutError as error:
             raise WorkerError(f"the scheduler at {scheduler} has no workers: start some with `geosr worker`") from error
         yield ClusterExecutor(client)
+
+
+def run_worker(scheduler: str, threads: int | None) -> None:
+    """Work for a scheduler until it ends: one chunk at a time, on ``threads`` cores, all by default.
+
+    A process that dies is started again. Raises :class:`WorkerError` when no scheduler answers.
+    """
+    import dask
+    from distributed.cli.dask_worker import main
+
+    dask.config.set({"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads or cores()})
+    arguments = [scheduler, "--nthreads", "1", "--no-dashboard", "--death-timeout", str(_CONNECT_S)]
+    main.main(args=arguments, prog_name="geosr worker", standalone_mode=False)
 
 
 def _files_of(model: str) -> _Model | None:
