@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from scipy.ndimage import maximum_filter
 
 from catalog.gdal import files_of
 from catalog.raster import raster_identity
@@ -54,6 +53,8 @@ def unusable(classes: ClassReader, window: Window, shape: tuple[int, int]) -> ND
     bottom = min(rows, window.row_off + window.height + GROWTH_PX)
     right = min(cols, window.col_off + window.width + GROWTH_PX)
     found = np.isin(classes.read_classes(Window(left, top, right - left, bottom - top)), UNUSABLE_SCL)
+    from scipy.ndimage import maximum_filter
+
     grown: NDArray[np.bool_] = maximum_filter(found, 2 * GROWTH_PX + 1, mode="constant")
     y, x = window.row_off - top, window.col_off - left
     return grown[y : y + window.height, x : x + window.width]

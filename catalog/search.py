@@ -7,16 +7,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pystac
 import shapely
-from pystac_client import Client
-from pystac_client.item_search import ItemSearch
 from shapely.geometry.base import BaseGeometry
 
 from catalog.errors import RequestError, SearchError
 from catalog.items import first_line, ground_of
+
+if TYPE_CHECKING:
+    from pystac_client import Client
 
 #: The public Earth Search catalogue, which needs no account.
 DEFAULT_API = "https://earth-search.aws.element84.com/v1"
@@ -100,6 +101,8 @@ def _rank(item: pystac.Item) -> tuple[float, float, str]:
 
 
 def _connect(api: str) -> Client:
+    from pystac_client import Client
+
     try:
         with warnings.catch_warnings():
             # An API that declares few conformance classes is expected: what it lacks is done here.
@@ -114,6 +117,8 @@ def _connect(api: str) -> Client:
 
 
 def _check_datetime(text: str) -> None:
+    from pystac_client.item_search import ItemSearch
+
     message = f"not a date or a range of dates: {text!r}; give 2024-06-01, 2024-06, or 2024-06-01/2024-08-31"
     first, slash, last = text.partition("/")
     parts = (first, last) if slash else (first,)

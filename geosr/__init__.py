@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-import xarray as _xr
+from wrapt import when_imported
 
 if TYPE_CHECKING:
     from geosr.api import upscale
@@ -12,25 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["upscale"]
 
 
-@_xr.register_dataarray_accessor("geosr")  # type: ignore[no-untyped-call]
-class GeosrAccessor:
-    """``da.geosr.upscale()``."""
-
-    def __init__(self, da: _xr.DataArray) -> None:
-        self._da = da
-
-    @overload
-    def upscale(self, *args: Any, uncertainty: Literal[False] = False, **options: Any) -> _xr.DataArray: ...
-
-    @overload
-    def upscale(self, *args: Any, uncertainty: Literal[True], **options: Any) -> _xr.Dataset: ...
-
-    def upscale(self, *args: Any, **options: Any) -> _xr.DataArray | _xr.Dataset:
-        """As :func:`geosr.upscale`, of this array."""
-        from geosr.api import upscale
-
-        result: _xr.DataArray | _xr.Dataset = upscale(self._da, *args, **options)
-        return result
+@when_imported("xarray")
+def _add_accessor(_: ModuleType) -> None:
+    """``da.geosr`` is there wherever arrays are; the command, which needs none, need not wait for their library."""
+    import geosr.accessor  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 
 def fill_invalid(pixels: NDArray[np.float32], valid: NDArray[np.bool_], reach_px: int) -> NDArray[np.float32]:
@@ -29,6 +28,9 @@ def fill_invalid(pixels: NDArray[np.float32], valid: NDArray[np.bool_], reach_px
 def _fill_band(
     band: NDArray[np.float32], valid: NDArray[np.bool_], elsewhere: NDArray[np.float32], reach_px: int
 ) -> None:
+    # The library takes longer to load than most scenes without holes to read.
+    from scipy.ndimage import uniform_filter
+
     missing = ~valid
     measured = np.where(valid, band, np.float32(0)).astype(np.float64)
     weight = valid.astype(np.float64)

@@ -24,7 +24,7 @@ from geosr.engine.system import cores
 from geosr.errors import WorkerError
 from geosr.model.zoo import read_card
 from geosr.storage import share_settings
-from tiling import Chunk, Location
+from tiling import Chunk, Location, OutputError
 
 #: Chunks handed out at a time, per thread of a worker: one being computed, and one waiting.
 _AHEAD = 2
@@ -79,10 +79,20 @@ class RunPlugin(WorkerPlugin):
         """Compute a chunk; what goes wrong comes without causes, for GDAL's cannot travel between processes."""
         try:
             _check_shared(self._job.folder)
-            encoded = upscale_part(self._job, read_part(self._job, chunk))
-            return chunk.key if self._ended.is_set() else write_encoded(encoded)
+            return self._compute(chunk)
         except Exception as error:
             error.__cause__ = error.__context__ = None
+            raise
+
+    def _compute(self, chunk: Chunk) -> str:
+        encoded = upscale_part(self._job, read_part(self._job, chunk))
+        if self._ended.is_set():
+            return chunk.key
+        try:
+            return write_encoded(encoded)
+        except OutputError:
+            # The folder may have gone while the chunk was computed, and then that is what is to be said.
+            _check_shared(self._job.folder)
             raise
 
     # A worker's threads have what the plugin has: none of it travels back.

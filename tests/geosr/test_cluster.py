@@ -1,0 +1,191 @@
+"""The workers of a real Dask scheduler compute what threads of one process do; workers die, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from catalog import SceneRequest
+from geosr.errors import WorkerError
+from geosr.jobs.ledger import work_folder
+from geosr.model import zoo
+from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.progress import QuietReporter
+from tests.conftest import SAMPLE, run_geosr, write_raster
+from tests.services import dask_scheduler, geosr_worker
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """A scheduler with two workers on one core each, and the processes of those."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with (
+        dask_scheduler(folder) as address,
+        geosr_worker(address, folder, "first") as first,
+        geosr_worker(address, folder, "second") as second,
+    ):
+        yield address, (first, second)
+
+
+class Watcher(QuietReporter):
+    """Does something once so many chunks are finished."""
+
+    def __init__(self, count: int, act) -> None:
+        self._count, self._act = count, act
+        self.computed: list[str] = []
+
+    def chunk(self, key: str, finished: int, total: int) -> None:
+        self.computed.append(key)
+        if finished == self._count:
+            self._act()
+
+
+def request(source: Path, output: Path, **options) -> UpscaleRequest:
+    fixed = {"model": "bicubic", "core_px": 64}
+    return UpscaleRequest(SceneRequest(str(source)), output, **{**fixed, **options})
+
+
+@pytest.mark.slow
+def test_two_workers_leave_the_bytes_of_one_process(tmp_path, scheduler, sample):
+    source = write_raster(tmp_path / "in.tif", sample[:, :150, :150])
+    options = {"model": "rgbn-x4", "core_px": 50, "precision": "float32"}
+    super_resolve(request(source, tmp_path / "alone.tif", **options))
+    arguments = ("upscale", source, "-o", "out.tif", "--core", 50, "--precision", "float32", "--json")
+    # A relative output is this process's: workers have folders of their own.
+    result = run_geosr(*arguments, "--scheduler", scheduler[0], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["computed"] == 9
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "alone.tif").read_bytes()
+    assert not work_folder(tmp_path / "out.tif").exists()
+
+
+@pytest.mark.slow
+def test_layers_are_made_by_workers_too(tmp_path, scheduler, sample):
+    source = write_raster(tmp_path / "in.tif", sample[:, :80, :80])
+    options = {"model": "rgbn-x4", "core_px": 40, "precision": "float32", "uncertainty": True}
+    super_resolve(request(source, tmp_path / "alone.tif", **options))
+    super_resolve(request(source, tmp_path / "out.tif", **options, scheduler=scheduler[0]))
+    for suffix in ("", "_uncertainty", "_support"):
+        alone, together = (tmp_path / f"{name}{suffix}.tif" for name in ("alone", "out"))
+        assert together.read_bytes() == alone.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own_is_sent_to_workers_that_do_not_have_it(tmp_path, scheduler, sample, monkeypatch):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    (tmp_path / "mine").mkdir()
+    content = {**json.loads((card.folder / "rgbn-x4.json").read_text()), "name": "mine"}
+    (tmp_path / "mine" / "card.json").write_text(json.dumps(content))
+    shutil.copy(card.weights_path, tmp_path / "mine")
+    source = write_raster(tmp_path / "in.tif", sample[:, :40, :40])
+    # Workers know nothing of this folder: the path is relative to it.
+    monkeypatch.chdir(tmp_path)
+    model = "mine/card.json"
+    super_resolve(request(source, tmp_path / "out.tif", model=model, core_px=20, scheduler=scheduler[0]))
+    super_resolve(request(source, tmp_path / "alone.tif", model=model, core_px=20))
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "alone.tif").read_bytes()
+
+
+@pytest.mark.slow
+def test_killing_a_worker_in_the_middle_loses_nothing(tmp_path, scheduler):
+    address, processes = scheduler
+    # The worker itself is a child of the process that watches over it.
+    workers = [child for pid in processes for child in psutil.Process(pid).children()]
+    victim = next(child for child in workers if "spawn_main" in " ".join(child.cmdline()))
+    watcher = Watcher(3, victim.kill)
+    published = super_resolve(request(SAMPLE, tmp_path / "out.tif", core_px=40, scheduler=address), watcher)
+    assert not victim.is_running()
+    assert len(set(watcher.computed)) == published.chunks == 64
+    super_resolve(request(SAMPLE, tmp_path / "alone.tif", core_px=40))
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "alone.tif").read_bytes()
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_the_cluster_working_and_the_run_resumable(tmp_path, scheduler):
+    output = tmp_path / "out.tif"
+    command = [sys.executable, "-m", "geosr", "upscale", str(SAMPLE), "-o", str(output), "--json"]
+    command += ["--core", "20", "--scheduler", scheduler[0], "--model", "bicubic"]
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while len(list(work_folder(output).glob("r*.tif"))) < 3:
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "the same command goes on where it was" in errors.splitlines()[-1]
+    result = run_geosr(*command[3:])
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["computed"] < 225
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("geosr.jobs.cluster._CONNECT_S", 1)
+    with pytest.raises(WorkerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9.*dask scheduler"):
+        super_resolve(request(SAMPLE, tmp_path / "out.tif", scheduler="tcp://127.0.0.1:9"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_scheduler_without_workers_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("geosr.jobs.cluster._CONNECT_S", 2)
+    with (
+        dask_scheduler(tmp_path) as address,
+        pytest.raises(WorkerError, match="has no workers: start some with `geosr worker`"),
+    ):
+        super_resolve(request(SAMPLE, tmp_path / "out.tif", scheduler=address))
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.slow
+def test_workers_that_do_not_see_the_folder_say_so(tmp_path, scheduler):
+    """Machines without a shared disk cannot be had here: the folder is moved away under the workers instead."""
+    output = tmp_path / "out.tif"
+
+    def move_away() -> None:
+        work_folder(output).rename(tmp_path / "elsewhere")
+
+    with pytest.raises(WorkerError, match=r"the workers do not see .*out\.tif\.geosr.*all of them share"):
+        super_resolve(request(SAMPLE, output, core_px=20, scheduler=scheduler[0]), Watcher(2, move_away))
+
+
+@pytest.mark.slow
+def test_the_schedulers_memory_does_not_depend_on_the_number_of_chunks(tmp_path, scheduler):
+    """Ten thousand chunks of one pixel: at no moment does the scheduler know more than a few."""
+    source = write_raster(tmp_path / "in.tif", np.full((4, 100, 100), 1000, np.uint16))
+    process = psutil.Process(_scheduler_process(scheduler[0]))
+    before = process.memory_info().rss
+    peaks = []
+
+    class Enough(QuietReporter):
+        def chunk(self, key: str, finished: int, total: int) -> None:
+            assert total == 10_000
+            peaks.append(process.memory_info().rss)
+            if finished == 300:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        super_resolve(
+            request(source, tmp_path / "out.tif", model="nearest", core_px=1, scheduler=scheduler[0]), Enough()
+        )
+    assert max(peaks) < 500 * 2**20
+    assert max(peaks) - before < 50 * 2**20
+
+
+def _scheduler_process(address: str) -> int:
+    port = int(address.rpartition(":")[2])
+    return next(c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN" and c.pid)
