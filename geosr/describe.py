@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import catalog
 from catalog import SceneRequest
+from geosr.engine import choose_engine
+from geosr.engine.chunking import choose_core
+from geosr.engine.system import CPU_FLAGS, cores, cpu_flags, has_openvino, memory_bytes
+from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.version import VERSION
 
 _LIBRARIES = ("torch", "numpy", "rasterio", "xarray", "dask", "odc-geo", "odc-stac", "pystac-client")
-
-#: Instructions that decide how fast a network runs on a CPU.
-_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
 
 
 def source(request: SceneRequest) -> dict[str, Any]:
@@ -41,27 +40,23 @@ def source(request: SceneRequest) -> dict[str, Any]:
 
 
 def system() -> dict[str, Any]:
-    """Versions, processor and accelerators."""
+    """Versions, processor and accelerators, and which engine is taken for them."""
     import rasterio
     import torch
 
-    flags = [flag for flag in _CPU_FLAGS if flag in _cpu_flags()]
+    flags = [flag for flag in CPU_FLAGS if flag in cpu_flags()]
     return {
         "geosr": VERSION,
         "python": platform.python_version(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
+        "openvino": version("openvino") if has_openvino() else "none: pip install 'geosr[openvino]' for more speed",
         "gdal": rasterio.__gdal_version__,
-        "processor": f"{os.cpu_count()} cores, {', '.join(flags) or 'instructions unknown'}",
+        "processor": f"{cores()} cores, {', '.join(flags) or 'instructions unknown'}",
+        "memory": f"{memory_bytes() / 2**30:.1f} GiB",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "engine": f"{choose_engine()} (auto; --engine, --device and --precision choose others)",
+        "chunks": f"{choose_core(read_card(DEFAULT_MODEL), choose_engine(), 4)} source pixels (auto; --core)",
     }
-
-
-def _cpu_flags() -> set[str]:
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return set()
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def _nodata(value: float | None) -> str:

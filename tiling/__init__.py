@@ -10,7 +10,7 @@ from tiling.fill import fill_invalid
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
 from tiling.product import BLOCK_PX, Compression, Product, beside
 from tiling.read import Reflection, read_reflected, reflect
-from tiling.storage import Location, gdal_path, is_remote, locate, move, replacing, write
+from tiling.storage import Location, gdal_path, is_remote, locate, move, read_range, replacing, write
 
 __all__ = [
     "BLOCK_PX",
@@ -38,6 +38,7 @@ __all__ = [
     "mosaic",
     "move",
     "read_chunk",
+    "read_range",
     "read_reflected",
     "refine",
     "reflect",

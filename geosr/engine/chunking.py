@@ -10,7 +10,7 @@ from geosr.model.card import ModelCard
 CORES_PX = (1024, 768, 512, 256)
 
 #: Memory of a process that chunks may take by default, bytes. Larger ones gain a few percent.
-_BUDGET = 2_400_000_000
+_BUDGET = 2_500_000_000
 
 #: And the share of the machine's memory at most.
 _SHARE = 0.5

@@ -14,7 +14,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from geosr.engine import MARGIN_PX, EngineSpec, Parallel, Upscaled
-from geosr.engine.openvino_graphs import constrain_graph, network_graph
+from geosr.engine.openvino_graphs import body_graph, constrain_graph, first_graph, last_graph, network_graph
 from geosr.errors import DeviceError
 from geosr.model import kernels
 from geosr.model.card import ModelCard
@@ -29,13 +29,14 @@ class _Lane:
     """What is compiled for chunks of one shape; it keeps the memory of all layers."""
 
     shape: tuple[int, ...] = ()
-    network: Any = None
+    network: list[Any] = field(default_factory=list)
+    """In one part, or in three; none for a model without."""
     constrain: dict[bool, Any] = field(default_factory=dict)
     """By whether there is a mask."""
 
 
 class OpenVinoEngine:
-    """Runs a generator with the network's residual in the chosen precision and all else in float32."""
+    """Runs a generator with the network's body in the chosen precision and all else in float32."""
 
     def __init__(
         self,
@@ -65,8 +66,8 @@ class OpenVinoEngine:
         mask = None if valid.all() else valid.astype(np.float32)[None]
         inputs, deep = {"lr": low}, None
         with self._lane(low.shape) as lane:
-            if lane.network is not None:
-                inputs["residual"], deep = _infer(lane.network, {"lr": low})
+            if lane.network:
+                inputs["residual"], deep = _run_network(lane.network, low)
             if mask is not None:
                 inputs["valid"] = mask
             near, observed = _infer(self._constrain(lane, masked=mask is not None), inputs, own=True)
@@ -107,22 +108,31 @@ class OpenVinoEngine:
         lane = self._lanes.get()
         try:
             if lane.shape != shape:
-                lane.shape, lane.network, lane.constrain = (), None, {}
-                if self._weights is not None:
-                    lane.network = self._compile(self._network_graph(shape), self._precision)
+                lane.shape, lane.network, lane.constrain = (), [], {}
+                lane.network = [self._compile(*part) for part in self._network(shape)]
                 # Only now: where this fails, nothing half-made is found.
                 lane.shape = shape
             yield lane
         finally:
             self._lanes.put(lane)
 
-    def _network_graph(self, shape: tuple[int, ...]) -> ov.Model:
-        assert self._card.network is not None
-        assert self._weights is not None
+    def _network(self, shape: tuple[int, ...]) -> list[tuple[ov.Model, str]]:
+        """The network's graphs, and the precision of each."""
+        size, weights, scale = self._card.network, self._weights, self._card.scale
+        if size is None or weights is None:
+            return []
         try:
-            return network_graph(self._weights, self._card.network, shape, self._card.scale)
+            if self._precision == "float32":
+                return [(network_graph(weights, size, shape, scale), "float32")]
+            parts = [
+                (first_graph(weights, shape), "float32"),
+                (body_graph(weights, size, shape, scale), self._precision),
+            ]
+            if size.tail == "shuffle":
+                parts.append((last_graph(weights, size, shape, scale), "float32"))
         except (KeyError, RuntimeError) as error:
             raise misfit(self._card, error) from error
+        return parts
 
     def _constrain(self, lane: _Lane, *, masked: bool) -> Any:
         if masked not in lane.constrain:
@@ -155,6 +165,15 @@ class OpenVinoEngine:
             return compiled.create_infer_request()
         except RuntimeError as error:
             raise _explain(error) from error
+
+
+def _run_network(parts: list[Any], lr: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The residual's phases and the features."""
+    if len(parts) == 1:
+        return _infer(parts[0], {"lr": lr})
+    (shallow,) = _infer(parts[0], {"lr": lr})
+    results = _infer(parts[1], {"shallow": shallow})
+    return results if len(parts) == 2 else _infer(parts[2], {"shallow": shallow, "body": results[0]})
 
 
 def _infer(request: Any, inputs: dict[str, NDArray[np.float32]], *, own: bool = False) -> list[NDArray[np.float32]]:

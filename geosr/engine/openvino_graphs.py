@@ -1,7 +1,8 @@
 """The generator as OpenVINO's graphs, made of a card's weights without PyTorch.
 
-Two graphs, so that the first may run in reduced precision and the second never does: the network's residual, and what
-constrains it by the sensor. Images are held as phases, see :mod:`geosr.model.kernels`.
+The network's body is a graph of its own where it runs in reduced precision, which nothing else does: its first layer
+reads reflectance, of which bfloat16 would keep no more than three digits. Images are held as phases, see
+:mod:`geosr.model.kernels`.
 """
 
 from __future__ import annotations
@@ -31,14 +32,37 @@ def network_graph(weights: Weights, size: NetworkSize, shape: Sequence[int], sca
     layers = _Layers(weights)
     lr = op.parameter(list(shape), np.float32, name="lr")
     shallow = layers.conv(lr, "conv_first")
-    deep = shallow
-    for block in range(size.blocks):
-        inner = deep
-        for number in (1, 2, 3):
-            inner = layers.dense(inner, f"body.{block}.rdb{number}")
-        deep = _add_residual(deep, inner)
-    deep = op.add(shallow, layers.conv(deep, "conv_body"))
+    deep = op.add(shallow, layers.body(shallow, size))
     return ov.Model([layers.to_phases(deep, size, scale), deep], [lr], "network")
+
+
+def first_graph(weights: Weights, shape: Sequence[int]) -> ov.Model:
+    """The network's first layer: from ``lr`` to ``shallow`` features."""
+    lr = op.parameter(list(shape), np.float32, name="lr")
+    return ov.Model([_Layers(weights).conv(lr, "conv_first")], [lr], "first")
+
+
+def body_graph(weights: Weights, size: NetworkSize, shape: Sequence[int], scale: int) -> ov.Model:
+    """All between the first and the last layer: from ``shallow`` to ``body``, what it adds to those features.
+
+    A tail at high resolution belongs to it, for most of its work is there: the graph then ends in the phases.
+    """
+    layers = _Layers(weights)
+    shallow = op.parameter([1, size.features, *shape[2:]], np.float32, name="shallow")
+    body = layers.body(shallow, size)
+    if size.tail == "interpolate":
+        deep = op.add(shallow, body)
+        return ov.Model([layers.to_phases(deep, size, scale), deep], [shallow], "body")
+    return ov.Model([body], [shallow], "body")
+
+
+def last_graph(weights: Weights, size: NetworkSize, shape: Sequence[int], scale: int) -> ov.Model:
+    """The last layer of a network without a tail at high resolution: from ``shallow`` and ``body`` to phases."""
+    shallow, body = (
+        op.parameter([1, size.features, *shape[2:]], np.float32, name=name) for name in ("shallow", "body")
+    )
+    deep = op.add(shallow, body)
+    return ov.Model([_Layers(weights).to_phases(deep, size, scale), deep], [shallow, body], "last")
 
 
 def constrain_graph(
@@ -109,6 +133,15 @@ class _Layers:
         for number in (1, 2, 3, 4):
             parts.append(self.conv(_joined(parts), f"{name}.conv{number}", leaky=True))
         return _add_residual(image, self.conv(_joined(parts), f"{name}.conv5"))
+
+    def body(self, shallow: Any, size: NetworkSize) -> Any:
+        deep = shallow
+        for block in range(size.blocks):
+            inner = deep
+            for number in (1, 2, 3):
+                inner = self.dense(inner, f"body.{block}.rdb{number}")
+            deep = _add_residual(deep, inner)
+        return self.conv(deep, "conv_body")
 
     def to_phases(self, deep: Any, size: NetworkSize, scale: int) -> Any:
         if size.tail == "shuffle":

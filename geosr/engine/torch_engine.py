@@ -19,7 +19,7 @@ from geosr.model.generator import Generator
 
 
 class TorchEngine:
-    """Runs a generator with the network's residual in the chosen precision and all else in float32."""
+    """Runs a generator with the network's body in the chosen precision and all else in float32."""
 
     def __init__(self, card: ModelCard, generator: Generator, spec: EngineSpec, parallel: Parallel) -> None:
         torch.set_num_threads(parallel.threads)
@@ -29,10 +29,8 @@ class TorchEngine:
         self._halo = card.halo_px
         self._doubts = None if card.calibration is None else Doubts(card, self._generator)
         if generator.network is not None:
-            generator.network.to(
-                dtype=getattr(torch, spec.precision),
-                memory_format=torch.channels_last,  # type: ignore[call-overload]
-            )
+            generator.network.narrow(getattr(torch, spec.precision))
+            generator.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
         with self._lanes, _memory_errors(self._device), _exact(), torch.inference_mode():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOCK = "lock"
 
 #: Seconds after which a lease is renewed, and after which one that was not is nobody's.
-_RENEWED_S = 5.0
+_RENEWED_S = 3.0
 _EXPIRED_S = 3 * _RENEWED_S
 
 
@@ -114,7 +114,8 @@ class _Lease:
     def _read(self) -> bytes | None:
         with explained(self._path):
             try:
-                return bytes(self._path.read_bytes())
+                # In one request: the object may be written anew between two.
+                return bytes(self._path.fs.cat_file(self._path.path))
             except FileNotFoundError:
                 return None
 

@@ -67,18 +67,33 @@ class RRDBNet(nn.Module):
 
     def features(self, lr: Tensor) -> Tensor:
         """What the pixels, and their half-widths, are made of: ``(n, features, rows, cols)``."""
-        shallow = self.conv_first(lr)
-        deep: Tensor = shallow + self.conv_body(self.body(shallow))
-        return deep
+        shallow: Tensor = self.conv_first(lr)
+        # The body may be in a narrower type, see `narrow`.
+        entering = shallow.to(self.conv_body.weight.dtype)
+        body: Tensor = self.conv_body(self.body(entering))
+        return shallow + body.to(shallow.dtype)
 
     def to_phases(self, deep: Tensor) -> Tensor:
         """The last layers."""
         if self.tail == "shuffle":
             shuffled: Tensor = self.conv_last(deep)
             return shuffled
+        deep = deep.to(self.conv_hr.weight.dtype)
         for conv in (self.conv_up1, self.conv_up2):
             deep = _leaky(conv(F.interpolate(deep, scale_factor=2, mode="nearest")))
         return F.pixel_unshuffle(self.conv_last(_leaky(self.conv_hr(deep))), self.scale)
+
+    def narrow(self, dtype: torch.dtype) -> None:
+        """Run the body in a narrower type, and a tail at high resolution, for there is most of the work.
+
+        The first layer reads reflectance, of which bfloat16 would keep no more than three digits: it stays as it is,
+        and so does the last where there is no such tail.
+        """
+        self.body.to(dtype)
+        self.conv_body.to(dtype)
+        if self.tail == "interpolate":
+            for conv in (self.conv_up1, self.conv_up2, self.conv_hr, self.conv_last):
+                conv.to(dtype)
 
     def half_width(self, exact: Tensor, deep: Tensor, phases: Tensor) -> Tensor:
         """The half-width of each pixel's interval in float32, by phase, positive and shaped as ``phases``.

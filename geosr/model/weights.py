@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from geosr.errors import ModelError
-from geosr.model.card import ModelCard
+from geosr.model.card import ModelCard, NetworkSize
 
 
 def find_weights(card: ModelCard) -> Path:
@@ -34,13 +34,33 @@ def read_weights(card: ModelCard) -> dict[str, NDArray[np.float32]]:
 
     Raises :class:`ModelError` as above, or when they cannot be read.
     """
+    assert card.network is not None, "only a network has weights"
     try:
         weights: dict[str, NDArray[Any]] = load_file(find_weights(card))
     except (SafetensorError, TypeError) as error:
         raise misfit(card, error) from error
+    for name, shape in _shapes(card.network, len(card.bands or ())).items():
+        if name not in weights or weights[name].shape != shape:
+            raise misfit(card, f"{name} is not {shape}")
     return {name: values.astype(np.float32) for name, values in weights.items()}
 
 
-def misfit(card: ModelCard, error: Exception) -> ModelError:
+def misfit(card: ModelCard, reason: Exception | str) -> ModelError:
     """What to raise when weights are not those of a network of the card's size."""
-    return ModelError(f"the weights of {card.name} do not fit its card: {str(error).splitlines()[0]}")
+    return ModelError(f"the weights of {card.name} do not fit its card: {str(reason).splitlines()[0]}")
+
+
+def _shapes(size: NetworkSize, bands: int) -> dict[str, tuple[int, ...]]:
+    """The weights that an image takes, by name, but for biases."""
+    features, growth, names = size.features, size.growth, {}
+    names["conv_first"] = (features, bands)
+    for block in range(size.blocks):
+        for dense in (1, 2, 3):
+            for number in range(1, 6):
+                out = growth if number < 5 else features
+                names[f"body.{block}.rdb{dense}.conv{number}"] = (out, features + (number - 1) * growth)
+    names["conv_body"] = (features, features)
+    if size.tail == "interpolate":
+        names |= dict.fromkeys(("conv_up1", "conv_up2", "conv_hr"), (features, features))
+    names["conv_last"] = (bands * (16 if size.tail == "shuffle" else 1), features)
+    return {f"{name}.weight": (*channels, 3, 3) for name, channels in names.items()}
