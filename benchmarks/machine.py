@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from geosr.engine import system
+
 RESULTS = Path(__file__).parent / "results"
+
+_VERSIONS = ("geosr", "torch", "openvino", "rasterio", "numpy")
+
+
+def arguments_of(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with the options of all benchmarks."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smoke", action="store_true", help="the smallest case only, to see that it runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where results are kept")
+    return parser
 
 
 def machine() -> dict[str, Any]:
-    """Processor, whether it has AMX and AVX-512, and the versions that matter."""
+    """Processor, its cores and instructions, and the versions that matter."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     fields = dict(line.split(":", 1) for line in info if ":" in line)
-    flags = fields.get("flags\t\t", "").split()
+    flags = system.cpu_flags()
     return {
         "processor": fields.get("model name\t", "unknown").strip(),
-        "cores": os.cpu_count(),
+        "cores": system.cores(),
+        "memory_gib": round(system.memory_bytes() / 2**30, 1),
         "amx": "amx_tile" in flags,
         "avx512": "avx512f" in flags,
-        "versions": {name: version(name) for name in ("geosr", "torch", "rasterio", "numpy")},
+        "versions": {name: version(name) for name in _VERSIONS},
     }
 
 
-def keep(name: str, command: str, content: dict[str, Any]) -> None:
+def keep(name: str, command: str, content: dict[str, Any], results: Path = RESULTS) -> None:
     """Write a result with its command and machine; ``benchmarks/report.py`` makes the page of them."""
-    RESULTS.mkdir(exist_ok=True)
+    results.mkdir(exist_ok=True)
     result = {"command": command, "machine": machine(), **content}
     text = json.dumps(result, indent=2, ensure_ascii=False)
-    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (results / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import keep
-from memory import write_scene
+from scenes import write_scene
 from torch.nn import functional as F
 
 from geosr.evaluate.contenders import contender, open_model, sensor_of, transfers_of

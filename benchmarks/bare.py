@@ -1,0 +1,40 @@
+"""The bare network: nothing is read, constrained or written, and no margin computed twice.
+
+    python benchmarks/bare.py SIDE REPEATS
+
+Prints the median seconds per million pixels, for windows of ``SIDE`` pixels, as JSON. Run by ``end_to_end.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+
+import numpy as np
+
+from geosr.engine import Parallel, choose_engine, openvino_engine, system
+from geosr.model.zoo import DEFAULT_MODEL, read_card
+
+
+def main() -> None:
+    """Measure."""
+    side, repeats = map(int, sys.argv[1:])
+    card = read_card(DEFAULT_MODEL)
+    spec = choose_engine()
+    engine = openvino_engine.OpenVinoEngine(
+        card, card.transfers([None] * 4, picture=False), spec, Parallel(1, system.cores())
+    )
+    lr = np.random.default_rng(0).random((1, 4, side, side), np.float32)
+    taken = []
+    with engine._lane(lr.shape) as lane:
+        for _ in range(repeats + 1):
+            began = time.perf_counter()
+            openvino_engine._run_network(lane.network, lr)
+            taken.append(time.perf_counter() - began)
+    print(json.dumps({"engine": str(spec), "s_per_mpx": statistics.median(taken[1:]) / (side * side) * 1e6}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The whole command over scenes of growing size: time, memory, disk, and what each stage takes of it.
+
+    python benchmarks/end_to_end.py
+
+Scenes are the bundled sample, repeated. The bare network is timed alone before and after each run, in the windows of
+the run, and compared on the scene's pixels: nothing read or written, no margin computed twice.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import arguments_of, keep
+from processes import run
+from rio_cogeo import cog_validate
+from scenes import write_scene
+
+from geosr.engine import choose_engine
+from geosr.engine.chunking import choose_core
+from geosr.model.zoo import DEFAULT_MODEL, read_card
+
+HERE = Path(__file__).parent
+
+SIDES = (1372, 2745, 5490, 10980)
+
+
+def bare_s_per_mpx(side: int, repeats: int) -> float:
+    """Seconds of the bare network per million pixels."""
+    command = [sys.executable, HERE / "bare.py", str(side), str(repeats)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(json.loads(told)["s_per_mpx"])
+
+
+def measure(side: int, window: int, repeats: int) -> dict[str, Any]:
+    """One size."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, output = folder / "scene.tif", folder / "out.tif"
+        write_scene(source, side)
+        before = bare_s_per_mpx(window, repeats)
+        taken = run([sys.executable, HERE / "timed.py", source, output], folder)
+        bare = statistics.mean([before, bare_s_per_mpx(window, repeats)])
+        told = json.loads(taken.output.splitlines()[-1])
+        valid, errors, _ = cog_validate(output, strict=True)
+        assert valid, errors
+        size = output.stat().st_size
+        raw = 16 * side * side * 4 * 2
+        network = told["stages"]["network"] * side * side / told["network_px"]
+        return {
+            "side_px": side,
+            "seconds": round(taken.seconds, 1),
+            "bare_s": round(bare * side * side / 1e6, 1),
+            "ratio": round(taken.seconds / (bare * side * side / 1e6), 3),
+            "ratio_to_the_network_in_the_run": round(taken.seconds / network, 3),
+            "computed_px_per_px": round(told["network_px"] / side**2, 3),
+            "stages_s": {stage: round(value, 1) for stage, value in told["stages"].items()},
+            "assembly_mb_per_s": round(raw / 1e6 / told["stages"]["assemble"]),
+            "peak_mib": round(taken.peak_mib),
+            "output_mb": round(size / 1e6),
+            "peak_disk_of_output": round(taken.peak_disk_mb * 1e6 / size, 2),
+        }
+
+
+def growth(runs: list[dict[str, Any]]) -> float | None:
+    """The exponent with which time grows with the number of pixels."""
+    if len(runs) < 2:
+        return None
+    sides, seconds = (np.log([one[key] for one in runs]) for key in ("side_px", "seconds"))
+    return round(float(np.polyfit(2 * sides, seconds, 1)[0]), 3)
+
+
+def main() -> None:
+    """Measure all sizes."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="of the scenes, pixels")
+    arguments = parser.parse_args()
+    sides = (128,) if arguments.smoke else arguments.sides
+    card, spec = read_card(DEFAULT_MODEL), choose_engine()
+    core = choose_core(card, spec, 4)
+    runs: list[dict[str, Any]] = []
+    for side in sides:
+        window = min(core, side) + 2 * card.halo_px
+        runs.append(measure(side, window, 1 if arguments.smoke else 5))
+        content = {
+            "model": DEFAULT_MODEL,
+            "engine": str(spec),
+            "core_px": core,
+            "runs": runs,
+            "growth": growth(runs),
+            "peak_ratio_of_the_last_two": round(runs[-1]["peak_mib"] / runs[-2]["peak_mib"], 3) if runs[1:] else None,
+        }
+        # After each size: the largest takes long, and what is measured is kept.
+        keep("end_to_end", "python benchmarks/end_to_end.py", content, arguments.results)
+
+
+if __name__ == "__main__":
+    main()
