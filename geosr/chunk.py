@@ -50,6 +50,16 @@ class Encoded:
 
     chunk: Chunk
     files: tuple[tuple[Location, Sequence[bytes]], ...]
+    note: str | None
+    """What a user should know of how it was made; in the product's file as well."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is told of a chunk that is finished."""
+
+    key: str
+    note: str | None = None
 
 
 def read_part(job: ChunkJob, chunk: Chunk) -> Part:
@@ -74,13 +84,15 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
         for layer in job.layers:
             path = chunk_path(job.folder, part.chunk, layer.name)
             files.append((path, encoded(layer.pixels_of(result.uncertainty), layer.product, {})))
-    sums = {"CONSISTENCY": json.dumps([result.consistency.count, result.consistency.absolute_dn])}
-    files.append((chunk_path(job.folder, part.chunk), encoded(result.image, job.product, sums)))
-    return Encoded(part.chunk, tuple(files))
+    tags = {"CONSISTENCY": json.dumps([result.consistency.count, result.consistency.absolute_dn])}
+    if result.note is not None:
+        tags["NOTE"] = result.note
+    files.append((chunk_path(job.folder, part.chunk), encoded(result.image, job.product, tags)))
+    return Encoded(part.chunk, tuple(files), result.note)
 
 
-def write_encoded(encoded: Encoded) -> str:
-    """Write a chunk's files; returns its key."""
+def write_encoded(encoded: Encoded) -> Finished:
+    """Write a chunk's files."""
     for path, parts in encoded.files:
         tiling.write(path, parts)
-    return encoded.chunk.key
+    return Finished(encoded.chunk.key, encoded.note)

@@ -95,6 +95,9 @@ Precision = Annotated[
         help="Type of the network's numbers. [default: auto, the narrowest that the hardware is made for]",
     ),
 ]
+Compile = Annotated[
+    bool, _option(_HOW, "--compile", help="Let PyTorch compile the network first: slower to begin, faster on GPUs.")
+]
 Core = Annotated[
     int | None,
     _option(_HOW, "--core", min=1, max=4096, help="Side of a chunk, source pixels. [default: by the memory]"),

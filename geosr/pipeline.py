@@ -21,6 +21,7 @@ from geosr.product import (
     Published,
     check_output,
     finished_earlier,
+    notes_of,
     paths_of,
     product_of,
     publish,
@@ -46,6 +47,8 @@ class UpscaleRequest:
     engine: EngineName = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
+    compiled: bool = False
+    """Let PyTorch compile the network."""
     core_px: int | None = None
     """Side of a chunk, LR pixels; None to choose."""
     workers: int = 0
@@ -76,7 +79,13 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     scene = catalog.open_scene(replace(request.scene, default_bands=card.bands or request.scene.default_bands))
     mapping = map_bands(scene.names, card, picture=scene.picture)
     scene = _restrict(scene, mapping.keep, mapping.note)
-    engine = choose_engine(request.engine, request.device, request.precision, network=card.network is not None)
+    engine = choose_engine(
+        request.engine,
+        request.device,
+        request.precision,
+        network=card.network is not None,
+        compiled=request.compiled,
+    )
     if engine.precision != "float32":
         scene = scene.noting(f"the network ran in {engine.precision}: some DN from float32, also between chunk sizes")
     if calibration is not None and scene.picture:
@@ -101,7 +110,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
             reporter.note(f"{request.output} is up to date: nothing to do")
             return done
 
-        parallel = choose_parallel(len(plan))
+        parallel = choose_parallel(engine, len(plan))
         upscaler = upscaler_of(model, parallel)
         keep = False
         factors: tuple[float, ...] = ()
@@ -114,13 +123,18 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
         job = ChunkJob(scene, model, plan, product, ledger.folder.absolute(), layers, factors, parallel)
         with open_executor(request.workers, request.scheduler) as executor:
-            for key in executor.run(job, pending):
+            for chunk in executor.run(job, pending):
                 finished += 1
-                reporter.chunk(key, finished, len(plan))
+                reporter.chunk(chunk.key, finished, len(plan))
+                if chunk.note is not None and chunk.note not in scene.notes:
+                    reporter.note(chunk.note)
+                    scene = scene.noting(chunk.note)
 
         reporter.stage("assembling")
         files = ledger.files()
         consistency = sum_up(plan, files, scene)
+        # Chunks that an earlier attempt has finished have theirs to say as well.
+        scene = scene.noting(*(note for note in notes_of(files) if note not in scene.notes))
         tags = tags_of(scene, card, model, manifest, consistency)
         cores = parallel.lanes * parallel.threads
         for layer in layers:

@@ -84,6 +84,11 @@ def sum_up(plan: ChunkPlan, files: Mapping[str, ChunkFile], scene: Scene) -> dic
     return {band.name: sums[b] / max(1, counts[b]) for b, band in enumerate(scene.bands)}
 
 
+def notes_of(files: Mapping[str, ChunkFile]) -> list[str]:
+    """What chunks have to say of how they were made, each once."""
+    return sorted({file.tags["NOTE"] for file in files.values() if "NOTE" in file.tags})
+
+
 def tags_of(
     scene: Scene, card: ModelCard, model: ModelSpec, manifest: Manifest, consistency_dn: Mapping[str, float]
 ) -> dict[str, str]:

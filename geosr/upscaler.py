@@ -59,8 +59,10 @@ class Result:
     image: NDArray[Any]
     """DN, ``(bands, rows, cols)``."""
     consistency: Consistency
-    uncertainty: Uncertainty | None
+    uncertainty: Uncertainty | None = None
     """None when it was not asked for."""
+    note: str | None = None
+    """What a user should know of how it was made."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,8 @@ class Upscaler:
             absolute_dn=tuple(float(s) for s in np.where(core_valid, residual, 0).sum(axis=(1, 2), dtype=np.float64)),
         )
         image = self._finish(upscaled.phases, core_valid, pixels.dtype)
-        return Result(
-            image, consistency, self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
-        )
+        doubts = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
+        return Result(image, consistency, doubts, upscaled.note)
 
     def _reflectance(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         # What was not measured may be a number that 32 bits cannot hold.

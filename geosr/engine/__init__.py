@@ -30,19 +30,27 @@ class EngineSpec:
     name: str
     """As ``torch-cpu``."""
     precision: str
-    """Of the network; all else is in float32."""
+    """Of the network's body; all else is in float32."""
+    compiled: bool = False
+    """Whether PyTorch compiles the network for this machine first, which rounds in other places."""
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.precision}"
+        return f"{self.name}-{self.precision}" + ("-compiled" if self.compiled else "")
 
 
 def choose_engine(
-    engine: EngineName = "auto", device: Device = "auto", precision: Precision = "auto", *, network: bool = True
+    engine: EngineName = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    *,
+    network: bool = True,
+    compiled: bool = False,
 ) -> EngineSpec:
     """The engine that runs a model, with a ``network`` or without.
 
     ``auto`` takes CUDA where there is a GPU, and else OpenVINO where it is installed; of precisions the narrowest that
-    the hardware is made for. A model without a network has nothing to run in another precision than float32.
+    the hardware is made for. A model without a network has nothing to run in another precision than float32, or to
+    be ``compiled``.
 
     Raises :class:`UsageError` for what does not exist or go together, :class:`DeviceError` for what is not there.
     """
@@ -58,9 +66,13 @@ def choose_engine(
     name = _choose_name(engine, device, precision)
     if precision not in ("auto", *_PRECISIONS[name]):
         raise UsageError(f"the engine {name} has no precision {precision}: it has {' and '.join(_PRECISIONS[name])}")
+    if compiled and name == "openvino-cpu":
+        raise UsageError(
+            "PyTorch compiles networks, OpenVINO always does so itself: take --engine torch with --compile"
+        )
     if not network:
         return EngineSpec(name, "float32")
-    return EngineSpec(name, _fastest(name) if precision == "auto" else precision)
+    return EngineSpec(name, _fastest(name) if precision == "auto" else precision, compiled)
 
 
 def check_engine(spec: EngineSpec) -> None:
@@ -143,6 +155,8 @@ class Upscaled:
     """Of each pixel's calibrated interval, ``(bands, scale rows, scale cols)``; None when it was not asked for."""
     support: NDArray[np.float32] | None = None
     """Share of the local detail that is measured, 0 to 1, ``(scale rows, scale cols)``; None as above."""
+    note: str | None = None
+    """What a user should know of how it was made."""
 
 
 class Engine(Protocol):

@@ -18,6 +18,9 @@ _SHARE = 0.5
 #: Cores beyond which several chunks are computed at a time: layers are too small to keep more of them busy.
 _CORES_PER_LANE = 8
 
+#: Chunks that are computed at a time with a GPU.
+_LANES_PER_GPU = 2
+
 #: Bytes per HR value besides the network's: the residual, the image, and what is made of it on the way to a file.
 _BYTES_PER_HR_VALUE = 16
 
@@ -42,11 +45,13 @@ def bytes_per_lr_px(card: ModelCard, engine: EngineSpec, bands: int) -> float:
     return total
 
 
-def choose_parallel(chunks: int) -> Parallel:
+def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:
     """How the cores are shared by so many chunks."""
     cores = system.cores()
-    lanes = max(1, min(chunks, cores // _CORES_PER_LANE))
-    return Parallel(lanes, cores // lanes)
+    # While a GPU computes one, another is sent to it or becomes DN.
+    wanted = _LANES_PER_GPU if engine.name == "torch-cuda" else cores // _CORES_PER_LANE
+    lanes = max(1, min(chunks, wanted))
+    return Parallel(lanes, max(1, cores // lanes))
 
 
 def _memory_of(engine: EngineSpec) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,19 @@ from geosr.errors import DeviceError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 
+#: Sides of what is computed at once are halved down to this many LR pixels, without the halo, when memory runs out.
+_SMALLEST_PX = 32
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What is made of a part of a chunk, without its halo; on the host."""
+
+    phases: Tensor
+    observed: Tensor
+    half_width: Tensor | None = None
+    support: Tensor | None = None
+
 
 class TorchEngine:
     """Runs a generator with the network's body in the chosen precision and all else in float32."""
@@ -27,36 +41,96 @@ class TorchEngine:
         self._device = torch.device("cuda" if spec.name == "torch-cuda" else "cpu")
         self._generator = generator.to(self._device)
         self._halo = card.halo_px
+        self._scale = card.scale
         self._doubts = None if card.calibration is None else Doubts(card, self._generator)
+        self._features = None
         if generator.network is not None:
             generator.network.narrow(getattr(torch, spec.precision))
             generator.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._features = torch.compile(generator.network.features) if spec.compiled else generator.network.features
+        self._side = 0
+        """Longest side that is computed at once, LR pixels without the halo; 0 for no limit."""
 
     def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
-        with self._lanes, _memory_errors(self._device), _exact(), torch.inference_mode():
-            low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)[None]
-            mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32)).to(self._device)[None]
-            network = self._generator.network
-            deep = residual = None
-            if network is not None:
-                deep = network.features(self._generator.entering(low))
-                residual = network.to_phases(deep)
-            phases, observed = self._generator.constrain(low, residual, mask)
-            inside = _array(crop(phases, self._halo)).reshape(len(lr), -1, *crop(low, self._halo).shape[2:])
-            seen = _array(crop(observed, self._halo))
-            if not uncertainty:
-                return Upscaled(inside, seen)
-            assert deep is not None
-            assert residual is not None
-            doubts = self._needed()
-            near = crop(phases, self._halo - doubts.margin_px)
-            half_width, support = doubts(low, mask, deep, residual, near)
-            return Upscaled(inside, seen, _array(half_width), _array(support))
+        low = torch.from_numpy(np.ascontiguousarray(lr))[None]
+        mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32))[None]
+        with self._lanes, _exact(), torch.inference_mode():
+            made = self._in_parts(low, mask, uncertainty)
+        phases = made.phases[0].numpy()
+        return Upscaled(
+            phases.reshape(len(lr), -1, *phases.shape[1:]),
+            made.observed[0].numpy(),
+            None if made.half_width is None else made.half_width[0].numpy(),
+            None if made.support is None else made.support[0].numpy(),
+            note=f"the GPU's memory held no more than {self._side} pixels at once" if self._side else None,
+        )
 
     def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         with self._lanes, _memory_errors(self._device), _exact(), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)
-            return _array(self._needed().rehearse(low)[None])
+            ratios: NDArray[np.float32] = self._needed().rehearse(low).cpu().numpy()
+            return ratios
+
+    def _in_parts(self, low: Tensor, mask: Tensor | None, uncertainty: bool) -> _Inside:
+        """At once where memory allows, in halves along its longer side where it does not, and so on."""
+        rows, cols = (side - 2 * self._halo for side in low.shape[2:])
+        longest = max(rows, cols)
+        if not self._side or longest <= self._side:
+            try:
+                return self._at_once(low, mask, uncertainty)
+            except torch.OutOfMemoryError as error:
+                if longest // 2 < _SMALLEST_PX:
+                    raise _too_small(self._device) from error
+            # Not in the handler: what it holds of the failed attempt has to go first.
+            self._side = longest // 2
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+        axis = 2 if rows >= cols else 3
+        middle = longest // 2
+        parts = []
+        for start, stop in ((0, middle), (middle, longest)):
+            window = slice(start, stop + 2 * self._halo)
+            where = (..., window, slice(None)) if axis == 2 else (..., window)
+            parts.append(self._in_parts(low[where], None if mask is None else mask[where], uncertainty))
+        return _joined(parts, axis)
+
+    def _at_once(self, low: Tensor, mask: Tensor | None, uncertainty: bool) -> _Inside:
+        with self._stream(), _memory_errors(self._device):
+            low, mask = self._sent(low), None if mask is None else self._sent(mask)
+            network = self._generator.network
+            deep = residual = None
+            if network is not None and self._features is not None:
+                deep = self._features(self._generator.entering(low))
+                residual = network.to_phases(deep)
+            phases, observed = self._generator.constrain(low, residual, mask)
+            inside, seen = crop(phases, self._halo), crop(observed, self._halo)
+            if not uncertainty:
+                return _Inside(*self._received(inside, seen))
+            assert deep is not None
+            assert residual is not None
+            doubts = self._needed()
+            near = crop(phases, self._halo - doubts.margin_px)
+            return _Inside(*self._received(inside, seen, *doubts(low, mask, deep, residual, near)))
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """On the device. From pinned memory it is copied while the device computes for another lane."""
+        if self._device.type == "cpu":
+            return tensor
+        return tensor.contiguous().pin_memory().to(self._device, non_blocking=True)
+
+    def _received(self, *tensors: Tensor) -> list[Tensor]:
+        """On the host, likewise; complete."""
+        if self._device.type == "cpu":
+            return list(tensors)
+        hosts = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+        for host, tensor in zip(hosts, tensors, strict=True):
+            host.copy_(tensor, non_blocking=True)
+        torch.cuda.current_stream().synchronize()
+        return hosts
+
+    def _stream(self) -> AbstractContextManager[object]:
+        """Each lane's own, so that one's copies do not wait for another's network."""
+        return nullcontext() if self._device.type == "cpu" else torch.cuda.stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
 
     def _needed(self) -> Doubts:
         if self._doubts is None:
@@ -64,10 +138,14 @@ class TorchEngine:
         return self._doubts
 
 
-def _array(batch: Tensor) -> NDArray[np.float32]:
-    """The only image of a batch, as NumPy."""
-    array: NDArray[np.float32] = batch[0].cpu().numpy()
-    return array
+def _joined(parts: list[_Inside], axis: int) -> _Inside:
+    phases, observed = (torch.cat([getattr(part, name) for part in parts], axis) for name in ("phases", "observed"))
+    if parts[0].half_width is None:
+        return _Inside(phases, observed)
+    half_width = torch.cat([part.half_width for part in parts if part.half_width is not None], axis)
+    # Support has no axis for bands.
+    support = torch.cat([part.support for part in parts if part.support is not None], axis - 1)
+    return _Inside(phases, observed, half_width, support)
 
 
 def _exact() -> AbstractContextManager[None]:
@@ -84,6 +162,10 @@ def _memory_errors(device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise DeviceError(f"not enough memory on {device} for a chunk: try a smaller --core") from error
+        if "can't allocate memory" in str(error):
+            raise _too_small(device) from error
         raise
+
+
+def _too_small(device: torch.device) -> DeviceError:
+    return DeviceError(f"not enough memory on {device} for a chunk: try a smaller --core")

@@ -18,7 +18,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
 
-from geosr.chunk import ChunkJob, read_part, upscale_part, write_encoded
+from geosr.chunk import ChunkJob, Finished, read_part, upscale_part, write_encoded
 from geosr.engine import Parallel
 from geosr.engine.system import cores
 from geosr.errors import WorkerError
@@ -75,7 +75,7 @@ class RunPlugin(WorkerPlugin):
         if self._files is not None:
             shutil.rmtree(self._files, ignore_errors=True)
 
-    def compute(self, chunk: Chunk) -> str:
+    def compute(self, chunk: Chunk) -> Finished:
         """Compute a chunk; what goes wrong comes without causes, for GDAL's cannot travel between processes."""
         try:
             _check_shared(self._job.folder)
@@ -84,10 +84,10 @@ class RunPlugin(WorkerPlugin):
             error.__cause__ = error.__context__ = None
             raise
 
-    def _compute(self, chunk: Chunk) -> str:
+    def _compute(self, chunk: Chunk) -> Finished:
         encoded = upscale_part(self._job, read_part(self._job, chunk))
         if self._ended.is_set():
-            return chunk.key
+            return Finished(chunk.key)
         try:
             return write_encoded(encoded)
         except OutputError:
@@ -107,7 +107,7 @@ def _check_shared(folder: Location) -> None:
         )
 
 
-def _compute(name: str, chunk: Chunk) -> str:
+def _compute(name: str, chunk: Chunk) -> Finished:
     plugin = get_worker().plugins[name]
     assert isinstance(plugin, RunPlugin)
     return plugin.compute(chunk)
@@ -121,7 +121,7 @@ class ClusterExecutor:
         self._room = 0
         self._looked = 0.0
 
-    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[str]:
+    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[Finished]:
         plugin = RunPlugin(job, _files_of(job.model.model))
         self._client.register_plugin(plugin)
         try:
@@ -136,7 +136,7 @@ class ClusterExecutor:
             with suppress(Exception):
                 self._client.unregister_worker_plugin(plugin.name)
 
-    def _run(self, name: str, chunks: Sequence[Chunk]) -> Iterator[str]:
+    def _run(self, name: str, chunks: Sequence[Chunk]) -> Iterator[Finished]:
         remaining = iter(chunks)
         running: set[Future] = set()
         done = as_completed()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 
 from catalog import SceneRequest
@@ -14,7 +15,7 @@ from geosr.engine import EngineSpec, Parallel, check_engine, choose_engine, syst
 from geosr.engine.chunking import CORES_PX, bytes_per_lr_px, choose_core, choose_parallel
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
-from geosr.errors import DeviceError, ModelError
+from geosr.errors import DeviceError, ModelError, UsageError
 from geosr.evaluate.contenders import open_model, sensor_of, transfers_of
 from geosr.evaluate.held_out import SETS, observe, read_images
 from geosr.evaluate.metrics import psnr
@@ -23,7 +24,8 @@ from geosr.model.build import build
 from geosr.model.card import NetworkSize, read_card_file
 from geosr.model.rrdb import RRDBNet
 from geosr.pipeline import UpscaleRequest, super_resolve
-from tests.conftest import DATA, SAMPLE, read_raster, run_geosr
+from geosr.progress import PlainReporter
+from tests.conftest import DATA, SAMPLE, read_raster, run_geosr, write_raster
 
 FLOAT32 = EngineSpec("openvino-cpu", "float32")
 MTF = (0.26, 0.28, 0.24, 0.26)
@@ -271,12 +273,20 @@ def test_chunks_are_as_large_as_memory_allows(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cores", "chunks", "expected"),
-    [(1, 9, (1, 1)), (2, 9, (1, 2)), (16, 9, (2, 8)), (64, 3, (3, 21)), (64, 99, (8, 8))],
+    ("engine", "cores", "chunks", "expected"),
+    [
+        ("openvino-cpu", 1, 9, (1, 1)),
+        ("openvino-cpu", 2, 9, (1, 2)),
+        ("openvino-cpu", 16, 9, (2, 8)),
+        ("openvino-cpu", 64, 3, (3, 21)),
+        ("openvino-cpu", 64, 99, (8, 8)),
+        ("torch-cuda", 16, 9, (2, 8)),
+        ("torch-cuda", 16, 1, (1, 16)),
+    ],
 )
-def test_cores_are_shared(monkeypatch, cores, chunks, expected):
+def test_cores_are_shared(monkeypatch, engine, cores, chunks, expected):
     monkeypatch.setattr(system, "cores", lambda: cores)
-    assert choose_parallel(chunks) == Parallel(*expected)
+    assert choose_parallel(EngineSpec(engine, "float32"), chunks) == Parallel(*expected)
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch):
@@ -320,3 +330,93 @@ def test_bfloat16_is_as_good_on_imagery_held_out(which):
         gains.append(psnr(images[1], truth) - psnr(images[0], truth))
     assert np.quantile(np.concatenate(differences), 0.999) <= (5 if held_out.name.startswith("austria") else 12)
     assert abs(np.mean(gains)) <= 0.02
+
+
+# Memory and compilation
+
+
+def short_of_memory(engine, monkeypatch, limit):
+    """Stands in for a GPU, of which there is none here: says that memory is short for more LR pixels than a limit."""
+    at_once, sizes = engine._at_once, []
+
+    def limited(low, mask, uncertainty):
+        sizes.append(low.shape[2:])
+        if low.shape[2] * low.shape[3] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return at_once(low, mask, uncertainty)
+
+    monkeypatch.setattr(engine, "_at_once", limited)
+    return sizes
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_too_little_memory_halves_what_is_computed_at_once(masked, sample, monkeypatch):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    lr, reference = entering(card, sample[:, :180, :250])
+    valid = np.ones(lr.shape, bool)
+    valid[:, 80:100, 100:150] = not masked
+    _, engine = engines(card)
+    whole = engine.upscale(lr, valid, uncertainty=True)
+    assert whole.note is None
+    sizes = short_of_memory(engine, monkeypatch, 130 * 160)
+    halved = engine.upscale(lr, valid, uncertainty=True)
+    assert halved.note == "the GPU's memory held no more than 97 pixels at once"
+    # As between chunks: halos are such that seams stay below a DN. Where nothing was measured there is nodata.
+    inside = valid[:, 28:-28, 28:-28]
+    seams = {
+        "phases": np.abs(halved.phases - whole.phases).max(axis=1)[inside].max(),
+        "observed": np.abs(halved.observed - whole.observed)[inside].max(),
+        "half_width": np.abs(halved.half_width - whole.half_width).max(),
+    }
+    assert max(seams.values()) * reference.max() * DN < 1, seams
+    np.testing.assert_allclose(halved.support, whole.support, atol=1e-2)
+    # What did not fit once is not tried again.
+    tried = len(sizes)
+    engine.upscale(lr, valid)
+    assert all(rows * cols <= 130 * 160 for rows, cols in sizes[tried:])
+
+
+def test_no_memory_at_all_is_an_error_in_one_line(sample, monkeypatch):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    lr, _ = entering(card, sample[:, :120, :120])
+    _, engine = engines(card)
+    short_of_memory(engine, monkeypatch, 0)
+    with pytest.raises(DeviceError, match="not enough memory on cpu for a chunk: try a smaller --core"):
+        engine.upscale(lr, np.ones(lr.shape, bool))
+
+
+def test_halved_chunks_are_told_of_in_the_product(tmp_path, monkeypatch, capsys):
+    at_once = TorchEngine._at_once
+
+    def limited(self, low, mask, uncertainty):
+        if low.shape[2] > 120:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return at_once(self, low, mask, uncertainty)
+
+    monkeypatch.setattr(TorchEngine, "_at_once", limited)
+    told = []
+    reporter = type("Told", (PlainReporter,), {"note": lambda self, text: told.append(text)})()
+    request = UpscaleRequest(SceneRequest(str(SAMPLE)), tmp_path / "out.tif", engine="torch", device="cpu", core_px=96)
+    super_resolve(request, reporter)
+    (note,) = [text for text in told if "memory" in text]
+    with rasterio.open(request.output) as product:
+        assert note in product.tags()["GEOSR_NOTES"]
+
+
+@pytest.mark.slow
+def test_a_compiled_network_agrees_within_a_dn(tmp_path, sample):
+    source = write_raster(tmp_path / "in.tif", sample[:, :70, :70])
+    fixed = ["upscale", str(source), "--engine", "torch", "--device", "cpu", "--precision", "float32"]
+    for name, more in (("plain", []), ("compiled", ["--compile"])):
+        told = run_geosr(*fixed, "-o", str(tmp_path / f"{name}.tif"), *more)
+        assert told.returncode == 0, told.stderr
+    plain, compiled = (read_raster(tmp_path / f"{name}.tif").astype(int) for name in ("plain", "compiled"))
+    assert np.abs(plain - compiled).max() <= 1
+    with rasterio.open(tmp_path / "compiled.tif") as product:
+        assert product.tags()["GEOSR_ENGINE"] == "torch-cpu-float32-compiled"
+
+
+def test_only_pytorch_compiles(tmp_path):
+    with pytest.raises(UsageError, match="--compile"):
+        choose_engine("openvino", compiled=True)
+    assert not choose_engine("torch", "cpu", network=False, compiled=True).compiled

@@ -129,7 +129,8 @@ def test_killed_in_the_middle_and_started_again(tmp_path, bucket, source, monkey
     assert "lock" in names(folder)
     result = run_geosr(*arguments)
     assert result.returncode == 0, result.stderr
-    assert 0 < json.loads(result.stdout)["computed"] < 25
+    told = json.loads(result.stdout)
+    assert 0 < told["computed"] <= told["chunks"] - 10
     assert names(bucket) == ["in.tif", "out.json", "out.tif"]
     run_geosr(*[argument.replace("out.tif", "undisturbed.tif") for argument in arguments])
     assert (bucket / "out.tif").read_bytes() == (bucket / "undisturbed.tif").read_bytes()
