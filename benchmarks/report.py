@@ -5,6 +5,7 @@ python benchmarks/report.py
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from machine import RESULTS
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
-def page() -> str:
+def page(results: Path) -> str:
     """The page's text."""
     parts = [
         "# Benchmarks",
         "Made by `python benchmarks/report.py` from `benchmarks/results`. Each table names the command that measured it "
         "and the machine it ran on.",
-        *(section(_read(name)) for name, section in _SECTIONS.items() if (RESULTS / f"{name}.json").exists()),
+        *(section(_read(path)) for name, section in _SECTIONS.items() if (path := results / f"{name}.json").exists()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -111,18 +112,112 @@ def _ablation(result: dict[str, Any]) -> str:
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
 
 
-def _memory(result: dict[str, Any]) -> str:
+def _end_to_end(result: dict[str, Any]) -> str:
+    stages = list(result["runs"][0]["stages_s"])
     lines = [
-        "## Memory",
-        f"`{result['command']}`: peak resident memory of `geosr upscale` with `{result['model']}` on two scenes, one of "
-        f"twice the other's area. The ratio is {result['ratio']:.3f}. {_machine(result)}",
-        "| scene, pixels | output, MB | seconds | peak memory, MiB |\n|---|---|---|---|",
+        "## End to end",
+        f"`{result['command']}`: `geosr upscale` with `{result['model']}`, {result['engine']}, over the bundled sample "
+        f"repeated to scenes of growing size, in chunks of {result['core_px']} pixels. The bare network is the same "
+        "engine on the scene's pixels: nothing read or written, no margin computed twice. Memory is the highest sum over "
+        "all processes, disk the most that chunks and output took together, as a multiple of the output's size. "
+        + (f"Time grows with the number of pixels to the power of {result['growth']}. " if result["growth"] else "")
+        + _machine(result),
+        "| scene, pixels | seconds | bare network, s | ratio | pixels computed, per pixel | peak memory, MiB | output, MB "
+        f"| disk, × output | assembly, MB/s |\n|{'---|' * 9}",
     ]
     rows = [
-        f"| {run['side_px']} × {run['side_px']} × 4 | {run['output_mb']} | {run['seconds']:.0f} | {run['peak_mib']} |"
+        f"| {run['side_px']} × {run['side_px']} × 4 | {run['seconds']:.0f} | {run['bare_s']:.0f} | {run['ratio']:.2f} "
+        f"| {run['computed_px_per_px']:.2f} | {run['peak_mib']} | {run['output_mb']} | {run['peak_disk_of_output']:.2f} "
+        f"| {run['assembly_mb_per_s']} |"
         for run in result["runs"]
     ]
+    shares = [
+        f"| {run['side_px']} × {run['side_px']} × 4 | "
+        + " | ".join(f"{100 * run['stages_s'][stage] / run['seconds']:.1f}" for stage in stages)
+        + " |"
+        for run in result["runs"]
+    ]
+    return (
+        "\n\n".join(lines)
+        + "\n"
+        + "\n".join(rows)
+        + "\n\nOf the time, percent; stages that go on at the same time overlap:\n\n"
+        + f"| scene, pixels | {' | '.join(stages)} |\n|{'---|' * (len(stages) + 1)}\n"
+        + "\n".join(shares)
+    )
+
+
+def _engines(result: dict[str, Any]) -> str:
+    lines = [
+        "## Engines",
+        f"`{result['command']}`: one chunk of `{result['model']}` at a time on all cores, in a process of its own. Speed "
+        "counts the chunk's own pixels; multiply-adds also those of its margin. Memory is the process's peak, beside what "
+        f"the size of chunks is chosen by. {_machine(result)}",
+        f"| engine | precision | chunk, pixels | Mpx/s | GMAC/s | peak memory, MiB | reckoned, MiB |\n|{'---|' * 7}",
+    ]
+    rows = [
+        f"| {row['engine']} | {row['precision']} | {row['core_px']} | {row['mpx_per_s']:.4f} | {row['gmac_per_s']:.0f} "
+        f"| {row['peak_mib']} | {row['reckoned_mib']} |"
+        for row in result["rows"]
+    ]
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def _scaling(result: dict[str, Any]) -> str:
+    workers = result["workers"]
+    lines = [
+        "## Workers",
+        f"`{result['command']}`: `geosr upscale --scheduler` with `{result['model']}`, {result['engine']}, over "
+        f"{workers['side_px']} × {workers['side_px']} pixels in chunks of {workers['core_px']}, with workers on one core "
+        "each. The bytes are those of one process. Two workers are "
+        f"{workers['times_as_fast']:.2f} times as fast as one. {_machine(result)}",
+        "| workers | seconds |\n|---|---|\n"
+        + "\n".join(f"| {count} | {seconds} |" for count, seconds in workers["seconds"].items()),
+        "The scheduler's memory over a run of many small chunks, with as many handed out at a time, per thread of a worker, "
+        "as usual and with all of them:",
+    ]
+    rows = [
+        f"| {row['chunks']} | {row['handed_out']} | {row['idle_mib']} | {row['peak_mib']} |"
+        for row in result["scheduler"]
+    ]
+    head = f"| chunks | handed out at a time | idle, MiB | peak, MiB |\n|{'---|' * 4}\n"
+    return "\n\n".join([*lines, head + "\n".join(rows)])
+
+
+def _usual(result: dict[str, Any]) -> str:
+    side = result["side_px"]
+    titles = {
+        "usual": "published Real-ESRGAN ×4plus in PyTorch, tiles of 256 with a pad of 10, into an array in memory",
+        "same_weights": "the same weights by geosr, from raster to COG",
+        "default_model": f"`{result['model']}` by geosr, from raster to COG",
+    }
+    lines = [
+        "## Against the usual way",
+        f"`{result['command']}`: {side} × {side} pixels, {result['repeats']} rounds in turn, medians; geosr with "
+        f"{result['engine']}. {_machine(result)}",
+        "| way | seconds | Mpx/s | times as fast |\n|---|---|---|---|",
+    ]
+    rows = [
+        f"| {title} | {result['seconds'][way]:.1f} | {side * side / 1e6 / result['seconds'][way]:.4f} "
+        f"| {result['times_as_fast'][way]:.2f} |"
+        for way, title in titles.items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def _startup(result: dict[str, Any]) -> str:
+    side = result["side_px"]
+    titles = {
+        "python": "`python -c pass`",
+        "help": "`geosr --help`",
+        "imports": "all that an upscaling imports",
+        "job": f"`geosr upscale`, {side} × {side} pixels",
+    }
+    rows = [f"| {title} | {result['seconds'][what]:.2f} |" for what, title in titles.items()]
+    return (
+        f"## Cold start\n\n`{result['command']}`: each a process of its own, medians; {result['engine']}. "
+        f"{_machine(result)}\n\n| what | seconds |\n|---|---|\n" + "\n".join(rows)
+    )
 
 
 def _machine(result: dict[str, Any]) -> str:
@@ -134,13 +229,31 @@ def _machine(result: dict[str, Any]) -> str:
     )
 
 
-_SECTIONS = {"fidelity": _fidelity, "uncertainty": _uncertainty, "ablation": _ablation, "memory": _memory}
+_SECTIONS = {
+    "fidelity": _fidelity,
+    "uncertainty": _uncertainty,
+    "end_to_end": _end_to_end,
+    "engines": _engines,
+    "usual": _usual,
+    "scaling": _scaling,
+    "startup": _startup,
+    "ablation": _ablation,
+}
 
 
-def _read(name: str) -> dict[str, Any]:
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Make the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where results are kept")
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="where the page goes")
+    arguments = parser.parse_args()
+    arguments.page.write_text(page(arguments.results), encoding="utf-8")
+    print(f"wrote {arguments.page}")
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    main()

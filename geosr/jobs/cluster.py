@@ -7,6 +7,7 @@ handed out at a time than keep the workers busy, so that the scheduler's memory 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 import time
@@ -204,10 +205,10 @@ def run_worker(scheduler: str, threads: int | None) -> None:
 
     A process that dies is started again. Raises :class:`WorkerError` when no scheduler answers.
     """
-    import dask
     from distributed.cli.dask_worker import main
 
-    dask.config.set({"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads or cores()})
+    # Dask lets its processes use one core, but where this says otherwise.
+    os.environ["OMP_NUM_THREADS"] = str(threads or cores())
     arguments = [scheduler, "--nthreads", "1", "--no-dashboard", "--death-timeout", str(_CONNECT_S)]
     main.main(args=arguments, prog_name="geosr worker", standalone_mode=False)
 

@@ -1,0 +1,111 @@
+"""Engines × precisions × sizes of a chunk: million pixels per second, and the most memory that the process held.
+
+    python benchmarks/engines.py
+
+Each row is a process of its own that upscales the same chunk again and again: network, constraint, and nothing else.
+Where a processor has no instructions for a precision and imitates it, only the smallest chunk is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import arguments_of, keep
+from processes import run
+
+from geosr.engine import Engine, EngineSpec, Parallel, check_engine, system
+from geosr.engine.chunking import CORES_PX, bytes_per_lr_px
+from geosr.errors import DeviceError
+from geosr.model.zoo import DEFAULT_MODEL, read_card
+
+SPECS = (
+    EngineSpec("openvino-cpu", "float32"),
+    EngineSpec("openvino-cpu", "bfloat16"),
+    EngineSpec("torch-cpu", "float32"),
+    EngineSpec("torch-cpu", "bfloat16"),
+    EngineSpec("torch-cuda", "float32"),
+    EngineSpec("torch-cuda", "bfloat16"),
+    EngineSpec("torch-cuda", "float16"),
+)
+
+
+def engine_of(spec: EngineSpec) -> Engine:
+    """The default model, all cores for one chunk."""
+    card, parallel = read_card(DEFAULT_MODEL), Parallel(1, system.cores())
+    transfers = card.transfers([None] * 4, picture=False)
+    if spec.name == "openvino-cpu":
+        from geosr.engine.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(card, transfers, spec, parallel)
+    from geosr.engine.torch_engine import TorchEngine
+    from geosr.model.build import build
+
+    return TorchEngine(card, build(card, transfers), spec, parallel)
+
+
+def row(name: str, precision: str, side: int, repeats: int) -> None:
+    """One row, in this process: prints the median seconds of a chunk with its halo."""
+    engine = engine_of(EngineSpec(name, precision))
+    lr = np.random.default_rng(0).random((4, side, side), np.float32)
+    valid = np.ones(lr.shape, bool)
+    taken = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        engine.upscale(lr, valid)
+        taken.append(time.perf_counter() - began)
+    print(json.dumps(statistics.median(taken[1:])))
+
+
+def is_here(spec: EngineSpec) -> bool:
+    """Whether this machine has an engine."""
+    try:
+        check_engine(spec)
+    except DeviceError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Measure every row that this machine can."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="beside one to warm up")
+    parser.add_argument("--row", nargs=3, metavar=("ENGINE", "PRECISION", "SIDE"), help="one row, in this process")
+    arguments = parser.parse_args()
+    if arguments.row:
+        name, precision, side = arguments.row
+        row(name, precision, int(side), arguments.repeats)
+        return
+    card = read_card(DEFAULT_MODEL)
+    rows: list[dict[str, Any]] = []
+    sizes = (32,) if arguments.smoke else sorted(CORES_PX)
+    for spec in filter(is_here, SPECS[:3:2] if arguments.smoke else SPECS):
+        imitated = spec == EngineSpec("torch-cpu", "bfloat16") and not system.has_fast_bfloat16()
+        for core in sizes[: 1 if imitated else None]:
+            side = core + 2 * card.halo_px
+            command = [sys.executable, Path(__file__), "--repeats", arguments.repeats]
+            with tempfile.TemporaryDirectory() as folder:
+                taken = run([*command, "--row", spec.name, spec.precision, side], Path(folder))
+            seconds = float(taken.output.splitlines()[-1])
+            rows.append(
+                {
+                    "engine": spec.name,
+                    "precision": spec.precision,
+                    "core_px": core,
+                    "mpx_per_s": round(core * core / seconds / 1e6, 4),
+                    "gmac_per_s": round(card.multiply_adds_per_lr_px * side * side / seconds / 1e9, 1),
+                    "peak_mib": round(taken.peak_mib),
+                    "reckoned_mib": round(bytes_per_lr_px(card, spec, 4) * side * side / 2**20),
+                }
+            )
+    keep("engines", "python benchmarks/engines.py", {"model": DEFAULT_MODEL, "rows": rows}, arguments.results)
+
+
+if __name__ == "__main__":
+    main()

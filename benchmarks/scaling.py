@@ -1,0 +1,166 @@
+"""One worker of a Dask scheduler beside two, and the memory of a scheduler with ten thousand chunks.
+
+    python benchmarks/scaling.py
+
+Scheduler and workers are started as the documentation says, each worker on one core. The same scene goes to one worker
+and to two, in turn; the outputs have to be the same bytes, which are also those of a single process.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+from distributed import Client
+from machine import arguments_of, keep
+from scenes import write_scene
+
+from catalog import SceneRequest
+from geosr.engine import choose_engine
+from geosr.jobs import cluster
+from geosr.model.zoo import DEFAULT_MODEL
+from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.progress import QuietReporter
+
+SCRIPTS = Path(sys.executable).parent
+
+
+@contextmanager
+def ended(command: list[object], log: Path) -> Iterator[psutil.Process]:
+    """A process that goes with the block."""
+    with log.open("wb") as output, psutil.Popen(list(map(str, command)), stdout=output, stderr=output) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def scheduler(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """A scheduler; its address and process."""
+    told = folder / f"scheduler-{time.monotonic_ns()}.json"
+    command: list[object] = [SCRIPTS / "dask", "scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard"]
+    with ended([*command, "--scheduler-file", told], folder / "scheduler.log") as process:
+        while not told.exists():
+            time.sleep(0.05)
+        with Client(scheduler_file=str(told)) as client:
+            address = client.scheduler.address
+        yield address, process
+
+
+@contextmanager
+def workers(address: str, count: int, folder: Path) -> Iterator[None]:
+    """Workers on one core each."""
+    with ExitStack() as stack:
+        for number in range(count):
+            command: list[object] = [SCRIPTS / "geosr", "worker", address, "--threads", 1]
+            stack.enter_context(ended(command, folder / f"worker-{number}.log"))
+        with Client(address) as client:
+            client.wait_for_workers(count, timeout=60)
+        yield
+    # The next are not to begin before these are gone.
+    with Client(address) as client:
+        while client.scheduler_info()["workers"]:
+            time.sleep(0.1)
+
+
+class Watcher(QuietReporter):
+    """Looks at a process whenever a chunk is finished."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self.peak = self.chunks = 0
+
+    def chunk(self, key: str, finished: int, total: int) -> None:
+        self.peak, self.chunks = max(self.peak, self._process.memory_info().rss), total
+
+
+def upscale(source: Path, output: Path, core: int, *more: object) -> float:
+    """Seconds of the command."""
+    command = [SCRIPTS / "geosr", "upscale", source, "-o", output, "--core", core, "--restart", "--overwrite", *more]
+    began = time.perf_counter()
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def by_workers(folder: Path, side: int, core: int, repeats: int) -> dict[str, object]:
+    """One against two."""
+    source = folder / "scene.tif"
+    write_scene(source, side)
+    alone = folder / "alone.tif"
+    upscale(source, alone, core)
+    taken: dict[int, list[float]] = {1: [], 2: []}
+    with scheduler(folder) as (address, _):
+        for _ in range(repeats):
+            for count in (1, 2):
+                with workers(address, count, folder):
+                    output = folder / f"by-{count}.tif"
+                    taken[count].append(upscale(source, output, core, "--scheduler", address))
+                    assert output.read_bytes() == alone.read_bytes(), "the workers' bytes differ"
+    return {
+        "side_px": side,
+        "core_px": core,
+        "seconds": {str(count): round(statistics.median(times), 1) for count, times in taken.items()},
+        "times_as_fast": round(statistics.median(a / b for a, b in zip(taken[1], taken[2], strict=True)), 2),
+    }
+
+
+def scheduler_mib(folder: Path, side: int, core: int, ahead: int | None) -> dict[str, object]:
+    """The scheduler's memory over a run of many small chunks, ``ahead`` of them handed out for each worker's thread."""
+    source = folder / "many.tif"
+    write_scene(source, side)
+    with scheduler(folder) as (address, process), workers(address, 1, folder):
+        before = process.memory_info().rss
+
+        watcher, usual = Watcher(process), cluster._AHEAD
+        cluster._AHEAD = ahead or usual
+        try:
+            request = UpscaleRequest(
+                SceneRequest(str(source)),
+                folder / "many_sr.tif",
+                model="nearest",
+                core_px=core,
+                scheduler=address,
+                overwrite=True,
+            )
+            super_resolve(request, watcher)
+        finally:
+            cluster._AHEAD = usual
+    return {
+        "chunks": watcher.chunks,
+        "handed_out": ahead or cluster._AHEAD,
+        "idle_mib": round(before / 2**20),
+        "peak_mib": round(watcher.peak / 2**20),
+    }
+
+
+def main() -> None:
+    """Measure."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--side", type=int, default=1024, help="of the scene, pixels")
+    parser.add_argument("--core", type=int, default=256, help="side of a chunk, pixels")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    side, core, repeats, many = arguments.side, arguments.core, arguments.repeats, 100
+    if arguments.smoke:
+        side, core, repeats, many = 64, 32, 1, 3
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        content = {
+            "model": DEFAULT_MODEL,
+            "engine": str(choose_engine()),
+            "workers": by_workers(folder, side, core, repeats),
+            "scheduler": [scheduler_mib(folder, 8 * many, 8, ahead) for ahead in (None, many * many)],
+        }
+    keep("scaling", "python benchmarks/scaling.py", content, arguments.results)
+
+
+if __name__ == "__main__":
+    main()
