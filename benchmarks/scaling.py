@@ -149,15 +149,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     side, core, repeats, many = arguments.side, arguments.core, arguments.repeats, 100
+    handed_out: tuple[int | None, ...] = (None, many * many)
     if arguments.smoke:
-        side, core, repeats, many = 64, 32, 1, 3
+        side, core, repeats, many, handed_out = 64, 32, 1, 3, (9,)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         content = {
             "model": DEFAULT_MODEL,
             "engine": str(choose_engine()),
             "workers": by_workers(folder, side, core, repeats),
-            "scheduler": [scheduler_mib(folder, 8 * many, 8, ahead) for ahead in (None, many * many)],
+            "scheduler": [scheduler_mib(folder, 8 * many, 8, ahead) for ahead in handed_out],
         }
     keep("scaling", "python benchmarks/scaling.py", content, arguments.results)
 

@@ -97,7 +97,7 @@ def main() -> None:
     torch.set_num_threads(system.cores())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        size, weights = NetworkSize(tail="interpolate"), arguments.weights
+        size, weights = NetworkSize(features=64, growth=32, blocks=23, tail="interpolate"), arguments.weights
         if arguments.smoke:
             # A small network of the same form stands in for the published one.
             size, weights = (

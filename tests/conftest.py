@@ -16,6 +16,8 @@ import rasterio
 from pystac.validation import validate_dict
 from rasterio.transform import Affine, from_origin
 
+from geosr.cli import main
+
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "geosr" / "data" / "sample.tif"
 
@@ -90,6 +92,15 @@ def assert_valid_item(path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["stac_version"] == "1.1.0"
     assert len(validate_dict(content, extensions=[])) == 1
+
+
+def call_geosr(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command in this process, for what does not depend on its start: its exit code."""
+    monkeypatch.setattr(sys, "argv", ["geosr", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
 
 
 def run_geosr(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

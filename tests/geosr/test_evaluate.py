@@ -23,7 +23,7 @@ from geosr.evaluate.held_out import ImageSet, observe, read_images
 from geosr.evaluate.result import figures_of
 from geosr.evaluate.samples import choose
 from geosr.model.rrdb import RRDBNet
-from tests.conftest import RGBN, SAMPLE, data_file, read_raster, run_geosr, write_raster
+from tests.conftest import RGBN, SAMPLE, call_geosr, data_file, read_raster, run_geosr, write_raster
 
 TRANSFERS = dict(zip(RGBN, (0.26, 0.28, 0.24, 0.26), strict=True))
 
@@ -324,11 +324,12 @@ def test_a_model_with_calibrated_half_widths_is_measured_by_them(tmp_path, chips
         (("backprojection", "CHIPS", *own("--against", "CHIPS/absent.json")), 1, "cannot read the model card"),
     ],
 )
-def test_wrong_use_is_one_line(chips, arguments, code, said):
-    result = run_geosr("evaluate", *(str(one).replace("CHIPS", str(chips)) for one in arguments), "-q")
-    assert result.returncode == code
-    assert said in result.stderr
-    assert result.stderr.count("\n") == 1
+def test_wrong_use_is_one_line(chips, monkeypatch, capsys, arguments, code, said):
+    replaced = (str(one).replace("CHIPS", str(chips)) for one in arguments)
+    assert call_geosr(monkeypatch, "evaluate", *replaced, "-q") == code
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert errors.count("\n") == 1
 
 
 def test_missing_bands_and_pixels_are_named(chips, sample):

@@ -122,7 +122,7 @@ def test_any_size(tmp_path, sample, rows, cols):
 
 @pytest.mark.slow
 def test_a_size_that_is_no_multiple_of_anything(tmp_path, sample):
-    source = write_raster(tmp_path / "in.tif", np.tile(sample, (1, 2, 2))[:, :511, :513], nodata=0)
+    source = write_raster(tmp_path / "in.tif", sample[:, :255, :257], nodata=0)
     output = upscaled(source, tmp_path / "out.tif", model="backprojection")
     assert_same_place(source, output)
     assert (read_raster(output) > 0).all()
@@ -143,13 +143,14 @@ def test_seams_are_below_one_dn(tmp_path, sample, model):
 
 @pytest.mark.slow
 def test_seams_in_austria(tmp_path):
-    assert largest_seam(data_file("s2/austria_b.tif"), tmp_path) <= 1
+    pixels = read_raster(data_file("s2/austria_b.tif"))[:, :200, :200]
+    assert largest_seam(write_raster(tmp_path / "in.tif", pixels), tmp_path) <= 1
 
 
 @pytest.mark.slow
 def test_seams_among_clouds(tmp_path):
     with rasterio.open(data_file("s2/alberta_clouds.tif")) as raster:
-        window = Window(0, 0, 600, 600)
+        window = Window(150, 150, 250, 250)
         source = write_raster(
             tmp_path / "in.tif", raster.read([1, 2, 3, 4], window=window), crs="EPSG:4326", transform=raster.transform
         )
@@ -171,15 +172,16 @@ def repeated(mask: np.ndarray) -> np.ndarray:
     return mask.repeat(4, axis=1).repeat(4, axis=2)
 
 
-@pytest.mark.parametrize("model", ["rgbn-x4", "backprojection"])
 @pytest.mark.parametrize(
-    ("dtype", "nodata", "junk"),
+    ("dtype", "nodata", "junk", "model"),
     [
-        ("uint16", 0, 0),
-        ("uint16", 65535, 65535),
-        ("int16", -9999, -9999),
-        ("float32", None, np.nan),
-        ("float32", -1, -1),
+        ("uint16", 0, 0, "backprojection"),
+        ("uint16", 65535, 65535, "backprojection"),
+        ("int16", -9999, -9999, "backprojection"),
+        ("float32", None, np.nan, "backprojection"),
+        ("float32", -1, -1, "backprojection"),
+        ("uint16", 0, 0, "rgbn-x4"),
+        ("float32", None, np.nan, "rgbn-x4"),
     ],
 )
 def test_nodata_stays_where_it_is(tmp_path, sample, model, dtype, nodata, junk):
