@@ -164,7 +164,7 @@ def _engines(result: dict[str, Any]) -> str:
 
 
 def _scaling(result: dict[str, Any]) -> str:
-    workers = result["workers"]
+    workers, queued = result["workers"], result["scheduler"]
     lines = [
         "## Workers",
         f"`{result['command']}`: `geosr upscale --scheduler` with `{result['model']}`, {result['engine']}, over "
@@ -173,15 +173,10 @@ def _scaling(result: dict[str, Any]) -> str:
         f"{workers['times_as_fast']:.2f} times as fast as one. {_machine(result)}",
         "| workers | seconds |\n|---|---|\n"
         + "\n".join(f"| {count} | {seconds} |" for count, seconds in workers["seconds"].items()),
-        "The scheduler's memory over a run of many small chunks, with as many handed out at a time, per thread of a worker, "
-        "as usual and with all of them:",
+        f"With {queued['chunks']} chunks handed out at once, where a run hands out two for each thread of a worker, the "
+        f"scheduler takes {queued['peak_mib']} MiB, and {queued['idle_mib']} before.",
     ]
-    rows = [
-        f"| {row['chunks']} | {row['handed_out']} | {row['idle_mib']} | {row['peak_mib']} |"
-        for row in result["scheduler"]
-    ]
-    head = f"| chunks | handed out at a time | idle, MiB | peak, MiB |\n|{'---|' * 4}\n"
-    return "\n\n".join([*lines, head + "\n".join(rows)])
+    return "\n\n".join(lines)
 
 
 def _usual(result: dict[str, Any]) -> str:

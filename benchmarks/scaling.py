@@ -84,7 +84,9 @@ class Watcher(QuietReporter):
 
 def upscale(source: Path, output: Path, core: int, *more: object) -> float:
     """Seconds of the command."""
-    command = [SCRIPTS / "geosr", "upscale", source, "-o", output, "--core", core, "--restart", "--overwrite", *more]
+    # A finished run would not be repeated.
+    output.unlink(missing_ok=True)
+    command = [SCRIPTS / "geosr", "upscale", source, "-o", output, "--core", core, *more]
     began = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     return time.perf_counter() - began
@@ -112,15 +114,15 @@ def by_workers(folder: Path, side: int, core: int, repeats: int) -> dict[str, ob
     }
 
 
-def scheduler_mib(folder: Path, side: int, core: int, ahead: int | None) -> dict[str, object]:
-    """The scheduler's memory over a run of many small chunks, ``ahead`` of them handed out for each worker's thread."""
+def scheduler_mib(folder: Path, side: int, core: int) -> dict[str, object]:
+    """The scheduler's memory over a run of many small chunks, all of them handed out at once: more than it ever has."""
     source = folder / "many.tif"
     write_scene(source, side)
     with scheduler(folder) as (address, process), workers(address, 1, folder):
         before = process.memory_info().rss
 
         watcher, usual = Watcher(process), cluster._AHEAD
-        cluster._AHEAD = ahead or usual
+        cluster._AHEAD = (side // core) ** 2
         try:
             request = UpscaleRequest(
                 SceneRequest(str(source)),
@@ -135,7 +137,6 @@ def scheduler_mib(folder: Path, side: int, core: int, ahead: int | None) -> dict
             cluster._AHEAD = usual
     return {
         "chunks": watcher.chunks,
-        "handed_out": ahead or cluster._AHEAD,
         "idle_mib": round(before / 2**20),
         "peak_mib": round(watcher.peak / 2**20),
     }
@@ -149,16 +150,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     side, core, repeats, many = arguments.side, arguments.core, arguments.repeats, 100
-    handed_out: tuple[int | None, ...] = (None, many * many)
     if arguments.smoke:
-        side, core, repeats, many, handed_out = 64, 32, 1, 3, (9,)
+        side, core, repeats, many = 64, 32, 1, 3
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         content = {
             "model": DEFAULT_MODEL,
             "engine": str(choose_engine()),
             "workers": by_workers(folder, side, core, repeats),
-            "scheduler": [scheduler_mib(folder, 8 * many, 8, ahead) for ahead in handed_out],
+            "scheduler": scheduler_mib(folder, 8 * many, 8),
         }
     keep("scaling", "python benchmarks/scaling.py", content, arguments.results)
 

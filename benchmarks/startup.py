@@ -44,10 +44,12 @@ def main() -> None:
             "python": (sys.executable, "-c", "pass"),
             "help": (*GEOSR, "--help"),
             "imports": (sys.executable, "-c", IMPORTS),
-            "job": (*GEOSR, "upscale", source, "-o", output, "--restart", "--overwrite"),
+            "job": (*GEOSR, "upscale", source, "-o", output),
         }
         taken: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(repeats):
+            # A finished run would not be repeated.
+            output.unlink(missing_ok=True)
             for what, command in commands.items():
                 taken[what].append(seconds_of(*command))
     content = {

@@ -114,10 +114,11 @@ def main() -> None:
         network.float()
 
         def ours(model: str) -> object:
-            request = UpscaleRequest(
-                SceneRequest(str(folder / "scene.tif")), folder / "out.tif", model=model, overwrite=True, restart=True
+            # A finished run would not be repeated.
+            (folder / "out.tif").unlink(missing_ok=True)
+            return super_resolve(
+                UpscaleRequest(SceneRequest(str(folder / "scene.tif")), folder / "out.tif", model=model)
             )
-            return super_resolve(request)
 
         ways: dict[str, Callable[[], object]] = {
             "usual": lambda: usual(network, image),
