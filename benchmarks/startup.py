@@ -44,7 +44,7 @@ def main() -> None:
             "python": (sys.executable, "-c", "pass"),
             "help": (*GEOSR, "--help"),
             "imports": (sys.executable, "-c", IMPORTS),
-            "job": (*GEOSR, "upscale", source, "-o", output),
+            "job": (*GEOSR, "upscale", source, "-o", output, "--overwrite"),
         }
         taken: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(repeats):
