@@ -86,7 +86,7 @@ def upscale(source: Path, output: Path, core: int, *more: object) -> float:
     """Seconds of the command."""
     # A finished run would not be repeated.
     output.unlink(missing_ok=True)
-    command = [SCRIPTS / "geosr", "upscale", source, "-o", output, "--core", core, *more]
+    command = [SCRIPTS / "geosr", "upscale", source, "-o", output, "--core", core, "--overwrite", *more]
     began = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     return time.perf_counter() - began

@@ -117,7 +117,7 @@ def main() -> None:
             # A finished run would not be repeated.
             (folder / "out.tif").unlink(missing_ok=True)
             return super_resolve(
-                UpscaleRequest(SceneRequest(str(folder / "scene.tif")), folder / "out.tif", model=model)
+                UpscaleRequest(SceneRequest(str(folder / "scene.tif")), folder / "out.tif", model=model, overwrite=True)
             )
 
         ways: dict[str, Callable[[], object]] = {
