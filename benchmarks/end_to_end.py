@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import arguments_of, keep
+from machine import arguments_of, command_of, keep
 from processes import run
 from rio_cogeo import cog_validate
 from scenes import write_scene
@@ -97,7 +97,7 @@ def main() -> None:
             "peak_ratio_of_the_last_two": round(runs[-1]["peak_mib"] / runs[-2]["peak_mib"], 3) if runs[1:] else None,
         }
         # After each size: the largest takes long, and what is measured is kept.
-        keep("end_to_end", "python benchmarks/end_to_end.py", content, arguments.results)
+        keep("end_to_end", command_of(parser, arguments), content, arguments.results)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import arguments_of, keep
+from machine import arguments_of, command_of, keep
 from processes import run
 
 from geosr.engine import Engine, EngineSpec, Parallel, check_engine, system
@@ -104,7 +104,7 @@ def main() -> None:
                     "reckoned_mib": round(bytes_per_lr_px(card, spec, 4) * side * side / 2**20),
                 }
             )
-    keep("engines", "python benchmarks/engines.py", {"model": DEFAULT_MODEL, "rows": rows}, arguments.results)
+    keep("engines", command_of(parser, arguments), {"model": DEFAULT_MODEL, "rows": rows}, arguments.results)
 
 
 if __name__ == "__main__":

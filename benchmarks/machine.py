@@ -23,6 +23,17 @@ def arguments_of(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def command_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> str:
+    """The command of a benchmark, with the options that change what it measures; of files, what they are."""
+    words = ["python", f"benchmarks/{parser.prog}"]
+    for name, value in vars(arguments).items():
+        if value == parser.get_default(name) or name in ("smoke", "results"):
+            continue
+        values = value if isinstance(value, list) else [name.upper() if isinstance(value, Path) else value]
+        words += [f"--{name}", *map(str, values)]
+    return " ".join(words)
+
+
 def machine() -> dict[str, Any]:
     """Processor, its cores and instructions, and the versions that matter."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

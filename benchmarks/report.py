@@ -188,7 +188,7 @@ def _usual(result: dict[str, Any]) -> str:
     }
     lines = [
         "## Against the usual way",
-        f"`{result['command']}`: {side} × {side} pixels, {result['repeats']} rounds in turn, medians; geosr with "
+        f"`{result['command']}`: {side} × {side} pixels, medians of rounds in turn (here {result['repeats']}); geosr with "
         f"{result['engine']}. {_machine(result)}",
         "| way | seconds | Mpx/s | times as fast |\n|---|---|---|---|",
     ]

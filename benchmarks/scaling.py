@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 from distributed import Client
-from machine import arguments_of, keep
+from machine import arguments_of, command_of, keep
 from scenes import write_scene
 
 from catalog import SceneRequest
@@ -120,7 +120,6 @@ def scheduler_mib(folder: Path, side: int, core: int) -> dict[str, object]:
     write_scene(source, side)
     with scheduler(folder) as (address, process), workers(address, 1, folder):
         before = process.memory_info().rss
-
         watcher, usual = Watcher(process), cluster._AHEAD
         cluster._AHEAD = (side // core) ** 2
         try:
@@ -160,7 +159,7 @@ def main() -> None:
             "workers": by_workers(folder, side, core, repeats),
             "scheduler": scheduler_mib(folder, 8 * many, 8),
         }
-    keep("scaling", "python benchmarks/scaling.py", content, arguments.results)
+    keep("scaling", command_of(parser, arguments), content, arguments.results)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import arguments_of, keep
+from machine import arguments_of, command_of, keep
 from scenes import write_scene
 
 from geosr.engine import choose_engine
@@ -57,7 +57,7 @@ def main() -> None:
         "engine": str(choose_engine()),
         "seconds": {what: round(statistics.median(times), 3) for what, times in taken.items()},
     }
-    keep("startup", "python benchmarks/startup.py", content, arguments.results)
+    keep("startup", command_of(parser, arguments), content, arguments.results)
 
 
 if __name__ == "__main__":

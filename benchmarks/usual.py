@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
-from machine import arguments_of, keep
+from machine import arguments_of, command_of, keep
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from scenes import write_scene
@@ -57,7 +57,7 @@ def usual(network: torch.nn.Module, image: NDArray[np.float32]) -> NDArray[np.ui
     return out
 
 
-def write_card(weights: Path, folder: Path, size: NetworkSize, multiply_adds: int) -> Path:
+def write_card(weights: Path, folder: Path, size: NetworkSize) -> Path:
     """A card for the weights, with the pad as its halo."""
     (folder / "weights.safetensors").symlink_to(weights.resolve())
     card = folder / "card.json"
@@ -71,7 +71,6 @@ def write_card(weights: Path, folder: Path, size: NetworkSize, multiply_adds: in
         "network": size.model_dump(),
         "weights": "weights.safetensors",
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "multiply_adds_per_lr_px": multiply_adds,
     }
     card.write_text(json.dumps(content), encoding="utf-8")
     return card
@@ -105,7 +104,7 @@ def main() -> None:
                 folder / "small.safetensors",
             )
             save_file(RRDBNet(3, 3, **size.model_dump()).state_dict(), weights)
-        card = write_card(weights, folder, size, 0)
+        card = write_card(weights, folder, size)
         write_scene(folder / "scene.tif", side)
         with rasterio.open(folder / "scene.tif") as raster:
             image = raster.read([3, 2, 1]).astype(np.float32) / WHITE_DN
@@ -141,7 +140,7 @@ def main() -> None:
             for way in ways
         },
     }
-    keep("usual", "python benchmarks/usual.py --weights WEIGHTS", content, arguments.results)
+    keep("usual", command_of(parser, arguments), content, arguments.results)
 
 
 if __name__ == "__main__":

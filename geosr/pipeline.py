@@ -122,19 +122,20 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         finished = len(plan) - len(pending)
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
         job = ChunkJob(scene, model, plan, product, ledger.folder.absolute(), layers, factors, parallel)
+        told: set[str] = set()
         with open_executor(request.workers, request.scheduler) as executor:
             for chunk in executor.run(job, pending):
                 finished += 1
                 reporter.chunk(chunk.key, finished, len(plan))
-                if chunk.note is not None and chunk.note not in scene.notes:
+                if chunk.note is not None and chunk.note not in told:
                     reporter.note(chunk.note)
-                    scene = scene.noting(chunk.note)
+                    told.add(chunk.note)
 
         reporter.stage("assembling")
         files = ledger.files()
         consistency = sum_up(plan, files, scene)
         # Chunks that an earlier attempt has finished have theirs to say as well.
-        scene = scene.noting(*(note for note in notes_of(files) if note not in scene.notes))
+        scene = scene.noting(*notes_of(files))
         tags = tags_of(scene, card, model, manifest, consistency)
         cores = parallel.lanes * parallel.threads
         for layer in layers:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import queue
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,11 +38,16 @@ class TorchEngine:
 
     def __init__(self, card: ModelCard, generator: Generator, spec: EngineSpec, parallel: Parallel) -> None:
         torch.set_num_threads(parallel.threads)
-        self._lanes = threading.Semaphore(parallel.lanes)
         self._device = torch.device("cuda" if spec.name == "torch-cuda" else "cpu")
+        self._lanes: queue.LifoQueue[Any] = queue.LifoQueue()
+        """Each lane's stream, so that one's copies do not wait for another's network; None on the CPU.
+
+        They are kept: memory that was used in one is not at once free for another.
+        """
+        for _ in range(parallel.lanes):
+            self._lanes.put(torch.cuda.Stream() if self._device.type == "cuda" else None)  # type: ignore[no-untyped-call]
         self._generator = generator.to(self._device)
         self._halo = card.halo_px
-        self._scale = card.scale
         self._doubts = None if card.calibration is None else Doubts(card, self._generator)
         self._features = None
         if generator.network is not None:
@@ -54,7 +60,7 @@ class TorchEngine:
     def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
         low = torch.from_numpy(np.ascontiguousarray(lr))[None]
         mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32))[None]
-        with self._lanes, _exact(), torch.inference_mode():
+        with self._lane(), _exact(), torch.inference_mode():
             made = self._in_parts(low, mask, uncertainty)
         phases = made.phases[0].numpy()
         return Upscaled(
@@ -66,7 +72,7 @@ class TorchEngine:
         )
 
     def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self._lanes, _memory_errors(self._device), _exact(), torch.inference_mode():
+        with self._lane(), _memory_errors(self._device), _exact(), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)
             ratios: NDArray[np.float32] = self._needed().rehearse(low).cpu().numpy()
             return ratios
@@ -95,7 +101,7 @@ class TorchEngine:
         return _joined(parts, axis)
 
     def _at_once(self, low: Tensor, mask: Tensor | None, uncertainty: bool) -> _Inside:
-        with self._stream(), _memory_errors(self._device):
+        with _memory_errors(self._device):
             low, mask = self._sent(low), None if mask is None else self._sent(mask)
             network = self._generator.network
             deep = residual = None
@@ -128,9 +134,15 @@ class TorchEngine:
         torch.cuda.current_stream().synchronize()
         return hosts
 
-    def _stream(self) -> AbstractContextManager[object]:
-        """Each lane's own, so that one's copies do not wait for another's network."""
-        return nullcontext() if self._device.type == "cpu" else torch.cuda.stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
+    @contextmanager
+    def _lane(self) -> Iterator[None]:
+        stream = self._lanes.get()
+        try:
+            # On the CPU, where there is none, this does nothing.
+            with torch.cuda.stream(stream):
+                yield
+        finally:
+            self._lanes.put(stream)
 
     def _needed(self) -> Doubts:
         if self._doubts is None:
