@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-BENCHMARKS = ROOT / "benchmarks"
+from tests.conftest import REPOSITORY
+
+BENCHMARKS = REPOSITORY / "benchmarks"
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +38,12 @@ def test_a_benchmark_runs_and_has_its_section(tmp_path, name):
 def test_the_page_is_that_of_the_kept_results(tmp_path):
     page = tmp_path / "page.md"
     subprocess.run([sys.executable, BENCHMARKS / "report.py", "--page", page], check=True, capture_output=True)
-    assert page.read_text() == (ROOT / "docs" / "benchmarks.md").read_text()
+    assert page.read_text() == (REPOSITORY / "docs" / "benchmarks.md").read_text()
 
 
 def test_the_sizing_table_is_that_of_the_kept_results(tmp_path):
     page = tmp_path / "scaling.md"
-    page.write_text((ROOT / "docs" / "scaling.md").read_text())
-    subprocess.run([sys.executable, ROOT / "scripts" / "sizing.py", "--page", page], check=True, capture_output=True)
-    assert page.read_text() == (ROOT / "docs" / "scaling.md").read_text()
+    page.write_text((REPOSITORY / "docs" / "scaling.md").read_text())
+    command = [sys.executable, REPOSITORY / "scripts" / "sizing.py", "--page", page]
+    subprocess.run(command, check=True, capture_output=True)
+    assert page.read_text() == (REPOSITORY / "docs" / "scaling.md").read_text()

@@ -1,8 +1,10 @@
-"""Engines agree with one another, say what they are, and take what the machine has."""
+"""Engines agree with one another, in every precision and in every amount of memory."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,21 +13,18 @@ import rasterio
 import torch
 
 from catalog import SceneRequest
-from geosr.engine import EngineSpec, Parallel, check_engine, choose_engine, system
-from geosr.engine.chunking import CORES_PX, bytes_per_lr_px, choose_core, choose_parallel
+from geosr.engine import EngineSpec, Parallel, system
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
-from geosr.errors import DeviceError, ModelError, UsageError
-from geosr.evaluate.contenders import open_model, sensor_of, transfers_of
-from geosr.evaluate.held_out import SETS, observe, read_images
-from geosr.evaluate.metrics import psnr
+from geosr.errors import DeviceError, ModelError
+from geosr.evaluate.held_out import SETS
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.card import NetworkSize, read_card_file
 from geosr.model.rrdb import RRDBNet
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import PlainReporter
-from tests.conftest import DATA, read_raster, run_geosr, write_raster
+from tests.conftest import DATA, REPOSITORY, read_raster, run_geosr, write_raster
 
 FLOAT32 = EngineSpec("openvino-cpu", "float32")
 MTF = (0.26, 0.28, 0.24, 0.26)
@@ -190,147 +189,26 @@ def test_a_network_in_three_parts_is_the_network_in_one(tmp_path, sample, tail):
     np.testing.assert_allclose(one.half_width, parts.half_width, rtol=100 * tolerance)
 
 
-# What is chosen
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine with other hardware than this one: only what is asked of it is simulated."""
-
-    def have(*, flags=(), openvino=True, cuda=False):
-        monkeypatch.setattr(system, "cpu_flags", lambda: frozenset(flags))
-        monkeypatch.setattr(system, "has_openvino", lambda: openvino)
-        monkeypatch.setattr("geosr.engine._openvino_has_bfloat16", lambda: "amx_bf16" in flags)
-        monkeypatch.setattr("geosr.engine._has_cuda", lambda needed: cuda)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=False: cuda == "ampere")
-
-    return have
-
-
-@pytest.mark.parametrize(
-    ("hardware", "wanted", "chosen"),
-    [
-        ({}, {}, "openvino-cpu-float32"),
-        ({"openvino": False}, {}, "torch-cpu-float32"),
-        ({"flags": ["amx_bf16"]}, {}, "openvino-cpu-bfloat16"),
-        ({"flags": ["amx_bf16"], "openvino": False}, {}, "torch-cpu-bfloat16"),
-        ({"flags": ["amx_bf16"]}, {"precision": "float32"}, "openvino-cpu-float32"),
-        ({"flags": ["avx512f"]}, {"precision": "bfloat16"}, "torch-cpu-bfloat16"),
-        ({"flags": ["amx_bf16"]}, {"network": False}, "openvino-cpu-float32"),
-        ({"flags": ["amx_bf16"]}, {"engine": "torch"}, "torch-cpu-bfloat16"),
-        ({"cuda": "ampere"}, {}, "torch-cuda-bfloat16"),
-        ({"cuda": "turing"}, {}, "torch-cuda-float16"),
-        ({"cuda": "ampere"}, {"device": "cpu"}, "openvino-cpu-float32"),
-        ({"cuda": "ampere"}, {"engine": "openvino"}, "openvino-cpu-float32"),
-        ({"cuda": "ampere"}, {"device": "cuda", "precision": "float32"}, "torch-cuda-float32"),
-    ],
-)
-def test_auto_takes_what_the_machine_has(machine, hardware, wanted, chosen):
-    machine(**hardware)
-    assert str(choose_engine(**wanted)) == chosen
-
-
-@pytest.mark.parametrize(
-    ("hardware", "wanted", "message"),
-    [
-        ({"openvino": False}, {"engine": "openvino"}, r"pip install 'geosr\[openvino\]'"),
-        ({}, {"engine": "openvino", "precision": "bfloat16"}, "no bfloat16 on this processor"),
-        ({}, {"device": "cuda"}, "no CUDA device"),
-    ],
-)
-def test_what_is_not_there_is_said(machine, hardware, wanted, message):
-    machine(**hardware)
-    with pytest.raises(DeviceError, match=message):
-        choose_engine(**wanted)
-
-
-@pytest.mark.parametrize("spec", ["openvino-cpu bfloat16", "torch-cuda float32"])
-def test_a_worker_without_the_engine_of_a_run_says_so(machine, spec):
-    """It would compute other pixels than the others, and nobody would know."""
-    machine()
-    with pytest.raises(DeviceError, match="this run computes with"):
-        check_engine(EngineSpec(*spec.split()))
-
-
-def test_the_command_says_what_it_picked(tmp_path):
-    result = run_geosr("info", "--system", "--json")
-    told = json.loads(result.stdout)
-    assert told["engine"].startswith(str(choose_engine()))
-    assert "auto" in told["engine"]
-
-
-def test_chunks_are_as_large_as_memory_allows(monkeypatch):
-    card = zoo.read_card(zoo.DEFAULT_MODEL)
-    bfloat16 = replace(FLOAT32, precision="bfloat16")
-    assert choose_core(card, bfloat16, 4) > choose_core(card, FLOAT32, 4) == 768
-    sides = []
-    for gigabytes in (64, 4, 2, 1, 0.1):
-        monkeypatch.setattr(system, "memory_bytes", lambda total=gigabytes: int(total * 1e9))
-        sides.append(choose_core(card, FLOAT32, 4))
-        needed = bytes_per_lr_px(card, FLOAT32, 4) * (sides[-1] + 2 * card.halo_px) ** 2
-        assert needed < gigabytes * 0.5e9 or sides[-1] == CORES_PX[-1]
-    assert sides == sorted(sides, reverse=True)
-    assert sides[-1] == 256
-
-
-@pytest.mark.parametrize(
-    ("engine", "cores", "chunks", "expected"),
-    [
-        ("openvino-cpu", 1, 9, (1, 1)),
-        ("openvino-cpu", 2, 9, (1, 2)),
-        ("openvino-cpu", 16, 9, (2, 8)),
-        ("openvino-cpu", 64, 3, (3, 21)),
-        ("openvino-cpu", 64, 99, (8, 8)),
-        ("torch-cuda", 16, 9, (2, 8)),
-        ("torch-cuda", 16, 1, (1, 16)),
-    ],
-)
-def test_cores_are_shared(monkeypatch, engine, cores, chunks, expected):
-    monkeypatch.setattr(system, "cores", lambda: cores)
-    assert choose_parallel(EngineSpec(engine, "float32"), chunks) == Parallel(*expected)
-
-
-def test_cores_are_those_that_the_process_may_use(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert system.cores() == 3
-    monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert system.cores() >= 1
-
-
 # Precision
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", range(len(SETS)), ids=[one.name for one in SETS])
-def test_bfloat16_is_as_good_on_imagery_held_out(which):
+def test_bfloat16_is_as_good_on_imagery_held_out(tmp_path, which):
     """Within 0.02 dB, and a few DN in all but a thousandth of the pixels; on any processor, by PyTorch.
 
     Of Sentinel-2 itself, whose reflectance is mostly below 0.2, fewer than of aerial imagery at full brightness.
     """
     if not DATA.exists():
         pytest.skip(f"needs the development data: {DATA} is absent")
-    held_out = SETS[which]
-    opened = open_model(zoo.DEFAULT_MODEL)
-    card, bands = opened.card, opened.card.bands
-    truths = [image[..., :640, :640] for image in read_images(held_out, DATA, bands)[:1]]
-    halo = card.halo_px
-    reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
-    exact, rounded = (
-        TorchEngine(card, build(card, MTF), EngineSpec("torch-cpu", precision), Parallel(1, 2))
-        for precision in ("float32", "bfloat16")
-    )
-    differences, gains = [], []
-    for truth, lr in zip(truths, observe(truths, sensor_of(bands, transfers_of(bands, card))), strict=True):
-        padded = np.pad(lr.numpy(), ((0, 0), (halo, halo), (halo, halo)), mode="symmetric") / reference
-        images = []
-        for engine in (exact, rounded):
-            phases = engine.upscale(padded, np.ones(padded.shape, bool)).phases
-            flat = torch.from_numpy(phases.reshape(1, -1, *phases.shape[2:]))
-            images.append(torch.nn.functional.pixel_shuffle(flat, 4)[0] * torch.from_numpy(reference))
-        differences.append((images[0] - images[1]).abs().numpy().ravel() * DN)
-        gains.append(psnr(images[1], truth) - psnr(images[0], truth))
-    assert np.quantile(np.concatenate(differences), 0.999) <= (5 if held_out.name.startswith("austria") else 12)
-    assert abs(np.mean(gains)) <= 0.02
+    name = SETS[which].name
+    script = REPOSITORY / "benchmarks" / "precision.py"
+    command = [sys.executable, script, "--smoke", "--data", DATA, "--set", name, "--results", tmp_path]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    result = json.loads((tmp_path / "precision.json").read_text())["sets"][name]
+    assert 0 < result["dn_999"] <= (5 if name.startswith("austria") else 12)
+    assert abs(result["psnr_db"]) <= 0.02
 
 
 # Memory and compilation
@@ -425,9 +303,3 @@ def test_a_compiled_network_agrees_within_a_dn(tmp_path, sample):
     assert np.abs(plain - compiled).max() <= 1
     with rasterio.open(tmp_path / "compiled.tif") as product:
         assert product.tags()["GEOSR_ENGINE"] == "torch-cpu-float32-compiled"
-
-
-def test_only_pytorch_compiles(tmp_path):
-    with pytest.raises(UsageError, match="--compile"):
-        choose_engine("openvino", compiled=True)
-    assert not choose_engine("torch", "cpu", network=False, compiled=True).compiled

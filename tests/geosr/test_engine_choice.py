@@ -1,0 +1,127 @@
+"""Which engine, precision and size of chunks are chosen, and what is said where they are not there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from geosr.engine import EngineSpec, Parallel, check_engine, choose_engine, system
+from geosr.engine.chunking import CORES_PX, bytes_per_lr_px, choose_core, choose_parallel
+from geosr.errors import DeviceError, UsageError
+from geosr.model import zoo
+from tests.conftest import run_geosr
+
+FLOAT32 = EngineSpec("openvino-cpu", "float32")
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with other hardware than this one: only what is asked of it is simulated."""
+
+    def have(*, flags=(), openvino=True, cuda=False):
+        monkeypatch.setattr(system, "cpu_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(system, "has_openvino", lambda: openvino)
+        monkeypatch.setattr("geosr.engine._openvino_has_bfloat16", lambda: "amx_bf16" in flags)
+        monkeypatch.setattr("geosr.engine._has_cuda", lambda needed: cuda)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=False: cuda == "ampere")
+
+    return have
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wanted", "chosen"),
+    [
+        ({}, {}, "openvino-cpu-float32"),
+        ({"openvino": False}, {}, "torch-cpu-float32"),
+        ({"flags": ["amx_bf16"]}, {}, "openvino-cpu-bfloat16"),
+        ({"flags": ["amx_bf16"], "openvino": False}, {}, "torch-cpu-bfloat16"),
+        ({"flags": ["amx_bf16"]}, {"precision": "float32"}, "openvino-cpu-float32"),
+        ({"flags": ["avx512f"]}, {"precision": "bfloat16"}, "torch-cpu-bfloat16"),
+        ({"flags": ["amx_bf16"]}, {"network": False}, "openvino-cpu-float32"),
+        ({"flags": ["amx_bf16"]}, {"engine": "torch"}, "torch-cpu-bfloat16"),
+        ({"cuda": "ampere"}, {}, "torch-cuda-bfloat16"),
+        ({"cuda": "turing"}, {}, "torch-cuda-float16"),
+        ({"cuda": "ampere"}, {"device": "cpu"}, "openvino-cpu-float32"),
+        ({"cuda": "ampere"}, {"engine": "openvino"}, "openvino-cpu-float32"),
+        ({"cuda": "ampere"}, {"device": "cuda", "precision": "float32"}, "torch-cuda-float32"),
+    ],
+)
+def test_auto_takes_what_the_machine_has(machine, hardware, wanted, chosen):
+    machine(**hardware)
+    assert str(choose_engine(**wanted)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wanted", "message"),
+    [
+        ({"openvino": False}, {"engine": "openvino"}, r"pip install 'geosr\[openvino\]'"),
+        ({}, {"engine": "openvino", "precision": "bfloat16"}, "no bfloat16 on this processor"),
+        ({}, {"device": "cuda"}, "no CUDA device"),
+    ],
+)
+def test_what_is_not_there_is_said(machine, hardware, wanted, message):
+    machine(**hardware)
+    with pytest.raises(DeviceError, match=message):
+        choose_engine(**wanted)
+
+
+@pytest.mark.parametrize("spec", ["openvino-cpu bfloat16", "torch-cuda float32"])
+def test_a_worker_without_the_engine_of_a_run_says_so(machine, spec):
+    """It would compute other pixels than the others, and nobody would know."""
+    machine()
+    with pytest.raises(DeviceError, match="this run computes with"):
+        check_engine(EngineSpec(*spec.split()))
+
+
+def test_the_command_says_what_it_picked(tmp_path):
+    result = run_geosr("info", "--system", "--json")
+    told = json.loads(result.stdout)
+    assert told["engine"].startswith(str(choose_engine()))
+    assert "auto" in told["engine"]
+
+
+def test_chunks_are_as_large_as_memory_allows(monkeypatch):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    bfloat16 = replace(FLOAT32, precision="bfloat16")
+    assert choose_core(card, bfloat16, 4) > choose_core(card, FLOAT32, 4) == 768
+    sides = []
+    for gigabytes in (64, 4, 2, 1, 0.1):
+        monkeypatch.setattr(system, "memory_bytes", lambda total=gigabytes: int(total * 1e9))
+        sides.append(choose_core(card, FLOAT32, 4))
+        needed = bytes_per_lr_px(card, FLOAT32, 4) * (sides[-1] + 2 * card.halo_px) ** 2
+        assert needed < gigabytes * 0.5e9 or sides[-1] == CORES_PX[-1]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[-1] == 256
+
+
+@pytest.mark.parametrize(
+    ("engine", "cores", "chunks", "expected"),
+    [
+        ("openvino-cpu", 1, 9, (1, 1)),
+        ("openvino-cpu", 2, 9, (1, 2)),
+        ("openvino-cpu", 16, 9, (2, 8)),
+        ("openvino-cpu", 64, 3, (3, 21)),
+        ("openvino-cpu", 64, 99, (8, 8)),
+        ("torch-cuda", 16, 9, (2, 8)),
+        ("torch-cuda", 16, 1, (1, 16)),
+    ],
+)
+def test_cores_are_shared(monkeypatch, engine, cores, chunks, expected):
+    monkeypatch.setattr(system, "cores", lambda: cores)
+    assert choose_parallel(EngineSpec(engine, "float32"), chunks) == Parallel(*expected)
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert system.cores() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert system.cores() >= 1
+
+
+def test_only_pytorch_compiles(tmp_path):
+    with pytest.raises(UsageError, match="--compile"):
+        choose_engine("openvino", compiled=True)
+    assert not choose_engine("torch", "cpu", network=False, compiled=True).compiled
