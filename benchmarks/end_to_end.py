@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import arguments_of, command_of, keep
+from machine import arguments_of, command_of, keep, machine
 from processes import run
 from rio_cogeo import cog_validate
 from scenes import write_scene
@@ -76,22 +76,31 @@ def growth(runs: list[dict[str, Any]]) -> float | None:
     return round(float(np.polyfit(2 * sides, seconds, 1)[0]), 3)
 
 
+def measured_before(results: Path, same: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs of a kept result that has all this in common with what is to be measured; none where there is none."""
+    path = results / "end_to_end.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return list(kept["runs"]) if same.items() <= kept.items() else []
+
+
 def main() -> None:
     """Measure all sizes."""
     parser = arguments_of(__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="of the scenes, pixels")
+    parser.add_argument("--add", action="store_true", help="to the sizes that this machine has measured before")
     arguments = parser.parse_args()
     sides = (128,) if arguments.smoke else arguments.sides
     card, spec = read_card(DEFAULT_MODEL), choose_engine()
     core = choose_core(card, spec, 4)
-    runs: list[dict[str, Any]] = []
+    same = {"machine": machine(), "model": DEFAULT_MODEL, "engine": str(spec), "core_px": core}
+    runs = measured_before(arguments.results, same) if arguments.add else []
+    runs = [one for one in runs if one["side_px"] not in sides]
     for side in sides:
         window = min(core, side) + 2 * card.halo_px
         runs.append(measure(side, window, 1 if arguments.smoke else 5))
+        runs.sort(key=lambda one: int(one["side_px"]))
         content = {
-            "model": DEFAULT_MODEL,
-            "engine": str(spec),
-            "core_px": core,
+            **same,
             "runs": runs,
             "growth": growth(runs),
             "peak_ratio_of_the_last_two": round(runs[-1]["peak_mib"] / runs[-2]["peak_mib"], 3) if runs[1:] else None,
