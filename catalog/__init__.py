@@ -3,7 +3,7 @@
 Knows nothing of networks or HTTP services.
 """
 
-from catalog.area import parse_bbox, read_aoi
+from catalog.area import parse_aoi, parse_bbox, read_aoi
 from catalog.errors import (
     AreaError,
     CatalogError,
@@ -14,7 +14,9 @@ from catalog.errors import (
     SourceError,
     UnreachableError,
 )
+from catalog.gdal import restrict
 from catalog.publish import Result, ResultLayer, item_of_result
+from catalog.restriction import Restriction, host_allowed
 from catalog.scene import BandSpec, PixelReader, Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, describe, search
 from catalog.sources import SceneRequest, open_scene
@@ -30,6 +32,7 @@ __all__ = [
     "RadiometryError",
     "ReadError",
     "RequestError",
+    "Restriction",
     "Result",
     "ResultLayer",
     "Scene",
@@ -38,9 +41,12 @@ __all__ = [
     "SourceError",
     "UnreachableError",
     "describe",
+    "host_allowed",
     "item_of_result",
     "open_scene",
+    "parse_aoi",
     "parse_bbox",
     "read_aoi",
+    "restrict",
     "search",
 ]

@@ -61,6 +61,11 @@ def read_aoi(path: Path) -> BaseGeometry:
         raise AreaError(f"cannot read the area of interest {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise AreaError(f"{path} is not GeoJSON: {error}") from error
+    return parse_aoi(content, str(path))
+
+
+def parse_aoi(content: Any, path: str) -> BaseGeometry:
+    """The same of GeoJSON that was read, from ``path`` or from whatever errors are to name."""
     try:
         polygons = [shapely.force_2d(shape(geometry)) for geometry in _geometries(content)]
     except (KeyError, TypeError, AttributeError, ValueError, ShapelyError) as error:

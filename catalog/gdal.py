@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from catalog.errors import ReadError, SourceError, UnreachableError
+from catalog.restriction import Restriction
 
 # A raster without a place is refused, or noted, where that matters. The filter is set once: to change filters around
 # each call is not safe with threads.
@@ -67,6 +68,14 @@ _BESIDE = (".msk", ".aux.xml")
 _Stamps = dict[str, tuple[int, int] | None]
 
 _of_thread = threading.local()
+
+_restriction: Restriction | None = None
+
+
+def restrict(restriction: Restriction | None) -> None:
+    """From now on this process opens only what is allowed; None for anything, as at the beginning."""
+    global _restriction
+    _restriction = restriction
 
 
 @contextmanager
@@ -179,8 +188,10 @@ def _kept(path: str) -> DatasetReader:
         rasters.move_to_end(path)
         return rasters[path][1]
     _forget(path)
+    if _restriction is not None:
+        _restriction.check(path)
     try:
-        raster = rasterio.open(path)
+        raster = rasterio.open(path, driver=None if _restriction is None else _restriction.driver_of(path))
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise _open_error(path, error) from error
     rasters[path] = ({} if is_remote(path) else _stamps_of(path, raster), raster)

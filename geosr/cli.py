@@ -19,6 +19,7 @@ from geosr.cli_errors import errors as _errors
 from geosr.cli_errors import fail as _fail
 from geosr.cli_errors import usage as _usage
 from geosr.cli_evaluate import evaluate
+from geosr.cli_serve import keys, serve
 from geosr.storage import share_settings
 
 if TYPE_CHECKING:
@@ -239,6 +240,8 @@ def train(
 
 
 app.command()(evaluate)
+app.command()(serve)
+app.add_typer(keys, name="keys")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from catalog import Scene, SceneRequest
 from geosr.chunk import ChunkJob
 from geosr.engine import Device, EngineName, EngineSpec, Precision, choose_engine
 from geosr.engine.chunking import choose_core, choose_parallel
-from geosr.errors import WorkerError
+from geosr.errors import UsageError, WorkerError
 from geosr.jobs.executor import open_executor
 from geosr.jobs.ledger import Ledger, unfinished
 from geosr.jobs.manifest import Manifest
@@ -58,6 +58,8 @@ class UpscaleRequest:
     compression: Compression = "zstd"
     uncertainty: bool = False
     """Also write half-widths and support, see :mod:`geosr.uncertainty`."""
+    max_pixels: int | None = None
+    """Most source pixels that are upscaled at once, of one band; None for any number."""
     overwrite: bool = False
     """Replace an output that is another run's."""
     restart: bool = False
@@ -76,9 +78,8 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     check_output(request.output)
     card = read_card(request.model)
     calibration = check_calibrated(card) if request.uncertainty else None
-    scene = catalog.open_scene(replace(request.scene, default_bands=card.bands or request.scene.default_bands))
-    mapping = map_bands(scene.names, card, picture=scene.picture)
-    scene = _restrict(scene, mapping.keep, mapping.note)
+    scene = open_for_model(request.scene, card)
+    _check_size(scene, request.max_pixels)
     engine = choose_engine(
         request.engine,
         request.device,
@@ -156,6 +157,22 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
             ledger.close()
         else:
             ledger.remove()
+
+
+def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
+    """The scene of a request with the bands that a model serves.
+
+    Raises :class:`geosr.errors.ModelError` or :class:`catalog.CatalogError`.
+    """
+    scene = catalog.open_scene(replace(request, default_bands=card.bands or request.default_bands))
+    mapping = map_bands(scene.names, card, picture=scene.picture)
+    return _restrict(scene, mapping.keep, mapping.note)
+
+
+def _check_size(scene: Scene, most: int | None) -> None:
+    pixels = scene.area.width * scene.area.height
+    if most is not None and pixels > most:
+        raise UsageError(f"{scene.id} has {pixels} pixels here, and no more than {most} are upscaled at once")
 
 
 def _core_px(request: UpscaleRequest, card: ModelCard, engine: EngineSpec, scene: Scene) -> int:

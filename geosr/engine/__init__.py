@@ -124,7 +124,7 @@ def _has_cuda(*, needed: bool) -> bool:
 
 
 def _openvino_has_bfloat16() -> bool:
-    import openvino as ov
+    from geosr.engine.quiet_openvino import ov
 
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from geosr.engine import MARGIN_PX, EngineSpec, Parallel, Upscaled
 from geosr.engine.openvino_graphs import body_graph, constrain_graph, first_graph, last_graph, network_graph
+from geosr.engine.quiet_openvino import ov
 from geosr.errors import DeviceError
 from geosr.model import kernels
 from geosr.model.card import ModelCard

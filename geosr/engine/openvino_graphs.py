@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as op
 
+from geosr.engine.quiet_openvino import op, ov
 from geosr.model import kernels
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE, Base

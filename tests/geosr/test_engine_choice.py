@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -125,3 +127,8 @@ def test_only_pytorch_compiles(tmp_path):
     with pytest.raises(UsageError, match="--compile"):
         choose_engine("openvino", compiled=True)
     assert not choose_engine("torch", "cpu", network=False, compiled=True).compiled
+
+
+def test_nothing_is_reported_to_the_makers_of_libraries():
+    code = "import sys, geosr.engine.openvino_engine; sys.exit(sys.modules['openvino_telemetry'] is not None)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,55 @@
+"""What a process may open, where others than its user say what that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from catalog.errors import SourceError
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """GeoTIFF and JPEG 2000 below some folders and on some hosts; nothing else.
+
+    Other drivers of GDAL's read what a file says elsewhere: a VRT opens any other file.
+    """
+
+    folders: tuple[Path, ...] = ()
+    hosts: tuple[str, ...] = ()
+    """Names as ``example.org`` or ``127.0.0.1:8000``; ``*.example.org`` stands for all below it."""
+
+    @staticmethod
+    def driver_of(path: str) -> str:
+        """The one of GDAL's drivers that a path is opened with."""
+        return "JP2OpenJPEG" if path.partition("?")[0].lower().endswith(".jp2") else "GTiff"
+
+    def check(self, path: str) -> None:
+        """Raises :class:`SourceError` for a path or address that is not allowed."""
+        if path.startswith(("http://", "https://")):
+            if not host_allowed(path, self.hosts):
+                raise SourceError(f"{urlsplit(path).netloc.rpartition('@')[2]} is not a host that may be read from")
+            return
+        # Everything with a scheme or a system of GDAL's leads to where nothing is known of.
+        if "://" in path or path.startswith("/vsi"):
+            raise SourceError(f"{path} may not be read: only https addresses may")
+        real = Path(path).resolve()
+        if not any(real.is_relative_to(folder.resolve()) for folder in self.folders):
+            raise SourceError("files of this machine may not be read")
+
+
+def host_allowed(address: str, hosts: Sequence[str]) -> bool:
+    """Whether an address is on one of the hosts; with a port of its own only where that is named."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.username is not None or parts.hostname is None:
+        return False
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    name = parts.hostname.lower().rstrip(".")
+    named = name if port in (None, usual) else f"{name}:{port}"
+    return any(named == host or (host.startswith("*.") and named.endswith(host[1:])) for host in hosts)

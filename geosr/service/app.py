@@ -1,0 +1,202 @@
+"""The application: its parts put together, its landing page, and its health."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any
+
+import diskcache  # type: ignore[import-untyped]
+from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.concurrency import run_in_threadpool
+from starlette.staticfiles import StaticFiles
+
+import catalog
+from catalog import Restriction
+from geosr.service import metrics, problems, routes_processes, routes_results, routes_scenes
+from geosr.service.context import Context
+from geosr.service.database import Database
+from geosr.service.egress import Egress
+from geosr.service.jobs import Jobs
+from geosr.service.keys import Rates
+from geosr.service.live import LiveChunks
+from geosr.service.routes_processes import CONFORMANCE
+from geosr.service.routes_results import STAC_CONFORMANCE
+from geosr.service.scenes import Scenes
+from geosr.service.settings import ServiceSettings
+from geosr.service.tiles import Tiles
+from geosr.version import VERSION
+
+_log = logging.getLogger("geosr.service.requests")
+
+#: What the page may load: itself. Map tiles become pictures by way of blobs, and their work is done in workers.
+_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """The service. What runs beside its requests begins and ends with the application.
+
+    Raises :class:`geosr.errors.UsageError` when the folder of its data cannot be used.
+    """
+    database = Database(settings.data)
+    egress = Egress(settings.hosts, settings.private_hosts)
+    cache = diskcache.Cache(str(settings.data / "cache"), size_limit=settings.cache_bytes, tag_index=True)
+    scenes = Scenes(database, settings)
+    chunks = LiveChunks(cache, settings.live_core_px, settings.live_waiting)
+    jobs = Jobs(database, settings, scenes, egress)
+    rates = Rates(settings.requests_per_minute)
+    context = Context(settings, database, cache, scenes, Tiles(chunks, cache), jobs, rates)
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        egress.start()
+        egress.take_over()
+        catalog.restrict(Restriction((scenes.folder,), settings.allowed_hosts))
+        if settings.demo:
+            await run_in_threadpool(scenes.add_demo)
+        chunks.start()
+        jobs.start()
+        app.state.ready = True
+        try:
+            yield
+        finally:
+            app.state.ready = False
+            await run_in_threadpool(jobs.stop)
+            await run_in_threadpool(chunks.stop)
+            egress.stop()
+            catalog.restrict(None)
+            cache.close()
+            database.close()
+
+    app = FastAPI(
+        title="geosr",
+        version=VERSION,
+        description="Super-resolution of satellite imagery: live tiles, and jobs by OGC API – Processes.",
+        lifespan=running,
+        openapi_url="/api",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.context = context
+    app.state.ready = False
+    problems.install(app)
+    app.middleware("http")(_observe)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["Location", "Preference-Applied", "Retry-After"],
+        )
+    _add_own_routes(app, context)
+    app.include_router(routes_scenes.router)
+    app.include_router(routes_processes.router)
+    app.include_router(routes_results.router)
+    routes_results.add_result_tiles(app)
+    app.mount("/page", StaticFiles(directory=str(files("geosr") / "service" / "page")), name="page")
+    return app
+
+
+def _add_own_routes(app: FastAPI, context: Context) -> None:
+    @app.get("/", tags=["service"], response_model=None)
+    def landing(request: Request, f: str | None = None) -> Response:
+        """The page for browsers, links for programs."""
+        accepted = request.headers.get("accept", "")
+        if f == "html" or (f is None and "text/html" in accepted):
+            page = str(files("geosr") / "service" / "page" / "index.html")
+            return FileResponse(page, media_type="text/html")
+        return JSONResponse(_landing(context))
+
+    @app.get("/conformance", tags=["service"])
+    def conformance() -> dict[str, Any]:
+        """What standards the service keeps to."""
+        return {"conformsTo": [*CONFORMANCE, *STAC_CONFORMANCE]}
+
+    @app.get("/healthz", tags=["service"])
+    def health() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["service"])
+    def ready(request: Request) -> dict[str, str]:
+        """Whether requests can be served."""
+        if not request.app.state.ready:
+            raise problems.busy("the service starts or ends")
+        context.jobs.counts()
+        return {"status": "ready"}
+
+    @app.get("/metrics", tags=["service"])
+    def prometheus() -> Response:
+        """Counts for Prometheus."""
+        for status, count in context.jobs.counts().items():
+            metrics.JOBS.labels(status).set(count)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/about", tags=["service"])
+    def about() -> dict[str, Any]:
+        """What the page has to know of the service."""
+        settings = context.settings
+        return {
+            "version": VERSION,
+            "keys": settings.with_keys,
+            "demo": settings.demo,
+            "api": settings.api,
+            "max_area_km2": settings.max_area_km2,
+            "max_upload_bytes": settings.max_upload_bytes,
+        }
+
+
+def _landing(context: Context) -> dict[str, Any]:
+    link = context.link
+    return {
+        "type": "Catalog",
+        "stac_version": "1.1.0",
+        "id": "geosr",
+        "title": "geosr",
+        "description": "Super-resolution of satellite imagery: live tiles, and jobs by OGC API – Processes.",
+        "conformsTo": [*CONFORMANCE, *STAC_CONFORMANCE],
+        "links": [
+            link("/", "self"),
+            link("/", "root"),
+            link("/api", "service-desc", "application/vnd.oai.openapi+json;version=3.0"),
+            link("/?f=html", "service-doc", "text/html"),
+            link("/conformance", "conformance"),
+            link("/conformance", "http://www.opengis.net/def/rel/ogc/1.0/conformance"),
+            link("/processes", "http://www.opengis.net/def/rel/ogc/1.0/processes"),
+            link("/jobs", "http://www.opengis.net/def/rel/ogc/1.0/job-list"),
+            link("/collections", "data"),
+            link("/collections/results", "child"),
+            {**link("/search", "search", "application/geo+json"), "method": "GET"},
+            {**link("/search", "search", "application/geo+json"), "method": "POST"},
+        ],
+    }
+
+
+async def _observe(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Count and log a request, and say what the page may do."""
+    began = time.perf_counter()
+    response = await call_next(request)
+    taken = time.perf_counter() - began
+    route = getattr(request.scope.get("route"), "path", "none")
+    metrics.REQUESTS.labels(request.method, route, response.status_code).inc()
+    metrics.REQUEST_SECONDS.labels(route).observe(taken)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["Referrer-Policy"] = "same-origin"
+    _log.info(
+        "%s %s",
+        request.method,
+        request.url.path,
+        extra={"status": response.status_code, "ms": round(1000 * taken, 1), "job": request.path_params.get("job_id")},
+    )
+    return response

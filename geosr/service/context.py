@@ -1,0 +1,65 @@
+"""What requests are answered with: the parts of the service, and who asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import diskcache  # type: ignore[import-untyped]
+from fastapi import Depends, Request
+
+from geosr.service.database import Database
+from geosr.service.jobs import Jobs
+from geosr.service.keys import Caller, Rates, caller_of
+from geosr.service.scenes import Scenes
+from geosr.service.settings import ServiceSettings
+from geosr.service.tiles import Tiles
+
+
+@dataclass
+class Context:
+    """The parts of a running service."""
+
+    settings: ServiceSettings
+    database: Database
+    cache: diskcache.Cache
+    scenes: Scenes
+    tiles: Tiles
+    jobs: Jobs
+    rates: Rates
+
+    def url(self, path: str) -> str:
+        """The address of a path, as clients have it."""
+        settings = self.settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        return (settings.public_url or f"http://{host}:{settings.port}").rstrip("/") + path
+
+    def link(self, path: str, rel: str, media: str = "application/json") -> dict[str, str]:
+        """A link to a path."""
+        return {"href": self.url(path), "rel": rel, "type": media}
+
+
+def context_of(request: Request) -> Context:
+    """The context of a request's application."""
+    found: Context = request.app.state.context
+    return found
+
+
+ContextOf = Annotated[Context, Depends(context_of)]
+
+
+def _caller(request: Request, context: ContextOf) -> Caller:
+    """Who asks, whose rate is counted. Raises :class:`geosr.service.problems.Problem`."""
+    if not context.settings.with_keys:
+        caller = Caller(None)
+    else:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else None
+        # Desktop programs put map tiles' addresses together, and send no headers.
+        key = request.headers.get("x-api-key") or bearer or request.query_params.get("api_key")
+        caller = caller_of(context.database, key)
+    context.rates.take(caller.key_id or (request.client.host if request.client else ""))
+    return caller
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]

@@ -1,0 +1,113 @@
+"""What goes wrong, as ``application/problem+json`` (RFC 9457); which error gets which status is in one table."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from catalog import AreaError, CatalogError, RequestError, SearchError, SourceError, UnreachableError
+from geosr.errors import DeviceError, GeosrError, ModelError, UsageError
+
+_OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0"
+
+#: The types of problem that OGC API – Processes names.
+NO_SUCH_PROCESS = f"{_OGC}/no-such-process"
+NO_SUCH_JOB = f"{_OGC}/no-such-job"
+RESULT_NOT_READY = f"{_OGC}/result-not-ready"
+
+#: From the most special to the most general.
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (RequestError, 400),
+    (AreaError, 400),
+    (UsageError, 400),
+    (ModelError, 400),
+    (UnreachableError, 502),
+    (SearchError, 502),
+    (SourceError, 400),
+    (CatalogError, 400),
+    (DeviceError, 503),
+    (GeosrError, 500),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Problem(Exception):  # noqa: N818
+    """An answer that says what is wrong."""
+
+    def __init__(
+        self, status: int, detail: str, *, kind: str = "about:blank", headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.kind = kind
+        self.headers = headers or {}
+
+    def response(self) -> JSONResponse:
+        content = {
+            "type": self.kind,
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        return JSONResponse(content, self.status, self.headers, media_type="application/problem+json")
+
+
+def busy(detail: str, seconds: int = 2) -> Problem:
+    """The service has too much to do for a moment."""
+    return Problem(503, detail, headers={"Retry-After": str(seconds)})
+
+
+def too_many(detail: str, seconds: int) -> Problem:
+    """A limit of the client's is reached."""
+    return Problem(429, detail, headers={"Retry-After": str(max(1, seconds))})
+
+
+def problem_of(error: Exception) -> Problem:
+    """What a client is told of an error."""
+    if isinstance(error, Problem):
+        return error
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return Problem(status, " ".join(str(error).split()))
+    return Problem(500, "a mistake of ours: the log of the service says more")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an application a problem."""
+
+    async def known(_: Request, error: Exception) -> JSONResponse:
+        return problem_of(error).response()
+
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem_of(error).response()
+
+    async def http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return Problem(error.status_code, str(error.detail), headers=dict(error.headers or {})).response()
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return Problem(400, explain(error.errors())).response()
+
+    app.add_exception_handler(Problem, known)
+    app.add_exception_handler(CatalogError, known)
+    app.add_exception_handler(GeosrError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unknown)
+
+
+def explain(errors: Any) -> str:
+    """The first of pydantic's complaints in one line."""
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return f"{where + ': ' if where else ''}{first['msg']}"

@@ -1,0 +1,279 @@
+"""Finished products: as map tiles, and as a small STAC API."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import shapely
+from fastapi import APIRouter, Depends, FastAPI, Query
+from pydantic import BaseModel, ConfigDict, Field
+from pystac.utils import str_to_datetime
+from titiler.core.factory import TilerFactory
+
+from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.jobs import SUCCESSFUL, Job
+from geosr.service.keys import Caller
+from geosr.service.problems import Problem
+from geosr.service.routes_processes import OUTPUTS
+
+router = APIRouter(tags=["results"])
+
+COLLECTION = "results"
+
+STAC_CONFORMANCE = (
+    "https://api.stacspec.org/v1.0.0/core",
+    "https://api.stacspec.org/v1.0.0/collections",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features",
+    "https://api.stacspec.org/v1.0.0/item-search",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+)
+
+_MOST = 1000
+_GEOJSON = "application/geo+json"
+
+Bbox = Annotated[str | None, Query(description="West, south, east, north in degrees.")]
+
+
+class ItemSearch(BaseModel):
+    """STAC's item search, as far as it goes here; what is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bbox: list[float] | None = Field(default=None, min_length=4, max_length=6)
+    intersects: dict[str, Any] | None = None
+    datetime: str | None = Field(default=None, max_length=100)
+    collections: list[str] | None = None
+    ids: list[str] | None = None
+    limit: int = Field(default=20, ge=1, le=_MOST)
+    offset: int = Field(default=0, ge=0)
+
+
+@router.get("/collections")
+def list_collections(context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """All collections: one."""
+    return {"collections": [_collection(context, caller)], "links": [context.link("/collections", "self")]}
+
+
+@router.get("/collections/{collection_id}")
+def get_collection(collection_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """The collection of results."""
+    _check_collection(collection_id)
+    return _collection(context, caller)
+
+
+@router.get("/collections/{collection_id}/items")
+def list_items(
+    collection_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    bbox: Bbox = None,
+    datetime: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST)] = 20,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> dict[str, Any]:
+    """Items of results, the latest first."""
+    _check_collection(collection_id)
+    wanted = ItemSearch(bbox=_box(bbox), datetime=datetime, limit=limit, offset=offset)
+    return _found(context, caller, wanted, f"/collections/{COLLECTION}/items")
+
+
+@router.get("/collections/{collection_id}/items/{item_id}")
+def get_item(collection_id: str, item_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """The Item of one result."""
+    _check_collection(collection_id)
+    return _item(context.jobs.get(item_id, caller), context)
+
+
+@router.get("/search")
+def search(
+    context: ContextOf,
+    caller: CallerOf,
+    bbox: Bbox = None,
+    datetime: Annotated[str | None, Query(max_length=100)] = None,
+    intersects: str | None = None,
+    collections: str | None = None,
+    ids: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST)] = 20,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> dict[str, Any]:
+    """Search the results."""
+    try:
+        geometry = None if intersects is None else json.loads(intersects)
+    except ValueError:
+        raise Problem(400, "intersects: is not GeoJSON") from None
+    wanted = ItemSearch(
+        bbox=_box(bbox),
+        intersects=geometry,
+        datetime=datetime,
+        collections=collections.split(",") if collections else None,
+        ids=ids.split(",") if ids else None,
+        limit=limit,
+        offset=offset,
+    )
+    return _found(context, caller, wanted, "/search")
+
+
+@router.post("/search")
+def search_by_post(wanted: ItemSearch, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Search the results."""
+    return _found(context, caller, wanted, "/search", posted=True)
+
+
+def add_result_tiles(app: FastAPI) -> None:
+    """Map tiles of finished jobs, by titiler; a job's id stands for its file, and no address is taken."""
+
+    def path(job_id: str, context: ContextOf, caller: CallerOf, output: Annotated[str, Query()] = "product") -> str:
+        job = context.jobs.get(job_id, caller)
+        found = job.files().get(output) if output in OUTPUTS and output != "item" else None
+        if job.status != SUCCESSFUL or found is None:
+            raise Problem(404, "the job has no such raster")
+        return str(found)
+
+    factory = TilerFactory(
+        path_dependency=path,
+        router=APIRouter(tags=["result tiles"]),
+        router_prefix="/jobs/{job_id}/map",
+        environment_dependency=Depends(lambda: {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}).dependency,
+        add_viewer=False,
+        add_preview=False,
+    )
+    app.include_router(factory.router, prefix="/jobs/{job_id}/map")
+
+
+def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, posted: bool = False) -> dict[str, Any]:
+    area = _area_of(wanted)
+    first, last = _range_of(wanted.datetime)
+    matching = []
+    if wanted.collections is None or COLLECTION in wanted.collections:
+        jobs, _ = context.jobs.list(caller, (SUCCESSFUL,), -1, 0)
+        for job in jobs:
+            if "item" not in job.files() or (wanted.ids is not None and job.id not in wanted.ids):
+                continue
+            item = _item(job, context)
+            when = item["properties"].get("datetime")
+            if area is not None and not shapely.geometry.shape(item["geometry"]).intersects(area):
+                continue
+            if (first or last) and (when is None or not _between(when, first, last)):
+                continue
+            matching.append(item)
+    page = matching[wanted.offset : wanted.offset + wanted.limit]
+    links = [context.link(path, "self", _GEOJSON), context.link("/", "root")]
+    if wanted.offset + wanted.limit < len(matching):
+        links.append(_next(context, wanted, path, posted=posted))
+    return {
+        "type": "FeatureCollection",
+        "features": page,
+        "links": links,
+        "numberMatched": len(matching),
+        "numberReturned": len(page),
+    }
+
+
+def _next(context: Context, wanted: ItemSearch, path: str, *, posted: bool) -> dict[str, Any]:
+    content = wanted.model_dump(exclude_none=True)
+    content["offset"] = wanted.offset + wanted.limit
+    if posted:
+        return {**context.link(path, "next", _GEOJSON), "method": "POST", "body": content, "merge": False}
+    text = {
+        name: json.dumps(value)
+        if isinstance(value, dict)
+        else ",".join(map(str, value))
+        if isinstance(value, list)
+        else value
+        for name, value in content.items()
+    }
+    from urllib.parse import urlencode
+
+    return {**context.link(f"{path}?{urlencode(text)}", "next", _GEOJSON), "method": "GET"}
+
+
+def _item(job: Job, context: Context) -> dict[str, Any]:
+    path = job.files().get("item")
+    if job.status != SUCCESSFUL or path is None:
+        raise Problem(404, "the job has no Item")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    names = {known for _, _, known in OUTPUTS.values()}
+    for asset in content["assets"].values():
+        name = str(asset["href"]).rpartition("/")[2]
+        if name in names:
+            asset["href"] = context.url(f"/jobs/{job.id}/files/{name}")
+    kept = [link for link in content.get("links", ()) if link.get("rel") == "derived_from" and "://" in link["href"]]
+    return {
+        **content,
+        "id": job.id,
+        "collection": COLLECTION,
+        "links": [
+            context.link(f"/collections/{COLLECTION}/items/{job.id}", "self", _GEOJSON),
+            context.link(f"/collections/{COLLECTION}", "collection"),
+            context.link(f"/collections/{COLLECTION}", "parent"),
+            context.link("/", "root"),
+            *kept,
+        ],
+    }
+
+
+def _collection(context: Context, caller: Caller) -> dict[str, Any]:
+    return {
+        "type": "Collection",
+        "stac_version": "1.1.0",
+        "id": COLLECTION,
+        "title": "Super-resolved scenes",
+        "description": "Products of this service. Detail finer than the source's resolution is estimated.",
+        "license": "other",
+        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+        "links": [
+            context.link(f"/collections/{COLLECTION}", "self"),
+            context.link("/", "root"),
+            context.link("/", "parent"),
+            context.link(f"/collections/{COLLECTION}/items", "items", _GEOJSON),
+        ],
+    }
+
+
+def _check_collection(collection_id: str) -> None:
+    if collection_id != COLLECTION:
+        raise Problem(404, f"there is no collection {collection_id[:80]}: there is {COLLECTION}")
+
+
+def _box(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise Problem(400, "bbox: give west,south,east,north in degrees") from None
+
+
+def _area_of(wanted: ItemSearch) -> shapely.geometry.base.BaseGeometry | None:
+    if wanted.bbox is not None and wanted.intersects is not None:
+        raise Problem(400, "give bbox or intersects, not both")
+    try:
+        if wanted.intersects is not None:
+            return shapely.geometry.shape(wanted.intersects)
+        if wanted.bbox is not None:
+            half = len(wanted.bbox) // 2
+            return shapely.box(wanted.bbox[0], wanted.bbox[1], wanted.bbox[half], wanted.bbox[half + 1])
+    except (LookupError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+        raise Problem(400, f"the area is no geometry: {error}") from error
+    return None
+
+
+def _range_of(text: str | None) -> tuple[Any, Any]:
+    if text is None:
+        return None, None
+    first, slash, last = text.partition("/")
+    try:
+        begin, end = (
+            None if part in ("", "..") else str_to_datetime(part) for part in (first, last if slash else first)
+        )
+    except ValueError:
+        raise Problem(400, "datetime: give an instant, or two with / between them") from None
+    return begin, end
+
+
+def _between(when: str, first: Any, last: Any) -> bool:
+    moment = str_to_datetime(when)
+    return (first is None or first <= moment) and (last is None or moment <= last)

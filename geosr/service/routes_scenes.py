@@ -1,0 +1,232 @@
+"""Routes of scenes: the search for them, uploads, tiles, and single pixels."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.concurrency import run_in_threadpool
+
+import catalog
+from geosr.service import tiles
+from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.fetch import fetch_picture, with_absolute_assets
+from geosr.service.inputs import parse_area
+from geosr.service.problems import Problem
+from geosr.service.render import HALF_WIDTH_COLORMAP, HALF_WIDTH_RANGE, TileGrid, legend
+from geosr.service.scenes import LiveScene
+from geosr.service.tiles import View
+
+router = APIRouter(tags=["scenes"])
+
+_PNG = "image/png"
+
+#: Items that a search gives at most.
+_MOST_FOUND = 100
+
+Rescale = Annotated[str | None, Query(description="Reflectance (or index) from dark to bright, as 0,0.3.")]
+Bands = Annotated[
+    str | None,
+    Query(description="true-colour, false-colour, ndvi, ndwi, or one or three of the scene's bands, as B08,B04,B03."),
+]
+
+
+class NewScene(BaseModel):
+    """A scene to be shown: a STAC Item by its address, or one that a search gave, by its id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item: str = Field(description="Address of a STAC Item.", max_length=2000)
+
+
+class SceneSearch(BaseModel):
+    """A search of the catalogue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bbox: tuple[float, float, float, float] | None = None
+    intersects: dict[str, Any] | None = None
+    datetime: str = Field(max_length=100)
+    max_cloud: float = Field(default=100, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _one_area(self) -> SceneSearch:
+        if (self.bbox is None) == (self.intersects is None):
+            raise ValueError("give bbox or intersects")
+        return self
+
+
+@router.get("/scenes")
+def list_scenes(context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Scenes that can be shown."""
+    return {"scenes": context.scenes.list(caller)}
+
+
+@router.post("/scenes", status_code=201)
+def add_scene(new: NewScene, context: ContextOf, caller: CallerOf, response: Response) -> dict[str, Any]:
+    """Show the scene of a STAC Item."""
+    live = context.scenes.add_item(new.item, caller)
+    response.headers["Location"] = context.url(f"/scenes/{live.id}")
+    return _described(live)
+
+
+@router.post(
+    "/scenes/upload",
+    status_code=201,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"image/tiff": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def upload_scene(
+    request: Request,
+    response: Response,
+    context: ContextOf,
+    caller: CallerOf,
+    title: Annotated[str, Query(max_length=120)] = "upload",
+) -> dict[str, Any]:
+    """Show a GeoTIFF, which is the body of the request."""
+    path = await _received(request, context)
+    try:
+        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller)
+        described = await run_in_threadpool(_described, live)
+    finally:
+        path.unlink(missing_ok=True)
+    response.headers["Location"] = context.url(f"/scenes/{live.id}")
+    return described
+
+
+@router.post("/catalogue/search")
+def search(wanted: SceneSearch, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Scenes of the catalogue, clearest first, as a GeoJSON FeatureCollection of STAC Items."""
+    settings = context.settings
+    area = parse_area(wanted.bbox, wanted.intersects)
+    items = catalog.search(catalog.Query(area, wanted.datetime, settings.api, settings.collection, wanted.max_cloud))
+    features = []
+    for item in items[:_MOST_FOUND]:
+        content = item.to_dict(transform_hrefs=False)
+        self_href = item.get_self_href() or f"{settings.api}/collections/{item.collection_id}/items/{item.id}"
+        features.append({**with_absolute_assets(content, self_href), "geosr:item": self_href})
+    return {"type": "FeatureCollection", "features": features, "numberMatched": len(items)}
+
+
+@router.get("/catalogue/thumbnail", response_class=Response)
+def thumbnail(href: Annotated[str, Query(max_length=2000)], context: ContextOf, caller: CallerOf) -> Response:
+    """A thumbnail of a scene that was found, from one of the catalogue's hosts."""
+    content, kind = fetch_picture(href, context.settings.allowed_hosts)
+    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.get("/scenes/{scene_id}")
+def get_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """What a scene is, and how it can be shown."""
+    return _described(context.scenes.get(scene_id, caller))
+
+
+@router.delete("/scenes/{scene_id}", status_code=204)
+def remove_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> None:
+    """Forget a scene, and its upload."""
+    context.scenes.remove(scene_id, caller)
+    context.cache.evict(scene_id)
+
+
+@router.get("/scenes/{scene_id}/tilejson.json")
+def tilejson(
+    scene_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    layer: tiles.Layer = "sr",
+    bands: Bands = None,
+    rescale: Rescale = None,
+) -> dict[str, Any]:
+    """TileJSON 3.0 of a layer."""
+    live = context.scenes.get(scene_id, caller)
+    first, fine = tiles.zooms(live)
+    bounds = list(live.bounds)
+    asked = f"layer={layer}&bands={bands or tiles.default_bands(live.scene.names)}"
+    asked += f"&rescale={rescale}" if tiles.parse_rescale(rescale) else ""
+    return {
+        "tilejson": "3.0.0",
+        "name": f"{live.title}, {layer}",
+        "tiles": [context.url(f"/scenes/{scene_id}/tiles/{{z}}/{{x}}/{{y}}?{asked}")],
+        "bounds": bounds,
+        "center": [(bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2, fine],
+        "minzoom": max(first, fine - 1) if layer == "uncertainty" else first,
+        "maxzoom": tiles.MAX_ZOOM,
+        "attribution": "Contains modified Copernicus Sentinel data",
+    }
+
+
+@router.get("/scenes/{scene_id}/tiles/{z}/{x}/{y}", response_class=Response, responses={200: {"content": {_PNG: {}}}})
+async def tile(
+    scene_id: str,
+    z: int,
+    x: int,
+    y: int,
+    context: ContextOf,
+    caller: CallerOf,
+    layer: tiles.Layer = "sr",
+    bands: Bands = None,
+    rescale: Rescale = None,
+    scale: Annotated[int, Query(ge=1, le=2, description="2 for tiles of 512 pixels.")] = 1,
+) -> Response:
+    """A tile, super-resolved when it is asked for."""
+    live = await run_in_threadpool(context.scenes.get, scene_id, caller)
+    view = View(layer, bands or tiles.default_bands(live.scene.names), tiles.parse_rescale(rescale))
+    content = await context.tiles.tile(live, view, TileGrid(z, x, y, 256 * scale))
+    # A scene's id stands for its pixels and its model: what was made of them stays.
+    return Response(content, media_type=_PNG, headers={"Cache-Control": "private, max-age=86400"})
+
+
+@router.get("/scenes/{scene_id}/point")
+async def point(
+    scene_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    lon: Annotated[float, Query(ge=-180, le=180)],
+    lat: Annotated[float, Query(ge=-90, le=90)],
+) -> dict[str, Any]:
+    """DN and reflectance of a pixel before and after, and its half-width."""
+    live = await run_in_threadpool(context.scenes.get, scene_id, caller)
+    return await context.tiles.point(live, lon, lat)
+
+
+def _described(live: LiveScene) -> dict[str, Any]:
+    first, fine = tiles.zooms(live)
+    return {
+        **live.describe(),
+        "combinations": tiles.combinations_of(live.scene.names),
+        "default_bands": tiles.default_bands(live.scene.names),
+        "zooms": {"first": first, "super_resolved": fine, "last": tiles.MAX_ZOOM},
+        "half_width": {"range": list(HALF_WIDTH_RANGE), "legend": legend(HALF_WIDTH_COLORMAP)},
+    }
+
+
+async def _received(request: Request, context: Context) -> Path:
+    """The body of a request in a file, as much as is allowed of it. Raises :class:`Problem`."""
+    most = context.settings.max_upload_bytes
+    announced = request.headers.get("content-length", "0")
+    _check_received(int(announced) if announced.isdigit() else 0, most)
+    handle, name = tempfile.mkstemp(dir=context.scenes.folder, prefix=".upload-", suffix=".tif")
+    path, size = Path(name), 0
+    try:
+        with os.fdopen(handle, "wb") as file:
+            async for part in request.stream():
+                size += len(part)
+                _check_received(size, most)
+                await run_in_threadpool(file.write, part)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _check_received(size: int, most: int) -> None:
+    if size > most:
+        raise Problem(413, f"uploads are taken up to {most} bytes")

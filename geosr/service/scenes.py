@@ -1,0 +1,319 @@
+"""The scenes that the service shows: the bundled sample, uploads, and STAC Items."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from catalog import Scene, SceneRequest, SourceError
+from geosr.engine import Parallel, choose_engine, system
+from geosr.errors import UsageError
+from geosr.model.zoo import read_card
+from geosr.pipeline import open_for_model
+from geosr.product import detail_of, effective_resolution
+from geosr.rehearsal import measure_factors, rehearsal_windows
+from geosr.service.database import Database
+from geosr.service.fetch import fetch_item
+from geosr.service.ground import bounds_of, name_of, outline_of
+from geosr.service.keys import Caller
+from geosr.service.problems import Problem
+from geosr.service.settings import ServiceSettings
+from geosr.upscaler import ModelSpec, Upscaler, upscaler_of
+from tiling import whole
+
+_log = logging.getLogger(__name__)
+
+DEMO = "demo"
+
+#: Scenes that are kept open.
+_KEPT_OPEN = 16
+
+#: Pixels darker or brighter than a picture shows, percent; they are taken from a few squares all over the scene.
+_CLIPPED = (1.0, 99.0)
+_SQUARES_ALONG = 5
+_SQUARE_PX = 96
+
+#: Bytes of one decoded block of an uploaded raster, of all its bands.
+_MOST_BLOCK_BYTES = 256 * 2**20
+
+_MOST_BANDS = 64
+
+Limits = Mapping[str, tuple[float, float]]
+
+
+@dataclass
+class LiveScene:
+    """A scene, and what it takes to make tiles of it."""
+
+    id: str
+    title: str
+    kind: str
+    scene: Scene
+    model: ModelSpec
+    created: float
+    _factors: tuple[float, ...] | None = field(default=None, repr=False)
+
+    @property
+    def upscaler(self) -> Upscaler:
+        return upscaler_of(self.model, Parallel(threads=system.cores()))
+
+    @property
+    def half_width_dtype(self) -> np.dtype[Any]:
+        """How half-widths are stored, as in the batch product."""
+        floats = np.issubdtype(np.dtype(self.scene.dtype), np.floating)
+        return np.dtype(self.scene.dtype if floats else "uint16")
+
+    @property
+    def half_width_nodata(self) -> float:
+        return float("nan") if self.half_width_dtype.kind == "f" else 65535.0
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its model knows its half-widths."""
+        return read_card(self.model.model).calibration is not None
+
+    def width_factors(self) -> tuple[float, ...]:
+        """What the half-widths of this scene are multiplied by, as in the batch product; measured once."""
+        if self._factors is None:
+            card = read_card(self.model.model)
+            assert card.calibration is not None
+            squares = rehearsal_windows(whole(self.scene.geobox), card.scale, card.calibration)
+            self._factors = measure_factors(map(self.scene.reader.read, squares), self.upscaler, card.calibration)
+        return self._factors
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Reflectance that pictures show from dark to bright, by band."""
+        samples: list[NDArray[np.float32]] = []
+        for window in _squares(self.scene.geobox):
+            pixels, valid = self.scene.reader.read(window)
+            samples.append(np.where(valid, self.reflectance(pixels), np.nan).reshape(len(pixels), -1))
+        joined = np.concatenate(samples, axis=1)
+        found = {}
+        for band, values in zip(self.scene.bands, joined, strict=True):
+            known = values[np.isfinite(values)]
+            low, high = np.percentile(known, _CLIPPED) if len(known) else (0.0, 1.0)
+            found[band.name] = (float(low), float(max(high, low + 1e-4)))
+        return found
+
+    @cached_property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north, degrees."""
+        return bounds_of(self.scene.geobox)
+
+    def reflectance(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Of DN, ``(bands, rows, cols)``."""
+        scale, offset = (
+            np.array([getattr(band, name) for band in self.scene.bands], np.float32).reshape(-1, 1, 1)
+            for name in ("scale", "offset")
+        )
+        reflectance: NDArray[np.float32] = pixels.astype(np.float32) * scale + offset
+        return reflectance
+
+    def describe(self) -> dict[str, Any]:
+        """What a client is told."""
+        scene, card = self.scene, read_card(self.model.model)
+        return {
+            "id": self.id,
+            "title": self.title,
+            "kind": self.kind,
+            "datetime": None if scene.datetime is None else scene.datetime.isoformat(),
+            "bbox": [round(value, 7) for value in self.bounds],
+            "footprint": outline_of(scene.geobox),
+            "crs": name_of(scene.geobox),
+            "size_px": list(scene.geobox.shape.wh),
+            "gsd_m": scene.bands[0].gsd_m,
+            "bands": [
+                {"name": band.name, "scale": band.scale, "offset": band.offset, "nodata": band.nodata}
+                for band in scene.bands
+            ],
+            "limits": {name: list(pair) for name, pair in self.limits.items()},
+            "model": card.name,
+            "scale": card.scale,
+            "uncertainty": card.calibration is not None,
+            "level": card.calibration.level if card.calibration is not None else None,
+            "effective_resolution": effective_resolution(scene, card),
+            "detail": detail_of(card),
+            "notes": list(scene.notes),
+        }
+
+
+class Scenes:
+    """All scenes, in the database, and the latest open."""
+
+    def __init__(self, database: Database, settings: ServiceSettings) -> None:
+        self._database = database
+        self._settings = settings
+        self.folder = (settings.data / "scenes").resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, LiveScene] = OrderedDict()
+
+    def add_demo(self) -> None:
+        """The bundled sample, as a scene of this service's."""
+        folder = self.folder / DEMO
+        folder.mkdir(exist_ok=True)
+        sample = folder / "sample.tif"
+        if not sample.exists():
+            with as_file(files("geosr") / "data" / "sample.tif") as bundled:
+                shutil.copyfile(bundled, sample)
+        self._database.change(
+            "INSERT OR IGNORE INTO scenes (id, kind, title, source, created) VALUES (?, 'demo', ?, ?, ?)",
+            (DEMO, "Sample of Sentinel-2 (placed on Null Island)", str(sample), time.time()),
+        )
+
+    def list(self, caller: Caller) -> list[dict[str, Any]]:
+        """All that a caller may see, the latest first."""
+        rows = self._database.rows(
+            "SELECT id FROM scenes WHERE key_id IS ? OR key_id IS NULL ORDER BY created DESC", (caller.key_id,)
+        )
+        found = []
+        for row in rows:
+            try:
+                found.append(self.get(row["id"], caller).describe())
+            except (SourceError, Problem) as error:
+                # A server that does not answer now may do so later.
+                _log.warning("scene %s cannot be opened: %s", row["id"], error)
+        return found
+
+    def source_of(self, scene_id: str, caller: Caller) -> str:
+        """Where a scene's pixels are. Raises :class:`Problem` where there is none, or it is someone else's."""
+        row = self._database.row(
+            "SELECT source FROM scenes WHERE id = ? AND (key_id IS ? OR key_id IS NULL)", (scene_id, caller.key_id)
+        )
+        if row is None:
+            raise Problem(404, f"there is no scene {scene_id[:80]}")
+        return str(row["source"])
+
+    def get(self, scene_id: str, caller: Caller) -> LiveScene:
+        """An open scene. Raises :class:`Problem`, or :class:`catalog.CatalogError` when it cannot be opened."""
+        self.source_of(scene_id, caller)
+        with self._lock:
+            if scene_id in self._open:
+                self._open.move_to_end(scene_id)
+                return self._open[scene_id]
+        row = self._database.row("SELECT * FROM scenes WHERE id = ?", (scene_id,))
+        assert row is not None
+        live = self._open_scene(scene_id, row["kind"], row["title"], row["source"], row["created"])
+        with self._lock:
+            live = self._open.setdefault(scene_id, live)
+            while len(self._open) > _KEPT_OPEN:
+                self._open.popitem(last=False)
+        return live
+
+    def add_item(self, address: str, caller: Caller) -> LiveScene:
+        """A scene of a STAC Item. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
+        return self.add_item_content(fetch_item(address, self._settings.allowed_hosts), caller)
+
+    def add_item_content(self, item: dict[str, Any], caller: Caller) -> LiveScene:
+        """The same of an Item that was fetched."""
+        title = str(item.get("id", "scene"))[:120]
+
+        def write(folder: Path) -> Path:
+            path = folder / "item.json"
+            path.write_text(json.dumps(item), encoding="utf-8")
+            return path
+
+        return self._add("item", title, caller, write)
+
+    def add_upload(self, upload: Path, title: str, caller: Caller) -> LiveScene:
+        """A scene of an uploaded file, which is moved. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
+        check_raster(upload, self._settings.max_pixels)
+
+        def move(folder: Path) -> Path:
+            path = folder / "upload.tif"
+            upload.replace(path)
+            return path
+
+        return self._add("upload", title[:120] or "upload", caller, move)
+
+    def remove(self, scene_id: str, caller: Caller) -> None:
+        """Forget a scene and its files. Raises :class:`Problem`."""
+        self.source_of(scene_id, caller)
+        if scene_id == DEMO:
+            raise Problem(403, "the sample stays")
+        self._database.change("DELETE FROM scenes WHERE id = ?", (scene_id,))
+        with self._lock:
+            self._open.pop(scene_id, None)
+        shutil.rmtree(self.folder / scene_id, ignore_errors=True)
+
+    def _add(self, kind: str, title: str, caller: Caller, write: Any) -> LiveScene:
+        scene_id = secrets.token_hex(8)
+        folder = self.folder / scene_id
+        folder.mkdir()
+        try:
+            source, created = str(write(folder)), time.time()
+            live = self._open_scene(scene_id, kind, title, source, created)
+            live.describe()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self._database.change(
+            "INSERT INTO scenes (id, key_id, kind, title, source, created) VALUES (?, ?, ?, ?, ?, ?)",
+            (scene_id, caller.key_id, kind, title, source, created),
+        )
+        with self._lock:
+            self._open[scene_id] = live
+        return live
+
+    def _open_scene(self, scene_id: str, kind: str, title: str, source: str, created: float) -> LiveScene:
+        card = read_card(self._settings.model)
+        scene = open_for_model(SceneRequest(source), card)
+        if scene.geobox.crs is None:
+            raise Problem(400, "the raster has no CRS, so that it cannot be put on a map")
+        if scene.geobox.shape.x * scene.geobox.shape.y > self._settings.max_pixels:
+            raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")
+        engine = choose_engine(network=card.network is not None)
+        model = ModelSpec(self._settings.model, card.digest, engine, scene.bands, scene.picture)
+        return LiveScene(scene_id, title, kind, scene, model, created)
+
+
+def check_raster(path: Path, max_pixels: int) -> None:
+    """Refuse what is no GeoTIFF, or would take more memory than it is worth, by its header alone.
+
+    Raises :class:`Problem`.
+    """
+    try:
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(path, driver="GTiff") as raster:
+            rows, cols = raster.shape
+            item = max(np.dtype(dtype).itemsize for dtype in raster.dtypes)
+            blocks = [height * width for height, width in raster.block_shapes]
+            bands, others = raster.count, [name for name in raster.files if Path(name) != path]
+    except (RasterioError, TypeError, ValueError, UsageError) as error:
+        raise Problem(415, "the upload is not a GeoTIFF that can be read") from error
+    if others:
+        raise Problem(415, "the upload refers to other files: send one GeoTIFF that has all its pixels")
+    if rows * cols > max_pixels or bands > _MOST_BANDS:
+        raise Problem(413, f"the raster has {cols}×{rows} pixels in {bands} bands: up to {max_pixels} pixels are taken")
+    if max(blocks) * item * bands > _MOST_BLOCK_BYTES:
+        raise Problem(413, "the raster's blocks are too large: write it anew with tiles, gdal_translate -co TILED=YES")
+
+
+def _squares(geobox: GeoBox) -> list[Window]:
+    """Squares all over a grid; all of a small one."""
+    rows, cols = geobox.shape
+    if max(rows, cols) <= _SQUARES_ALONG * _SQUARE_PX:
+        return [whole(geobox)]
+    height, width = min(rows, _SQUARE_PX), min(cols, _SQUARE_PX)
+    tops, lefts = (
+        np.linspace(0, size - side, _SQUARES_ALONG).astype(int) for size, side in ((rows, height), (cols, width))
+    )
+    return [Window(int(left), int(top), width, height) for top in tops for left in lefts]

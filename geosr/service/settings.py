@@ -1,0 +1,158 @@
+"""Settings of the service in one typed class: from a YAML file, and from ``GEOSR_SERVICE_…`` variables before it."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from catalog import DEFAULT_API, DEFAULT_COLLECTION
+from geosr.errors import UsageError
+from geosr.model.zoo import DEFAULT_MODEL
+
+_MIB = 2**20
+
+#: What no variable begins with.
+_NO_VARIABLES = "\N{NO-BREAK SPACE}"
+
+
+class ServiceSettings(BaseSettings):
+    """Every setting; ``configs/service.yaml`` shows them all."""
+
+    model_config = SettingsConfigDict(env_prefix="GEOSR_SERVICE_", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    data: Path = Path("geosr-service")
+    """Folder of jobs, uploads, the cache and the database."""
+    demo: bool = False
+    """Offer the bundled sample as a scene."""
+
+    keys: bool | None = None
+    """Whether requests need an API key; None for: not on loopback, but everywhere else."""
+    open_to_all: bool = False
+    """Allow to go without keys beyond loopback."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of pages that may call the service from a browser."""
+    public_url: str | None = None
+    """Address by which clients know the service, behind a proxy."""
+
+    api: str = DEFAULT_API
+    """STAC API that is searched."""
+    collection: str = DEFAULT_COLLECTION
+    hosts: tuple[str, ...] = (
+        "earth-search.aws.element84.com",
+        "sentinel-cogs.s3.us-west-2.amazonaws.com",
+        "e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com",
+    )
+    """Hosts of catalogues and of their rasters; ``*.example.org`` for all below a name. Nothing else is fetched."""
+    private_hosts: tuple[str, ...] = ()
+    """Of the hosts, those that may have private addresses, with their ports as ``127.0.0.1:8080``."""
+
+    model: str = DEFAULT_MODEL
+    """Model of live tiles, and of jobs that name none."""
+    scheduler: str | None = None
+    """Dask scheduler whose workers compute the jobs; None for this machine."""
+    workers: int = Field(default=0, ge=0)
+    """Without a scheduler: processes of each job's own Dask cluster; 0 for threads of the job's process."""
+    jobs_at_a_time: int = Field(default=1, ge=1)
+    """Jobs that run at the same time; the others wait."""
+    keep_days: float = Field(default=7, gt=0)
+    """Days after which a job's results are removed."""
+
+    max_upload_bytes: int = Field(default=2048 * _MIB, ge=1)
+    max_pixels: int = Field(default=150_000_000, ge=1)
+    """Most source pixels of a scene or a job, of one band; a whole Sentinel-2 tile has 120 million."""
+    max_area_km2: float = Field(default=13_000, gt=0)
+    """Largest area of a job; a whole Sentinel-2 tile has 12,056 km²."""
+    max_queued_jobs: int = Field(default=20, ge=1)
+    """Unfinished jobs of one key, or of everybody where there are no keys."""
+    requests_per_minute: int = Field(default=3000, ge=1)
+    """Of one key, or one address where there are no keys."""
+
+    live_core_px: int = Field(default=128, ge=32, le=1024)
+    """Side of the chunks of live tiles, source pixels."""
+    live_waiting: int = Field(default=256, ge=1)
+    """Chunks that may wait to be computed; beyond that tiles are refused for a moment."""
+    cache_bytes: int = Field(default=4096 * _MIB, ge=_MIB)
+    """Most that live chunks and tiles take on disk."""
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if not host:
+            raise ValueError("is empty: give an address, or 127.0.0.1")
+        return host
+
+    @model_validator(mode="after")
+    def _check(self) -> ServiceSettings:
+        if not self.with_keys and not self.loopback and not self.open_to_all:
+            raise ValueError(
+                f"without keys everybody who reaches {self.host} could use the service: "
+                "leave keys on, or set open_to_all"
+            )
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def with_keys(self) -> bool:
+        """Whether requests need an API key."""
+        return self.keys if self.keys is not None else not self.loopback
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """All that may be fetched from."""
+        return (*self.hosts, *self.private_hosts)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables come before what is given, which is the file's."""
+        return env_settings, init_settings
+
+
+def read_settings(path: Path | None = None, **options: Any) -> ServiceSettings:
+    """The settings of a file and the environment; ``options`` that are not None come before both.
+
+    Raises :class:`UsageError`.
+    """
+    content: dict[str, Any] = {}
+    if path is not None:
+        import yaml
+
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UsageError(f"cannot read the settings {path}: {str(error).splitlines()[0]}") from error
+        if not isinstance(content, dict):
+            raise UsageError(f"{path} is not a file of settings: it has names and values, as `port: 8000`")
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        settings = ServiceSettings(**content)
+        if given:
+            # Once more, for options decide whether all goes together; without variables, which come after them.
+            settings = ServiceSettings(_env_prefix=_NO_VARIABLES, **{**settings.model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"settings of the service: {where + ': ' if where else ''}{first['msg']}") from error
+    return settings

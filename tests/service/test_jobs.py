@@ -1,0 +1,192 @@
+"""Jobs: they survive kills of the service, stop when they are dismissed, and are not done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import psutil
+import pytest
+from pystac_client import Client
+
+from geosr.model.zoo import DEFAULT_MODEL
+from tests.conftest import run_geosr
+from tests.service.conftest import BOX, served
+
+WHOLE = [0, -0.027, 0.0269, 0]
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def job_processes():
+    """Processes of jobs, of this machine."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "geosr.service.job" in (process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+@pytest.mark.slow
+def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
+    boxes = [[0.001, -0.026, 0.026, -0.001 - 0.008 * i] for i in range(3)]
+    with served(tmp_path / "undisturbed", "--demo", model=DEFAULT_MODEL) as service:
+        expected = []
+        for box in boxes:
+            job = service.submit(scene="demo", bbox=box, uncertainty=True)
+            assert service.wait(job)["status"] == "successful"
+            expected.append(digest(service.data / "jobs" / job / "product.tif"))
+    data = tmp_path / "killed"
+    with served(data, "--demo", model=DEFAULT_MODEL, jobs_at_a_time=3) as service:
+        jobs = [service.submit(scene="demo", bbox=box, uncertainty=True) for box in boxes]
+        for job in jobs:
+            service.wait(job, "running")
+        service.kill()
+    deadline = time.monotonic() + 10
+    while any(str(data) in " ".join(process.cmdline()) for process in job_processes() if process.is_running()):
+        assert time.monotonic() < deadline, "a job's process outlived the service"
+        time.sleep(0.1)
+    with served(data, "--demo", model=DEFAULT_MODEL, jobs_at_a_time=3) as service:
+        for job, bytes_expected in zip(jobs, expected, strict=True):
+            assert service.wait(job, seconds=300)["status"] == "successful"
+            assert digest(data / "jobs" / job / "product.tif") == bytes_expected
+
+
+def test_dismissing_stops_the_work_within_two_seconds(tmp_path):
+    with served(tmp_path / "data", "--demo", model=DEFAULT_MODEL) as service:
+        job = service.submit(scene="demo", bbox=WHOLE)
+        service.wait(job, "running")
+        mine = [one for one in job_processes() if job in " ".join(one.cmdline())]
+        assert mine
+        began = time.monotonic()
+        assert service.http.delete(f"/jobs/{job}").json()["status"] == "dismissed"
+        _, alive = psutil.wait_procs(mine, timeout=2)
+        assert not alive
+        assert time.monotonic() - began < 2
+        assert not (service.data / "jobs" / job).exists()
+        assert service.http.get(f"/jobs/{job}").json()["status"] == "dismissed"
+
+
+def test_a_job_whose_process_dies_is_tried_again(tmp_path):
+    with served(tmp_path / "data", "--demo", model=DEFAULT_MODEL) as service:
+        job = service.submit(scene="demo", bbox=BOX)
+        service.wait(job, "running")
+        for process in job_processes():
+            if job in " ".join(process.cmdline()):
+                process.kill()
+        assert service.wait(job)["status"] == "successful"
+
+
+def test_a_finished_request_is_answered_from_the_store(service):
+    first = service.submit(scene="demo", bbox=BOX, max_cloud=50)
+    assert service.wait(first)["status"] == "successful"
+    again = service.http.get(f"/jobs/{service.submit(scene='demo', bbox=BOX, max_cloud=50)}").json()
+    assert again["jobID"] != first
+    assert again["status"] == "successful"
+    assert "earlier" in again["message"]
+    # One of the two goes: the other still has its results.
+    service.http.delete(f"/jobs/{first}")
+    href = service.http.get(f"/jobs/{again['jobID']}/results").json()["product"]["href"]
+    assert service.http.get(href).status_code == 200
+
+
+def test_rapid_jobs_come_first(tmp_path):
+    with served(tmp_path / "data", "--demo") as service:
+        first = service.submit(scene="demo", bbox=WHOLE)
+        normal = service.submit(scene="demo", bbox=[0, -0.026, 0.0269, 0])
+        rapid = service.submit(scene="demo", bbox=[0, -0.025, 0.0269, 0], priority="rapid")
+        done = {job: service.wait(job)["started"] for job in (first, normal, rapid)}
+        assert done[first] < done[rapid] < done[normal]
+
+
+def test_a_queue_that_is_full_says_when_to_come_again(tmp_path):
+    with served(tmp_path / "data", "--demo", model=DEFAULT_MODEL, max_queued_jobs=2) as service:
+        for i in range(2):
+            service.submit(scene="demo", bbox=[0, -0.027, 0.0269 - i / 1000, 0])
+        request = {"inputs": {"scene": "demo", "bbox": BOX}}
+        answer = service.http.post("/processes/upscale/execution", json=request, headers={"Prefer": "respond-async"})
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def test_expired_results_are_removed(tmp_path):
+    with served(tmp_path / "data", "--demo") as service:
+        job = service.submit(scene="demo", bbox=BOX)
+        assert service.wait(job)["status"] == "successful"
+        folder = service.data / "jobs" / job
+        assert folder.exists()
+    with served(tmp_path / "data", "--demo", keep_days=1e-9) as service:
+        deadline = time.monotonic() + 20
+        while folder.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert service.http.get(f"/jobs/{job}").status_code == 404
+
+
+def test_the_growing_map_shows_what_is_finished(service):
+    job = service.submit(scene="demo", bbox=BOX, fill=False)
+    service.wait(job)
+    answer = service.http.get(f"/jobs/{job}/growth").json()
+    # All of it is in the product by now.
+    assert answer == {"type": "FeatureCollection", "features": []}
+
+
+def test_results_are_a_stac_api_that_pystac_client_reads(service, tmp_path):
+    job = service.submit(scene="demo", bbox=BOX)
+    assert service.wait(job)["status"] == "successful"
+    client = Client.open(service.address)
+    found = client.search(bbox=[0, -0.02, 0.02, 0], collections=["results"], max_items=50, limit=2)
+    items = {item.id: item for item in found.items()}
+    assert job in items
+    assert items[job].assets["data"].href.startswith(service.address)
+    assert list(client.search(bbox=[50, 50, 51, 51]).items()) == []
+    assert client.get_collection("results").get_item(job).id == job
+
+
+def test_a_result_is_read_by_titiler_and_by_no_address_of_a_client(service):
+    job = service.submit(scene="demo", bbox=BOX)
+    assert service.wait(job)["status"] == "successful"
+    info = service.http.get(f"/jobs/{job}/map/info").json()
+    assert info["count"] == 4
+    elsewhere = service.http.get(f"/jobs/{job}/map/info", params={"url": "/etc/passwd"}).json()
+    assert elsewhere == info
+
+
+def test_keys_are_made_shown_once_and_revoked(tmp_path):
+    data = tmp_path / "data"
+    made = run_geosr("keys", "create", "maps team", "--data", data)
+    key_id, key = made.stdout.split()
+    listed = run_geosr("keys", "list", "--data", data)
+    assert "maps team" in listed.stdout
+    assert key not in listed.stdout
+    for path in data.glob("geosr.db*"):
+        assert key.encode() not in path.read_bytes()
+    with served(data, "--demo", keys="true") as service:
+        ask = service.http.get
+        assert ask("/healthz").status_code == 200
+        assert ask("/scenes").status_code == 401
+        assert ask("/scenes", headers={"X-API-Key": "geosr_wrong"}).status_code == 401
+        for headers in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):
+            assert ask("/scenes", headers=headers).status_code == 200
+        assert ask("/scenes", params={"api_key": key}).status_code == 200
+        other = run_geosr("keys", "create", "others", "--data", data).stdout.split()[1]
+        request = {"inputs": {"scene": "demo", "bbox": BOX}}
+        job = service.http.post(
+            "/processes/upscale/execution", json=request, headers={"Prefer": "respond-async", "X-API-Key": key}
+        ).json()["jobID"]
+        # What is one's is nobody else's.
+        assert ask(f"/jobs/{job}", headers={"X-API-Key": other}).status_code == 404
+        assert ask("/jobs", headers={"X-API-Key": other}).json()["jobs"] == []
+        assert run_geosr("keys", "revoke", key_id, "--data", data).returncode == 0
+        assert ask("/scenes", headers={"X-API-Key": key}).status_code == 403
+    assert run_geosr("keys", "revoke", key_id, "--data", data).returncode == 2
+
+
+def test_too_many_requests_are_told_when_to_come_again(tmp_path):
+    with served(tmp_path / "data", requests_per_minute=5) as service:
+        answers = [service.http.get("/scenes") for _ in range(8)]
+        assert [answer.status_code for answer in answers][:5] == [200] * 5
+        assert answers[-1].status_code == 429
+        assert int(answers[-1].headers["retry-after"]) > 0

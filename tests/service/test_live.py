@@ -1,0 +1,186 @@
+"""Live tiles: the pixels of the batch product, once computed, on a web map's grid."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from rasterio.warp import transform as transform_points
+
+from geosr.model.zoo import DEFAULT_MODEL
+from tests.conftest import SAMPLE
+from tests.service.conftest import served
+
+#: In the middle of the sample, at which the product's pixels are about a tile's.
+TILE = "16/32770/32770"
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A service with the default model, and the batch product of the sample with its uncertainty."""
+    with served(tmp_path_factory.mktemp("live"), "--demo", model=DEFAULT_MODEL, live_core_px=64) as running:
+        job = running.submit(scene="demo", uncertainty=True)
+        assert running.wait(job)["status"] == "successful"
+        yield running, running.data / "jobs" / job
+
+
+def picture(answer):
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))
+
+
+def metric(service, name):
+    lines = service.http.get("/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def test_a_pixel_is_that_of_the_batch_product_and_its_half_width(network):
+    service, folder = network
+    rng = np.random.default_rng(5)
+    with (
+        rasterio.open(SAMPLE) as source,
+        rasterio.open(folder / "product.tif") as product,
+        rasterio.open(folder / "product_uncertainty.tif") as widths,
+    ):
+        for row, col in rng.integers(0, 1200, (12, 2)):
+            x, y = product.xy(row, col)
+            (lon,), (lat,) = transform_points(product.crs, "EPSG:4326", [x], [y])
+            found = service.http.get("/scenes/demo/point", params={"lon": lon, "lat": lat}).json()
+            assert found["pixel"] == [col, row]
+            window = rasterio.windows.Window(col, row, 1, 1)
+            after, half = product.read(window=window).ravel(), widths.read(window=window).ravel()
+            before = source.read(window=rasterio.windows.Window(col // 4, row // 4, 1, 1)).ravel()
+            for i, band in enumerate(found["bands"]):
+                assert band["before"]["dn"] == before[i]
+                # Chunks of another size: rounding may fall to the other side.
+                assert abs(band["after"]["dn"] - int(after[i])) <= 1
+                assert abs(band["half_width"]["dn"] - int(half[i])) <= 1
+                assert band["after"]["reflectance"] == pytest.approx(band["after"]["dn"] / 10000, abs=1e-6)
+
+
+def test_a_tile_shows_the_batch_product(network):
+    service, folder = network
+    shown = picture(service.http.get(f"/scenes/demo/tiles/{TILE}", params={"bands": "B04", "rescale": "0,0.3"}))
+    # The same tile of the product, by titiler, which knows no gamma.
+    job = folder.name
+    params = {"bidx": 3, "rescale": "0,3000", "resampling": "bilinear", "reproject": "bilinear"}
+    tile = service.http.get(f"/jobs/{job}/map/tiles/WebMercatorQuad/{TILE}.png", params=params)
+    linear = np.asarray(Image.open(io.BytesIO(tile.content)).convert("RGBA"))
+    expected = 255 * (linear[..., 0] / 255) ** (1 / 1.8)
+    difference = np.abs(shown[..., 0].astype(float) - expected)
+    assert np.median(difference) <= 3
+    assert (shown[..., 3] == 255).all()
+
+
+def test_the_same_chunk_is_computed_once_for_all(network):
+    service, _ = network
+    service.http.get("/scenes")
+    before = metric(service, 'geosr_live_chunks_total{how="computed"}')
+    addresses = [f"/scenes/demo/tiles/17/65539/65539?bands={bands}" for bands in ("B02", "B03", "B04", "B08") * 2]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(service.http.get, addresses))
+    assert {answer.status_code for answer in answers} == {200}
+    computed = metric(service, 'geosr_live_chunks_total{how="computed"}') - before
+    # A tile of this zoom lies in one chunk of 64 pixels, or across the border of two along each axis.
+    assert computed <= 4
+
+
+def test_layers_differ_and_are_clear_outside_the_scene(network):
+    service, _ = network
+    views = {
+        layer: picture(service.http.get(f"/scenes/demo/tiles/{TILE}", params={"layer": layer}))
+        for layer in ("original", "sr", "uncertainty")
+    }
+    assert np.abs(views["original"].astype(int) - views["sr"]).mean() > 1
+    assert np.abs(views["uncertainty"].astype(int) - views["sr"]).mean() > 1
+    outside = picture(service.http.get("/scenes/demo/tiles/16/0/0"))
+    assert (outside[..., 3] == 0).all()
+
+
+def test_far_away_the_source_is_shown_for_nothing_finer_can_be_seen(network):
+    service, _ = network
+    params = {"bands": "B04"}
+    far = [
+        service.http.get("/scenes/demo/tiles/13/4096/4096", params={**params, "layer": one})
+        for one in ("sr", "original")
+    ]
+    assert (picture(far[0]) == picture(far[1])).all()
+
+
+@pytest.mark.parametrize("bands", ["true-colour", "false-colour", "ndvi", "ndwi", "B08", "B08,B04,B03"])
+def test_combinations_of_bands(service, bands):
+    shown = picture(service.http.get(f"/scenes/demo/tiles/{TILE}", params={"bands": bands, "scale": 2}))
+    assert shown.shape == (512, 512, 4)
+    assert shown[..., :3].std() > 3
+
+
+def test_vegetation_is_green_in_ndvi(service):
+    with rasterio.open(SAMPLE) as raster:
+        pixels = raster.read().astype(float)
+        index = (pixels[3] - pixels[2]) / (pixels[3] + pixels[2])
+        greenest, barest = (np.unravel_index(place, index.shape) for place in (index.argmax(), index.argmin()))
+        places = [
+            transform_points(raster.crs, "EPSG:4326", *[[v] for v in raster.xy(*one)]) for one in (greenest, barest)
+        ]
+    colours = []
+    for (lon,), (lat,) in places:
+        x, y = (lon + 180) / 360 * 2**18, 2**17 - np.degrees(np.arcsinh(np.tan(np.radians(lat)))) / 360 * 2**18
+        tile = picture(service.http.get(f"/scenes/demo/tiles/18/{int(x)}/{int(y)}?bands=ndvi&layer=original"))
+        colours.append(tile[int(y % 1 * 256), int(x % 1 * 256), :3].astype(int))
+    green, bare = colours
+    assert green[1] > green[0]
+    assert bare[0] > bare[1]
+
+
+def test_tilejson_leads_to_tiles(service):
+    content = service.http.get("/scenes/demo/tilejson.json", params={"layer": "original", "bands": "ndvi"}).json()
+    west, south, east, north = content["bounds"]
+    assert west < 0.0135 < east
+    assert south < -0.0135 < north
+    address = content["tiles"][0].replace("{z}/{x}/{y}", TILE)
+    assert picture(service.http.get(address)).any()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/scenes/none", 404),
+        ("/scenes/demo/tiles/3/9/0", 404),
+        ("/scenes/demo/tiles/99/0/0", 404),
+        (f"/scenes/demo/tiles/{TILE}?bands=B99", 400),
+        (f"/scenes/demo/tiles/{TILE}?bands=B02,B03", 400),
+        (f"/scenes/demo/tiles/{TILE}?rescale=3,1", 400),
+        (f"/scenes/demo/tiles/{TILE}?rescale=nan,1", 400),
+        (f"/scenes/demo/tiles/{TILE}?layer=best", 400),
+        (f"/scenes/demo/tiles/{TILE}?layer=uncertainty", 400),
+        (f"/scenes/demo/tiles/{TILE}?scale=9", 400),
+        ("/scenes/demo/point?lon=50&lat=50", 404),
+        ("/scenes/demo/point?lon=500&lat=50", 400),
+        ("/scenes/demo/point?lon=nan&lat=0", 400),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(service, path, status):
+    answer = service.http.get(path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_an_upload_becomes_a_scene_and_a_job(service):
+    answer = service.http.post(
+        "/scenes/upload", params={"title": "mine"}, content=SAMPLE.read_bytes(), headers={"content-type": "image/tiff"}
+    )
+    assert answer.status_code == 201
+    scene = answer.json()["id"]
+    assert scene in [one["id"] for one in service.http.get("/scenes").json()["scenes"]]
+    assert picture(service.http.get(f"/scenes/{scene}/tiles/{TILE}")).any()
+    job = service.submit(scene=scene, bbox=[0.001, -0.004, 0.004, -0.001])
+    assert service.wait(job)["status"] == "successful"
+    assert service.http.delete(f"/scenes/{scene}").status_code == 204
+    assert service.http.get(f"/scenes/{scene}").status_code == 404
+    # What was made of it stays.
+    assert service.http.get(f"/jobs/{job}/results").status_code == 200

@@ -1,0 +1,61 @@
+"""Settings of the service: where they come from, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from geosr.errors import UsageError
+from geosr.service.settings import ServiceSettings, read_settings
+from tests.conftest import REPOSITORY, run_geosr
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "service.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_options_come_before_variables_and_those_before_the_file(tmp_path, monkeypatch):
+    path = write(tmp_path, "port: 1111\nkeep_days: 3\nmodel: bicubic\n")
+    monkeypatch.setenv("GEOSR_SERVICE_PORT", "2222")
+    monkeypatch.setenv("GEOSR_SERVICE_KEEP_DAYS", "4")
+    settings = read_settings(path, port=3333)
+    assert (settings.port, settings.keep_days, settings.model) == (3333, 4, "bicubic")
+
+
+def test_the_documented_file_has_every_setting_with_its_default():
+    content = yaml.safe_load((REPOSITORY / "configs" / "service.yaml").read_text(encoding="utf-8"))
+    assert ServiceSettings(**content) == ServiceSettings()
+    assert set(content) == set(ServiceSettings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("port: 99999", "port"),
+        ("colour: red", "colour"),
+        ("- 1", "names and values"),
+        ("host: 0.0.0.0\nkeys: false", "everybody"),
+        ("a: [", "cannot read"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, said):
+    ended = run_geosr("serve", "--config", write(tmp_path, text), "--data", tmp_path / "data")
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_keys_are_off_on_loopback_and_on_elsewhere():
+    assert not ServiceSettings().with_keys
+    assert not ServiceSettings(host="::1").with_keys
+    assert ServiceSettings(host="0.0.0.0").with_keys
+    assert not ServiceSettings(host="0.0.0.0", keys=False, open_to_all=True).with_keys
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(UsageError, match="cannot read"):
+        read_settings(tmp_path / "none.yaml")
