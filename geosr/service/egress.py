@@ -25,6 +25,9 @@ _CONNECT_S = 10
 _HEAD_BYTES = 64 * 2**10
 
 _VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "GDAL_HTTP_PROXY", "GDAL_HTTPS_PROXY")
+#: IPv4 addresses as networks without IPv4 have them (RFC 6052).
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
 _EXCEPTIONS = ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY")
 
 
@@ -118,6 +121,8 @@ def is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             ip = inner
     return ip.is_global and not ip.is_multicast

@@ -217,9 +217,8 @@ def test_process_execute_inputs_that_are_wrong(service, content):
 
 
 def test_process_execute_without_json(service):
-    answer = service.http.post(
-        "/processes/upscale/execution", content=b"{", headers={"content-type": "application/json"}
-    )
+    headers = {"content-type": "application/json"}
+    answer = service.http.post("/processes/upscale/execution", content=b"{", headers=headers)
     assert_problem(answer, 400)
 
 
