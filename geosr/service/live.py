@@ -80,6 +80,7 @@ class LiveChunks:
         with self._lock:
             self._ended = True
             for _, future in self._wanted.values():
+                # Not the one that is computed.
                 future.cancel()
             self._lock.notify()
         self._thread.join()
@@ -129,6 +130,10 @@ class LiveChunks:
                     return
                 key = self._current = next(reversed(self._wanted))
                 scene, future = self._wanted[key]
+            # From here on it cannot be cancelled.
+            if not future.set_running_or_notify_cancel():
+                self._done(key)
+                continue
             began = time.perf_counter()
             try:
                 chunk = self._compute(scene, key)

@@ -132,7 +132,9 @@ class Tiles:
             raise Problem(400, "the tile shows too much of the scene to be super-resolved: zoom in")
         futures = [await run_in_threadpool(self._chunks.get, live, key) for key in keys]
         try:
-            done = await asyncio.wait_for(asyncio.gather(*map(asyncio.wrap_future, futures)), WAIT_S)
+            # Shielded, for others may wait for the same chunks when this request is given up.
+            waited = [asyncio.shield(asyncio.wrap_future(future)) for future in futures]
+            done = await asyncio.wait_for(asyncio.gather(*waited), WAIT_S)
         except TimeoutError:
             raise busy("the tile takes too long", 10) from None
         return dict(zip(keys, done, strict=True))

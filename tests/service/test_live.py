@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import numpy as np
 import pytest
 import rasterio
@@ -179,3 +180,12 @@ def test_an_upload_becomes_a_scene_and_a_job(service):
     assert service.http.get(f"/scenes/{scene}").status_code == 404
     # What was made of it stays.
     assert service.http.get(f"/jobs/{job}/results").status_code == 200
+
+
+def test_a_request_that_is_given_up_takes_nothing_from_others(network):
+    service, _ = network
+    address = f"{service.address}/scenes/demo/tiles/17/65540/65541?bands=B03"
+    for _ in range(3):
+        with pytest.raises(httpx.TimeoutException):
+            httpx.get(address, timeout=0.05, trust_env=False)
+    assert picture(service.http.get(address)).any()

@@ -187,7 +187,7 @@ field("swipe").addEventListener("input", (event) => maps.swipe(event.target.valu
 maps.compare.on("slideend", ({ currentPosition }) => (field("swipe").value = (100 * currentPosition) / maps.after.getContainer().clientWidth));
 field("uncertainty").addEventListener("change", showUncertainty);
 field("opacity").addEventListener("input", showUncertainty);
-field("clouds").addEventListener("input", (event) => (field("clouds-value").value = event.target.value));
+field("clouds").addEventListener("input", (event) => (field("clouds-value").textContent = event.target.value));
 field("inspect-middle").addEventListener("click", () => inspect(maps.after.getCenter()));
 field("box").addEventListener("change", () =>
   attempt(async () => {

@@ -1,0 +1,357 @@
+"""The page in real Chromium: everything that a user does on it, against a running service and a real STAC API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import rasterio
+
+from geosr.model.zoo import DEFAULT_MODEL
+from tests.conftest import SAMPLE
+from tests.service.conftest import PLAIN, Service, served
+from tests.stac_items import serve, write_item
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Maps are drawn by WebGL, here without a GPU.
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+
+#: Where pictures of the page go, for people to look at; nowhere by default.
+PICTURES = os.environ.get("GEOSR_TEST_PICTURES")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory) -> Iterator[Service]:
+    """A service with the default model, whose catalogue is a real one with one scene."""
+    folder = tmp_path_factory.mktemp("page")
+    with rasterio.open(SAMPLE) as raster:
+        pixels = raster.read()[:, :160, :160]
+    item = write_item(folder / "items", "S2B_found", pixels, clouds=7.0)
+    data = folder / "data"
+    # Its rasters are read over HTTP, as those of any catalogue.
+    with files_served(folder / "items") as files:
+        content = json.loads(item.read_text())
+        for asset in content["assets"].values():
+            asset["href"] = f"http://{files}/{Path(asset['href']).name}"
+        item.write_text(json.dumps(content))
+        with serve(folder, item) as api:
+            hosts = json.dumps([urlsplit(api).netloc, files])
+            with served(data, "--demo", "--api", api, model=DEFAULT_MODEL, private_hosts=hosts) as service:
+                yield service
+
+
+@pytest.fixture
+def page(browser, shown):
+    """A page that loads without an error, and asks nobody else for anything."""
+    yield from watched(browser, shown, DESKTOP)
+
+
+@pytest.fixture
+def phone(browser, shown):
+    yield from watched(browser, shown, PHONE, color_scheme="dark", has_touch=True)
+
+
+def watched(browser, service, size, **options):
+    context = browser.new_context(viewport=size, accept_downloads=True, **options)
+    opened, wrong = context.new_page(), []
+    opened.set_default_timeout(60_000)
+    opened.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
+    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    opened.on("request", lambda request: wrong.append(request.url) if not is_own(request.url, service) else None)
+    opened.wrong = wrong
+    opened.goto(service.address)
+    opened.wait_for_selector("#stage[data-scene][aria-busy=false]")
+    yield opened
+    assert wrong == []
+    context.close()
+
+
+def is_own(address, service):
+    return address.startswith((service.address, "blob:", "data:"))
+
+
+def files_served(folder):
+    """Files over HTTP, in ranges, as storage gives them."""
+    from tests.service.files import files_server
+
+    return files_server(folder)
+
+
+def settled(page):
+    page.wait_for_timeout(300)
+    page.wait_for_selector("#stage[aria-busy=false]")
+
+
+def photograph(page, name):
+    settled(page)
+    if PICTURES:
+        Path(PICTURES).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def pixels_of(page, x, y):
+    """What is seen around a place of the map, as the browser draws it."""
+    import io
+
+    from PIL import Image
+
+    shot = page.screenshot(clip={"x": x - 30, "y": y - 30, "width": 60, "height": 60})
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(float)
+
+
+def order_a_box(page, x=(300, 420), y=(250, 370)):
+    page.get_by_role("button", name="Draw a box").click()
+    page.mouse.move(x[0], y[0])
+    page.mouse.down()
+    page.mouse.move(sum(x) / 2, sum(y) / 2)
+    page.mouse.move(x[1], y[1])
+    page.mouse.up()
+
+
+def test_the_page_opens_with_the_scene_before_and_after(page):
+    assert page.locator("#mark").inner_text() == "Detail finer than the source's resolution is estimated, not measured."
+    expect(page.locator("#facts")).to_contain_text("EPSG:32631")
+    photograph(page, "desktop-1-opened")
+
+
+def test_the_swipe_shows_more_or_less_of_the_original(page):
+    place = (400, 400)
+    page.locator("#swipe").fill("100")
+    original = pixels_of(page, *place)
+    page.locator("#swipe").fill("0")
+    sharpened = pixels_of(page, *place)
+    assert np.abs(original - sharpened).mean() > 1
+    # By the handle on the map as well.
+    handle = page.locator(".compare-swiper-vertical")
+    page.locator("#swipe").fill("30")
+    frame = handle.bounding_box()
+    page.mouse.move(frame["x"] + 30, frame["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(700, 400)
+    page.mouse.up()
+    assert float(page.locator("#swipe").input_value()) > 60
+    assert np.abs(pixels_of(page, *place) - original).mean() < 1
+
+
+def test_bands_change_what_is_shown_and_stay_after_a_reload(page):
+    before = pixels_of(page, 600, 300)
+    page.get_by_label("Vegetation, NDVI").check()
+    settled(page)
+    assert np.abs(pixels_of(page, 600, 300) - before).mean() > 5
+    expect(page.locator("#index-legend")).to_be_visible()
+    photograph(page, "desktop-2-ndvi")
+    page.reload()
+    page.wait_for_selector("#stage[data-scene][aria-busy=false]")
+    expect(page.get_by_label("Vegetation, NDVI")).to_be_checked()
+
+
+def test_uncertainty_is_laid_over_with_a_legend(page):
+    before = pixels_of(page, 700, 300)
+    page.get_by_label("Uncertainty", exact=True).check()
+    settled(page)
+    expect(page.locator("#uncertainty-legend")).to_contain_text("90 % interval")
+    page.wait_for_timeout(1000)
+    assert np.abs(pixels_of(page, 700, 300) - before).mean() > 5
+    photograph(page, "desktop-3-uncertainty")
+
+
+def test_a_pixel_is_inspected_and_is_that_of_the_product(page, shown):
+    job = shown.submit(scene="demo", uncertainty=True)
+    assert shown.wait(job)["status"] == "successful"
+    page.mouse.click(620, 420)
+    table = page.locator("#pixel table")
+    expect(table).to_be_visible()
+    col, row = map(int, re.findall(r"column (\d+), row (\d+)", page.locator("#pixel").inner_text())[0])
+    window = rasterio.windows.Window(col, row, 1, 1)
+    folder = shown.data / "jobs" / job
+    with rasterio.open(folder / "product.tif") as product, rasterio.open(folder / "product_uncertainty.tif") as widths:
+        after, half = product.read(window=window).ravel(), widths.read(window=window).ravel()
+    for i, line in enumerate(table.locator("tbody tr").all()):
+        cells = line.locator("td").all_inner_texts()
+        assert abs(int(cells[1].split()[0]) - int(after[i])) <= 1
+        assert abs(int(cells[2].split()[0]) - int(half[i])) <= 1
+
+
+def test_a_pixel_is_inspected_by_keyboard(page):
+    page.locator("#inspect-middle").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#pixel table")).to_be_visible()
+
+
+def test_a_scene_is_found_shown_and_upscaled(page, shown):
+    page.get_by_text("Find or upload a scene").click()
+    page.locator("#from").fill("2023-08-01")
+    page.locator("#to").fill("2023-08-31")
+    page.locator("#box").fill("11.9, 48.5, 12.9, 49.2")
+    page.get_by_role("button", name="Search").click()
+    found = page.locator("#found li")
+    expect(found).to_have_count(1)
+    expect(found).to_contain_text("S2B_found")
+    photograph(page, "desktop-4-found")
+    found.get_by_role("button", name="Show").click()
+    expect(page.locator("#scene option").first).to_have_text("S2B_found")
+    expect(page.locator("#facts")).to_contain_text("EPSG:32633")
+    settled(page)
+    page.get_by_role("button", name="Order", exact=True).click()
+    expect(page.locator('#jobs li[data-status="successful"]').first).to_contain_text("product", timeout=120_000)
+
+
+def test_a_search_that_finds_nothing_says_what_to_do(page):
+    page.get_by_text("Find or upload a scene").click()
+    page.locator("#from").fill("1999-01-01")
+    page.locator("#to").fill("1999-01-02")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("alert")).to_contain_text("widen the dates")
+    photograph(page, "desktop-5-error")
+    # The browser itself takes down that the service answered so.
+    page.wrong[:] = [text for text in page.wrong if "502" not in text]
+
+
+def test_a_box_is_drawn_ordered_watched_and_downloaded(page, tmp_path):
+    page.locator("#scene").select_option("demo")
+    settled(page)
+    order_a_box(page)
+    west, south, east, north = map(float, page.locator("#box").input_value().split(","))
+    assert 0 < west < east < 0.027
+    assert -0.027 < south < north < 0
+    page.get_by_role("button", name="Order", exact=True).click()
+    first = page.locator("#jobs li").first
+    expect(first).to_have_attribute("data-status", re.compile("accepted|running|successful"))
+    photograph(page, "desktop-6-ordered")
+    # In the middle of it, somebody reloads.
+    page.reload()
+    page.wait_for_selector("#stage[data-scene]")
+    first = page.locator("#jobs li").first
+    expect(first).to_have_attribute("data-status", "successful", timeout=120_000)
+    with page.expect_download() as download:
+        first.get_by_role("link", name=re.compile("^product")).click()
+    path = tmp_path / "product.tif"
+    download.value.save_as(path)
+    with rasterio.open(path) as raster:
+        assert raster.res == (2.5, 2.5)
+        assert raster.count == 4
+
+
+def test_an_order_is_cancelled(page):
+    page.locator("#scene").select_option("demo")
+    page.locator("#order-uncertainty").uncheck()
+    page.locator("#box").fill("0, -0.027, 0.0268, 0")
+    page.get_by_role("button", name="Order", exact=True).click()
+    count = page.locator("#jobs li").count()
+    page.locator("#jobs").get_by_role("button", name="Cancel").first.click()
+    expect(page.locator("#jobs").get_by_role("button", name="Cancel")).to_have_count(0)
+    assert page.locator("#jobs li").count() <= max(count, 1)
+
+
+def test_a_box_that_is_none_is_refused_with_a_reason(page):
+    page.locator("#box").fill("here")
+    page.get_by_role("button", name="Order", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("four numbers")
+    page.locator("#box").fill("5, 5, 4, 4")
+    page.get_by_role("button", name="Order", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("crosses the antimeridian")
+    page.wrong[:] = [text for text in page.wrong if "400" not in text]
+
+
+def test_an_upload_is_shown_and_one_that_is_none_is_refused(page, tmp_path):
+    page.get_by_text("Find or upload a scene").click()
+    nothing = tmp_path / "nothing.tif"
+    nothing.write_bytes(b"nothing")
+    page.locator("#file").set_input_files(nothing)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("alert")).to_contain_text("not a GeoTIFF")
+    page.wrong[:] = [text for text in page.wrong if "415" not in text]
+    mine = tmp_path / "mine.tif"
+    shutil.copyfile(SAMPLE, mine)
+    page.locator("#file").set_input_files(mine)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("#scene option").first).to_have_text("mine.tif")
+
+
+def test_the_page_on_a_phone(phone):
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    photograph(phone, "phone-1-opened")
+    phone.get_by_label("Vegetation, NDVI").check()
+    phone.locator("#view-section").scroll_into_view_if_needed()
+    photograph(phone, "phone-2-ndvi")
+    phone.get_by_label("Uncertainty", exact=True).check()
+    photograph(phone, "phone-3-uncertainty")
+    phone.locator("#inspect-middle").click()
+    expect(phone.locator("#pixel table")).to_be_visible()
+    photograph(phone, "phone-4-pixel")
+    phone.locator("#order-section").scroll_into_view_if_needed()
+    photograph(phone, "phone-5-order")
+    phone.get_by_text("Find or upload a scene").click()
+    phone.locator("#find-section").scroll_into_view_if_needed()
+    photograph(phone, "phone-6-find")
+
+
+def test_everything_can_be_reached_by_keyboard_and_has_a_name(page):
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('input, button, select, a[href]')]
+        .filter((one) => one.offsetParent && !one.closest('.maplibregl-map'))
+        .filter((one) => !(one.labels?.length || one.textContent.trim() || one.ariaLabel || one.title))
+        .map((one) => one.outerHTML)"""
+    )
+    assert unnamed == []
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+
+
+def test_a_page_without_scenes_says_what_to_do(browser, tmp_path):
+    with served(tmp_path / "data", model=PLAIN) as service:
+        for opened in watched(browser, service, DESKTOP):
+            expect(opened.locator("#empty")).to_contain_text("No scene yet")
+            photograph(opened, "desktop-7-empty")
+
+
+def test_a_key_is_asked_for_where_one_is_needed(browser, tmp_path):
+    from geosr.service.database import Database
+    from geosr.service.keys import create_key
+
+    data = tmp_path / "data"
+    _, key = create_key(Database(data), "page")
+    with served(data, "--demo", model=PLAIN, keys="true") as service:
+        context = browser.new_context(viewport=DESKTOP)
+        opened = context.new_page()
+        opened.goto(service.address)
+        expect(opened.get_by_role("alert")).to_contain_text("API key")
+        opened.locator("#key").fill(key)
+        opened.get_by_role("button", name="Use").click()
+        opened.wait_for_selector("#stage[data-scene=demo][aria-busy=false]")
+        photograph(opened, "desktop-8-with-key")
+        context.close()
