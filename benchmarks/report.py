@@ -229,6 +229,29 @@ def _startup(result: dict[str, Any]) -> str:
     )
 
 
+def _service(result: dict[str, Any]) -> str:
+    rows = [
+        f"| {one['clients']} | {one['tiles']} | {one['chunks']} | {one['uncached_ms']['median']:.0f} | "
+        f"{one['uncached_ms']['p95']:.0f} | {one['times_the_bare_network']:.2f} | {one['cached_ms']['median']:.1f} | "
+        f"{one['cached_ms']['p95']:.1f} |"
+        for one in result["tiles"]
+    ]
+    load = result["load"]
+    answers = ", ".join(f"{what}: {count}" for what, count in load["answers"].items())
+    lines = [
+        "## The service",
+        f"`{result['command']}`: tiles of 256 × 256 pixels at about the product's resolution, with `{result['model']}`, "
+        f"{result['engine']}, in chunks of {result['core_px']} source pixels, for each of which the bare network takes "
+        f"{result['bare_ms_per_chunk']:.0f} ms. {_machine(result)}",
+        "| clients | tiles | chunks | uncached, ms | 95 % | time over the bare network's | cached, ms | 95 % |\n"
+        "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows),
+        f"{load['clients']} clients at once for {load['seconds']:g} s look at tiles, ask for jobs and order some: {answers} "
+        f"(by status). Orders that became jobs: {load['jobs']}; lost {load['jobs_lost']}, twice {load['jobs_twice']}. "
+        f"Answers that should not be: {len(load['wrong'])}. The service and its jobs held {load['peak_mib']} MiB at most.",
+    ]
+    return "\n\n".join(lines)
+
+
 def _machine(result: dict[str, Any]) -> str:
     machine = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
@@ -247,6 +270,7 @@ _SECTIONS = {
     "usual": _usual,
     "scaling": _scaling,
     "startup": _startup,
+    "service": _service,
     "ablation": _ablation,
 }
 

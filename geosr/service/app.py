@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import diskcache  # type: ignore[import-untyped]
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
@@ -19,7 +22,8 @@ from starlette.staticfiles import StaticFiles
 
 import catalog
 from catalog import Restriction
-from geosr.service import metrics, problems, routes_processes, routes_results, routes_scenes
+from geosr.errors import UsageError
+from geosr.service import metrics, problems, routes_processes, routes_results, routes_scenes, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
 from geosr.service.egress import Egress
@@ -48,6 +52,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     Raises :class:`geosr.errors.UsageError` when the folder of its data cannot be used.
     """
     database = Database(settings.data)
+    lock = _lock(settings.data)
     egress = Egress(settings.hosts, settings.private_hosts)
     cache = diskcache.Cache(str(settings.data / "cache"), size_limit=settings.cache_bytes, tag_index=True)
     scenes = Scenes(database, settings)
@@ -76,6 +81,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             catalog.restrict(None)
             cache.close()
             database.close()
+            lock.close()
 
     app = FastAPI(
         title="geosr",
@@ -85,6 +91,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         openapi_url="/api",
         docs_url=None,
         redoc_url=None,
+        responses={
+            "4XX": {"model": schemas.Problem, "description": "What was asked cannot be answered"},
+            "5XX": {"model": schemas.Problem, "description": "The service failed, or is busy"},
+        },
     )
     app.state.context = context
     app.state.ready = False
@@ -104,7 +114,34 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(routes_results.router)
     routes_results.add_result_tiles(app)
     app.mount("/page", StaticFiles(directory=str(files("geosr") / "service" / "page")), name="page")
+    app.openapi = lambda: _definition(app)  # type: ignore[method-assign]
     return app
+
+
+def _definition(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, in which errors are what they are here."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        for operation in (one for path in document["paths"].values() for one in path.values()):
+            responses = operation["responses"]
+            # Requests that make no sense are answered with 400, like all that cannot be understood.
+            responses.pop("422", None)
+            for status in ("4XX", "5XX"):
+                content = responses[status]["content"]
+                responses[status]["content"] = {"application/problem+json": content.pop("application/json", content)}
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _lock(folder: Path) -> TextIO:
+    """Keep a second service out of the folder; the lock goes with the process, however it ends."""
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise UsageError(f"another service works in {folder}: give this one a folder of its own with --data") from error
+    return lock
 
 
 def _add_own_routes(app: FastAPI, context: Context) -> None:
@@ -117,7 +154,7 @@ def _add_own_routes(app: FastAPI, context: Context) -> None:
             return FileResponse(page, media_type="text/html")
         return JSONResponse(_landing(context))
 
-    @app.get("/conformance", tags=["service"])
+    @app.get("/conformance", tags=["service"], response_model=schemas.Conformance)
     def conformance() -> dict[str, Any]:
         """What standards the service keeps to."""
         return {"conformsTo": [*CONFORMANCE, *STAC_CONFORMANCE]}

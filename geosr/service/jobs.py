@@ -392,6 +392,7 @@ class Jobs:
             job = _job_of(row)
             self._database.change("DELETE FROM jobs WHERE id = ?", (job.id,))
             self._remove_folder(job.folder)
+        self._scenes.expire(before)
 
     def _remove_folder(self, folder: Path) -> None:
         """Remove a job's folder, unless others are answered from it."""

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.growth import growth
 from geosr.service.inputs import UpscaleInputs, parse_inputs
@@ -67,7 +68,7 @@ class Execute(BaseModel):
     response: Literal["raw", "document"] = "document"
 
 
-@router.get("/processes")
+@router.get("/processes", response_model=schemas.ProcessList)
 def list_processes(context: ContextOf) -> dict[str, Any]:
     """All processes: one."""
     return {
@@ -76,7 +77,7 @@ def list_processes(context: ContextOf) -> dict[str, Any]:
     }
 
 
-@router.get("/processes/{process_id}")
+@router.get("/processes/{process_id}", response_model=schemas.Process, response_model_exclude_none=True)
 def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
     """What a process takes and gives."""
     _check_process(process_id)
@@ -105,7 +106,7 @@ def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
 
 @router.post(
     "/processes/{process_id}/execution",
-    responses={200: {"description": "Results"}, 201: {"description": "A job was made"}},
+    responses={200: {"description": "Results"}, 201: {"description": "A job was made", "model": schemas.StatusInfo}},
 )
 async def execute(process_id: str, wanted: Execute, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Upscale: at once where nothing is preferred, as a job with ``Prefer: respond-async``."""
@@ -132,7 +133,7 @@ async def execute(process_id: str, wanted: Execute, request: Request, context: C
     return _results(job, context, wanted)
 
 
-@router.get("/jobs")
+@router.get("/jobs", response_model=schemas.JobList, response_model_exclude_none=True)
 def list_jobs(
     context: ContextOf,
     caller: CallerOf,
@@ -158,13 +159,13 @@ def list_jobs(
     return {"jobs": [status_of(job, context) for job in jobs], "links": links, "numberMatched": total}
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}", response_model=schemas.StatusInfo, response_model_exclude_none=True)
 def get_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """How far a job is."""
     return status_of(context.jobs.get(job_id, caller), context)
 
 
-@router.delete("/jobs/{job_id}")
+@router.delete("/jobs/{job_id}", response_model=schemas.StatusInfo, response_model_exclude_none=True)
 def dismiss_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Stop a job, and remove what it has made."""
     return status_of(context.jobs.dismiss(job_id, caller), context)
@@ -176,7 +177,7 @@ def get_results(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
     return _results(context.jobs.get(job_id, caller), context, Execute())
 
 
-@router.get("/jobs/{job_id}/growth")
+@router.get("/jobs/{job_id}/growth", response_model=schemas.FeatureCollection)
 def get_growth(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Which parts of a job are finished, as GeoJSON."""
     return growth(context.jobs.get(job_id, caller))

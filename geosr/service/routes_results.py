@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pystac.utils import str_to_datetime
 from titiler.core.factory import TilerFactory
 
+from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.jobs import SUCCESSFUL, Job
 from geosr.service.keys import Caller
@@ -64,7 +65,7 @@ def get_collection(collection_id: str, context: ContextOf, caller: CallerOf) -> 
     return _collection(context, caller)
 
 
-@router.get("/collections/{collection_id}/items")
+@router.get("/collections/{collection_id}/items", response_model=schemas.FeatureCollection)
 def list_items(
     collection_id: str,
     context: ContextOf,
@@ -87,7 +88,7 @@ def get_item(collection_id: str, item_id: str, context: ContextOf, caller: Calle
     return _item(context.jobs.get(item_id, caller), context)
 
 
-@router.get("/search")
+@router.get("/search", response_model=schemas.FeatureCollection)
 def search(
     context: ContextOf,
     caller: CallerOf,
@@ -116,7 +117,7 @@ def search(
     return _found(context, caller, wanted, "/search")
 
 
-@router.post("/search")
+@router.post("/search", response_model=schemas.FeatureCollection)
 def search_by_post(wanted: ItemSearch, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Search the results."""
     return _found(context, caller, wanted, "/search", posted=True)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 import catalog
-from geosr.service import tiles
+from geosr.service import schemas, tiles
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.fetch import fetch_picture, with_absolute_assets
 from geosr.service.inputs import parse_area
@@ -60,13 +60,13 @@ class SceneSearch(BaseModel):
         return self
 
 
-@router.get("/scenes")
+@router.get("/scenes", response_model=schemas.SceneList)
 def list_scenes(context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Scenes that can be shown."""
     return {"scenes": context.scenes.list(caller)}
 
 
-@router.post("/scenes", status_code=201)
+@router.post("/scenes", status_code=201, response_model=schemas.SceneInfo)
 def add_scene(new: NewScene, context: ContextOf, caller: CallerOf, response: Response) -> dict[str, Any]:
     """Show the scene of a STAC Item."""
     live = context.scenes.add_item(new.item, caller)
@@ -77,6 +77,7 @@ def add_scene(new: NewScene, context: ContextOf, caller: CallerOf, response: Res
 @router.post(
     "/scenes/upload",
     status_code=201,
+    response_model=schemas.SceneInfo,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -102,7 +103,7 @@ async def upload_scene(
     return described
 
 
-@router.post("/catalogue/search")
+@router.post("/catalogue/search", response_model=schemas.FeatureCollection)
 def search(wanted: SceneSearch, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Scenes of the catalogue, clearest first, as a GeoJSON FeatureCollection of STAC Items."""
     settings = context.settings
@@ -123,7 +124,7 @@ def thumbnail(href: Annotated[str, Query(max_length=2000)], context: ContextOf, 
     return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
 
-@router.get("/scenes/{scene_id}")
+@router.get("/scenes/{scene_id}", response_model=schemas.SceneInfo)
 def get_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """What a scene is, and how it can be shown."""
     return _described(context.scenes.get(scene_id, caller))
@@ -136,7 +137,7 @@ def remove_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> None:
     context.cache.evict(scene_id)
 
 
-@router.get("/scenes/{scene_id}/tilejson.json")
+@router.get("/scenes/{scene_id}/tilejson.json", response_model=schemas.TileJson)
 def tilejson(
     scene_id: str,
     context: ContextOf,
@@ -184,7 +185,7 @@ async def tile(
     return Response(content, media_type=_PNG, headers={"Cache-Control": "private, max-age=86400"})
 
 
-@router.get("/scenes/{scene_id}/point")
+@router.get("/scenes/{scene_id}/point", response_model=schemas.Point)
 async def point(
     scene_id: str,
     context: ContextOf,

@@ -250,6 +250,19 @@ class Scenes:
         self.source_of(scene_id, caller)
         if scene_id == DEMO:
             raise Problem(403, "the sample stays")
+        self._forget(scene_id)
+
+    def expire(self, before: float) -> None:
+        """Forget scenes that were added before a time, unless a job that is not finished reads them."""
+        rows = self._database.rows(
+            "SELECT id FROM scenes WHERE kind != 'demo' AND created < ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
+            "jobs.status IN ('accepted', 'running') AND json_extract(jobs.inputs, '$.scene') = scenes.id)",
+            (before,),
+        )
+        for row in rows:
+            self._forget(row["id"])
+
+    def _forget(self, scene_id: str) -> None:
         self._database.change("DELETE FROM scenes WHERE id = ?", (scene_id,))
         with self._lock:
             self._open.pop(scene_id, None)

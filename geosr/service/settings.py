@@ -62,7 +62,7 @@ class ServiceSettings(BaseSettings):
     jobs_at_a_time: int = Field(default=1, ge=1)
     """Jobs that run at the same time; the others wait."""
     keep_days: float = Field(default=7, gt=0)
-    """Days after which a job's results are removed."""
+    """Days after which a job's results, and scenes that were added, are removed."""
 
     max_upload_bytes: int = Field(default=2048 * _MIB, ge=1)
     max_pixels: int = Field(default=150_000_000, ge=1)
@@ -150,7 +150,8 @@ def read_settings(path: Path | None = None, **options: Any) -> ServiceSettings:
         settings = ServiceSettings(**content)
         if given:
             # Once more, for options decide whether all goes together; without variables, which come after them.
-            settings = ServiceSettings(_env_prefix=_NO_VARIABLES, **{**settings.model_dump(), **given})
+            content = {**settings.model_dump(), **given}
+            settings = ServiceSettings(_env_prefix=_NO_VARIABLES, **content)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -304,3 +304,42 @@ def test_job_dismiss_op_and_success(service):
 def test_an_unknown_path_and_method_are_problems(service):
     assert_problem(service.http.get("/nothing"), 404)
     assert_problem(service.http.put("/jobs"), 405)
+
+
+def in_full(schema, document):
+    """An OpenAPI schema for jsonschema: what it refers to lies beside it."""
+    return {**schema, "components": document["components"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/conformance", "/conformance"),
+        ("/processes", "/processes"),
+        ("/processes/upscale", "/processes/{process_id}"),
+        ("/jobs", "/jobs"),
+        ("/jobs/JOB", "/jobs/{job_id}"),
+        ("/jobs/JOB/growth", "/jobs/{job_id}/growth"),
+        ("/scenes", "/scenes"),
+        ("/scenes/demo", "/scenes/{scene_id}"),
+        ("/scenes/demo/tilejson.json", "/scenes/{scene_id}/tilejson.json"),
+        ("/scenes/demo/point?lon=0.01&lat=-0.01", "/scenes/{scene_id}/point"),
+        ("/search", "/search"),
+        ("/collections/results/items", "/collections/{collection_id}/items"),
+    ],
+)
+def test_answers_are_those_of_the_api_definition(service, finished, path, template):
+    document = service.http.get("/api").json()
+    content = document["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]
+    answer = service.http.get(path.replace("JOB", finished))
+    assert answer.status_code == 200
+    jsonschema.validate(answer.json(), in_full(content["schema"], document))
+    # The schema says something.
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({}, in_full(content["schema"], document))
+
+
+def test_problems_are_those_of_the_api_definition(service):
+    document = service.http.get("/api").json()
+    said = document["paths"]["/jobs/{job_id}"]["get"]["responses"]["4XX"]["content"]["application/problem+json"]
+    jsonschema.validate(service.http.get("/jobs/none").json(), in_full(said["schema"], document))

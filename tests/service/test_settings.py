@@ -10,6 +10,7 @@ import yaml
 from geosr.errors import UsageError
 from geosr.service.settings import ServiceSettings, read_settings
 from tests.conftest import REPOSITORY, run_geosr
+from tests.service.conftest import served
 
 
 def write(folder: Path, text: str) -> Path:
@@ -59,3 +60,19 @@ def test_keys_are_off_on_loopback_and_on_elsewhere():
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UsageError, match="cannot read"):
         read_settings(tmp_path / "none.yaml")
+
+
+def test_a_second_service_is_kept_out_of_a_folder(tmp_path):
+    with served(tmp_path / "data"):
+        ended = run_geosr("serve", "--data", tmp_path / "data", "--port", "0")
+    assert ended.returncode == 2
+    assert "another service" in ended.stderr
+
+
+def test_a_port_that_is_taken_is_told(tmp_path):
+    with served(tmp_path / "data") as service:
+        port = service.address.rpartition(":")[2]
+        ended = run_geosr("serve", "--data", tmp_path / "other", "--port", port)
+    assert ended.returncode == 2
+    assert "cannot listen" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,190 @@
+"""What the service answers, as its OpenAPI document has it. Names are those of OGC's schemas."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Link(BaseModel):
+    """A link to another resource."""
+
+    model_config = ConfigDict(extra="allow")
+
+    href: str
+    rel: str | None = None
+    type: str | None = None
+
+
+class Conformance(BaseModel):
+    """What standards are kept to."""
+
+    conformsTo: list[str]  # noqa: N815
+
+
+class ProcessSummary(BaseModel):
+    """A process in a list."""
+
+    id: str
+    version: str
+    title: str
+    description: str
+    jobControlOptions: list[Literal["sync-execute", "async-execute", "dismiss"]]  # noqa: N815
+    outputTransmission: list[Literal["value", "reference"]]  # noqa: N815
+    links: list[Link]
+
+
+class ProcessList(BaseModel):
+    """All processes."""
+
+    processes: list[ProcessSummary]
+    links: list[Link]
+
+
+class Parameter(BaseModel):
+    """An input or output of a process."""
+
+    model_config = ConfigDict(extra="allow")
+
+    title: str
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class Process(ProcessSummary):
+    """A process in full."""
+
+    inputs: dict[str, Parameter]
+    outputs: dict[str, Parameter]
+
+
+class Chunks(BaseModel):
+    """How many chunks a job has, and how many of them are finished."""
+
+    finished: int
+    all: int
+
+
+class StatusInfo(BaseModel):
+    """How far a job is."""
+
+    processID: str  # noqa: N815
+    type: Literal["process"]
+    jobID: str  # noqa: N815
+    status: Literal["accepted", "running", "successful", "failed", "dismissed"]
+    message: str
+    progress: int = Field(ge=0, le=100)
+    created: str
+    started: str | None = None
+    finished: str | None = None
+    updated: str
+    links: list[Link]
+    inputs: dict[str, Any]
+    chunks: Chunks
+    secondsLeft: float | None = None  # noqa: N815
+
+
+class JobList(BaseModel):
+    """Some of a caller's jobs."""
+
+    jobs: list[StatusInfo]
+    links: list[Link]
+    numberMatched: int  # noqa: N815
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class BandInfo(BaseModel):
+    """A band of a scene: reflectance is DN × scale + offset."""
+
+    name: str
+    scale: float
+    offset: float
+    nodata: float | None
+
+
+class SceneInfo(BaseModel):
+    """What a scene is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    title: str
+    kind: Literal["demo", "upload", "item"]
+    datetime: str | None
+    bbox: list[float] = Field(min_length=4, max_length=4)
+    footprint: dict[str, Any]
+    crs: str
+    size_px: list[int]
+    gsd_m: float | None
+    bands: list[BandInfo]
+    limits: dict[str, list[float]]
+    model: str
+    scale: int
+    uncertainty: bool
+    level: float | None
+    effective_resolution: str | None
+    detail: str
+    notes: list[str]
+
+
+class SceneList(BaseModel):
+    """Scenes that can be shown."""
+
+    scenes: list[SceneInfo]
+
+
+class Value(BaseModel):
+    """A number of a pixel."""
+
+    dn: float
+    reflectance: float
+
+
+class BandValues(BaseModel):
+    """A band's numbers at a place; null where nothing was measured or is known."""
+
+    name: str
+    before: Value | None
+    after: Value | None
+    half_width: Value | None
+
+
+class Point(BaseModel):
+    """A pixel before and after."""
+
+    lon: float
+    lat: float
+    source_pixel: list[int]
+    pixel: list[int]
+    bands: list[BandValues]
+
+
+class TileJson(BaseModel):
+    """TileJSON 3.0."""
+
+    tilejson: Literal["3.0.0"]
+    name: str
+    tiles: list[str]
+    bounds: list[float]
+    center: list[float]
+    minzoom: int
+    maxzoom: int
+    attribution: str
+
+
+class FeatureCollection(BaseModel):
+    """GeoJSON; of STAC Items where those are asked for."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["FeatureCollection"]
+    features: list[dict[str, Any]]
