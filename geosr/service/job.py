@@ -23,6 +23,7 @@ from geosr.errors import GeosrError, ResumeError
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
 from geosr.service.inputs import UpscaleInputs
+from geosr.settings import settings
 from tiling import TilingError
 
 ORDER = "order.json"
@@ -92,6 +93,7 @@ def main() -> int:
     catalog.restrict(Restriction(tuple(map(Path, order.folders)), order.hosts))
     inputs = UpscaleInputs.model_validate(order.inputs)
     try:
+        defaults = settings()
         scene = SceneRequest(
             source=order.source,
             area=inputs.area,
@@ -106,6 +108,12 @@ def main() -> int:
             scene,
             folder / PRODUCT,
             model=inputs.model,
+            # As for the command on this machine.
+            engine=defaults.engine,
+            device=defaults.device,
+            precision=defaults.precision,
+            core_px=defaults.core_px,
+            compression=defaults.compression,
             uncertainty=inputs.uncertainty,
             workers=order.workers,
             scheduler=order.scheduler,

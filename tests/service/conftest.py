@@ -59,12 +59,16 @@ class Service:
 
 
 @contextmanager
-def served(data: Path, *options: object, model: str = PLAIN, **settings: object) -> Iterator[Service]:
-    """A service on a port of its own, until the block ends."""
+def served(
+    data: Path, *options: object, model: str = PLAIN, core_px: int | None = None, **settings: object
+) -> Iterator[Service]:
+    """A service on a port of its own, until the block ends; its jobs in chunks of ``core_px``."""
     port = free_port()
     data.mkdir(exist_ok=True)
     log = data / "service.log"
     environment = {f"GEOSR_SERVICE_{name.upper()}": str(value) for name, value in settings.items()}
+    if core_px is not None:
+        environment["GEOSR_CORE_PX"] = str(core_px)
     command = [sys.executable, "-m", "geosr", "serve", "--data", data, "--port", port, "--json", *options]
     with log.open("ab") as output:
         process = subprocess.Popen(

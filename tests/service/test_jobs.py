@@ -33,7 +33,7 @@ def job_processes():
 def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
     boxes = [[0.001, -0.026, 0.026, -0.001 - 0.008 * i] for i in range(3)]
     data = tmp_path / "data"
-    options = {"model": DEFAULT_MODEL, "jobs_at_a_time": 3}
+    options = {"model": DEFAULT_MODEL, "jobs_at_a_time": 3, "core_px": 64}
     expected = []
     with served(data, "--demo", **options) as service:
         for box in boxes:
@@ -44,7 +44,8 @@ def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
             service.http.delete(f"/jobs/{job}")
         jobs = [service.submit(scene="demo", bbox=box, uncertainty=True) for box in boxes]
         for job in jobs:
-            service.wait(job, "running")
+            while service.http.get(f"/jobs/{job}").json()["chunks"]["finished"] < 1:
+                time.sleep(0.1)
         service.kill()
     deadline = time.monotonic() + 10
     while any(str(data) in " ".join(process.cmdline()) for process in job_processes() if process.is_running()):
@@ -52,7 +53,8 @@ def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
         time.sleep(0.1)
     with served(data, "--demo", **options) as service:
         for job, bytes_expected in zip(jobs, expected, strict=True):
-            assert service.wait(job, seconds=300)["status"] == "successful"
+            status = service.wait(job, seconds=300)
+            assert status["status"] == "successful"
             assert digest(data / "jobs" / job / "product.tif") == bytes_expected
 
 
@@ -127,12 +129,23 @@ def test_expired_results_are_removed(tmp_path):
         assert service.http.get(f"/jobs/{job}").status_code == 404
 
 
-def test_the_growing_map_shows_what_is_finished(service):
-    job = service.submit(scene="demo", bbox=BOX, fill=False)
-    service.wait(job)
-    answer = service.http.get(f"/jobs/{job}/growth").json()
-    # All of it is in the product by now.
-    assert answer == {"type": "FeatureCollection", "features": []}
+def test_progress_and_the_growing_map_say_what_is_finished(tmp_path):
+    with served(tmp_path / "data", "--demo", model=DEFAULT_MODEL, core_px=64) as service:
+        job = service.submit(scene="demo", bbox=WHOLE)
+        seen = []
+        while (status := service.http.get(f"/jobs/{job}").json())["status"] in ("accepted", "running"):
+            chunks = service.http.get(f"/jobs/{job}/growth").json()["features"]
+            seen.append((status["progress"], sum(one["properties"]["finished"] for one in chunks), len(chunks)))
+            time.sleep(0.2)
+        assert status["status"] == "successful"
+        assert status["chunks"] == {"finished": 25, "all": 25}
+        progress = [one[0] for one in seen]
+        assert progress == sorted(progress)
+        assert any(0 < one < 100 for one in progress)
+        growing = [finished for _, finished, every in seen if every == 25]
+        assert growing[0] < growing[-1]
+        # Afterwards all of it is in the product.
+        assert service.http.get(f"/jobs/{job}/growth").json()["features"] == []
 
 
 def test_results_are_a_stac_api_that_pystac_client_reads(service, tmp_path):
