@@ -12,6 +12,7 @@ from pystac_client import Client
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import run_geosr
 from tests.service.conftest import BOX, served
+from tests.services import dask_scheduler, geosr_worker
 
 WHOLE = [0, -0.027, 0.0269, 0]
 
@@ -58,19 +59,39 @@ def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
             assert digest(data / "jobs" / job / "product.tif") == bytes_expected
 
 
-def test_dismissing_stops_the_work_within_two_seconds(tmp_path):
-    with served(tmp_path / "data", "--demo", model=DEFAULT_MODEL) as service:
-        job = service.submit(scene="demo", bbox=WHOLE)
-        service.wait(job, "running")
-        mine = [one for one in job_processes() if job in " ".join(one.cmdline())]
+def test_dismissing_one_of_three_stops_its_work_within_two_seconds(tmp_path):
+    with served(tmp_path / "data", "--demo", model=DEFAULT_MODEL, core_px=64, jobs_at_a_time=3) as service:
+        jobs = [service.submit(scene="demo", bbox=[0.001 * i, -0.02, 0.02, -0.001]) for i in range(3)]
+        for job in jobs:
+            service.wait(job, "running")
+        mine = [one for one in job_processes() if jobs[1] in " ".join(one.cmdline())]
         assert mine
         began = time.monotonic()
-        assert service.http.delete(f"/jobs/{job}").json()["status"] == "dismissed"
+        assert service.http.delete(f"/jobs/{jobs[1]}").json()["status"] == "dismissed"
         _, alive = psutil.wait_procs(mine, timeout=2)
         assert not alive
         assert time.monotonic() - began < 2
-        assert not (service.data / "jobs" / job).exists()
-        assert service.http.get(f"/jobs/{job}").json()["status"] == "dismissed"
+        assert not (service.data / "jobs" / jobs[1]).exists()
+        assert service.http.get(f"/jobs/{jobs[1]}").json()["status"] == "dismissed"
+        for job in (jobs[0], jobs[2]):
+            assert service.wait(job)["status"] == "successful"
+
+
+def test_jobs_are_computed_by_the_workers_of_a_scheduler(tmp_path):
+    with (
+        dask_scheduler(tmp_path) as scheduler,
+        geosr_worker(scheduler, tmp_path, "worker"),
+        served(tmp_path / "data", "--demo", "--scheduler", scheduler, model=DEFAULT_MODEL, core_px=64) as service,
+    ):
+        done = service.submit(scene="demo", bbox=BOX)
+        assert service.wait(done)["status"] == "successful"
+        stopped = service.submit(scene="demo", bbox=WHOLE)
+        while service.http.get(f"/jobs/{stopped}").json()["chunks"]["finished"] < 1:
+            time.sleep(0.1)
+        assert service.http.delete(f"/jobs/{stopped}").json()["status"] == "dismissed"
+        # The worker is free for the next.
+        again = service.submit(scene="demo", bbox=[0.001, -0.008, 0.008, -0.001])
+        assert service.wait(again)["status"] == "successful"
 
 
 def test_a_job_whose_process_dies_is_tried_again(tmp_path):
