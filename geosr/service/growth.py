@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from geosr.jobs.ledger import work_folder
 from geosr.service.ground import outline_of
 from geosr.service.job import PRODUCT
-from geosr.service.jobs import SUCCESSFUL, Job
+from geosr.service.job_record import SUCCESSFUL, Job
 from tiling import ChunkPlan
 
 _CHUNK = re.compile(r"r\d{4,}c\d{4,}")

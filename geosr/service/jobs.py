@@ -12,27 +12,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from geosr.service import metrics
 from geosr.service.database import Database
 from geosr.service.egress import Egress
 from geosr.service.fetch import fetch_item
 from geosr.service.inputs import UpscaleInputs
-from geosr.service.job import PRODUCT, Order
+from geosr.service.job import Order
+from geosr.service.job_record import ACCEPTED, DISMISSED, FAILED, RUNNING, STATUSES, SUCCESSFUL, Job, job_of
 from geosr.service.keys import Caller
 from geosr.service.problems import NO_SUCH_JOB, Problem, too_many
 from geosr.service.scenes import Scenes
 from geosr.service.settings import ServiceSettings
 
 _log = logging.getLogger(__name__)
-
-ACCEPTED, RUNNING, SUCCESSFUL, FAILED, DISMISSED = "accepted", "running", "successful", "failed", "dismissed"
-STATUSES = (ACCEPTED, RUNNING, SUCCESSFUL, FAILED, DISMISSED)
 
 _PRIORITIES = {"rapid": 1, "normal": 0}
 
@@ -47,48 +42,6 @@ _TAKE_BACK_S = 1.0
 
 #: Times that a job whose process died is tried again, without having failed.
 _RETRIES = 1
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as it is now."""
-
-    id: str
-    key_id: str | None
-    status: str
-    inputs: Mapping[str, Any]
-    folder: Path
-    message: str
-    finished_chunks: int
-    chunks: int
-    seconds_left: float | None
-    created: float
-    started: float | None
-    finished: float | None
-    updated: float
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will become of it."""
-        return self.status in (SUCCESSFUL, FAILED, DISMISSED)
-
-    @property
-    def progress(self) -> int:
-        """Percent; 100 only when all is there."""
-        if self.status == SUCCESSFUL:
-            return 100
-        return min(99, 100 * self.finished_chunks // self.chunks) if self.chunks else 0
-
-    def files(self) -> dict[str, Path]:
-        """What it has made, by the names of the process' outputs."""
-        stem = self.folder / PRODUCT
-        named = {
-            "product": stem,
-            "uncertainty": stem.with_name("product_uncertainty.tif"),
-            "support": stem.with_name("product_support.tif"),
-            "item": stem.with_suffix(".json"),
-        }
-        return {name: path for name, path in named.items() if path.exists()}
 
 
 class Jobs:
@@ -155,7 +108,7 @@ class Jobs:
         row = self._database.row("SELECT * FROM jobs WHERE id = ? AND key_id IS ?", (job_id, caller.key_id))
         if row is None:
             raise Problem(404, "there is no such job", kind=NO_SUCH_JOB)
-        return _job_of(row)
+        return job_of(row)
 
     def list(self, caller: Caller, statuses: tuple[str, ...], limit: int, offset: int) -> tuple[list[Job], int]:
         """Some of a caller's jobs, the latest first, and the number of all that match."""
@@ -167,7 +120,7 @@ class Jobs:
         )
         counted = self._database.row(f"SELECT count(*) AS n FROM jobs WHERE {where}", values)
         assert counted is not None
-        return [_job_of(row) for row in rows], int(counted["n"])
+        return [job_of(row) for row in rows], int(counted["n"])
 
     def dismiss(self, job_id: str, caller: Caller) -> Job:
         """Stop a job, and remove what it has made. Raises :class:`Problem`."""
@@ -229,7 +182,7 @@ class Jobs:
         row = self._database.row(
             "SELECT * FROM jobs WHERE digest = ? AND status = ? ORDER BY finished DESC", (inputs.digest(), SUCCESSFUL)
         )
-        job = None if row is None else _job_of(row)
+        job = None if row is None else job_of(row)
         return job if job is not None and "product" in job.files() else None
 
     def _check_room(self, caller: Caller) -> None:
@@ -298,7 +251,7 @@ class Jobs:
         )
         if row is None:
             return False
-        job, now = _job_of(row), time.time()
+        job, now = job_of(row), time.time()
         with self._changed:
             taken = self._database.change(
                 "UPDATE jobs SET status = ?, message = ?, started = coalesce(started, ?), updated = ? "
@@ -389,7 +342,7 @@ class Jobs:
         for row in self._database.rows(
             "SELECT * FROM jobs WHERE finished < ? AND status IN (?, ?, ?)", (before, SUCCESSFUL, FAILED, DISMISSED)
         ):
-            job = _job_of(row)
+            job = job_of(row)
             self._database.change("DELETE FROM jobs WHERE id = ?", (job.id,))
             self._remove_folder(job.folder)
         self._scenes.expire(before)
@@ -401,21 +354,3 @@ class Jobs:
         )
         if others is None:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _job_of(row: Any) -> Job:
-    return Job(
-        id=row["id"],
-        key_id=row["key_id"],
-        status=row["status"],
-        inputs=json.loads(row["inputs"]),
-        folder=Path(row["folder"]),
-        message=row["message"],
-        finished_chunks=row["finished_chunks"],
-        chunks=row["chunks"],
-        seconds_left=row["seconds_left"],
-        created=row["created"],
-        started=row["started"],
-        finished=row["finished"],
-        updated=row["updated"],
-    )

@@ -17,7 +17,7 @@ from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.growth import growth
 from geosr.service.inputs import UpscaleInputs, parse_inputs
-from geosr.service.jobs import FAILED, RUNNING, STATUSES, SUCCESSFUL, Job
+from geosr.service.job_record import FAILED, RUNNING, STATUSES, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, RESULT_NOT_READY, Problem
 from geosr.version import VERSION
 

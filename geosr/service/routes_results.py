@@ -13,7 +13,7 @@ from titiler.core.factory import TilerFactory
 
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
-from geosr.service.jobs import SUCCESSFUL, Job
+from geosr.service.job_record import SUCCESSFUL, Job
 from geosr.service.keys import Caller
 from geosr.service.problems import Problem
 from geosr.service.routes_processes import OUTPUTS

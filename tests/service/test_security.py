@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -175,6 +177,24 @@ def test_the_way_out_leads_to_what_is_allowed():
             assert opener.open(f"http://{host}/a?b=c", timeout=10).read() == b"fine"
         finally:
             egress.stop()
+
+
+def test_tunnels_lead_to_what_is_allowed_and_nowhere_else():
+    with web_server({"/a": (200, {}, b"fine")}) as (host, _), web_server({}) as (hidden, asked):
+        egress = Egress([], [host])
+        egress.start()
+        try:
+            for target, said in ((host, b"200"), (hidden, b"403"), ("[::1]:80", b"403"), ("nonsense", b"403")):
+                place = urlsplit(egress.address)
+                with socket.create_connection((place.hostname, place.port), timeout=10) as tunnel:
+                    tunnel.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
+                    assert tunnel.recv(1000).split()[1] == said, target
+                    if said == b"200":
+                        tunnel.sendall(b"GET /a HTTP/1.0\r\n\r\n")
+                        assert b"fine" in b"".join(iter(lambda: tunnel.recv(1000), b""))
+        finally:
+            egress.stop()
+        assert asked == []
 
 
 @pytest.mark.parametrize(
