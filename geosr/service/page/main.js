@@ -99,7 +99,7 @@ function showFacts(scene) {
     Pixels: `${scene.size_px.join(" × ")}, ${scene.gsd_m ? `${scene.gsd_m} m` : "degrees"}`,
     CRS: scene.crs,
     Model: `${scene.model}, ×${scene.scale}`,
-    "Right down to": scene.effective_resolution,
+    "Effective resolution": scene.effective_resolution,
     Note: scene.notes.join("; ") || null,
   };
   const rows = Object.entries(facts).filter(([, value]) => value);
