@@ -93,7 +93,8 @@ def watched(browser, service, size, **options):
     opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     opened.on("request", lambda request: wrong.append(request.url) if not is_own(request.url, service) else None)
     opened.wrong = wrong
-    opened.goto(service.address)
+    # By its address: others may have been added since.
+    opened.goto(f"{service.address}/#scene=demo")
     opened.wait_for_selector("#stage[data-scene][aria-busy=false]")
     yield opened
     assert wrong == []
@@ -169,14 +170,14 @@ def test_the_swipe_shows_more_or_less_of_the_original(page):
 
 def test_bands_change_what_is_shown_and_stay_after_a_reload(page):
     before = pixels_of(page, 600, 300)
-    page.get_by_label("Vegetation, NDVI").check()
+    page.get_by_role("radio", name="Vegetation, NDVI").check()
     settled(page)
     assert np.abs(pixels_of(page, 600, 300) - before).mean() > 5
     expect(page.locator("#index-legend")).to_be_visible()
     photograph(page, "desktop-2-ndvi")
     page.reload()
     page.wait_for_selector("#stage[data-scene][aria-busy=false]")
-    expect(page.get_by_label("Vegetation, NDVI")).to_be_checked()
+    expect(page.get_by_role("radio", name="Vegetation, NDVI")).to_be_checked()
 
 
 def test_uncertainty_is_laid_over_with_a_legend(page):
@@ -305,7 +306,7 @@ def test_an_upload_is_shown_and_one_that_is_none_is_refused(page, tmp_path):
 def test_the_page_on_a_phone(phone):
     assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
     photograph(phone, "phone-1-opened")
-    phone.get_by_label("Vegetation, NDVI").check()
+    phone.get_by_role("radio", name="Vegetation, NDVI").check()
     phone.locator("#view-section").scroll_into_view_if_needed()
     photograph(phone, "phone-2-ndvi")
     phone.get_by_label("Uncertainty", exact=True).check()
