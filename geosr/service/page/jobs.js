@@ -103,7 +103,8 @@ function told(job) {
 }
 
 function describe(inputs) {
-  const what = inputs.scene ?? inputs.item?.split("/").pop() ?? inputs.datetime;
+  const shown = [...field("scene").options].find((one) => one.value === inputs.scene)?.textContent;
+  const what = shown ?? inputs.scene ?? inputs.item?.split("/").pop() ?? inputs.datetime;
   const parts = [what, inputs.bbox ? "a box" : null, inputs.uncertainty ? "with uncertainty" : null];
   return parts.filter(Boolean).join(", ");
 }
