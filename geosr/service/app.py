@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +19,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import catalog
 from catalog import Restriction
@@ -44,6 +45,12 @@ _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
+
+_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+]
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -99,7 +106,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.context = context
     app.state.ready = False
     problems.install(app)
-    app.middleware("http")(_observe)
+    app.add_middleware(_Observed)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -219,21 +226,32 @@ def _landing(context: Context) -> dict[str, Any]:
     }
 
 
-async def _observe(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Count and log a request, and say what the page may do."""
-    began = time.perf_counter()
-    response = await call_next(request)
-    taken = time.perf_counter() - began
-    route = getattr(request.scope.get("route"), "path", "none")
-    metrics.REQUESTS.labels(request.method, route, response.status_code).inc()
-    metrics.REQUEST_SECONDS.labels(route).observe(taken)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["Referrer-Policy"] = "same-origin"
-    _log.info(
-        "%s %s",
-        request.method,
-        request.url.path,
-        extra={"status": response.status_code, "ms": round(1000 * taken, 1), "job": request.path_params.get("job_id")},
-    )
-    return response
+class _Observed:
+    """Counts and logs requests, and says what the page may do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_HEADERS]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, told)
+        finally:
+            taken = time.perf_counter() - began
+            route = getattr(scope.get("route"), "path", "none")
+            metrics.REQUESTS.labels(scope["method"], route, status).inc()
+            metrics.REQUEST_SECONDS.labels(route).observe(taken)
+            job = scope.get("path_params", {}).get("job_id")
+            told_too = {"status": status, "ms": round(1000 * taken, 1), "job": job}
+            _log.info("%s %s", scope["method"], scope["path"], extra=told_too)

@@ -39,7 +39,7 @@ class Context:
         return {"href": self.url(path), "rel": rel, "type": media}
 
 
-def context_of(request: Request) -> Context:
+async def context_of(request: Request) -> Context:
     """The context of a request's application."""
     found: Context = request.app.state.context
     return found
@@ -48,7 +48,7 @@ def context_of(request: Request) -> Context:
 ContextOf = Annotated[Context, Depends(context_of)]
 
 
-def _caller(request: Request, context: ContextOf) -> Caller:
+async def _caller(request: Request, context: ContextOf) -> Caller:
     """Who asks, whose rate is counted. Raises :class:`geosr.service.problems.Problem`."""
     if not context.settings.with_keys:
         caller = Caller(None)

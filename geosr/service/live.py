@@ -1,4 +1,4 @@
-"""Super-resolution of what a map shows: chunks of a scene, computed once, latest wishes first, and kept on disk."""
+"""Super-resolution of what a map shows: chunks of a scene, computed once, while somebody waits, and kept on disk."""
 
 from __future__ import annotations
 
@@ -58,15 +58,25 @@ class Patch:
     geobox: GeoBox
 
 
+@dataclass
+class _Wish:
+    """A chunk that somebody waits for."""
+
+    scene: LiveScene
+    future: Future[LiveChunk]
+    waiting: int
+    """How many do."""
+
+
 class LiveChunks:
-    """Computes chunks in one thread: a network has all cores."""
+    """Computes chunks in one thread, in the order in which they were asked for: a network has all cores."""
 
     def __init__(self, cache: diskcache.Cache, core_px: int, waiting: int) -> None:
         self._cache = cache
         self._core = core_px
         self._most = waiting
         self._lock = threading.Condition()
-        self._wanted: OrderedDict[ChunkKey, tuple[LiveScene, Future[LiveChunk]]] = OrderedDict()
+        self._wanted: OrderedDict[ChunkKey, _Wish] = OrderedDict()
         """Those that wait, the latest last, and the one that is computed."""
         self._current: ChunkKey | None = None
         self._ended = False
@@ -79,9 +89,9 @@ class LiveChunks:
         """What waits is not computed any more."""
         with self._lock:
             self._ended = True
-            for _, future in self._wanted.values():
+            for wish in self._wanted.values():
                 # Not the one that is computed.
-                future.cancel()
+                wish.future.cancel()
             self._lock.notify()
         self._thread.join()
 
@@ -91,7 +101,10 @@ class LiveChunks:
         return [ChunkKey(scene.id, row, col, uncertainty) for row in rows for col in cols]
 
     def get(self, scene: LiveScene, key: ChunkKey) -> Future[LiveChunk]:
-        """A chunk, computed once however many ask. Raises :class:`Problem` when too many wait."""
+        """A chunk, computed once however many ask; whoever does not wait any more calls :meth:`release`.
+
+        Raises :class:`geosr.service.problems.Problem` when too many chunks wait.
+        """
         kept = self._cache.get(_name(key))
         if kept is None and not key.uncertainty:
             kept = self._cache.get(_name(ChunkKey(key.scene, key.row, key.col, True)))
@@ -101,25 +114,25 @@ class LiveChunks:
             found.set_result(LiveChunk(*kept))
             return found
         with self._lock:
-            if key in self._wanted:
-                if key != self._current:
-                    # Asked for again: somebody still looks at it.
-                    self._wanted.move_to_end(key)
-                return self._wanted[key][1]
-            if len(self._wanted) >= self._most:
-                self._drop_oldest()
-            future: Future[LiveChunk] = Future()
-            self._wanted[key] = (scene, future)
-            self._lock.notify()
-        return future
+            wish = self._wanted.get(key)
+            if wish is None:
+                if len(self._wanted) >= self._most:
+                    raise busy("too many tiles wait to be computed")
+                wish = self._wanted[key] = _Wish(scene, Future(), 0)
+                self._lock.notify()
+            wish.waiting += 1
+            return wish.future
 
-    def _drop_oldest(self) -> None:
-        """Whoever asked for it has most likely looked elsewhere since."""
-        oldest = next((key for key in self._wanted if key != self._current), None)
-        if oldest is None:
-            raise busy("too many tiles wait to be computed")
-        _, future = self._wanted.pop(oldest)
-        future.set_exception(busy("other tiles were asked for since"))
+    def release(self, key: ChunkKey, future: Future[LiveChunk]) -> None:
+        """One waits less: a chunk that nobody waits for is not computed."""
+        with self._lock:
+            wish = self._wanted.get(key)
+            if wish is None or wish.future is not future:
+                return
+            wish.waiting -= 1
+            if wish.waiting == 0 and key != self._current:
+                del self._wanted[key]
+                future.cancel()
 
     def _run(self) -> None:
         while True:
@@ -128,8 +141,8 @@ class LiveChunks:
                     self._lock.wait()
                 if self._ended:
                     return
-                key = self._current = next(reversed(self._wanted))
-                scene, future = self._wanted[key]
+                key = self._current = next(iter(self._wanted))
+                scene, future = self._wanted[key].scene, self._wanted[key].future
             # From here on it cannot be cancelled.
             if not future.set_running_or_notify_cancel():
                 self._done(key)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,7 +136,7 @@ def get_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> dict[str, 
 def remove_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> None:
     """Forget a scene, and its upload."""
     context.scenes.remove(scene_id, caller)
-    context.cache.evict(scene_id)
+    context.tiles.forget(scene_id)
 
 
 @router.get("/scenes/{scene_id}/tilejson.json", response_model=schemas.TileJson)
@@ -166,6 +168,7 @@ def tilejson(
 
 @router.get("/scenes/{scene_id}/tiles/{z}/{x}/{y}", response_class=Response, responses={200: {"content": {_PNG: {}}}})
 async def tile(
+    request: Request,
     scene_id: str,
     z: int,
     x: int,
@@ -178,9 +181,11 @@ async def tile(
     scale: Annotated[int, Query(ge=1, le=2, description="2 for tiles of 512 pixels.")] = 1,
 ) -> Response:
     """A tile, super-resolved when it is asked for."""
-    live = await run_in_threadpool(context.scenes.get, scene_id, caller)
+    live = context.scenes.open_already(scene_id, caller)
+    if live is None:
+        live = await run_in_threadpool(context.scenes.get, scene_id, caller)
     view = View(layer, bands or tiles.default_bands(live.scene.names), tiles.parse_rescale(rescale))
-    content = await context.tiles.tile(live, view, TileGrid(z, x, y, 256 * scale))
+    content = await unless_gone(request, context.tiles.tile(live, view, TileGrid(z, x, y, 256 * scale)))
     # A scene's id stands for its pixels and its model: what was made of them stays.
     return Response(content, media_type=_PNG, headers={"Cache-Control": "private, max-age=86400"})
 
@@ -231,3 +236,23 @@ async def _received(request: Request, context: Context) -> Path:
 def _check_received(size: int, most: int) -> None:
     if size > most:
         raise Problem(413, f"uploads are taken up to {most} bytes")
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, bytes]) -> bytes:
+    """What some work gives; it ends when the client has gone, for maps give up what they no longer show."""
+    making = asyncio.create_task(work)
+    leaving = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({making, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not making.done():
+            # Nobody hears of it.
+            raise Problem(408, "the client has gone")
+        return making.result()
+    finally:
+        making.cancel()
+        leaving.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

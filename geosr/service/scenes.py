@@ -69,6 +69,8 @@ class LiveScene:
     scene: Scene
     model: ModelSpec
     created: float
+    key_id: str | None = None
+    """Whose it is; None for everybody's."""
     _factors: tuple[float, ...] | None = field(default=None, repr=False)
 
     @property
@@ -203,6 +205,11 @@ class Scenes:
             raise Problem(404, f"there is no scene {scene_id[:80]}")
         return str(row["source"])
 
+    def open_already(self, scene_id: str, caller: Caller) -> LiveScene | None:
+        """A scene of a caller's that is open; None where it is not, or not theirs."""
+        live = self._open.get(scene_id)
+        return live if live is not None and live.key_id in (None, caller.key_id) else None
+
     def get(self, scene_id: str, caller: Caller) -> LiveScene:
         """An open scene. Raises :class:`Problem`, or :class:`catalog.CatalogError` when it cannot be opened."""
         self.source_of(scene_id, caller)
@@ -212,7 +219,7 @@ class Scenes:
                 return self._open[scene_id]
         row = self._database.row("SELECT * FROM scenes WHERE id = ?", (scene_id,))
         assert row is not None
-        live = self._open_scene(scene_id, row["kind"], row["title"], row["source"], row["created"])
+        live = self._open_scene(scene_id, row["kind"], row["title"], row["source"], row["created"], row["key_id"])
         with self._lock:
             live = self._open.setdefault(scene_id, live)
             while len(self._open) > _KEPT_OPEN:
@@ -274,7 +281,7 @@ class Scenes:
         folder.mkdir()
         try:
             source, created = str(write(folder)), time.time()
-            live = self._open_scene(scene_id, kind, title, source, created)
+            live = self._open_scene(scene_id, kind, title, source, created, caller.key_id)
             live.describe()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -287,7 +294,9 @@ class Scenes:
             self._open[scene_id] = live
         return live
 
-    def _open_scene(self, scene_id: str, kind: str, title: str, source: str, created: float) -> LiveScene:
+    def _open_scene(
+        self, scene_id: str, kind: str, title: str, source: str, created: float, key_id: str | None
+    ) -> LiveScene:
         card = read_card(self._settings.model)
         scene = open_for_model(SceneRequest(source), card)
         if scene.geobox.crs is None:
@@ -296,7 +305,7 @@ class Scenes:
             raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")
         engine = choose_engine(network=card.network is not None)
         model = ModelSpec(self._settings.model, card.digest, engine, scene.bands, scene.picture)
-        return LiveScene(scene_id, title, kind, scene, model, created)
+        return LiveScene(scene_id, title, kind, scene, model, created, key_id)
 
 
 def check_raster(path: Path, max_pixels: int) -> None:

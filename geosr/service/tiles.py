@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +35,9 @@ _MOST_CHUNKS = 36
 
 MAX_ZOOM = 22
 
+#: Pictures that are kept in memory as well: some tens of MB.
+_KEPT_IN_MEMORY = 500
+
 
 @dataclass(frozen=True)
 class View:
@@ -51,18 +55,36 @@ class Tiles:
     def __init__(self, chunks: LiveChunks, cache: diskcache.Cache) -> None:
         self._chunks = chunks
         self._cache = cache
+        self._latest: dict[str, bytes] = {}
+        """Pictures made last, in memory."""
 
     async def tile(self, live: LiveScene, view: View, grid: TileGrid) -> bytes:
         """A PNG. Raises :class:`Problem`."""
         name = f"tile/{live.id}/{view.layer}/{view.bands}/{view.rescale}/{grid.side_px}/{grid.z}/{grid.x}/{grid.y}"
-        kept: bytes | None = await run_in_threadpool(self._cache.get, name)
+        kept: bytes | None = self._latest.get(name)
+        if kept is None:
+            kept = await run_in_threadpool(self._cache.get, name)
+            if kept is not None:
+                self._remember(name, kept)
         if kept is not None:
             metrics.TILES.labels("cached").inc()
             return kept
         made = await self._make(live, view, grid)
         metrics.TILES.labels("made").inc()
         await run_in_threadpool(self._cache.set, name, made, tag=live.id)
+        self._remember(name, made)
         return made
+
+    def forget(self, scene_id: str) -> None:
+        """Keep nothing of a scene."""
+        self._cache.evict(scene_id)
+        for name in [name for name in self._latest if name.split("/")[1] == scene_id]:
+            self._latest.pop(name, None)
+
+    def _remember(self, name: str, picture: bytes) -> None:
+        self._latest[name] = picture
+        while len(self._latest) > _KEPT_IN_MEMORY:
+            del self._latest[next(iter(self._latest))]
 
     async def _make(self, live: LiveScene, view: View, grid: TileGrid) -> bytes:
         combination = render.combination_of(view.bands, live.scene.names)
@@ -130,13 +152,19 @@ class Tiles:
         keys = self._chunks.keys_of(live, window, uncertainty=uncertainty)
         if len(keys) > _MOST_CHUNKS:
             raise Problem(400, "the tile shows too much of the scene to be super-resolved: zoom in")
-        futures = [await run_in_threadpool(self._chunks.get, live, key) for key in keys]
+        futures: list[Future[LiveChunk]] = []
         try:
+            for key in keys:
+                futures.append(await run_in_threadpool(self._chunks.get, live, key))
             # Shielded, for others may wait for the same chunks when this request is given up.
             waited = [asyncio.shield(asyncio.wrap_future(future)) for future in futures]
             done = await asyncio.wait_for(asyncio.gather(*waited), WAIT_S)
         except TimeoutError:
             raise busy("the tile takes too long", 10) from None
+        finally:
+            # Also when the request is given up.
+            for key, future in zip(keys, futures, strict=False):
+                self._chunks.release(key, future)
         return dict(zip(keys, done, strict=True))
 
 

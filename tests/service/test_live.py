@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -182,10 +183,17 @@ def test_an_upload_becomes_a_scene_and_a_job(service):
     assert service.http.get(f"/jobs/{job}/results").status_code == 200
 
 
-def test_a_request_that_is_given_up_takes_nothing_from_others(network):
+def test_requests_that_are_given_up_are_not_computed_and_take_nothing_from_others(network):
     service, _ = network
-    address = f"{service.address}/scenes/demo/tiles/17/65540/65541?bands=B03"
-    for _ in range(3):
+    content, headers = SAMPLE.read_bytes(), {"content-type": "image/tiff"}
+    scene = service.http.post("/scenes/upload", content=content, headers=headers).json()["id"]
+    before = metric(service, 'geosr_live_chunks_total{how="computed"}')
+    # Of all four, nine chunks and more each.
+    tiles = [f"{service.address}/scenes/{scene}/tiles/15/{x}/{y}" for x in (16384, 16385) for y in (16384, 16385)]
+    for address in tiles * 2:
         with pytest.raises(httpx.TimeoutException):
             httpx.get(address, timeout=0.05, trust_env=False)
-    assert picture(service.http.get(address)).any()
+    time.sleep(3)
+    computed = metric(service, 'geosr_live_chunks_total{how="computed"}') - before
+    assert computed <= 4, "all 25 would have been under way"
+    assert picture(service.http.get(tiles[-1])).any()
