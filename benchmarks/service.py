@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import random
 import statistics
 import subprocess
@@ -20,9 +21,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -84,21 +88,32 @@ def tiles_of(scene: dict[str, Any]) -> list[str]:
     return [f"/scenes/{scene['id']}/tiles/{ZOOM}/{x}/{y}" for x, y in places]
 
 
-async def fetch_all(address: str, paths: list[str], clients: int) -> list[float]:
-    """Seconds that each answer took, with so many clients that ask one after the other."""
-    waiting, taken = list(reversed(paths)), []
+def fetch_all(address: str, paths: list[str], clients: int) -> list[float]:
+    """Seconds that each answer took, with so many clients that ask one after the other.
 
-    async def client(http: httpx.AsyncClient) -> None:
-        while waiting:
-            path = waiting.pop()
+    The clients are the standard library's, each in a thread: others take longer than the service.
+    """
+    place = urlsplit(address)
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for path in paths:
+        waiting.put(path)
+
+    def client(_: int) -> list[float]:
+        http, taken = HTTPConnection(place.hostname, place.port, timeout=600), []
+        while True:
+            try:
+                path = waiting.get_nowait()
+            except queue.Empty:
+                return taken
             began = time.perf_counter()
-            answer = await http.get(path)
+            http.request("GET", path)
+            answer = http.getresponse()
+            content = answer.read()
             taken.append(time.perf_counter() - began)
-            assert answer.status_code == 200, answer.text
+            assert answer.status == 200, content
 
-    async with httpx.AsyncClient(base_url=address, timeout=600, trust_env=False) as http:
-        await asyncio.gather(*(client(http) for _ in range(clients)))
-    return taken
+    with ThreadPoolExecutor(clients) as pool:
+        return [seconds for taken in pool.map(client, range(clients)) for seconds in taken]
 
 
 def chunks_computed(address: str) -> float:
@@ -112,13 +127,13 @@ def measure_tiles(address: str, scene: dict[str, Any], count: int, bare_s: float
     """Uncached and cached, by number of clients."""
     paths, rows = tiles_of(scene), []
     # The first tile waits for the network to be compiled: that is once in a service's life.
-    asyncio.run(fetch_all(address, [paths.pop()], 1))
+    fetch_all(address, [paths.pop()], 1)
     for clients in CLIENTS:
         some, paths = paths[:count], paths[count:]
         before, began = chunks_computed(address), time.perf_counter()
-        fresh = asyncio.run(fetch_all(address, some, clients))
+        fresh = fetch_all(address, some, clients)
         seconds, chunks = time.perf_counter() - began, chunks_computed(address) - before
-        again = asyncio.run(fetch_all(address, some * 5, clients))
+        again = fetch_all(address, some * 5, clients)
         rows.append(
             {
                 "clients": clients,
