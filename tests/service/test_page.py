@@ -114,7 +114,8 @@ def files_served(folder):
 
 def settled(page):
     page.wait_for_timeout(300)
-    page.wait_for_selector("#stage[aria-busy=false]")
+    # Chunks with uncertainty take seconds each where tests share two cores.
+    page.wait_for_selector("#stage[aria-busy=false]", timeout=240_000)
 
 
 def photograph(page, name):
