@@ -1,8 +1,8 @@
 """The bare network: nothing is read, constrained or written, and no margin computed twice.
 
-    python benchmarks/bare.py SIDE REPEATS
+    python benchmarks/bare.py SIDE REPEATS [THREADS]
 
-Prints the median seconds per million pixels, for windows of ``SIDE`` pixels, as JSON. Run by ``end_to_end.py``.
+Prints the median seconds per million pixels, for windows of ``SIDE`` pixels, as JSON. Run by other benchmarks.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from geosr.model.zoo import DEFAULT_MODEL, read_card
 
 def main() -> None:
     """Measure."""
-    side, repeats = map(int, sys.argv[1:])
+    side, repeats, *threads = map(int, sys.argv[1:])
     card = read_card(DEFAULT_MODEL)
     spec = choose_engine()
     engine = openvino_engine.OpenVinoEngine(
-        card, card.transfers([None] * 4, picture=False), spec, Parallel(1, system.cores())
+        card, card.transfers([None] * 4, picture=False), spec, Parallel(1, *(threads or [system.cores()]))
     )
     lr = np.random.default_rng(0).random((1, 4, side, side), np.float32)
     taken = []

@@ -184,7 +184,8 @@ def _scaling(result: dict[str, Any]) -> str:
         f"`{result['command']}`: `geosr upscale --scheduler` with `{result['model']}`, {result['engine']}, over "
         f"{workers['side_px']} × {workers['side_px']} pixels in chunks of {workers['core_px']}, with workers on one core "
         "each. The bytes are those of one process. Two workers are "
-        f"{workers['times_as_fast']:.2f} times as fast as one. {_machine(result)}",
+        f"{workers['times_as_fast']:.2f} times as fast as one; two bare networks that share nothing but this machine, "
+        f"{result['two_bare_networks_times_as_fast']:.2f} times. {_machine(result)}",
         "| workers | seconds |\n|---|---|\n"
         + "\n".join(f"| {count} | {seconds} |" for count, seconds in workers["seconds"].items()),
         f"With {queued['chunks']} chunks handed out at once, where a run hands out two for each thread of a worker, the "

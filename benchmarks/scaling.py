@@ -8,6 +8,7 @@ and to two, in turn; the outputs have to be the same bytes, which are also those
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -25,10 +26,11 @@ from scenes import write_scene
 from catalog import SceneRequest
 from geosr.engine import choose_engine
 from geosr.jobs import cluster
-from geosr.model.zoo import DEFAULT_MODEL
+from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
 
+HERE = Path(__file__).parent
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -114,6 +116,18 @@ def by_workers(folder: Path, side: int, core: int, repeats: int) -> dict[str, ob
     }
 
 
+def limit(window: int, repeats: int) -> float:
+    """How much faster than one two bare networks are, each in a process of its own on one core, that share nothing."""
+    command = [sys.executable, str(HERE / "bare.py"), str(window), "5" if repeats > 1 else "1", "1"]
+
+    def seconds(count: int) -> float:
+        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        told = [process.communicate()[0] for process in running]
+        return statistics.mean(float(json.loads(text)["s_per_mpx"]) for text in told)
+
+    return round(statistics.median(2 * seconds(1) / seconds(2) for _ in range(repeats)), 2)
+
+
 def scheduler_mib(folder: Path, side: int, core: int) -> dict[str, object]:
     """The scheduler's memory over a run of many small chunks, all of them handed out at once: more than it ever has."""
     source = folder / "many.tif"
@@ -157,6 +171,7 @@ def main() -> None:
             "model": DEFAULT_MODEL,
             "engine": str(choose_engine()),
             "workers": by_workers(folder, side, core, repeats),
+            "two_bare_networks_times_as_fast": limit(core + 2 * read_card(DEFAULT_MODEL).halo_px, repeats),
             "scheduler": scheduler_mib(folder, 8 * many, 8),
         }
     keep("scaling", command_of(parser, arguments), content, arguments.results)

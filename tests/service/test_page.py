@@ -21,6 +21,8 @@ from tests.stac_items import serve, write_item
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
+# What is waited for is computed, where tests share two cores.
+expect.set_options(timeout=60_000)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -313,3 +313,25 @@ def test_the_page_may_load_nothing_from_elsewhere(service):
     assert "default-src 'self'" in policy
     assert "http" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_of_other_origins_may_ask_only_where_they_are_named(tmp_path):
+    with served(tmp_path / "data", cors_origins=json.dumps(["https://maps.example"])) as service:
+        told = [
+            service.http.get("/scenes", headers={"Origin": origin}).headers.get("access-control-allow-origin")
+            for origin in ("https://maps.example", "https://evil.example")
+        ]
+        assert told == ["https://maps.example", None]
+
+
+def test_logs_are_lines_of_json_with_jobs_ids_and_no_keys(tmp_path):
+    with served(tmp_path / "data", "--demo") as service:
+        job = service.submit(scene="demo", bbox=BOX)
+        service.wait(job)
+        service.http.get("/scenes", params={"api_key": "geosr_in_the_address"})
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert {line["message"] for line in lines if line.get("job") == job} >= {
+        "job starts",
+        "job is successful: finished",
+    }
+    assert "geosr_in_the_address" not in service.log.read_text()
