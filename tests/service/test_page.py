@@ -22,7 +22,7 @@ from tests.stac_items import serve, write_item
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 # What is waited for is computed, where tests share two cores.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=120_000)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -90,7 +90,7 @@ def phone(browser, shown):
 def watched(browser, service, size, **options):
     context = browser.new_context(viewport=size, accept_downloads=True, **options)
     opened, wrong = context.new_page(), []
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(240_000)
     opened.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
     opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     opened.on("request", lambda request: wrong.append(request.url) if not is_own(request.url, service) else None)
