@@ -56,6 +56,7 @@ async function load() {
   if (state.scenes.length === 0) {
     field("empty").hidden = false;
     field("find-section").open = true;
+    field("find-section").scrollIntoView();
     field("stage").dataset.scene = "";
   } else await choose(kept.get("scene") ?? state.scenes[0].id, kept);
   jobs.begin(attempt);
