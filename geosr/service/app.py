@@ -66,7 +66,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     chunks = LiveChunks(cache, settings.live_core_px, settings.live_waiting)
     jobs = Jobs(database, settings, scenes, egress)
     rates = Rates(settings.requests_per_minute)
-    context = Context(settings, database, cache, scenes, Tiles(chunks, cache), jobs, rates)
+    context = Context(settings, database, cache, scenes, Tiles(chunks, cache, settings.tile_wait_s), jobs, rates)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:

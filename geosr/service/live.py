@@ -24,9 +24,6 @@ from geosr.uncertainty import store_half_width
 
 _log = logging.getLogger(__name__)
 
-#: Requests for a chunk that take longer than this are answered with an error, seconds.
-WAIT_S = 120
-
 
 @dataclass(frozen=True)
 class ChunkKey:

@@ -78,6 +78,8 @@ class ServiceSettings(BaseSettings):
     """Side of the chunks of live tiles, source pixels."""
     live_waiting: int = Field(default=256, ge=1)
     """Chunks that may wait to be computed; beyond that tiles are refused for a moment."""
+    tile_wait_s: float = Field(default=120, gt=0)
+    """Longest that a tile waits for its chunks; then it is refused, with a time after which to ask again."""
     cache_bytes: int = Field(default=4096 * _MIB, ge=_MIB)
     """Most that live chunks and tiles take on disk."""
 

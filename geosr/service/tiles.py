@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 import tiling
 from geosr.service import metrics, render
-from geosr.service.live import WAIT_S, ChunkKey, LiveChunk, LiveChunks, Patch
+from geosr.service.live import ChunkKey, LiveChunk, LiveChunks, Patch
 from geosr.service.problems import Problem, busy
 from geosr.service.render import TileGrid
 from geosr.service.scenes import LiveScene
@@ -52,8 +52,9 @@ class View:
 class Tiles:
     """Makes tiles, and keeps them."""
 
-    def __init__(self, chunks: LiveChunks, cache: diskcache.Cache) -> None:
+    def __init__(self, chunks: LiveChunks, cache: diskcache.Cache, wait_s: float) -> None:
         self._chunks = chunks
+        self._wait_s = wait_s
         self._cache = cache
         self._latest: dict[str, bytes] = {}
         """Pictures made last, in memory."""
@@ -158,7 +159,7 @@ class Tiles:
                 futures.append(await run_in_threadpool(self._chunks.get, live, key))
             # Shielded, for others may wait for the same chunks when this request is given up.
             waited = [asyncio.shield(asyncio.wrap_future(future)) for future in futures]
-            done = await asyncio.wait_for(asyncio.gather(*waited), WAIT_S)
+            done = await asyncio.wait_for(asyncio.gather(*waited), self._wait_s)
         except TimeoutError:
             raise busy("the tile takes too long", 10) from None
         finally:

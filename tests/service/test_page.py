@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -72,7 +73,8 @@ def shown(tmp_path_factory) -> Iterator[Service]:
         item.write_text(json.dumps(content))
         with serve(folder, item) as api:
             hosts = json.dumps([urlsplit(api).netloc, files])
-            with served(data, "--demo", "--api", api, model=DEFAULT_MODEL, private_hosts=hosts) as service:
+            settings = {"private_hosts": hosts, "tile_wait_s": 600}
+            with served(data, "--demo", "--api", api, model=DEFAULT_MODEL, **settings) as service:
                 yield service
 
 
@@ -91,13 +93,14 @@ def watched(browser, service, size, **options):
     context = browser.new_context(viewport=size, accept_downloads=True, **options)
     opened, wrong = context.new_page(), []
     opened.set_default_timeout(240_000)
-    opened.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
+    opened.on("pageerror", lambda error: wrong.append(f"page error: {error} {error.stack}"))
     opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     opened.on("request", lambda request: wrong.append(request.url) if not is_own(request.url, service) else None)
     opened.wrong = wrong
     # By its address: others may have been added since.
     opened.goto(f"{service.address}/#scene=demo")
-    opened.wait_for_selector("#stage[data-scene][aria-busy=false]")
+    opened.wait_for_selector("#stage[data-scene]")
+    settled(opened)
     yield opened
     assert wrong == []
     context.close()
@@ -114,10 +117,21 @@ def files_served(folder):
     return files_server(folder)
 
 
+def until(page, answer, otherwise, seconds=240):
+    """An answer once there is one. (The page's own policy forbids what wait_for_function evaluates.)"""
+    end = time.monotonic() + seconds
+    while (found := answer()) is None or found is False:
+        assert time.monotonic() < end, f"after {seconds} s {otherwise}"
+        page.wait_for_timeout(250)
+    return found
+
+
 def settled(page):
     page.wait_for_timeout(300)
     # Chunks with uncertainty take seconds each where tests share two cores.
     page.wait_for_selector("#stage[aria-busy=false]", timeout=240_000)
+    # The page tells of its sharpened side only; both are looked at.
+    until(page, lambda: page.evaluate("window.geosr.maps.both.every((map) => map.loaded())"), "its maps are not drawn")
 
 
 def photograph(page, name):
@@ -135,6 +149,25 @@ def pixels_of(page, x, y):
 
     shot = page.screenshot(clip={"x": x - 30, "y": y - 30, "width": 60, "height": 60})
     return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(float)
+
+
+def seen(page, x, y, is_right):
+    """What is seen around a place, once it is right: a browser draws when it gets to it."""
+
+    def right():
+        pixels = pixels_of(page, x, y)
+        return pixels if is_right(pixels) else None
+
+    return until(page, right, f"around ({x}, {y}) it does not show what it should")
+
+
+def differs(other, by):
+    return lambda pixels: np.abs(pixels - other).mean() > by
+
+
+def is_drawn(pixels):
+    """A scene, not the plain ground below it."""
+    return pixels.std() > 3
 
 
 def order_a_box(page, x=(300, 420), y=(250, 370)):
@@ -155,10 +188,9 @@ def test_the_page_opens_with_the_scene_before_and_after(page):
 def test_the_swipe_shows_more_or_less_of_the_original(page):
     place = (400, 400)
     page.locator("#swipe").fill("100")
-    original = pixels_of(page, *place)
+    original = seen(page, *place, is_drawn)
     page.locator("#swipe").fill("0")
-    sharpened = pixels_of(page, *place)
-    assert np.abs(original - sharpened).mean() > 1
+    seen(page, *place, differs(original, by=1))
     # By the handle on the map as well.
     handle = page.locator(".compare-swiper-vertical")
     page.locator("#swipe").fill("30")
@@ -168,14 +200,14 @@ def test_the_swipe_shows_more_or_less_of_the_original(page):
     page.mouse.move(700, 400)
     page.mouse.up()
     assert float(page.locator("#swipe").input_value()) > 60
-    assert np.abs(pixels_of(page, *place) - original).mean() < 1
+    seen(page, *place, lambda pixels: np.abs(pixels - original).mean() < 1)
 
 
 def test_bands_change_what_is_shown_and_stay_after_a_reload(page):
-    before = pixels_of(page, 600, 300)
+    before = seen(page, 600, 300, is_drawn)
     page.get_by_role("radio", name="Vegetation, NDVI").check()
     settled(page)
-    assert np.abs(pixels_of(page, 600, 300) - before).mean() > 5
+    seen(page, 600, 300, differs(before, by=5))
     expect(page.locator("#index-legend")).to_be_visible()
     photograph(page, "desktop-2-ndvi")
     page.reload()
@@ -183,13 +215,31 @@ def test_bands_change_what_is_shown_and_stay_after_a_reload(page):
     expect(page.get_by_role("radio", name="Vegetation, NDVI")).to_be_checked()
 
 
+def test_tiles_that_a_busy_service_could_not_give_are_asked_for_again(page):
+    refused = []
+
+    def refuse_first(route):
+        if route.request.url in refused:
+            return route.continue_()
+        refused.append(route.request.url)
+        return route.fulfill(status=503, headers={"Retry-After": "1"}, body="busy")
+
+    page.route(re.compile("layer=sr&bands=false-colour"), refuse_first)
+    page.locator("#swipe").fill("0")
+    before = seen(page, 600, 300, is_drawn)
+    page.get_by_role("radio", name="False colour").check()
+    seen(page, 600, 300, lambda pixels: is_drawn(pixels) and differs(before, by=5)(pixels))
+    assert refused
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.wrong[:] = [text for text in page.wrong if "503" not in text]
+
+
 def test_uncertainty_is_laid_over_with_a_legend(page):
-    before = pixels_of(page, 700, 300)
+    before = seen(page, 700, 300, is_drawn)
     page.get_by_label("Uncertainty", exact=True).check()
     settled(page)
     expect(page.locator("#uncertainty-legend")).to_contain_text("90 % interval")
-    page.wait_for_timeout(1000)
-    assert np.abs(pixels_of(page, 700, 300) - before).mean() > 5
+    seen(page, 700, 300, differs(before, by=5))
     photograph(page, "desktop-3-uncertainty")
 
 

@@ -10,8 +10,7 @@ import { addScene, listFound, upload } from "/page/scenes.js";
 const state = { scenes: [], scene: null, bands: null, box: null };
 
 const maps = new Maps((error) => {
-  // Tiles that wait too long are asked for again when the map moves; the rest is told.
-  if (error?.status === 503 || error?.name === "AbortError") return;
+  if (error?.name === "AbortError") return;
   if (error?.status === 401 || error?.status === 403) return needKey(error.message);
   say(error?.status ? `A tile could not be shown (${error.status}).` : error?.message);
 });
@@ -77,6 +76,7 @@ async function choose(id, kept = null) {
   state.bands = wanted && bandChoices(scene).some(([name]) => name === wanted) ? wanted : scene.default_bands;
   showFacts(scene);
   showBands(scene);
+  working(true);
   maps.show(scene, state.bands);
   const view = kept?.get("at")?.split("/").map(Number);
   if (view?.length === 3 && view.every(Number.isFinite)) maps.after.jumpTo({ zoom: view[0], center: [view[2], view[1]] });
@@ -118,6 +118,7 @@ function showBands(scene) {
     const input = element("input", { type: "radio", name: "bands", value: name, checked: name === state.bands });
     input.addEventListener("change", () => {
       state.bands = name;
+      working(true);
       maps.show(scene, name);
       showUncertainty();
       showIndex(scene);
@@ -175,12 +176,12 @@ for (const map of maps.both) {
   map.on("click", (event) => inspect(event.lngLat));
   map.on("moveend", keep);
 }
-// Only the sharpened side makes one wait.
+// Only the sharpened side makes one wait: from what is chosen, before any tile is asked for, until all is drawn.
 function working(busy) {
   field("working").hidden = !busy;
   field("stage").setAttribute("aria-busy", String(busy));
 }
-maps.after.on("dataloading", () => working(!maps.after.areTilesLoaded()));
+maps.after.on("dataloading", () => maps.after.areTilesLoaded() || working(true));
 maps.after.on("idle", () => working(false));
 
 field("scene").addEventListener("change", (event) => choose(event.target.value));

@@ -37,7 +37,7 @@ export class Maps {
     this.after = newMap("after");
     this.both = [this.before, this.after];
     this.compare = new window.maplibregl.Compare(this.before, this.after, "#maps");
-    for (const map of this.both) map.on("error", (event) => onError(event.error));
+    for (const map of this.both) map.on("error", (event) => (event.tile && event.error?.status === 503 ? later(map, event) : onError(event.error)));
     for (const map of this.both) map.addControl(new library.ScaleControl({ unit: "metric" }), "bottom-left");
     this.after.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
     this.ready = Promise.all(this.both.map((map) => new Promise((done) => map.once("load", done)))).then(() => this.#addShapes());
@@ -147,6 +147,20 @@ export class Maps {
     window.addEventListener("keydown", escape);
     return () => end(null);
   }
+}
+
+const waiting = new Set();
+
+// Tiles that a busy service could not give yet are asked for again: with their whole source, whose others the browser
+// and the service have kept. (Alone, the library draws a refused tile before it has come.)
+function later(map, { sourceId }) {
+  const source = map.getSource(sourceId);
+  if (!source || waiting.has(source)) return;
+  waiting.add(source);
+  setTimeout(() => {
+    waiting.delete(source);
+    if (map.getSource(sourceId) === source) map.refreshTiles(sourceId);
+  }, 5000);
 }
 
 export function polygon([west, south, east, north]) {
