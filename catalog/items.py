@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -24,6 +24,7 @@ from catalog import radiometry, sentinel2
 from catalog.area import project, unwrap
 from catalog.errors import CatalogError, RadiometryError, SourceError
 from catalog.gdal import open_raster, without_queries, without_query
+from catalog.grids import finest
 from catalog.radiometry import Radiometry
 
 #: Items of one platform whose times differ by less than this belong to one overpass: a datatake lasts minutes, the
@@ -51,6 +52,8 @@ class BandAsset:
     radiometry: Radiometry
     nodata: float | None = None
     """DN without measurement that the Item declares."""
+    span: int = 1
+    """Pixels of the Item's grid that one of the band's own spans along an axis."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Candidate:
     item: pystac.Item
     assets: tuple[BandAsset, ...]
     grid: GeoBox
-    """Grid that its bands share."""
+    """Grid of its bands, of the finest where they have several."""
     ground: BaseGeometry
     """Where it has data, degrees; whole where it crosses the antimeridian."""
 
@@ -120,23 +123,31 @@ def candidate(
 ) -> Candidate:
     """The Item with its assets for ``bands``; ``scale`` and ``offset`` override what it says of them.
 
-    Raises :class:`SourceError` when a band is missing, bands are on different grids, or the Item is malformed, and
-    :class:`RadiometryError` when nothing tells how its DN become reflectance.
+    Raises :class:`SourceError` when a band is missing, bands' grids do not fit one another, or the Item is malformed,
+    and :class:`RadiometryError` when nothing tells how its DN become reflectance.
     """
     try:
         content = item.to_dict(include_self_link=False, transform_hrefs=False)
         assets = tuple(_find_band(content, band, scale, offset) for band in bands)
-        grids = [grid_of(item, key) for key in dict.fromkeys(asset.key for asset in assets)]
-        one = Candidate(item, assets, grids[0], ground_of(item, grids[0]))
+        grids = {asset.key: grid_of(item, asset.key) for asset in assets}
+        grid, spans = _finest(item, bands, list(grids.values()))
+        span_of = dict(zip(grids, spans, strict=True))
+        assets = tuple(replace(asset, span=span_of[asset.key]) for asset in assets)
+        one = Candidate(item, assets, grid, ground_of(item, grid))
         _ = one.datetime, one.cloud_share
     except CatalogError:
         raise
     except Exception as error:
         # Items are foreign data: fields of any type can stand anywhere in them.
         raise SourceError(f"Item {item.id} is malformed: {first_line(error)}") from error
-    if any(grid != one.grid for grid in grids):
-        raise SourceError(f"Item {item.id} has {', '.join(bands)} on different grids: ask for bands of one")
     return one
+
+
+def _finest(item: pystac.Item, bands: Sequence[str], grids: Sequence[GeoBox]) -> tuple[GeoBox, tuple[int, ...]]:
+    try:
+        return finest(grids)
+    except ValueError as error:
+        raise SourceError(f"Item {item.id} has {', '.join(bands)} on {error}: ask for others") from error
 
 
 def grid_of(item: pystac.Item, key: str) -> GeoBox:

@@ -243,13 +243,28 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
         )
         for own, leading in zip(one.assets, lead.assets, strict=True)
     )
+    aligned = _aligned(one.grid, geobox)
+    _check_spans(one, geobox, aligned=aligned)
     return Layer(
         item=item.to_dict(include_self_link=False, transform_hrefs=False),
         bands=bands,
         bounds=Geometry(one.grid.extent.geom, one.crs).to_crs(crs).boundingbox.bbox,
-        aligned=_aligned(one.grid, geobox),
+        aligned=aligned,
         scl=LayerBand(scl, item.assets[scl].href, 1) if scl else None,
     )
+
+
+def _check_spans(one: Candidate, geobox: GeoBox, *, aligned: bool) -> None:
+    """Refuse bands of several sampling distances where the coarse ones' pixels are no whole blocks of the grid."""
+    span = max(asset.span for asset in one.assets)
+    if span == 1:
+        return
+    cols, rows = (~geobox.affine) * (one.grid.affine.c, one.grid.affine.f)
+    if not aligned or round(cols) % span or round(rows) % span:
+        raise SourceError(
+            f"Item {one.item.id} would be resampled, and its bands have several sampling distances: "
+            "ask for bands of one, or for an area inside one UTM zone"
+        )
 
 
 def _dtype_of(lead: Candidate) -> str:

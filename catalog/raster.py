@@ -17,6 +17,7 @@ from catalog import radiometry, sentinel2
 from catalog.arrays import check_plausible, validity
 from catalog.errors import SourceError
 from catalog.gdal import colours_of, file_stamp, files_of, open_raster, query_digest, without_query
+from catalog.grids import repeat, repeated_window
 from catalog.pictures import brightness, is_plain_image, picture_names, reduced
 from catalog.radiometry import Radiometry
 from catalog.scene import BandSpec, Pixels, Scene, gsd_m_of
@@ -34,15 +35,18 @@ class RasterReader:
     """Whether the rasters' own mask tells as well what was measured."""
     alpha: tuple[str, int] | None = None
     """Path and number of a band that is 0 where nothing was measured."""
+    spans: tuple[int, ...] = ()
+    """How many pixels of the scene's grid each band's span along an axis; empty where all have the scene's own."""
 
     def read(self, window: Window) -> Pixels:
         pixels: list[np.ndarray] = []
         valid: list[np.ndarray] = []
-        for path, indexes in _runs(self.files):
+        for path, indexes, span in _runs(self.files, self.spans):
+            own, inside = repeated_window(window, span)
             with open_raster(path) as raster:
-                pixels.append(raster.read(indexes, window=window))
+                pixels.append(repeat(raster.read(indexes, window=own), span)[:, *inside])
                 valid.append(
-                    raster.read_masks(indexes, window=window) > 0
+                    repeat(raster.read_masks(indexes, window=own), span)[:, *inside] > 0
                     if self.masked
                     else np.ones(pixels[-1].shape, dtype=bool)
                 )
@@ -53,7 +57,12 @@ class RasterReader:
         return stacked, measured & validity(stacked, self.nodata)
 
     def select(self, keep: tuple[int, ...]) -> RasterReader:
-        return replace(self, files=tuple(self.files[i] for i in keep), nodata=tuple(self.nodata[i] for i in keep))
+        return replace(
+            self,
+            files=tuple(self.files[i] for i in keep),
+            nodata=tuple(self.nodata[i] for i in keep),
+            spans=tuple(self.spans[i] for i in keep) if self.spans else (),
+        )
 
 
 def open_raster_scene(
@@ -299,12 +308,12 @@ def _tags(raster: DatasetReader) -> dict[str, str]:
     return {key: value for key, value in raster.tags().items() if not key.startswith(own)}
 
 
-def _runs(files: tuple[tuple[str, int], ...]) -> list[tuple[str, list[int]]]:
-    """Consecutive bands of the same raster, so that each is opened once."""
-    runs: list[tuple[str, list[int]]] = []
-    for path, index in files:
+def _runs(files: tuple[tuple[str, int], ...], spans: tuple[int, ...]) -> list[tuple[str, list[int], int]]:
+    """Consecutive bands of the same raster, so that each is opened once, with the span of their pixels."""
+    runs: list[tuple[str, list[int], int]] = []
+    for (path, index), span in zip(files, spans or (1,) * len(files), strict=True):
         if runs and runs[-1][0] == path:
             runs[-1][1].append(index)
         else:
-            runs.append((path, [index]))
+            runs.append((path, [index], span))
     return runs

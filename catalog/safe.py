@@ -21,6 +21,7 @@ from rasterio.windows import Window
 from catalog import radiometry, sentinel2
 from catalog.errors import SourceError
 from catalog.gdal import files_of, open_raster
+from catalog.grids import finest, repeat, repeated_window
 from catalog.raster import RasterReader, raster_identity
 from catalog.scene import BandSpec, Scene
 
@@ -82,34 +83,29 @@ class SafeClasses:
     """Pixels of the bands' grid per pixel of the classification, along each axis."""
 
     def read_classes(self, window: Window) -> NDArray[np.uint8]:
-        repeat = self.repeat
-        top, left = window.row_off // repeat, window.col_off // repeat
-        bottom = -(-(window.row_off + window.height) // repeat)
-        right = -(-(window.col_off + window.width) // repeat)
+        own, inside = repeated_window(window, self.repeat)
         with open_raster(self.path) as raster:
-            classes = raster.read(1, window=Window(left, top, right - left, bottom - top))
-        fine = classes.repeat(repeat, axis=0).repeat(repeat, axis=1)
-        y, x = window.row_off - top * repeat, window.col_off - left * repeat
-        part: NDArray[np.uint8] = fine[y : y + window.height, x : x + window.width].astype(np.uint8)
+            classes = raster.read(1, window=own)
+        part: NDArray[np.uint8] = repeat(classes, self.repeat)[inside].astype(np.uint8)
         return part
 
 
 def safe_classes(source: str, geobox: GeoBox) -> SafeClasses:
     """The scene classification of a Level-2A product. Raises :class:`SourceError` when it has none."""
     product = read_safe(source)
-    repeat = _SCL_M / abs(geobox.resolution.x)
-    if repeat < 1:
+    span = _SCL_M / abs(geobox.resolution.x)
+    if span < 1:
         raise SourceError(f"clouds cannot be masked in bands coarser than the classification's {_SCL_M} m")
     for image in product.images:
         if PurePosixPath(image).stem.endswith(f"_SCL_{_SCL_M}m"):
-            return SafeClasses(f"{product.root}/{image}", round(repeat))
+            return SafeClasses(f"{product.root}/{image}", round(span))
     raise SourceError(f"clouds cannot be masked: {product.name} has no scene classification (Level-2A products have)")
 
 
 def open_safe_scene(
     source: str, bands: Sequence[str], *, scale: float | None = None, offset: float | None = None
 ) -> Scene:
-    """A scene of these bands, which must share one sampling distance; ``scale`` and ``offset`` override the metadata.
+    """A scene of these bands, on the grid of the finest; ``scale`` and ``offset`` override the metadata.
 
     Raises :class:`SourceError`.
     """
@@ -136,7 +132,7 @@ def open_safe_scene(
         )
         for band, values in zip(bands, decided, strict=True)
     )
-    geobox, dtype = _common_grid(images, product.name)
+    geobox, spans, dtype = _common_grid(images, product.name)
     files = tuple(file for image in images for file in files_of(image))
     return Scene(
         id=product.name,
@@ -145,7 +141,9 @@ def open_safe_scene(
         area=Window(0, 0, geobox.shape.x, geobox.shape.y),
         dtype=dtype,
         reader=RasterReader(
-            files=tuple((image, 1) for image in images), nodata=(float(sentinel2.NODATA_DN),) * len(images)
+            files=tuple((image, 1) for image in images),
+            nodata=(float(sentinel2.NODATA_DN),) * len(images),
+            spans=spans if max(spans) > 1 else (),
         ),
         radiometry=tuple(values.reason for values in decided),
         identity={"product": product.name, "rasters": [raster_identity(file) for file in files]},
@@ -241,18 +239,22 @@ def _parse(tree: ElementTree.Element, root: str, name: str, source: str) -> Safe
     )
 
 
-def _common_grid(images: Sequence[str], name: str) -> tuple[GeoBox, str]:
-    grids, dtypes = set(), set()
+def _common_grid(images: Sequence[str], name: str) -> tuple[GeoBox, tuple[int, ...], str]:
+    """The finest grid, how many of its pixels each image's span, and the images' type."""
+    grids, dtypes = [], set()
     for image in images:
         with open_raster(image) as raster:
-            grids.add(GeoBox(raster.shape, raster.transform, raster.crs))
+            grids.append(GeoBox(raster.shape, raster.transform, raster.crs))
             dtypes.add(str(raster.dtypes[0]))
-    if len(grids) != 1 or len(dtypes) != 1:
-        raise SourceError(f"the bands asked of {name} are on different grids: ask for bands of one sampling distance")
-    geobox = grids.pop()
+    if len(dtypes) != 1:
+        raise SourceError(f"the bands asked of {name} are of different types, {', '.join(sorted(dtypes))}")
+    try:
+        geobox, spans = finest(grids)
+    except ValueError as error:
+        raise SourceError(f"the bands asked of {name} are on {error}: ask for others") from error
     if geobox.crs is None:
         raise SourceError(f"the images of {name} have no CRS")
-    return geobox, dtypes.pop()
+    return geobox, spans, dtypes.pop()
 
 
 def _positive(text: str) -> float:

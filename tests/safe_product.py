@@ -13,9 +13,15 @@ BAND_IDS = {"B02": 1, "B03": 2, "B04": 3, "B08": 7}
 
 
 def write_safe(
-    folder: Path, pixels: np.ndarray, *, baseline: str, level: str = "2A", scl: np.ndarray | None = None
+    folder: Path,
+    pixels: np.ndarray,
+    *,
+    baseline: str,
+    level: str = "2A",
+    scl: np.ndarray | None = None,
+    coarse: dict[str, np.ndarray] | None = None,
 ) -> Path:
-    """A product of the four 10 m bands, ``(4, rows, cols)`` DN; ``scl`` is on the 20 m grid."""
+    """A product of the four 10 m bands, ``(4, rows, cols)`` DN; ``scl`` and ``coarse``, by band, are on that of 20 m."""
     number = baseline.replace(".", "")
     name = f"S2B_MSIL{level}_20230815T100031_N{number}_R122_T33UUP_20230815T140000.SAFE"
     product = folder / name
@@ -31,6 +37,10 @@ def write_safe(
             coarse = f"{granule}/IMG_DATA/R20m/{stem}_20m"
             _write_jp2(product / f"{coarse}.jp2", image[None, ::2, ::2], pixel_m=20)
             images.append(coarse)
+    for band, image in (coarse or {}).items():
+        relative = f"{granule}/IMG_DATA/R20m/T33UUP_20230815T100031_{band}_20m"
+        _write_jp2(product / f"{relative}.jp2", image[None], pixel_m=20)
+        images.append(relative)
     if scl is not None:
         relative = f"{granule}/IMG_DATA/R20m/T33UUP_20230815T100031_SCL_20m"
         _write_jp2(product / f"{relative}.jp2", scl[None], pixel_m=20)

@@ -20,8 +20,15 @@ from rasterio.transform import from_origin
 
 from tests.conftest import RGBN, write_raster
 
-#: Earth Search's keys of the four 10 m bands.
-KEYS = dict(zip(RGBN, ("blue", "green", "red", "nir"), strict=True))
+#: Earth Search's keys of the 10 m and the 20 m bands.
+KEYS = dict(zip(RGBN, ("blue", "green", "red", "nir"), strict=True)) | {
+    "B05": "rededge1",
+    "B06": "rededge2",
+    "B07": "rededge3",
+    "B8A": "nir08",
+    "B11": "swir16",
+    "B12": "swir22",
+}
 COLLECTION = "sentinel-2-l2a"
 
 
@@ -30,6 +37,7 @@ def write_item(
     name: str,
     pixels: np.ndarray,
     *,
+    coarse: dict[str, np.ndarray] | None = None,
     left: float = 300000,
     top: float = 5400000,
     epsg: int = 32633,
@@ -40,36 +48,41 @@ def write_item(
     platform: str = "sentinel-2b",
     properties: dict[str, Any] | None = None,
 ) -> Path:
-    """Write one raster per band, and the Item that lists them; returns the Item's path."""
+    """Write one raster per band, and the Item that lists them; returns the Item's path.
+
+    ``pixels`` are the four 10 m bands, ``coarse`` bands of 20 m by name, each ``(rows / 2, cols / 2)``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows, cols = pixels.shape[1:]
     transform = from_origin(left, top, 10, 10)
     assets = {}
-    for band, image in zip(RGBN, pixels, strict=True):
+    for band, image in {**dict(zip(RGBN, pixels, strict=True)), **(coarse or {})}.items():
+        gsd = 10 if band in RGBN else 20
+        own = from_origin(left, top, gsd, gsd)
         path = write_raster(
-            folder / f"{name}_{band}.tif", image[None], names=(), crs=f"EPSG:{epsg}", transform=transform, nodata=0
+            folder / f"{name}_{band}.tif", image[None], names=(), crs=f"EPSG:{epsg}", transform=own, nodata=0
         )
         assets[KEYS[band]] = {
             "href": path.as_uri(),
             "type": "image/tiff; application=geotiff; profile=cloud-optimized",
             "roles": ["data", "reflectance"],
             "eo:bands": [{"name": KEYS[band]}],
-            "gsd": 10,
-            "proj:shape": [rows, cols],
-            "proj:transform": list(transform)[:6],
+            "gsd": gsd,
+            "proj:shape": list(image.shape),
+            "proj:transform": list(own)[:6],
             "raster:bands": [{"nodata": 0, "data_type": "uint16", "scale": 0.0001, "offset": -0.1}],
         }
     if scl is not None:
-        coarse = from_origin(left, top, 20, 20)
+        classes = from_origin(left, top, 20, 20)
         path = write_raster(
-            folder / f"{name}_SCL.tif", scl[None], names=(), crs=f"EPSG:{epsg}", transform=coarse, nodata=0
+            folder / f"{name}_SCL.tif", scl[None], names=(), crs=f"EPSG:{epsg}", transform=classes, nodata=0
         )
         assets["scl"] = {
             "href": path.as_uri(),
             "type": "image/tiff; application=geotiff; profile=cloud-optimized",
             "roles": ["data"],
             "proj:shape": list(scl.shape),
-            "proj:transform": list(coarse)[:6],
+            "proj:transform": list(classes)[:6],
             "raster:bands": [{"nodata": 0, "data_type": "uint8"}],
         }
     footprint = GeoBox((rows, cols), transform, f"EPSG:{epsg}").footprint("EPSG:4326", buffer=0)

@@ -34,6 +34,18 @@ class NetworkSize(BaseModel):
     """Hidden channels of the head for half-widths; 0 when there is none."""
 
 
+class FusionSize(BaseModel):
+    """Size of a network that sharpens coarse bands with finer ones, see :mod:`geosr.model.fusion`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: int
+    """Pixels of the finer bands for one of the coarse ones, along each axis."""
+    features: int
+    growth: int
+    blocks: int
+
+
 class Calibration(BaseModel):
     """What makes the head's half-widths hold: split-conformal factors, per band (Lei et al., 2018)."""
 
