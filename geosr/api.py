@@ -24,6 +24,7 @@ from geosr.array_grid import grid_mapping, grid_of, regrid
 from geosr.array_storage import Storage, declared_nodata, set_encoding
 from geosr.array_uncertainty import with_uncertainty
 from geosr.engine import Device, EngineName, Precision, choose_engine
+from geosr.engine.chunking import check_core
 from geosr.errors import UsageError
 from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, read_card
@@ -141,8 +142,9 @@ def upscale(
     if declared is not None or storage is not None:
         value = declared if storage is None else storage.nodata
         specs = tuple(replace(band, nodata=value) for band in specs)
+    check_core(card, core_px)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, core_px, card.halo_px)
-    chosen_engine = choose_engine(engine, device, precision, network=card.network is not None)
+    chosen_engine = choose_engine(engine, device, precision, network=card.learned, stack=card.stack is not None)
     spec = ModelSpec(model, card.digest, chosen_engine, specs, picture=False)
 
     picked = cube.isel({cube.dims[-3]: chosen})

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rasterio.windows import Window
+
 import catalog
 import tiling
 from catalog import Scene, SceneRequest
 from geosr.chunk import ChunkJob
 from geosr.engine import Device, EngineName, EngineSpec, Precision, choose_engine
-from geosr.engine.chunking import choose_core, choose_parallel
+from geosr.engine.chunking import check_core, choose_core, choose_parallel
 from geosr.errors import UsageError, WorkerError
 from geosr.jobs.executor import open_executor
 from geosr.jobs.ledger import Ledger, unfinished
 from geosr.jobs.manifest import Manifest
-from geosr.model.bands import map_bands
+from geosr.model.bands import coarse_bands, map_bands
 from geosr.model.card import ModelCard
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.product import (
@@ -84,7 +86,8 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         request.engine,
         request.device,
         request.precision,
-        network=card.network is not None,
+        network=card.learned,
+        stack=card.stack is not None,
         compiled=request.compiled,
     )
     if engine.precision != "float32":
@@ -166,7 +169,30 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
     """
     scene = catalog.open_scene(replace(request, default_bands=card.bands or request.default_bands))
     mapping = map_bands(scene.names, card, picture=scene.picture)
-    return _restrict(scene, mapping.keep, mapping.note)
+    scene = _restrict(scene, mapping.keep, mapping.note)
+    return scene if card.stack is None else _in_whole_blocks(scene, card)
+
+
+def _in_whole_blocks(scene: Scene, card: ModelCard) -> Scene:
+    """The scene with an area that begins and ends where its coarse bands' pixels do."""
+    span, area = card.span, scene.area
+    rows, cols = (
+        (start // span * span, min(-(-(start + length) // span) * span, side))
+        for start, length, side in (
+            (area.row_off, area.height, scene.geobox.shape.y),
+            (area.col_off, area.width, scene.geobox.shape.x),
+        )
+    )
+    whole = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
+    coarse = [band for band in scene.bands if band.name in coarse_bands(card)]
+    scene = replace(scene, area=whole)
+    finest = min((band.gsd_m for band in scene.bands if band.gsd_m is not None), default=None)
+    if all(band.gsd_m is not None and finest is not None and band.gsd_m >= span * finest for band in coarse):
+        return scene
+    return scene.noting(
+        f"{', '.join(band.name for band in coarse)}: the source has them on its finest bands' grid; blocks of "
+        f"{span} × {span} of its pixels are taken for one of theirs"
+    )
 
 
 def _check_size(scene: Scene, most: int | None) -> None:
@@ -178,6 +204,7 @@ def _check_size(scene: Scene, most: int | None) -> None:
 def _core_px(request: UpscaleRequest, card: ModelCard, engine: EngineSpec, scene: Scene) -> int:
     """The side of chunks: as told, as in an unfinished run, or as the machine has the memory for."""
     if request.core_px is not None:
+        check_core(card, request.core_px)
         return request.core_px
     begun = None if request.restart else unfinished(request.output)
     chosen = None if begun is None else begun.core_px

@@ -119,7 +119,7 @@ def tags_of(
 
 def detail_of(card: ModelCard) -> str:
     """What fine detail in a model's output is."""
-    if card.network is not None:
+    if card.learned:
         return ESTIMATED
     return (
         "Sharpened through the sensor's blur; nothing is learned" if card.steps else "Interpolated; no detail is added"

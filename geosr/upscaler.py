@@ -252,6 +252,11 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
 
 def _engine_of(spec: ModelSpec, card: ModelCard, parallel: Parallel, *, stands_in: bool) -> Engine:
     check_engine(spec.engine)
+    if card.stack is not None:
+        from geosr.engine.stack_engine import StackEngine
+        from geosr.model.stack import build_stack
+
+        return StackEngine(card, build_stack(card), spec.engine, parallel)
     transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=stands_in)
     # The libraries of networks take seconds to load: not before a source has been found good.
     if spec.engine.name == "openvino-cpu":

@@ -21,7 +21,7 @@ def write_safe(
     scl: np.ndarray | None = None,
     coarse: dict[str, np.ndarray] | None = None,
 ) -> Path:
-    """A product of the four 10 m bands, ``(4, rows, cols)`` DN; ``scl`` and ``coarse``, by band, are on that of 20 m."""
+    """A product of the four 10 m bands, ``(4, rows, cols)`` DN; ``scl`` and ``coarse``, by band, on that of 20 m."""
     number = baseline.replace(".", "")
     name = f"S2B_MSIL{level}_20230815T100031_N{number}_R122_T33UUP_20230815T140000.SAFE"
     product = folder / name
@@ -34,9 +34,9 @@ def write_safe(
         images.append(relative)
         if level == "2A":
             # The same band is delivered on coarser grids as well.
-            coarse = f"{granule}/IMG_DATA/R20m/{stem}_20m"
-            _write_jp2(product / f"{coarse}.jp2", image[None, ::2, ::2], pixel_m=20)
-            images.append(coarse)
+            reduced = f"{granule}/IMG_DATA/R20m/{stem}_20m"
+            _write_jp2(product / f"{reduced}.jp2", image[None, ::2, ::2], pixel_m=20)
+            images.append(reduced)
     for band, image in (coarse or {}).items():
         relative = f"{granule}/IMG_DATA/R20m/T33UUP_20230815T100031_{band}_20m"
         _write_jp2(product / f"{relative}.jp2", image[None], pixel_m=20)

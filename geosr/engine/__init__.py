@@ -44,13 +44,14 @@ def choose_engine(
     precision: Precision = "auto",
     *,
     network: bool = True,
+    stack: bool = False,
     compiled: bool = False,
 ) -> EngineSpec:
-    """The engine that runs a model, with a ``network`` or without.
+    """The engine that runs a model, with a ``network`` or without, or with a ``stack`` of them.
 
     ``auto`` takes CUDA where there is a GPU, and else OpenVINO where it is installed; of precisions the narrowest that
     the hardware is made for. A model without a network has nothing to run in another precision than float32, or to
-    be ``compiled``.
+    be ``compiled``. A stack runs in PyTorch and in float32.
 
     Raises :class:`UsageError` for what does not exist or go together, :class:`DeviceError` for what is not there.
     """
@@ -63,6 +64,8 @@ def choose_engine(
             raise UsageError(f"the {what} is {' or '.join(known)}, not {value}")
     if engine == "openvino" and device == "cuda":
         raise UsageError("the engine openvino runs on the CPU: leave --device out, or take --engine torch")
+    if stack:
+        engine, precision = _of_stack(engine, precision, compiled=compiled)
     name = _choose_name(engine, device, precision)
     if precision not in ("auto", *_PRECISIONS[name]):
         raise UsageError(f"the engine {name} has no precision {precision}: it has {' and '.join(_PRECISIONS[name])}")
@@ -87,6 +90,15 @@ def check_engine(spec: EngineSpec) -> None:
             raise DeviceError(f"this run computes with {spec}, which OpenVINO has not got on this processor")
     if spec.name == "torch-cuda" and not _has_cuda(needed=True):
         raise DeviceError(f"this run computes with {spec}, and there is no GPU here")
+
+
+def _of_stack(engine: EngineName, precision: Precision, *, compiled: bool) -> tuple[EngineName, Precision]:
+    if engine == "openvino" or precision not in ("auto", "float32") or compiled:
+        raise UsageError(
+            "a model for bands of two sampling distances runs in PyTorch and in float32: leave --engine openvino, "
+            "--precision and --compile out"
+        )
+    return "torch", "float32"
 
 
 def _choose_name(engine: EngineName, device: Device, precision: Precision) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from geosr.engine import EngineSpec, Parallel, system
+from geosr.errors import UsageError
 from geosr.model.card import ModelCard
 
 #: Sides of a chunk's core, LR pixels, that are chosen from. All are multiples of two of the output's blocks, so that
@@ -24,12 +25,21 @@ _LANES_PER_GPU = 2
 #: Bytes per HR value besides the network's: the residual, the image, and what is made of it on the way to a file.
 _BYTES_PER_HR_VALUE = 16
 
+#: Copies of the image that a stack has at its fullest.
+_COPIES_IN_STACK = 6
+
 
 def choose_core(card: ModelCard, engine: EngineSpec, bands: int) -> int:
     """The side of a chunk's core, LR pixels, that the machine has the memory for."""
     budget = min(_BUDGET, _SHARE * _memory_of(engine))
     needed = bytes_per_lr_px(card, engine, bands)
     return next((core for core in CORES_PX if needed * (core + 2 * card.halo_px) ** 2 <= budget), CORES_PX[-1])
+
+
+def check_core(card: ModelCard, core_px: int) -> None:
+    """Refuse chunks that would cut through pixels of a model's coarse bands. Raises :class:`UsageError`."""
+    if core_px % card.span:
+        raise UsageError(f"chunks of {core_px} pixels: {card.name} needs a multiple of {card.span}")
 
 
 def bytes_per_lr_px(card: ModelCard, engine: EngineSpec, bands: int) -> float:
@@ -42,6 +52,9 @@ def bytes_per_lr_px(card: ModelCard, engine: EngineSpec, bands: int) -> float:
         if size.tail == "interpolate":
             maps = max(maps, 3 * size.features * card.scale**2)
         total += maps * (4 if engine.precision == "float32" else 2)
+    if card.stack is not None:
+        # The coarse bands' detail, their image and its blocks, and the guides' phases; the body is small beside them.
+        total += _COPIES_IN_STACK * 4 * bands * card.scale**2
     return total
 
 

@@ -38,6 +38,13 @@ class BandMapping:
         return _mix(self.from_model, pixels)
 
 
+def coarse_bands(card: ModelCard) -> tuple[str, ...]:
+    """The bands of a card with a stack whose own pixels are coarser than the grid's; the last ones."""
+    if card.stack is None or card.bands is None:
+        return ()
+    return card.bands[card.stack.guides :]
+
+
 def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool) -> BandMapping:
     """Fit a scene's bands to a model's.
 
@@ -60,6 +67,7 @@ def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool) -> BandMa
     if set(card.bands) <= set(scene):
         keep = tuple(name for name in scene if name in card.bands)
         return _chosen(keep, card.bands)
+    picture = picture and card.stack is None
     if picture and {"red", "green", "blue"} <= set(scene) and set(_COLOURS) < set(card.bands):
         return _from_colours(tuple(name for name in scene if name in _COLOURS.values()), card.bands)
     if picture and len(scene) == 1:

@@ -46,6 +46,34 @@ class FusionSize(BaseModel):
     blocks: int
 
 
+class Stack(BaseModel):
+    """A model for bands of two sampling distances: another model for the fine ones, two networks for the coarse.
+
+    See :mod:`geosr.model.stack`. The card's bands are the fine ones, in the other model's order, then the coarse ones.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    guides: int = Field(ge=1)
+    """How many of the bands are fine."""
+    guide: str
+    """Name of the shipped model that upscales the fine bands."""
+    guide_digest: str
+    """Its identity."""
+    span: int = Field(ge=2)
+    """Side of a coarse band's pixels, in those of the fine ones."""
+    coarse: FusionSize
+    """Network that brings the coarse bands to the fine ones' pixels."""
+    fine: FusionSize
+    """Network that brings them from there to the output's."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Stack:
+        if self.coarse.scale != self.span:
+            raise ValueError("coarse.scale is the span")
+        return self
+
+
 class Calibration(BaseModel):
     """What makes the head's half-widths hold: split-conformal factors, per band (Lei et al., 2018)."""
 
@@ -83,7 +111,9 @@ class ModelCard(BaseModel):
     steps: int = Field(default=1, ge=0)
     """Steps of back-projection at the end."""
     network: NetworkSize | None = None
-    """None for a model without weights."""
+    """None for a model without weights, and for a stack."""
+    stack: Stack | None = None
+    """Of a model for bands of two sampling distances."""
     calibration: Calibration | None = None
     """Of the half-widths; None for a model that gives none."""
     weights: str | None = None
@@ -108,6 +138,15 @@ class ModelCard(BaseModel):
             raise ValueError("a model needs a base, a network, or both")
         if self.network is not None and (self.bands is None or self.weights is None or self.scale != _NETWORK_SCALE):
             raise ValueError(f"a network needs bands, weights and the scale {_NETWORK_SCALE}")
+        if self.stack is not None and (
+            self.network is not None
+            or not (self.bands and self.weights and self.reference_reflectance and self.mtf_nyquist)
+            or self.scale != self.stack.fine.scale
+        ):
+            raise ValueError(
+                "a stack needs bands, weights, references and transfers, its fine network's scale, "
+                "and no network of its own"
+            )
         for name in ("reference_reflectance", "mtf_nyquist"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.bands or ()):
@@ -133,6 +172,16 @@ class ModelCard(BaseModel):
             return [None] * len(self.bands or mtf_nyquist)
         return list(mtf_nyquist if self.mtf_nyquist is None else self.mtf_nyquist)
 
+    @property
+    def learned(self) -> bool:
+        """Whether there is a network whose detail is estimated."""
+        return self.network is not None or self.stack is not None
+
+    @property
+    def span(self) -> int:
+        """Pixels of the scene's grid that chunks have to begin at multiples of."""
+        return 1 if self.stack is None else self.stack.span
+
     @cached_property
     def weights_path(self) -> Path | None:
         """File of the weights."""
@@ -155,6 +204,8 @@ class ModelCard(BaseModel):
                 "weights_sha256": True,
             },
         )
+        if self.stack is not None:
+            decisive["stack"] = self.stack.model_dump(mode="json")
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -303,7 +303,7 @@ class Scenes:
             raise Problem(400, "the raster has no CRS, so that it cannot be put on a map")
         if scene.geobox.shape.x * scene.geobox.shape.y > self._settings.max_pixels:
             raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")
-        engine = choose_engine(network=card.network is not None)
+        engine = choose_engine(network=card.learned, stack=card.stack is not None)
         model = ModelSpec(self._settings.model, card.digest, engine, scene.bands, scene.picture)
         return LiveScene(scene_id, title, kind, scene, model, created, key_id)
 

@@ -5,6 +5,7 @@ A batch depends on the configuration's seed and the step alone, so that a resume
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -157,6 +158,16 @@ def _read(path: Path, config: TrainingConfig, full_scale: float, rows: tuple[flo
             top, bottom = (round(part * raster.height) for part in rows)
             window = Window(0, top, raster.width, bottom - top)
             return torch.from_numpy(raster.read(indexes, window=window).astype(np.float32) / full_scale)
+    except RasterioError as error:
+        raise TrainingError(f"cannot read {path}: {error}") from error
+
+
+def read_bands(path: Path, bands: Sequence[str], full_scale: float) -> Tensor:
+    """Reflectance ``(bands, rows, cols)`` of a file's bands of these descriptions. Raises :class:`TrainingError`."""
+    try:
+        with rasterio.open(path) as raster:
+            indexes = [_band_index(raster.descriptions, (band,), path) for band in bands]
+            return torch.from_numpy(raster.read(indexes).astype(np.float32) / full_scale)
     except RasterioError as error:
         raise TrainingError(f"cannot read {path}: {error}") from error
 

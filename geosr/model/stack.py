@@ -1,0 +1,161 @@
+"""A model for bands of two sampling distances: Sentinel-2's ten bands of 10 m and 20 m, all at 2.5 m.
+
+The fine bands are upscaled by a model of their own. The coarse ones come to the fine bands' pixels guided by those
+bands as they were measured, and from there to the output's guided by what became of them. Each step sharpens what the
+one before left, at a ratio at which the instrument's own coarser images could teach it; at the end every band, seen
+through its own blur at its own sampling distance, is drawn to what was measured.
+
+On the way in, coarse bands are on the fine ones' grid, each of their pixels repeated.
+"""
+
+from __future__ import annotations
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from geosr.errors import ModelError
+from geosr.model.build import build
+from geosr.model.card import FusionSize, ModelCard
+from geosr.model.fusion import Fusion, FusionNet
+from geosr.model.generator import Generator
+from geosr.model.kernels import sensor_sigmas
+from geosr.model.sensor import Sensor, upsample_phases
+from geosr.model.weights import find_weights, misfit
+from geosr.model.zoo import read_card
+
+#: How the names of each network's weights begin.
+COARSE, FINE = "coarse.", "fine."
+
+
+class StackedGenerator(nn.Module):
+    """The fine bands' generator, two steps for the coarse bands, and the constraint of all."""
+
+    ratio: Tensor
+
+    def __init__(
+        self, guide: Generator, coarse: Fusion, fine: Fusion, sensor: Sensor, steps: int, ratio: Tensor
+    ) -> None:
+        """``sensor`` is the coarse bands' blur on the output's grid.
+
+        ``ratio`` is what a unit of each fine band is at the guide's input, ``(1, bands, 1, 1)``.
+        """
+        super().__init__()
+        self.guide, self.coarse, self.fine, self.sensor, self.steps = guide, coarse, fine, sensor, steps
+        self.register_buffer("ratio", ratio, persistent=False)
+
+    @property
+    def scale(self) -> int:
+        """HR pixels per pixel of the fine bands."""
+        return self.fine.scale
+
+    @property
+    def span(self) -> int:
+        """Pixels of the fine bands per pixel of the coarse ones."""
+        return self.coarse.scale
+
+    def forward(self, lr: Tensor, valid: Tensor | None = None) -> Tensor:
+        """``(n, bands, rows, cols)`` in units of the bands' reference reflectance to the same, ``scale`` times finer.
+
+        ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``. The coarse bands'
+        pixels are whole blocks of ``span`` from the upper left.
+        """
+        return F.pixel_shuffle(self.observed(lr, valid)[0], self.scale)
+
+    def observed(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The image's phases, ``(n, bands * scale * scale, rows, cols)``, and what the sensor sees of it, as ``lr``."""
+        rows, cols = lr.shape[2:]
+        lr = self._whole(lr)
+        valid = None if valid is None else self._whole(valid)
+        count = self.coarse.network.guides
+        fine, measured = lr[:, :count], F.avg_pool2d(lr[:, count:], self.span)
+        fine_valid = coarse_valid = None
+        if valid is not None:
+            # A block is measured where all of it is.
+            fine_valid, coarse_valid = valid[:, :count], -F.max_pool2d(-valid[:, count:], self.span)
+        guide = self.guide
+        residual = None if guide.network is None else guide.network.phases(guide.entering(fine * self.ratio))
+        phases, seen = guide.constrain(fine * self.ratio, residual, fine_valid)
+        phases, seen = phases / _each(self.ratio, phases), seen / self.ratio
+        sharper = self.coarse(measured, fine, coarse_valid)
+        image = self.fine(sharper, F.pixel_shuffle(phases, self.scale))
+        blocks = F.pixel_unshuffle(image, self.sensor.scale)
+        pull, coarse_seen = self.sensor.pull(blocks, measured, coarse_valid, self.steps)
+        image = F.pixel_shuffle(blocks + upsample_phases(pull, self.sensor.scale), self.sensor.scale)
+        both = torch.cat([phases, F.pixel_unshuffle(image, self.scale)], dim=1)
+        all_seen = torch.cat([seen, _repeated(coarse_seen, self.span)], dim=1)
+        return both[..., :rows, :cols], all_seen[..., :rows, :cols]
+
+    def _whole(self, image: Tensor) -> Tensor:
+        """With the last row and column repeated where blocks of ``span`` would not be whole."""
+        down, right = (-side % self.span for side in image.shape[2:])
+        return F.pad(image, (0, right, 0, down), mode="replicate") if down or right else image
+
+
+def build_stack(card: ModelCard) -> StackedGenerator:
+    """The model of a card with a stack.
+
+    Raises :class:`ModelError` when weights are missing or are not those of the card, or the guide is another one.
+    """
+    stack = card.stack
+    assert stack is not None
+    guide_card = read_card(stack.guide)
+    if guide_card.digest != stack.guide_digest:
+        raise ModelError(f"{card.name} was made with another {stack.guide} than the one installed: reinstall geosr")
+    model = assemble(card, build(guide_card, guide_card.mtf_nyquist or ()), guide_card)
+    try:
+        weights = load_file(find_weights(card))
+        for begin, part in ((COARSE, model.coarse), (FINE, model.fine)):
+            own = {key.removeprefix(begin): value for key, value in weights.items() if key.startswith(begin)}
+            part.network.load_state_dict(own)
+    except (SafetensorError, RuntimeError) as error:
+        raise misfit(card, error) from error
+    return model
+
+
+def assemble(card: ModelCard, guide: Generator, guide_card: ModelCard) -> StackedGenerator:
+    """The same with untrained networks for the coarse bands."""
+    stack, transfers, reference = card.stack, card.mtf_nyquist, card.reference_reflectance
+    assert stack is not None
+    assert transfers is not None
+    assert reference is not None
+    count = stack.guides
+    own = guide_card.reference_reflectance or (1.0,) * count
+    ratio = torch.tensor(reference[:count]) / torch.tensor(own)
+    fine, coarse = transfers[:count], transfers[count:]
+    return StackedGenerator(
+        guide,
+        fusion(stack.coarse, fine, coarse, card.steps),
+        fusion(stack.fine, fine, coarse, card.steps),
+        Sensor(sensor_sigmas(coarse, stack.span * card.scale), stack.span * card.scale),
+        card.steps,
+        ratio.reshape(1, -1, 1, 1),
+    ).eval()
+
+
+def fusion(size: FusionSize, guides: tuple[float, ...], bands: tuple[float, ...], steps: int) -> Fusion:
+    """One step, for bands of these modulation transfers at Nyquist."""
+    return Fusion(
+        FusionNet(len(guides), len(bands), size),
+        Sensor(sensor_sigmas(guides, size.scale), size.scale),
+        Sensor(sensor_sigmas(bands, size.scale), size.scale),
+        steps,
+    )
+
+
+def multiply_adds_per_lr_pixel(model: StackedGenerator) -> int:
+    """Multiply-adds of all convolutions of networks for one pixel of the fine bands."""
+    guide = 0 if model.guide.network is None else model.guide.network.multiply_adds_per_lr_pixel()
+    coarse = model.coarse.network.multiply_adds_per_coarse_pixel() / model.span**2
+    return round(guide + coarse + model.fine.network.multiply_adds_per_coarse_pixel())
+
+
+def _each(ratio: Tensor, phases: Tensor) -> Tensor:
+    """One ratio for each of the bands' phases."""
+    return ratio.repeat_interleave(phases.shape[1] // ratio.shape[1], dim=1)
+
+
+def _repeated(image: Tensor, span: int) -> Tensor:
+    return image.repeat_interleave(span, dim=2).repeat_interleave(span, dim=3)
