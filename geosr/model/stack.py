@@ -10,6 +10,8 @@ On the way in, coarse bands are on the fine ones' grid, each of their pixels rep
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -104,7 +106,7 @@ def build_stack(card: ModelCard) -> StackedGenerator:
     guide_card = read_card(stack.guide)
     if guide_card.digest != stack.guide_digest:
         raise ModelError(f"{card.name} was made with another {stack.guide} than the one installed: reinstall geosr")
-    model = assemble(card, build(guide_card, guide_card.mtf_nyquist or ()), guide_card)
+    model = assemble(card, build_guide(guide_card, card.mtf_nyquist or (), stack.guides), guide_card)
     try:
         weights = load_file(find_weights(card))
         for begin, part in ((COARSE, model.coarse), (FINE, model.fine)):
@@ -113,6 +115,11 @@ def build_stack(card: ModelCard) -> StackedGenerator:
     except (SafetensorError, RuntimeError) as error:
         raise misfit(card, error) from error
     return model
+
+
+def build_guide(card: ModelCard, transfers: Sequence[float], count: int) -> Generator:
+    """The fine bands' model, for the first of these modulation transfers where its card has none of its own."""
+    return build(card, card.mtf_nyquist or transfers[:count])
 
 
 def assemble(card: ModelCard, guide: Generator, guide_card: ModelCard) -> StackedGenerator:

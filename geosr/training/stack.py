@@ -20,11 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from geosr.errors import ResumeError, TrainingError
-from geosr.model.build import build
 from geosr.model.fusion import Fusion
 from geosr.model.kernels import gaussian_taps, sensor_sigmas
 from geosr.model.sensor import blur_and_sample
-from geosr.model.stack import fusion
+from geosr.model.stack import build_guide, fusion
 from geosr.model.zoo import read_card
 from geosr.training.optimiser import Optimiser
 from geosr.training.progress import TrainingProgress
@@ -59,7 +58,7 @@ def train_stack(
     out.mkdir(parents=True, exist_ok=True)
     _check_run(out / "run.json", {"config": config.model_dump(mode="json"), "leave_out": leave_out})
     guide_card = read_card(config.guide)
-    guide = build(guide_card, guide_card.mtf_nyquist or ())
+    guide = build_guide(guide_card, config.mtf_nyquist, len(config.guides))
     images = [read_scene(scene, config, data) for scene in scenes]
     shares = torch.tensor([scene.share for scene in scenes])
     for step in STEPS:
