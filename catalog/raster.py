@@ -280,9 +280,10 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 def _scale_note(specs: Sequence[BandSpec]) -> list[str]:
     """A word when pixels are not of the size that the instrument's bands have, for models are made for that."""
-    for spec in specs:
-        band = sentinel2.BANDS.get(spec.name)
-        if band is not None and spec.gsd_m is not None and not 0.8 < spec.gsd_m / band.gsd_m < 1.25:
+    known = [(spec, sentinel2.BANDS[spec.name]) for spec in specs if spec.name in sentinel2.BANDS]
+    # Coarser bands may have been repeated on the finest ones' grid.
+    for spec, band in sorted(known, key=lambda pair: pair[1].gsd_m)[:1]:
+        if spec.gsd_m is not None and not 0.8 < spec.gsd_m / band.gsd_m < 1.25:
             return [f"pixels of {spec.gsd_m:g} m: models are made for Sentinel-2's {spec.name} at {band.gsd_m} m"]
     return []
 
