@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from geosr.engine import EngineSpec, Parallel, Upscaled
 from geosr.model.card import ModelCard
 from geosr.model.stack import StackedGenerator
+from geosr.model.stack_doubts import StackDoubts
 
 
 class StackEngine:
@@ -24,19 +28,51 @@ class StackEngine:
             if network is not None:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._halo = card.halo_px
+        self._doubts = None
+        if card.calibration is not None:
+            reference = card.reference_reflectance or ()
+            self._doubts = StackDoubts(self._generator, reference, card.calibration.factors)
         self._one_at_a_time = threading.Lock()
 
     def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
-        if uncertainty:
-            raise ValueError("this model has no calibrated half-widths")
-        low = torch.from_numpy(np.ascontiguousarray(lr))[None].to(self._device)
-        mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32))[None].to(self._device)
-        with self._one_at_a_time, torch.inference_mode():
-            phases, observed = self._generator.observed(low, mask)
-        halo = self._halo
-        rows, cols = (slice(halo, side - halo) for side in lr.shape[1:])
-        inside = phases[0, :, rows, cols].cpu().numpy()
-        return Upscaled(inside.reshape(len(lr), -1, *inside.shape[1:]), observed[0, :, rows, cols].cpu().numpy())
+        with self._running():
+            low = self._generator.whole(self._sent(lr))
+            mask = None if valid.all() else self._generator.whole(self._sent(valid.astype(np.float32)))
+            made = self._generator.make(low, mask)
+            rows, cols = lr.shape[1:]
+            inside = self._inside(made.phases[0], rows, cols)
+            phases = inside.reshape(len(lr), -1, *inside.shape[1:])
+            observed = self._inside(made.observed[0], rows, cols)
+            if not uncertainty:
+                return Upscaled(phases, observed)
+            doubts, scale = self._needed(), self._generator.scale
+            half_width = self._inside(doubts.half_width(made)[0], rows, cols, scale)
+            return Upscaled(
+                phases, observed, half_width, self._inside(doubts.support(made, mask)[0], rows, cols, scale)
+            )
 
     def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        raise ValueError("this model has no calibrated half-widths")
+        with self._running():
+            ratios: NDArray[np.float32] = self._needed().rehearse(self._sent(lr)[0], self._halo).cpu().numpy()
+            return ratios
+
+    def _sent(self, array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array))[None].to(self._device)
+
+    def _inside(self, image: Tensor, rows: int, cols: int, scale: int = 1) -> NDArray[np.float32]:
+        """Without the halo, and without what was added to make blocks whole."""
+        halo = self._halo
+        inside: NDArray[np.float32] = (
+            image[..., halo * scale : (rows - halo) * scale, halo * scale : (cols - halo) * scale].cpu().numpy()
+        )
+        return inside
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        with self._one_at_a_time, torch.inference_mode():
+            yield
+
+    def _needed(self) -> StackDoubts:
+        if self._doubts is None:
+            raise ValueError("this model has no calibrated half-widths")
+        return self._doubts

@@ -152,8 +152,8 @@ class ModelCard(BaseModel):
             if values is not None and len(values) != len(self.bands or ()):
                 raise ValueError(f"{name} needs one value per band")
         if self.calibration is not None:
-            if self.network is None or not self.network.width_features:
-                raise ValueError("a calibration needs a network with a head for half-widths")
+            if self.stack is None and (self.network is None or not self.network.width_features):
+                raise ValueError("a calibration needs a network with a head for half-widths, or a stack")
             if len(self.calibration.factors) != len(self.bands or ()):
                 raise ValueError("calibration needs one factor per band")
         if not all(0 < mtf < 1 for mtf in self.mtf_nyquist or ()):

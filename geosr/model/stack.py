@@ -11,6 +11,7 @@ On the way in, coarse bands are on the fine ones' grid, each of their pixels rep
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from safetensors import SafetensorError
@@ -30,6 +31,24 @@ from geosr.model.zoo import read_card
 
 #: How the names of each network's weights begin.
 COARSE, FINE = "coarse.", "fine."
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stack makes of its input, and what of the way there tells how far to believe it."""
+
+    phases: Tensor
+    """The image, ``(n, bands * scale * scale, rows, cols)``."""
+    observed: Tensor
+    """What the sensor sees of it, ``(n, bands, rows, cols)``."""
+    guide_input: Tensor
+    """The fine bands in the guide's units, ``(n, guides, rows, cols)``."""
+    deep: Tensor
+    """The guide's features."""
+    residual: Tensor
+    """The phases that it adds to the interpolation."""
+    measured: Tensor
+    """The coarse bands' own pixels, ``(n, coarse bands, rows / span, cols / span)``."""
 
 
 class StackedGenerator(nn.Module):
@@ -64,33 +83,40 @@ class StackedGenerator(nn.Module):
         ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``. The coarse bands'
         pixels are whole blocks of ``span`` from the upper left.
         """
-        return F.pixel_shuffle(self.observed(lr, valid)[0], self.scale)
-
-    def observed(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The image's phases, ``(n, bands * scale * scale, rows, cols)``, and what the sensor sees of it, as ``lr``."""
         rows, cols = lr.shape[2:]
-        lr = self._whole(lr)
-        valid = None if valid is None else self._whole(valid)
+        made = self.make(self.whole(lr), None if valid is None else self.whole(valid))
+        return F.pixel_shuffle(made.phases[..., :rows, :cols], self.scale)
+
+    def make(self, lr: Tensor, valid: Tensor | None = None) -> Made:
+        """The same of whole blocks, with what belongs to it."""
         count = self.coarse.network.guides
         fine, measured = lr[:, :count], F.avg_pool2d(lr[:, count:], self.span)
         fine_valid = coarse_valid = None
         if valid is not None:
             # A block is measured where all of it is.
             fine_valid, coarse_valid = valid[:, :count], -F.max_pool2d(-valid[:, count:], self.span)
-        guide = self.guide
-        residual = None if guide.network is None else guide.network.phases(guide.entering(fine * self.ratio))
-        phases, seen = guide.constrain(fine * self.ratio, residual, fine_valid)
+        guide, own = self.guide, fine * self.ratio
+        deep = residual = own[:, :0]
+        if guide.network is not None:
+            deep = guide.network.features(guide.entering(own))
+            residual = guide.network.to_phases(deep)
+        phases, seen = guide.constrain(own, None if guide.network is None else residual, fine_valid)
         phases, seen = phases / _each(self.ratio, phases), seen / self.ratio
         sharper = self.coarse(measured, fine, coarse_valid)
         image = self.fine(sharper, F.pixel_shuffle(phases, self.scale))
         blocks = F.pixel_unshuffle(image, self.sensor.scale)
         pull, coarse_seen = self.sensor.pull(blocks, measured, coarse_valid, self.steps)
         image = F.pixel_shuffle(blocks + upsample_phases(pull, self.sensor.scale), self.sensor.scale)
-        both = torch.cat([phases, F.pixel_unshuffle(image, self.scale)], dim=1)
-        all_seen = torch.cat([seen, _repeated(coarse_seen, self.span)], dim=1)
-        return both[..., :rows, :cols], all_seen[..., :rows, :cols]
+        return Made(
+            phases=torch.cat([phases, F.pixel_unshuffle(image, self.scale)], dim=1),
+            observed=torch.cat([seen, _repeated(coarse_seen, self.span)], dim=1),
+            guide_input=own,
+            deep=deep,
+            residual=residual,
+            measured=measured,
+        )
 
-    def _whole(self, image: Tensor) -> Tensor:
+    def whole(self, image: Tensor) -> Tensor:
         """With the last row and column repeated where blocks of ``span`` would not be whole."""
         down, right = (-side % self.span for side in image.shape[2:])
         return F.pad(image, (0, right, 0, down), mode="replicate") if down or right else image

@@ -64,6 +64,10 @@ class Support(nn.Module):
         of the rest, both in squared reflectance over the bands that are ``valid`` at the place. The noise's variance is
         added to ``E_m``, so that where neither exceeds it, as on water, nothing counts as estimated.
         """
+        return share(*self.energies(sr, lr, valid))
+
+    def energies(self, sr: Tensor, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``E_m`` and ``E_m + E_p`` summed over the bands, squared reflectance: ``(n, 1, scale rows, scale cols)``."""
         measured = self.measured(lr)
         rest = (sr - measured) * self.reference
         # A variance is a difference of squares: about the image's mean it loses no digits.
@@ -73,9 +77,7 @@ class Support(nn.Module):
         total = supported + self._local(rest**2)
         if valid is not None:
             supported, total = supported * valid, total * valid
-        # Where no band is valid there is nothing to say, and nothing to divide by either.
-        share = self._enlarge(supported) / self._enlarge(total).clamp(min=NOISE**2 / 4)
-        return share[:, 0]
+        return self._enlarge(supported), self._enlarge(total)
 
     def _local(self, values: Tensor) -> Tensor:
         """The mean over the window around each LR pixel: ``(n, bands, rows, cols)``."""
@@ -86,6 +88,12 @@ class Support(nn.Module):
     def _enlarge(self, energy: Tensor) -> Tensor:
         """The sum over the bands, at high resolution: ``(n, 1, scale rows, scale cols)``."""
         return F.interpolate(energy.sum(dim=1, keepdim=True), scale_factor=self.scale, mode="bilinear")
+
+
+def share(supported: Tensor, total: Tensor) -> Tensor:
+    """One energy of the other, ``(n, 1, rows, cols)`` to ``(n, rows, cols)``."""
+    # Where no band is valid there is nothing to say, and nothing to divide by either.
+    return (supported / total.clamp(min=NOISE**2 / 4))[:, 0]
 
 
 def wiener_phases(taps: NDArray[np.float64], scale: int) -> NDArray[np.float64]:

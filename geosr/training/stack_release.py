@@ -27,6 +27,7 @@ from geosr.model.generator import Generator
 from geosr.model.stack import COARSE, FINE, assemble, build_guide, multiply_adds_per_lr_pixel
 from geosr.model.zoo import read_card
 from geosr.training.stack import STEPS, untrained
+from geosr.training.stack_calibrate import calibrate_stack
 from geosr.training.wald import StackConfig, Step, TwoGrids, read_scene, read_stack_config, scales
 
 _COMMAND = "python -m geosr.training.stack_release"
@@ -77,15 +78,18 @@ def release(config_path: Path, run: Path, left_out: Mapping[str, Path], data: Pa
         part.network.load_state_dict(
             {key.removeprefix(begin): value for key, value in weights.items() if key.startswith(begin)}
         )
+    calibrated = calibrate_stack(card, config, left_out, data, _COMMAND) if left_out else None
     scenes = [_on_one_grid(scene, config, data) for scene in config.scenes[:2]]
     halo_px, curve = measure_halo(model, scenes, config.reference_reflectance)  # type: ignore[arg-type]
     card = card.model_copy(
         update={
             "halo_px": halo_px,
+            "calibration": None if calibrated is None else calibrated.calibration,
             "multiply_adds_per_lr_px": multiply_adds_per_lr_pixel(model),
             "figures": {
                 "command": f"{_COMMAND} {config_path} RUN --data DATA --left-out …",
                 "left_out": measure(config, left_out, data, guide),
+                "coverage_of_the_others": {} if calibrated is None else calibrated.coverage,
                 "halo_difference_dn": {str(key): value for key, value in curve.items()},
             },
         }

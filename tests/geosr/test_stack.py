@@ -23,8 +23,10 @@ from geosr.model.card import FusionSize, ModelCard, Stack
 from geosr.model.fusion import FusionNet
 from geosr.model.sensor import upsample
 from geosr.model.stack import COARSE, FINE, build_stack
+from geosr.model.stack_doubts import StackDoubts
 from geosr.pipeline import UpscaleRequest, open_for_model, super_resolve
 from geosr.training import stack as training
+from geosr.training.stack_calibrate import calibrate_stack
 from geosr.training.wald import read_scene, read_stack_config, scales
 from tests.conftest import RGBN, SAMPLE, read_raster, write_raster
 from tests.stac_items import write_item
@@ -93,7 +95,8 @@ def input_of(sample) -> torch.Tensor:
 def test_every_band_seen_through_its_own_blur_is_what_was_measured(card, sample):
     model, lr = build_stack(zoo.read_card(str(card))), input_of(sample)
     with torch.inference_mode():
-        phases, observed = model.observed(lr)
+        made = model.make(lr)
+        phases, observed = made.phases, made.observed
         image = model(lr)
     assert image.shape == (1, 6, 160, 192)
     torch.testing.assert_close(torch.nn.functional.pixel_shuffle(phases, 4), image)
@@ -302,3 +305,53 @@ def test_a_reduced_scene_is_its_own_bicubic_reference(lessons):
     figures = compare_reduced(model, truth, torch.zeros(1, 4, *truth.shape[2:]), torch.ones(1, 2, 1, 1))
     inside = expected[..., 8:-8, 8:-8].square().mean(dim=(0, 2, 3)).sqrt()
     np.testing.assert_allclose(figures["bicubic"].rmse, inside, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def calibrated(card) -> Path:
+    """The same model with half-widths."""
+    content = json.loads(card.read_text())
+    content["calibration"] = {"level": 0.9, "factors": [1, 1, 1, 1, 1, 2]}
+    path = card.with_name("calibrated.json")
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_uncertainty_goes_beside_a_product_of_ten_bands(calibrated, item, tmp_path):
+    output = upscaled(item, calibrated, tmp_path / "out.tif", uncertainty=True, core_px=64)
+    widths = read_raster(tmp_path / "out_uncertainty.tif")
+    support = read_raster(tmp_path / "out_support.tif")
+    assert widths.shape == read_raster(output).shape
+    assert support.shape == (1, *widths.shape[1:])
+    assert support.max() <= 100
+    # Half-widths are at least the noise, and largest where most was added.
+    assert (widths[4:] >= 10).all()
+    whole = upscaled(item, calibrated, tmp_path / "whole.tif", uncertainty=True, core_px=256)
+    np.testing.assert_array_equal(read_raster(whole), read_raster(upscaled(item, calibrated, tmp_path / "plain.tif")))
+    assert np.abs(read_raster(tmp_path / "whole_uncertainty.tif").astype(int) - widths).max() <= 1
+    assert np.abs(read_raster(tmp_path / "whole_support.tif").astype(int) - support).max() <= 1
+
+
+def test_half_widths_are_multiplied_by_their_calibration(calibrated, sample):
+    model, lr = build_stack(zoo.read_card(str(calibrated))), input_of(sample)
+    doubts = StackDoubts(model, REFERENCE, (1, 1, 1, 1, 1, 2))
+    with torch.inference_mode():
+        made = model.make(lr)
+        ratio = doubts.half_width(made) / doubts.uncalibrated(made)
+    torch.testing.assert_close(ratio[:, :5], torch.ones_like(ratio[:, :5]))
+    torch.testing.assert_close(ratio[:, 5], 2 * torch.ones_like(ratio[:, 5]))
+
+
+def test_a_calibration_holds_on_the_scenes_that_it_is_of(card, lessons):
+    config = read_stack_config(lessons / "config.yaml")
+    runs = {}
+    for name in ("one", "two"):
+        training.train_stack(config, lessons, lessons / name, name, quiet=True)
+        runs[name] = lessons / name
+    content = zoo.read_card(str(card)).model_copy(update={"reference_reflectance": config.reference_reflectance})
+    made = calibrate_stack(content, config, runs, lessons, "test")
+    assert len(made.calibration.factors) == len(BANDS)
+    # Both scenes are the same ground: what was calibrated on one holds on the other.
+    for shares in made.coverage.values():
+        assert set(shares) == set(COARSE_BANDS)
+        assert all(0.85 < share < 0.95 for share in shares.values())
