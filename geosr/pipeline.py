@@ -16,6 +16,7 @@ from geosr.jobs.ledger import Ledger, unfinished
 from geosr.jobs.manifest import Manifest
 from geosr.model.bands import map_bands
 from geosr.model.card import ModelCard
+from geosr.model.purpose import notes_for
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.product import (
     Published,
@@ -165,8 +166,11 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
     Raises :class:`geosr.errors.ModelError` or :class:`catalog.CatalogError`.
     """
     scene = catalog.open_scene(replace(request, default_bands=card.bands or request.default_bands))
-    mapping = map_bands(scene.names, card, picture=scene.picture)
-    return _restrict(scene, mapping.keep, mapping.note)
+    mapping = map_bands(scene.names, card, picture=scene.picture, roles=[band.role for band in scene.bands])
+    restricted = _restrict(scene, mapping.keep, mapping.note)
+    # A picture's pixels have no size, and its camera is nobody's.
+    known = (None, None) if scene.picture else (scene.sensor, restricted.bands[0].gsd_m)
+    return restricted.noting(*notes_for(card, *known))
 
 
 def _check_size(scene: Scene, most: int | None) -> None:
