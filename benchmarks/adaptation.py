@@ -9,14 +9,13 @@ measured city is trained on.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from machine import keep
+from machine import arguments_of, command_of, keep
+from safetensors.torch import save_file
 
 from catalog.sensors import read_sensor
 from geosr.adapt import Adaptation, adapt
@@ -26,6 +25,7 @@ from geosr.evaluate.held_out import ImageSet, find_images
 from geosr.evaluate.result import figures_of
 from geosr.model import zoo
 from geosr.model.card import ModelCard, read_card_file
+from geosr.model.rrdb import RRDBNet
 from geosr.progress import PlainReporter
 from geosr.training.config import TrainingConfig, read_config
 from geosr.training.run import WEIGHTS
@@ -46,27 +46,52 @@ COMMON: dict[str, Any] = {
     "validation": [],
 }
 
+#: The smallest case.
+SAMPLE = Path(__file__).parent.parent / "geosr" / "data"
+SMOKE_IMAGES = ImageSet("sample", "*.tif", 10000)
+SMOKE: dict[str, Any] = {
+    "sources": [{"glob": "*.tif", "full_scale": 10000, "gain": [1, 1]}],
+    "patch_lr_px": 8,
+    "batch": 2,
+    "warmup": 1,
+}
+
 #: LR pixels mirrored around an image, as in evaluations of published networks.
 HALO_PX = 10
 
 
 def main() -> None:
     """Adapt, train what is missing, measure, and keep the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
-    parser.add_argument("--runs", type=Path, required=True, help="where the adapted model and the runs are kept")
+    parser = arguments_of(__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the imagery")
+    parser.add_argument("--runs", type=Path, help="where the adapted model and the runs are kept")
     parser.add_argument("--steps", type=int, default=100, help="of each run")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    arguments.runs.mkdir(parents=True, exist_ok=True)
-    card = adapted(arguments.data / CHECKPOINT, arguments.runs / "adapted.json")
+    if arguments.smoke:
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = Path(folder) / "smoke.safetensors"
+            save_file(RRDBNet(3, 3, features=8, growth=4, blocks=1).state_dict(), checkpoint)
+            result = measure(checkpoint, SAMPLE, Path(folder), 2, SMOKE_IMAGES, SMOKE)
+    elif arguments.data is None or arguments.runs is None:
+        parser.error("name the imagery with --data, and a folder with --runs")
+    else:
+        checkpoint = arguments.data / CHECKPOINT
+        result = measure(checkpoint, arguments.data, arguments.runs, arguments.steps, IMAGES, {})
+    keep("adaptation", command_of(parser, arguments), result, arguments.results)
+
+
+def measure(
+    checkpoint: Path, data: Path, runs: Path, steps: int, images: ImageSet, changes: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything, for the table."""
+    runs.mkdir(parents=True, exist_ok=True)
+    card = adapted(checkpoint, runs / "adapted.json")
     assert card.weights_path is not None
-    tuned = variant(card, arguments.steps, base=card.base, learning_rate=1e-4)
-    scratch = variant(card, arguments.steps, base="bicubic", learning_rate=5e-4)
-    folders = {name: arguments.runs / f"{arguments.steps} {name}" for name in ("tuned", "scratch")}
-    train(tuned, arguments.data, folders["tuned"], Start(card.weights_path, 0))
-    train(scratch, arguments.data, folders["scratch"])
+    tuned = variant(card, steps, base=card.base, learning_rate=1e-4, **changes)
+    scratch = variant(card, steps, base="bicubic", learning_rate=5e-4, **changes)
+    folders = {name: runs / f"{steps} {name}" for name in ("tuned", "scratch")}
+    train(tuned, data, folders["tuned"], Start(card.weights_path, 0))
+    train(scratch, data, folders["scratch"])
     bands = card.bands or ()
     default = open_model(zoo.DEFAULT_MODEL)
     transfers = transfers_of(bands, default.card)
@@ -78,24 +103,20 @@ def main() -> None:
         of_run("adapted and trained", tuned, folders["tuned"] / WEIGHTS),
         of_run("from untrained weights", scratch, folders["scratch"] / WEIGHTS),
     ]
-    result = compare(IMAGES, arguments.data, contenders, contenders[2], transfers, PlainReporter())
-    keep(
-        "adaptation",
-        "python benchmarks/adaptation.py --data DATA --runs RUNS",
-        {
-            "checkpoint": card.training["adapted"]["checkpoint"],
-            "checkpoint_sha256": card.training["adapted"]["checkpoint_sha256"],
-            "multiply_adds_per_lr_px": card.multiply_adds_per_lr_px,
-            "steps": arguments.steps,
-            "batch": COMMON["batch"],
-            "patch_lr_px": COMMON["patch_lr_px"],
-            "learning_rate": {"adapted": tuned.learning_rate, "untrained": scratch.learning_rate},
-            "set": IMAGES.name,
-            "images": len(find_images(IMAGES, arguments.data)),
-            "halo_difference_dn": card.figures["halo_difference_dn"],
-            "rows": figures_of(result),
-        },
-    )
+    compared = compare(images, data, contenders, contenders[2], transfers, PlainReporter())
+    return {
+        "checkpoint": card.training["adapted"]["checkpoint"],
+        "checkpoint_sha256": card.training["adapted"]["checkpoint_sha256"],
+        "multiply_adds_per_lr_px": card.multiply_adds_per_lr_px,
+        "steps": steps,
+        "batch": tuned.batch,
+        "patch_lr_px": tuned.patch_lr_px,
+        "learning_rate": {"adapted": tuned.learning_rate, "untrained": scratch.learning_rate},
+        "set": images.name,
+        "images": len(find_images(images, data)),
+        "halo_difference_dn": card.figures["halo_difference_dn"],
+        "rows": figures_of(compared),
+    }
 
 
 def adapted(checkpoint: Path, card: Path) -> ModelCard:
