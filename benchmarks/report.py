@@ -112,6 +112,28 @@ def _ablation(result: dict[str, Any]) -> str:
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
 
 
+def _adaptation(result: dict[str, Any]) -> str:
+    rates = result["learning_rate"]
+    far = list(result["halo_difference_dn"].items())[-1]
+    lines = [
+        "## Adaptation",
+        f"`{result['command']}`: a network published for pictures (`{result['checkpoint']}`, "
+        f"{result['multiply_adds_per_lr_px'] / 1e6:.1f} million multiply-adds per input pixel) adapted to Sentinel-2's bands by "
+        f"`geosr models adapt`, as it is and after {result['steps']} steps, beside a network of the same size after as many "
+        f"steps from untrained weights, which is added to bicubic interpolation. Steps of {result['batch']} patches of "
+        f"{result['patch_lr_px']} × {result['patch_lr_px']} input pixels, learning rates {rates['adapted']:g} and "
+        f"{rates['untrained']:g}: a beginning, not a training. All but bicubic end in back-projection. Set: "
+        f"{result['set']}, images: {result['images']}. With a margin of {far[0]} pixels, chunks of the adapted network still "
+        f"differ from the scene in one piece by up to {far[1]:.1f} DN on the bundled sample. {_machine(result)}",
+        f"| model | {' | '.join(title for title, _, _ in _FIGURES)} |\n|---|{'---|' * len(_FIGURES)}",
+    ]
+    rows = [
+        f"| {model} | {' | '.join(_cell(one[key], form) for _, key, form in _FIGURES)} |"
+        for model, one in result["rows"].items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
 def _end_to_end(result: dict[str, Any]) -> str:
     stages = list(result["runs"][0]["stages_s"])
     lines = [
@@ -318,6 +340,7 @@ _SECTIONS = {
     "startup": _startup,
     "service": _service,
     "ablation": _ablation,
+    "adaptation": _adaptation,
 }
 
 

@@ -19,6 +19,7 @@ from catalog.publish import Result, ResultLayer, item_of_result
 from catalog.restriction import Restriction, host_allowed
 from catalog.scene import BandSpec, PixelReader, Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, describe, search
+from catalog.sensors import SensorProfile, read_sensor, sensor_names
 from catalog.sources import SceneRequest, open_scene
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Scene",
     "SceneRequest",
     "SearchError",
+    "SensorProfile",
     "SourceError",
     "UnreachableError",
     "describe",
@@ -47,6 +49,8 @@ __all__ = [
     "parse_aoi",
     "parse_bbox",
     "read_aoi",
+    "read_sensor",
     "restrict",
     "search",
+    "sensor_names",
 ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.errors import RadiometryError
+from catalog.sensors import SensorProfile
 from catalog.sentinel2 import QUANTIFICATION, baseline_of_product, offset_of_baseline, parse_baseline
 
 _BASELINE_FIELDS = (
@@ -23,6 +24,8 @@ _BASELINE_FIELDS = (
 )
 _PRODUCT_FIELDS = ("s2:product_uri", "sentinel2:product_title", "sentinel:product_id", "title")
 _FLAG_FIELDS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+
+_WIDE_INTEGERS = ("uint16", "int16", "uint32", "int32")
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
         return Radiometry(scale, offset, "scale and offset in the file")
     if dtype.startswith("float"):
         return Radiometry(1.0, 0.0, "float values taken as reflectance")
-    if dtype in ("uint16", "int16", "uint32", "int32"):
+    if dtype in _WIDE_INTEGERS:
         return Radiometry(
             1 / QUANTIFICATION,
             0.0,
@@ -150,6 +153,26 @@ def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
     raise RadiometryError(
         f"{dtype} values without a scale are a picture, not reflectance: give --scale (such as 0.0039 for 1/255), "
         "or --picture to upscale them as they are"
+    )
+
+
+def of_sensor(dtype: str, scale: float, offset: float, sensor: SensorProfile) -> Radiometry:
+    """The radiometry of a band of a raster whose sensor is known, from its type and the scale and offset in the file.
+
+    ==========================================  =====================================================
+    the file                                    reflectance
+    ==========================================  =====================================================
+    has a scale or an offset, or holds floats   as :func:`of_raster`: a file knows itself best
+    holds integers of 16 and more bits          as the sensor's profile says, where that says anything
+    anything else                               as :func:`of_raster`
+    ==========================================  =====================================================
+
+    Raises :class:`RadiometryError`.
+    """
+    if (scale, offset) != (1.0, 0.0) or sensor.scale is None or dtype not in _WIDE_INTEGERS:
+        return of_raster(dtype, scale, offset)
+    return Radiometry(
+        sensor.scale, sensor.offset, f"by the sensor profile {sensor.name}, for the file holds neither scale nor offset"
     )
 
 

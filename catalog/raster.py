@@ -21,6 +21,7 @@ from catalog.grids import repeat, repeated_window
 from catalog.pictures import brightness, is_plain_image, picture_names, reduced
 from catalog.radiometry import Radiometry
 from catalog.scene import BandSpec, Pixels, Scene, gsd_m_of
+from catalog.sensors import SensorBand, SensorProfile, band_name, known_bands
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,13 @@ def open_raster_scene(
     scale: float | None = None,
     offset: float | None = None,
     picture: bool = False,
+    sensor: SensorProfile | None = None,
 ) -> Scene:
     """A scene from one raster.
 
     ``bands`` names the raster's bands in order when it does not name them itself, or chooses among those it names.
     ``scale`` and ``offset`` override what the file says. ``picture`` takes the values as brightness and asks for
-    neither CRS nor radiometry.
+    neither CRS nor radiometry. ``sensor`` names bands and decides their radiometry where the file does not.
 
     Raises :class:`SourceError` or :class:`catalog.errors.RadiometryError`.
     """
@@ -85,12 +87,12 @@ def open_raster_scene(
     files = files_of(path)
     with open_raster(path) as raster:
         _check_grid(raster, path)
-        names, notes = _name_bands(raster, path, bands)
-        plain = picture or is_plain_image(raster, names)
+        names, notes = _name_bands(raster, path, bands, sensor)
+        plain = picture or (sensor is None and is_plain_image(raster, names))
         if plain:
             names, left_out = picture_names(raster, names)
             notes += left_out
-        _check_names(names, path)
+        _check_names(names, path, sensor)
         names = _unique(names)
         keep = [i for i, name in enumerate(names) if name not in ("alpha", "-")]
         if not keep:
@@ -109,14 +111,15 @@ def open_raster_scene(
             notes.append("transparent pixels become nodata")
         specs, reasons = [], []
         for i in keep:
-            spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, transparent)
+            spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, transparent, sensor)
             specs.append(spec)
             reasons.append(reason)
         if len({str(spec.nodata) for spec in specs}) > 1:
             raise SourceError(f"{path} has another nodata value in each band: give it one, gdalwarp -dstnodata")
         if any(reason.startswith("assumed") for reason in reasons):
             notes.append(f"reflectance = DN / {sentinel2.QUANTIFICATION} is {reasons[0]}")
-        notes += _scale_note(specs)
+        notes += _scale_note(specs, sensor)
+        notes += [] if sensor is None else _contradictions(raster, keep, sensor)
         return Scene(
             id=Path(without_query(path)).stem,
             bands=tuple(specs),
@@ -145,6 +148,7 @@ def open_raster_scene(
             files=files,
             notes=tuple(notes),
             tags=_tags(raster),
+            sensor=None if sensor is None else sensor.name,
         )
 
 
@@ -174,18 +178,18 @@ def _check_grid(raster: DatasetReader, path: str) -> None:
         raise SourceError(f"{path} holds complex numbers, not an image")
 
 
-def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    described = [sentinel2.band_name(text) if text else None for text in raster.descriptions]
+def _name_bands(
+    raster: DatasetReader, path: str, bands: Sequence[str] | None, sensor: SensorProfile | None
+) -> tuple[list[str], list[str]]:
+    described = [band_name(text, sensor) if text else None for text in raster.descriptions]
     names = [name or text or "" for name, text in zip(described, raster.descriptions, strict=True)]
     # GDAL takes the fourth of four byte bands for alpha when nobody says otherwise: a name does.
     transparency = [colour == ColorInterp.alpha for colour in colours_of(raster)]
-    names = [
-        "alpha" if alpha and name not in sentinel2.BANDS else name
-        for name, alpha in zip(names, transparency, strict=True)
-    ]
+    known = known_bands(sensor)
+    names = ["alpha" if alpha and name not in known else name for name, alpha in zip(names, transparency, strict=True)]
     if bands is None:
-        return names, []
-    wanted = [sentinel2.band_name(band) or band for band in bands]
+        return (names, []) if sensor is None else _names_by_profile(raster, path, described, transparency, sensor)
+    wanted = [band_name(band, sensor) or band for band in bands]
     if all(band in names for band in wanted):
         return [name if name in (*wanted, "alpha") else "-" for name in names], []
     if any(described):
@@ -195,14 +199,36 @@ def _name_bands(raster: DatasetReader, path: str, bands: Sequence[str] | None) -
         )
     if len(wanted) != raster.count:
         raise SourceError(f"{path} has {raster.count} unnamed bands and --bands names {len(wanted)}")
-    unknown = [band for band in wanted if band != "-" and sentinel2.band_name(band) is None]
+    unknown = [band for band in wanted if band != "-" and band_name(band, sensor) is None]
     if unknown:
-        known = ", ".join(sentinel2.BANDS)
         raise SourceError(
-            f"unknown band name {', '.join(unknown)}: known are {known}, their colours, and - to skip a band"
+            f"unknown band name {', '.join(unknown)}: known are {', '.join(known)}, their colours, and - to skip a band"
         )
     named = ["alpha" if band == "-" and alpha else band for band, alpha in zip(wanted, transparency, strict=True)]
     return named, ["bands named by the user"]
+
+
+def _names_by_profile(
+    raster: DatasetReader,
+    path: str,
+    described: Sequence[str | None],
+    transparency: Sequence[bool],
+    sensor: SensorProfile,
+) -> tuple[list[str], list[str]]:
+    """The sensor's names of a raster's bands: by what the raster calls them, by their order when it does not."""
+    if not any(described):
+        ordered = known_bands(sensor)
+        names = [*ordered, *(["alpha"] if raster.count == len(ordered) + 1 and transparency[-1] else [])]
+        if len(names) != raster.count:
+            raise SourceError(
+                f"{path} has {raster.count} unnamed bands, and {sensor.name} has {len(ordered)}: "
+                f"name them with --bands, as {','.join(ordered)} and - for those to leave out"
+            )
+        return names, [f"bands named in the order of the sensor profile {sensor.name}"]
+    names = [name or ("alpha" if alpha else "-") for name, alpha in zip(described, transparency, strict=True)]
+    strange = [raster.descriptions[i] or f"band {i + 1}" for i, name in enumerate(names) if name == "-"]
+    # Other instruments' bands may have the names of Sentinel-2's, and none of their meaning.
+    return names, [f"bands left out, for {sensor.name} has none of these: {', '.join(strange)}"] if strange else []
 
 
 def _band_spec(
@@ -213,6 +239,7 @@ def _band_spec(
     offset: float | None,
     plain: bool,
     transparent: bool,
+    sensor: SensorProfile | None,
 ) -> tuple[BandSpec, str]:
     dtype = raster.dtypes[i]
     if plain:
@@ -221,15 +248,18 @@ def _band_spec(
         # A scale from the user stands in for whatever the type would mean; an offset in the file holds on.
         decided = Radiometry(scale, raster.offsets[i] if offset is None else offset, "given by the user")
     else:
-        decided = radiometry.of_raster(dtype, raster.scales[i], raster.offsets[i])
+        own = (dtype, raster.scales[i], raster.offsets[i])
+        decided = radiometry.of_raster(*own) if sensor is None else radiometry.of_sensor(*own, sensor)
         if dtype.startswith("float"):
             sample = reduced(raster, [i + 1])
             check_plausible(sample, validity(sample, [raster.nodatavals[i]]), decided.scale, raster.name)
     if scale is not None or offset is not None:
         decided = radiometry.override(scale, offset, decided)
-    band = sentinel2.BANDS.get(name)
+    band = sentinel2.BANDS.get(name) if sensor is None else sensor.band(name)
     nodata = raster.nodatavals[i]
-    if nodata is None:
+    if nodata is None and sensor is not None and not dtype.startswith("float"):
+        nodata = sensor.nodata
+    elif nodata is None:
         nodata = _assumed_nodata(dtype, plain, transparent)
     spec = BandSpec(
         name=name or f"band {i + 1}",
@@ -240,6 +270,7 @@ def _band_spec(
         mtf_nyquist=band.mtf_nyquist if band else None,
         description=raster.descriptions[i] or "",
         colour=_colour(raster, i),
+        role=band.role if isinstance(band, SensorBand) else "",
     )
     return spec, decided.reason
 
@@ -259,8 +290,8 @@ def _assumed_nodata(dtype: str, plain: bool, transparent: bool) -> float | None:
     return None
 
 
-def _check_names(names: Sequence[str], path: str) -> None:
-    known = [name for name in names if name in sentinel2.BANDS]
+def _check_names(names: Sequence[str], path: str, sensor: SensorProfile | None) -> None:
+    known = [name for name in names if name in known_bands(sensor)]
     if len(set(known)) < len(known):
         raise SourceError(f"{path} names a band twice: {', '.join(names)}")
 
@@ -278,14 +309,36 @@ def _unique(names: Sequence[str]) -> list[str]:
     return numbered
 
 
-def _scale_note(specs: Sequence[BandSpec]) -> list[str]:
-    """A word when pixels are not of the size that the instrument's bands have, for models are made for that."""
-    known = [(spec, sentinel2.BANDS[spec.name]) for spec in specs if spec.name in sentinel2.BANDS]
+def _scale_note(specs: Sequence[BandSpec], sensor: SensorProfile | None) -> list[str]:
+    """A word when pixels are not of the size that the instrument's bands have, for its blur is that of those."""
+    known = []
+    for spec in specs:
+        band = sentinel2.BANDS.get(spec.name) if sensor is None else sensor.band(spec.name)
+        if band is not None and band.gsd_m is not None and spec.gsd_m is not None:
+            known.append((float(band.gsd_m), spec.gsd_m, spec.name))
     # Coarser bands may have been repeated on the finest ones' grid.
-    for spec, band in sorted(known, key=lambda pair: pair[1].gsd_m)[:1]:
-        if spec.gsd_m is not None and not 0.8 < spec.gsd_m / band.gsd_m < 1.25:
-            return [f"pixels of {spec.gsd_m:g} m: models are made for Sentinel-2's {spec.name} at {band.gsd_m} m"]
+    for native, gsd_m, name in sorted(known)[:1]:
+        if not 0.8 < gsd_m / native < 1.25:
+            whose = "Sentinel-2" if sensor is None else sensor.name
+            return [f"pixels of {gsd_m:g} m, where {whose}'s {name} has {native:g} m"]
     return []
+
+
+def _contradictions(raster: DatasetReader, keep: Sequence[int], sensor: SensorProfile) -> list[str]:
+    """What the file says of itself other than its sensor's profile: the file is believed."""
+    notes = []
+    declared = {(raster.scales[i], raster.offsets[i]) for i in keep} - {(1.0, 0.0)}
+    other = sorted(pair for pair in declared if sensor.scale is not None and pair != (sensor.scale, sensor.offset))
+    if other:
+        scale, offset = other[0]
+        notes.append(
+            f"the file's scale {scale:g} and offset {offset:g} are taken, not {sensor.name}'s {sensor.scale:g} "
+            f"and {sensor.offset:g}"
+        )
+    nodata = {raster.nodatavals[i] for i in keep if raster.nodatavals[i] is not None}
+    if sensor.nodata is not None and nodata - {sensor.nodata}:
+        notes.append(f"the file's nodata {min(nodata):g} is taken, not {sensor.name}'s {sensor.nodata:g}")
+    return notes
 
 
 def _has_mask(raster: DatasetReader) -> bool:

@@ -136,6 +136,7 @@ def open_safe_scene(
     files = tuple(file for image in images for file in files_of(image))
     return Scene(
         id=product.name,
+        sensor="sentinel-2",
         bands=specs,
         geobox=geobox,
         area=Window(0, 0, geobox.shape.x, geobox.shape.y),

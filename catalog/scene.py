@@ -58,6 +58,8 @@ class BandSpec:
     """What the source calls it."""
     colour: str = "undefined"
     """Colour interpretation, lower case, as ``red``."""
+    role: str = ""
+    """What a sensor's profile says that it is for, see :mod:`catalog.sensors`; empty when there was none."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Scene:
     """STAC properties worth keeping, as platform and constellation."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """The source raster's own metadata."""
+    sensor: str | None = None
+    """The profile of its instrument, see :mod:`catalog.sensors`; None when nobody says."""
 
     def __post_init__(self) -> None:
         if not self.bands:

@@ -18,6 +18,7 @@ from catalog.raster import open_raster_scene
 from catalog.safe import is_safe, open_safe_scene, safe_classes
 from catalog.scene import Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, search
+from catalog.sensors import SensorProfile
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class SceneRequest:
     """Fill the gaps of an overpass from others."""
     crs: str | None = None
     """Put Items on a grid of this CRS instead of their own."""
+    sensor: SensorProfile | None = None
+    """What is known of a raster's instrument, where the raster does not say itself."""
 
 
 def open_scene(request: SceneRequest) -> Scene:
@@ -61,7 +64,7 @@ def open_scene(request: SceneRequest) -> Scene:
     if source is None:
         return _search_scene(request)
     if is_item(source):
-        _refuse({"picture": request.picture}, f"{source} is a STAC Item")
+        _refuse({"picture": request.picture, "sensor": request.sensor}, f"{source} is a STAC Item")
         return _items_scene(request, [read_item(source)])
     _refuse({"fill": request.fill, "crs": request.crs}, f"{source} is not made of STAC Items")
     scene = _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
@@ -75,6 +78,7 @@ def open_scene(request: SceneRequest) -> Scene:
 def _search_scene(request: SceneRequest) -> Scene:
     if request.area is None or request.datetime is None:
         raise SourceError("nothing to work on: give a source, or an area and dates to search for one")
+    _refuse({"sensor": request.sensor}, "a search finds STAC Items")
     query = Query(
         area=request.area,
         datetime=request.datetime,
@@ -106,7 +110,7 @@ def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
 
 
 def _product_scene(request: SceneRequest, source: str) -> Scene:
-    _refuse({"picture": request.picture}, f"{source} is a .SAFE product")
+    _refuse({"picture": request.picture, "sensor": request.sensor}, f"{source} is a .SAFE product")
     scene = open_safe_scene(
         source, tuple(request.bands or request.default_bands), scale=request.scale, offset=request.offset
     )
@@ -119,6 +123,8 @@ def _product_scene(request: SceneRequest, source: str) -> Scene:
 def _raster_scene(request: SceneRequest, source: str) -> Scene:
     if request.mask_clouds:
         raise SourceError(f"clouds cannot be masked in {source}: a raster alone has no scene classification (SCL)")
+    if request.picture:
+        _refuse({"sensor": request.sensor}, "--picture takes values as brightness, whatever recorded them")
     local = Path(source)
     return open_raster_scene(
         str(local.resolve()) if local.exists() else source,
@@ -126,4 +132,5 @@ def _raster_scene(request: SceneRequest, source: str) -> Scene:
         scale=request.scale,
         offset=request.offset,
         picture=request.picture,
+        sensor=request.sensor,
     )

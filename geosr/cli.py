@@ -19,6 +19,7 @@ from geosr.cli_errors import errors as _errors
 from geosr.cli_errors import fail as _fail
 from geosr.cli_errors import usage as _usage
 from geosr.cli_evaluate import evaluate
+from geosr.cli_models import models
 from geosr.cli_serve import keys, serve
 from geosr.storage import share_settings
 
@@ -52,6 +53,7 @@ def upscale(
     scale: opt.Scale = None,
     offset: opt.Offset = None,
     picture: opt.Picture = False,
+    sensor: opt.Sensor = None,
     model: opt.Model = None,
     engine: opt.Engine = None,
     device: opt.Device = None,
@@ -102,6 +104,7 @@ def upscale(
                 fill=fill,
                 mask_clouds=mask_clouds,
                 crs=crs,
+                sensor=_sensor(sensor),
             ),
             output=place,
             model=model or defaults.model,
@@ -191,6 +194,7 @@ def info(
     scale: opt.Scale = None,
     offset: opt.Offset = None,
     picture: opt.Picture = False,
+    sensor: opt.Sensor = None,
     as_json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
@@ -205,7 +209,9 @@ def info(
             return
         if source is None:
             raise _usage("name a source, or give --system")
-        request = _scene_request(source, None, None, None, None, None, None, bands, scale, offset, picture)
+        request = _scene_request(
+            source, None, None, None, None, None, None, bands, scale, offset, picture, sensor=_sensor(sensor)
+        )
         _print_pairs(describe.source(request), as_json=as_json)
 
 
@@ -242,30 +248,7 @@ def train(
 app.command()(evaluate)
 app.command()(serve)
 app.add_typer(keys, name="keys")
-
-
-@app.command()
-def models(
-    name: Annotated[str | None, typer.Argument(help="Show one model's card in full.")] = None,
-    as_json: opt.Json = False,
-    debug: opt.Debug = False,
-) -> None:
-    """List the models, or show a model's card."""
-    with _errors(debug):
-        from geosr.model import zoo
-
-        if name is not None:
-            _print_json(zoo.read_card(name).model_dump(mode="json"))
-            return
-        cards = [zoo.read_card(one) for one in zoo.names()]
-        if as_json:
-            _print_json([card.model_dump(mode="json") for card in cards])
-            return
-        table = Table("model", "bands", "scale", "what it is", box=None)
-        for card in cards:
-            label = card.name + (" (default)" if card.name == zoo.DEFAULT_MODEL else "")
-            table.add_row(label, ",".join(card.bands) if card.bands else "any", f"×{card.scale}", card.description)
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+app.add_typer(models, name="models")
 
 
 def main() -> None:
@@ -340,6 +323,12 @@ def _scene_request(
         picture=picture,
         **more,
     )
+
+
+def _sensor(name: str | None) -> Any:
+    import catalog
+
+    return None if name is None else catalog.read_sensor(name)
 
 
 def _check_item_path(output: Location, aoi: Path | None, model: str | None) -> None:

@@ -74,6 +74,16 @@ Picture = Annotated[
     bool, _option(_SOURCE, "--picture", help="Take a raster as a picture: no CRS or reflectance needed.")
 ]
 
+Sensor = Annotated[
+    str | None,
+    _option(
+        _SOURCE,
+        "--sensor",
+        metavar="NAME|FILE.yaml",
+        help="Instrument of a raster: names bands and decides reflectance and blur where the raster does not.",
+    ),
+]
+
 Model = Annotated[
     str | None, _option(_HOW, "--model", help="A model of `geosr models`, or a card file. [default: rgbn-x4]")
 ]

@@ -29,6 +29,7 @@ def source(request: SceneRequest) -> dict[str, Any]:
     return {
         "source": scene.id,
         "kind": "picture" if scene.picture else "reflectance",
+        "sensor": scene.sensor or "not told",
         "time": scene.datetime.isoformat() if scene.datetime else "not known",
         "size": f"{geobox.shape.x}×{geobox.shape.y} pixels of {scene.dtype}",
         "crs": "none" if crs is None else f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt(),

@@ -18,6 +18,7 @@ from geosr.jobs.ledger import Ledger, unfinished
 from geosr.jobs.manifest import Manifest
 from geosr.model.bands import coarse_bands, map_bands
 from geosr.model.card import ModelCard
+from geosr.model.purpose import notes_for
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.product import (
     Published,
@@ -168,9 +169,13 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
     Raises :class:`geosr.errors.ModelError` or :class:`catalog.CatalogError`.
     """
     scene = catalog.open_scene(replace(request, default_bands=card.bands or request.default_bands))
-    mapping = map_bands(scene.names, card, picture=scene.picture)
-    scene = _restrict(scene, mapping.keep, mapping.note)
-    return scene if card.stack is None else _in_whole_blocks(scene, card)
+    mapping = map_bands(scene.names, card, picture=scene.picture, roles=[band.role for band in scene.bands])
+    restricted = _restrict(scene, mapping.keep, mapping.note)
+    if card.stack is not None:
+        restricted = _in_whole_blocks(restricted, card)
+    # A picture's pixels have no size, and its camera is nobody's.
+    known = (None, None) if scene.picture else (scene.sensor, restricted.bands[0].gsd_m)
+    return restricted.noting(*notes_for(card, *known))
 
 
 def _in_whole_blocks(scene: Scene, card: ModelCard) -> Scene:

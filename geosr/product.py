@@ -109,6 +109,8 @@ def tags_of(
         "GEOSR_DETAIL": detail_of(card),
         "GEOSR_MANIFEST": manifest.digest,
     }
+    if scene.sensor:
+        tags["GEOSR_SENSOR"] = scene.sensor
     if scene.notes:
         tags["GEOSR_NOTES"] = "; ".join(scene.notes)
     resolution = effective_resolution(scene, card)

@@ -245,7 +245,8 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
     Raises :class:`geosr.errors.ModelError`.
     """
     card = read_card(spec.model)
-    mapping = map_bands([band.name for band in spec.bands], card, picture=spec.picture)
+    names, roles = ([band.name for band in spec.bands], [band.role for band in spec.bands])
+    mapping = map_bands(names, card, picture=spec.picture, roles=roles)
     shared = parallel or Parallel(threads=cores())
     return Upscaler(card, _engine_of(spec, card, shared, stands_in=mapping.stands_in), spec.bands, mapping, shared)
 

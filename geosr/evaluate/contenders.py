@@ -14,10 +14,11 @@ from torch.nn import functional as F
 
 from catalog.sentinel2 import BANDS
 from geosr.errors import ModelError
-from geosr.evaluate.esrgan import SUFFIXES, read_checkpoint
+from geosr.evaluate.esrgan import read_checkpoint
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.card import Calibration, ModelCard
+from geosr.model.checkpoint import SUFFIXES
 from geosr.model.generator import Generator
 from geosr.model.kernels import SQUARE_PIXEL_MTF, mtf_to_sigma
 from geosr.model.rehearsal import rehearse

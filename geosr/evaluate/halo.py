@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from geosr.model.generator import Generator
+from geosr.model.kernels import MOST_HALO_DN
 
 #: Reflectance of one DN of Sentinel-2.
 DN = 1e-4
@@ -32,7 +33,7 @@ def measure_halo(
             _largest_difference(model, scene / unit, whole, unit, core_px, halo_px) / DN
             for scene, whole in zip(scenes, wholes, strict=True)
         )
-        if curve[halo_px] < 0.5:
+        if curve[halo_px] < MOST_HALO_DN:
             return halo_px, curve
     raise ValueError(f"no margin up to {limit_px} pixels is enough: {curve}")
 

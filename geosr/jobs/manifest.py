@@ -40,7 +40,8 @@ class Manifest:
             "format": FORMAT,
             "version": version,
             "source": dict(scene.identity),
-            "bands": [asdict(band) for band in spec.bands],
+            # Without a role only where there is none: runs from before there were roles keep their identity.
+            "bands": [{k: v for k, v in asdict(band).items() if v or k != "role"} for band in spec.bands],
             "picture": scene.picture,
             "grid": {
                 "crs": crs.to_wkt() if crs is not None else None,

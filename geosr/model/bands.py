@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.sensors import role_of
 from geosr.errors import ModelError
 from geosr.model.card import ModelCard
 
@@ -45,11 +46,12 @@ def coarse_bands(card: ModelCard) -> tuple[str, ...]:
     return card.bands[card.stack.guides :]
 
 
-def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool) -> BandMapping:
+def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool, roles: Sequence[str] = ()) -> BandMapping:
     """Fit a scene's bands to a model's.
 
-    Reflectance is matched by name. Pictures are served as the network was trained to serve them: without an infrared
-    band, the mean of the visible ones stands in for it; a grey image stands in for every band.
+    Reflectance is matched by name; of a sensor with names of its own, by what its bands are for: ``roles``, one for
+    each band of the scene or none, see :mod:`catalog.sensors`. Pictures are served as the network was trained to serve
+    them: without an infrared band, the mean of the visible ones stands in; a grey image stands in for every band.
 
     Raises :class:`ModelError` when a band is missing, or there more than once.
     """
@@ -67,6 +69,9 @@ def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool) -> BandMa
     if set(card.bands) <= set(scene):
         keep = tuple(name for name in scene if name in card.bands)
         return _chosen(keep, card.bands)
+    by_role = _by_role(scene, roles, card.bands, card.sensor)
+    if by_role is not None:
+        return by_role
     picture = picture and card.stack is None
     if picture and {"red", "green", "blue"} <= set(scene) and set(_COLOURS) < set(card.bands):
         return _from_colours(tuple(name for name in scene if name in _COLOURS.values()), card.bands)
@@ -84,6 +89,21 @@ def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool) -> BandMa
         f"model {card.name} needs {', '.join(card.bands)}, and the source has no {missing} among {', '.join(scene)}: "
         "name unnamed bands with --bands, or take a model for any bands (--model backprojection)"
     )
+
+
+def _by_role(
+    scene: tuple[str, ...], roles: Sequence[str], bands: tuple[str, ...], sensor: str | None
+) -> BandMapping | None:
+    """The scene's bands as the model's that are for the same; None when one of those has no counterpart."""
+    has = {role: name for name, role in zip(scene, roles, strict=False) if role}
+    wanted = [role_of(band, sensor) for band in bands]
+    if not has or not all(role in has for role in wanted):
+        return None
+    own = tuple(has[role] for role in wanted if role is not None)
+    keep = tuple(name for name in scene if name in own)
+    mapping = _chosen(keep, own)
+    pairs = ", ".join(f"{name} for {band}" for name, band in zip(own, bands, strict=True))
+    return replace(mapping, note=f"bands by their colours: {pairs}")
 
 
 def _chosen(keep: tuple[str, ...], order: tuple[str, ...]) -> BandMapping:

@@ -129,6 +129,10 @@ class ModelCard(BaseModel):
     figures: dict[str, Any] = {}
     """What was measured, and by which command."""
     licence: str = "MIT"
+    sensor: str | None = None
+    """Profile of the instrument that it was made for, see :mod:`catalog.sensors`; None for any."""
+    gsd_m: float | None = Field(default=None, gt=0)
+    """Ground sampling distance that it was made for, metres; None for any."""
     folder: Path = Field(default=Path(), exclude=True)
     """Where the card was read from."""
 

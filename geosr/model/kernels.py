@@ -27,6 +27,9 @@ BLUR_REACH = 2
 #: Whole LR pixels that interpolation reaches.
 CUBIC_REACH = 2
 
+#: By how much a chunk may differ from the scene in one piece, DN of Sentinel-2, for a model's margin to be enough.
+MOST_HALO_DN = 0.5
+
 #: Residuals inside a block of the network are scaled by this factor (ESRGAN, section 3.1).
 RESIDUAL_SCALE = 0.2
 

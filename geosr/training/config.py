@@ -10,9 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from geosr.errors import TrainingError
 from geosr.model.card import Tail
+from geosr.model.kernels import Base
 from geosr.training.degrade import Degradation
 from geosr.training.losses import Loss
 from geosr.training.optimiser import OptimiserName
+
+#: Fields on which a run's course does not depend.
+_LOOKING = {"validation", "validate_every", "checkpoint_every", "calibration", "scene_exponent"}
 
 
 class _Strict(BaseModel):
@@ -111,6 +115,9 @@ class TrainingConfig(_Strict):
     """Held-out imagery, degraded with the nominal blur; only ``full_scale`` and ``reduce`` matter."""
     validate_every: int = 500
     checkpoint_every: int = 250
+    base: Base = "bicubic"
+    """Interpolation that the network's residual is added to; ``none`` where the network gives the image itself, as
+    published ones do."""
 
     @model_validator(mode="after")
     def _has_what_it_learns(self) -> TrainingConfig:
@@ -120,8 +127,12 @@ class TrainingConfig(_Strict):
 
     def identity(self) -> dict[str, Any]:
         """What a run's course depends on, as plain JSON: all but when it is looked at."""
-        looking = {"validation", "validate_every", "checkpoint_every", "calibration", "scene_exponent"}
-        return json.loads(self.model_dump_json(exclude=looking))  # type: ignore[no-any-return]
+        return json.loads(self.model_dump_json(exclude=_LOOKING))  # type: ignore[no-any-return]
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The same of fields that need not be given: what they were in runs from before there was such a field."""
+        return json.loads(cls.model_construct().model_dump_json(exclude=_LOOKING))  # type: ignore[no-any-return]
 
 
 def read_config(path: Path) -> TrainingConfig:

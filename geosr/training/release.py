@@ -98,6 +98,7 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
         bands=config.bands,
         reference_reflectance=config.reference_reflectance,
         mtf_nyquist=config.mtf_nyquist,
+        base=config.base,
         steps=config.back_projection_steps,
         network=NetworkSize(**config.network.model_dump()),
         calibration=calibration,

@@ -41,10 +41,9 @@ class RunFolder:
         if not path.exists():
             return None
         state = torch.load(path, map_location="cpu", weights_only=True)
+        begun = {**TrainingConfig.defaults(), **state["config"]}
         differing = sorted(
-            key
-            for key in self._identity.keys() | state["config"].keys()
-            if self._identity.get(key) != state["config"].get(key)
+            key for key in self._identity.keys() | begun.keys() if self._identity.get(key) != begun.get(key)
         )
         if differing:
             raise ResumeError(

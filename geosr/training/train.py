@@ -117,7 +117,7 @@ def build_generator(config: TrainingConfig) -> Generator:
     bands = len(config.bands)
     network = RRDBNet(bands, bands, **config.network.model_dump())
     sensor = Sensor([mtf_to_sigma(mtf, config.scale) for mtf in config.mtf_nyquist], config.scale)
-    return Generator(sensor, network=network, steps=config.back_projection_steps)
+    return Generator(sensor, network=network, base=config.base, steps=config.back_projection_steps)
 
 
 def load_network(model: Generator, weights: Path, *, image_only: bool = False) -> None:

@@ -1,0 +1,160 @@
+"""Sensor profiles: what is known of an instrument's bands, and of the DN that it is delivered in.
+
+A profile is a YAML file: those in ``profiles`` ship with the package, others are named by their path. It says what a
+raster leaves unsaid: the names of its bands, how DN become reflectance, how blurred they are. What a raster says itself
+of these is believed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from catalog import sentinel2
+from catalog.errors import RequestError
+
+#: What bands are for, whatever an instrument calls them: the common names of STAC's eo extension.
+Role = Literal[
+    "pan",
+    "coastal",
+    "blue",
+    "green05",
+    "green",
+    "yellow",
+    "red",
+    "rededge071",
+    "rededge075",
+    "rededge078",
+    "nir",
+    "nir08",
+    "nir09",
+    "cirrus",
+    "swir16",
+    "swir22",
+]
+
+_FOLDER = Path(__file__).parent / "profiles"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SensorBand(_Strict):
+    """One band of an instrument."""
+
+    name: str = Field(min_length=1)
+    """What the instrument's makers call it."""
+    role: Role
+    """Bands of two instruments with the same role show the same colour."""
+    gsd_m: float | None = Field(default=None, gt=0)
+    """Ground sampling distance of its delivered pixels, metres; None when that may be anything."""
+    mtf_nyquist: float = Field(gt=0, lt=1)
+    """Modulation transfer at the Nyquist frequency of its own grid."""
+    aliases: tuple[str, ...] = ()
+    """Other names by which catalogues and files call it; capitals do not matter."""
+
+
+class SensorProfile(_Strict):
+    """An instrument, in the product that it is usually delivered as."""
+
+    name: str = Field(min_length=1)
+    title: str = Field(min_length=1)
+    """Which instrument and which product."""
+    bands: tuple[SensorBand, ...] = Field(min_length=1)
+    """In the order in which files without names hold them."""
+    scale: float | None = None
+    """Reflectance per DN of integers of 16 and more bits; None when that differs from file to file."""
+    offset: float = Field(default=0.0, allow_inf_nan=False)
+    """Reflectance at DN 0."""
+    nodata: float | None = None
+    """DN of pixels without measurement."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SensorProfile:
+        if self.scale is not None and not (0 < self.scale < float("inf")):
+            raise ValueError("scale is above 0")
+        texts = [text for band in self.bands for text in dict.fromkeys(map(_plain, (band.name, *band.aliases)))]
+        twice = sorted({text for text in texts if texts.count(text) > 1})
+        if twice:
+            raise ValueError(f"bands share the name {', '.join(twice)}")
+        roles = [band.role for band in self.bands]
+        if len(set(roles)) < len(roles):
+            raise ValueError("bands share a role")
+        return self
+
+    def band(self, text: str) -> SensorBand | None:
+        """The band that a file or a user calls ``text``: by its name, an alias or its role."""
+        called = _plain(text)
+        named = (band for band in self.bands if called in map(_plain, (band.name, *band.aliases)))
+        return next(named, None) or next((band for band in self.bands if band.role == called), None)
+
+
+def sensor_names() -> list[str]:
+    """Names of the profiles that ship with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def read_sensor(name: str) -> SensorProfile:
+    """A shipped profile by its name, or that of a YAML file.
+
+    Raises :class:`RequestError`, naming the first field that is wrong.
+    """
+    if Path(name).suffix.lower() in (".yaml", ".yml"):
+        return _read(Path(name))
+    if name not in sensor_names():
+        raise RequestError(
+            f"no sensor {name}: there are {', '.join(sensor_names())}, or give the path of a profile (.yaml)"
+        )
+    return _read(_FOLDER / f"{name}.yaml")
+
+
+def role_of(band: str, sensor: str | None) -> Role | None:
+    """What a band that a sensor's products call so is for; Sentinel-2's, when no sensor is named.
+
+    None for a band or a sensor that is not known.
+    """
+    if sensor not in sensor_names():
+        sensor = "sentinel-2" if sensor is None else None
+    found = None if sensor is None else read_sensor(sensor).band(band)
+    return None if found is None else found.role
+
+
+def band_name(text: str, sensor: SensorProfile | None) -> str | None:
+    """A sensor's name for a band called ``text``; ESA's, when no sensor is named."""
+    if sensor is None:
+        return sentinel2.band_name(text)
+    found = sensor.band(text)
+    return None if found is None else found.name
+
+
+def known_bands(sensor: SensorProfile | None) -> tuple[str, ...]:
+    """All names that :func:`band_name` gives."""
+    return tuple(sentinel2.BANDS) if sensor is None else tuple(band.name for band in sensor.bands)
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path) -> SensorProfile:
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return SensorProfile.model_validate(content)
+    except OSError as error:
+        raise RequestError(f"cannot read the sensor profile {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RequestError(f"{path} is not a sensor profile: {where + ': ' if where else ''}{first['msg']}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower()
+
+
+#: All roles.
+ROLES: tuple[str, ...] = get_args(Role)

@@ -1,0 +1,243 @@
+"""From a checkpoint for pictures to a model of ours: weights widened, margin measured, card written beside them.
+
+What the published network takes as 0 to 1 is reflectance divided by a fixed reference, linear and never stretched: 0.3,
+and 0.5 of infrared, as for the default model. So a landscape fills the network's range; what is brighter goes beyond.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from rasterio.windows import Window
+from safetensors.torch import save
+from torch import Tensor
+
+from catalog.sensors import SensorBand, SensorProfile
+from geosr.errors import ExistsError, ModelError, UsageError
+from geosr.evaluate.halo import DN
+from geosr.model.card import ModelCard, read_card_file
+from geosr.model.checkpoint import Checkpoint, read_checkpoint
+from geosr.model.generator import Generator
+from geosr.model.kernels import MOST_HALO_DN, sensor_sigmas
+from geosr.model.sensor import Sensor
+from geosr.model.widen import COLOURS, widen
+
+#: Steps of back-projection after the network, as many as the default model has.
+STEPS = 16
+
+#: Reflectance that is 1 at the network's input, and that of infrared.
+REFERENCE = 0.3
+_INFRARED_REFERENCE = 0.5
+
+#: Margins that are tried, LR pixels. Each layer of a published network reaches a pixel further, hundreds in all, and
+#: those trained to invent detail carry far: where the last is too small, the card says by how much.
+_MARGINS_PX = (8, 16, 24, 32, 48)
+
+#: Of the bundled sample: the chunk on which the margin is measured.
+_SAMPLE = Path(__file__).parent / "data" / "sample.tif"
+_CORE_PX = 16
+_CENTRE_PX = 150
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What a checkpoint is to become."""
+
+    checkpoint: Path
+    bands: tuple[str, ...]
+    """Of the sensor, in the order in which the network is to have them."""
+    sensor: SensorProfile
+    output: Path
+    """The card, .json; the weights go beside it."""
+    name: str | None = None
+    """Of the model; None for that of the card's file."""
+    steps: int = STEPS
+    overwrite: bool = False
+
+
+def adapt(request: Adaptation) -> ModelCard:
+    """Widen a checkpoint's network to a sensor's bands, measure its margin, and write card and weights.
+
+    Raises :class:`UsageError` for bands that the sensor has not got, :class:`ModelError` for a checkpoint that is no
+    network from and to red, green and blue, :class:`ExistsError` for files that are there already.
+    """
+    weights_path = _places(request.output, request.checkpoint, overwrite=request.overwrite)
+    chosen = _bands(request)
+    roles: list[str] = [band.role for band in chosen]
+    read = read_checkpoint(request.checkpoint)
+    if (read.entering, read.leaving) != (len(COLOURS), len(COLOURS)):
+        raise ModelError(
+            f"{request.checkpoint} takes {read.entering} bands and gives {read.leaving}: "
+            "only networks from and to red, green and blue can be adapted"
+        )
+    widened = Checkpoint(
+        widen(read.weights, len(chosen), [roles.index(colour) for colour in COLOURS]),
+        read.size,
+        len(chosen),
+        len(chosen),
+    )
+    names = tuple(band.name for band in chosen)
+    card = ModelCard(
+        name=request.name or request.output.stem,
+        description=(
+            f"{request.checkpoint.stem} for {', '.join(names)} ×4: its red, green and blue as published"
+            + (", the others with their mean's detail" if len(names) > len(COLOURS) else "")
+            + (", seen through the sensor once more." if request.steps else ", without back-projection.")
+        ),
+        bands=names,
+        reference_reflectance=tuple(_INFRARED_REFERENCE if role == "nir" else REFERENCE for role in roles),
+        mtf_nyquist=tuple(band.mtf_nyquist for band in chosen),
+        base="none",
+        steps=request.steps,
+        network=read.size,
+        weights=weights_path.name,
+        halo_px=0,
+        multiply_adds_per_lr_px=widened.network().multiply_adds_per_lr_pixel(),
+        training={
+            "adapted": {
+                "command": f"geosr models adapt CHECKPOINT --bands {','.join(names)} --sensor {request.sensor.name}",
+                "checkpoint": request.checkpoint.name,
+                "checkpoint_sha256": _sha256(request.checkpoint.read_bytes()),
+            }
+        },
+        licence="that of the checkpoint",
+        sensor=request.sensor.name,
+        gsd_m=chosen[roles.index("red")].gsd_m,
+    )
+    return _write(card, widened, request.output)
+
+
+def with_weights(card_path: Path, weights: Path, output: Path, *, name: str | None, overwrite: bool) -> ModelCard:
+    """A model as another, with other weights of the same size, as training leaves them; its margin is measured anew.
+
+    What was measured on the other model is left out, and its half-widths with it. Raises :class:`ModelError` when the
+    weights do not fit, :class:`ExistsError` for files that are there already.
+    """
+    weights_path = _places(output, weights, card_path, overwrite=overwrite)
+    card = read_card_file(card_path)
+    if card.network is None or card.network.tail != "interpolate":
+        raise ModelError(f"{card_path} is not the card of an adapted model")
+    read = read_checkpoint(weights)
+    bands = len(card.bands or ())
+    if (read.entering, read.leaving, read.size) != (bands, bands, card.network):
+        raise ModelError(f"the weights {weights} are of another network than {card.name}'s")
+    tuned = card.model_copy(
+        update={
+            "name": name or output.stem,
+            "weights": weights_path.name,
+            "effective_resolution_lr_px": None,
+            "training": {**card.training, "tuned": {"weights": weights.name, "began_with_sha256": card.weights_sha256}},
+        }
+    )
+    return _write(tuned, read, output)
+
+
+def _bands(request: Adaptation) -> list[SensorBand]:
+    """The sensor's bands that are asked for.
+
+    Raises :class:`UsageError` for those that it has not got, and where a colour is missing.
+    """
+    listed = ", ".join(request.bands)
+    found = {text: request.sensor.band(text) for text in request.bands}
+    unknown = [text for text, band in found.items() if band is None]
+    if unknown:
+        known = ", ".join(band.name for band in request.sensor.bands)
+        raise UsageError(f"{request.sensor.name} has no band {', '.join(unknown)}: it has {known}")
+    chosen = [band for band in (found[text] for text in request.bands) if band is not None]
+    roles = [band.role for band in chosen]
+    if len(set(roles)) < len(roles):
+        raise UsageError(f"{listed} names a band twice")
+    missing = [colour for colour in COLOURS if colour not in roles]
+    if missing:
+        raise UsageError(f"{listed} has no {' and no '.join(missing)}: the network is published for red, green, blue")
+    return chosen
+
+
+def _places(output: Path, *sources: Path, overwrite: bool) -> Path:
+    """Where the weights go. Refuses, before anything is computed, what cannot be written, and replacing a source."""
+    if output.suffix != ".json":
+        raise UsageError(f"the output {output} is the model's card: name it .json")
+    if not output.parent.is_dir():
+        raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist")
+    weights = output.with_suffix(".safetensors")
+    for path in (output, weights):
+        if path.exists() and not (overwrite and path.is_file()):
+            raise ExistsError(f"{path} exists: {'it is not a file' if overwrite else '--overwrite replaces it'}")
+        if path.exists() and any(source.exists() and source.samefile(path) for source in sources):
+            raise ExistsError(f"writing {path} would replace what the model is made of: name another file")
+    return weights
+
+
+def _write(card: ModelCard, network: Checkpoint, output: Path) -> ModelCard:
+    """Measure what is missing in a card, and put its weights and it in place."""
+    halo_px, curve = _measure_halo(card, network)
+    content = save({name: value.contiguous() for name, value in network.weights.items()})
+    card = ModelCard.model_validate(
+        card.model_copy(
+            update={
+                "halo_px": halo_px,
+                "weights_sha256": _sha256(content),
+                "figures": {**card.figures, "halo_difference_dn": curve},
+            }
+        ).model_dump()
+        | {"folder": output.parent.resolve()}
+    )
+    _replace(output.with_suffix(".safetensors"), content)
+    _replace(output, (card.model_dump_json(indent=2) + "\n").encode())
+    return read_card_file(output)
+
+
+def _measure_halo(card: ModelCard, network: Checkpoint) -> tuple[int, dict[str, float]]:
+    """The smallest margin with which a chunk of the bundled sample is as with the largest and half as much again.
+
+    As in :mod:`geosr.evaluate.halo`, that is by less than half a DN; the largest, when none is. Also returns the
+    difference of each that was tried, DN.
+    """
+    assert card.mtf_nyquist is not None, "an adapted model has its sensor's blur"
+    sensor = Sensor(sensor_sigmas(card.mtf_nyquist, card.scale), card.scale)
+    model = Generator(sensor, network=network.network(), base=card.base, steps=card.steps).eval()
+    unit = torch.tensor(card.reference_reflectance).reshape(-1, 1, 1)
+    whole = _core(model, unit, _MARGINS_PX[-1] * 3 // 2)
+    curve: dict[str, float] = {}
+    for halo_px in _MARGINS_PX:
+        difference = float((_core(model, unit, halo_px) - whole).abs().max()) / DN
+        curve[str(halo_px)] = round(difference, 2)
+        if difference < MOST_HALO_DN:
+            return halo_px, curve
+    return _MARGINS_PX[-1], curve
+
+
+def _core(model: Generator, unit: Tensor, halo_px: int) -> Tensor:
+    """A chunk of the sample, read with a margin: reflectance. Its bands are taken in turn."""
+    side = _CORE_PX + 2 * halo_px
+    corner = _CENTRE_PX - side // 2
+    with rasterio.open(_SAMPLE) as raster:
+        indexes = [1 + i % raster.count for i in range(len(unit))]
+        pixels = raster.read(indexes, window=Window(corner, corner, side, side)).astype(np.float32)
+        reflectance = torch.from_numpy(pixels * raster.scales[0] + raster.offsets[0])
+    with torch.inference_mode():
+        sr: Tensor = model((reflectance / unit)[None])[0] * unit
+    margin = halo_px * model.scale
+    return sr[:, margin:-margin, margin:-margin]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file in place in one go."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
