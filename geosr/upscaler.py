@@ -77,6 +77,8 @@ class ModelSpec:
     bands: tuple[BandSpec, ...]
     """Bands of the scene that are upscaled."""
     picture: bool
+    sharpness: float = 0.0
+    """Share of the model's visual weights."""
 
 
 class Upscaler:
@@ -244,7 +246,7 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
 
     Raises :class:`geosr.errors.ModelError`.
     """
-    card = read_card(spec.model)
+    card = read_card(spec.model, spec.sharpness)
     mapping = map_bands([band.name for band in spec.bands], card, picture=spec.picture)
     shared = parallel or Parallel(threads=cores())
     return Upscaler(card, _engine_of(spec, card, shared, stands_in=mapping.stands_in), spec.bands, mapping, shared)

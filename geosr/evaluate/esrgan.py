@@ -36,7 +36,7 @@ def read_checkpoint(path: Path) -> tuple[ModelCard, RRDBNet]:
     It is neither added to an interpolation nor followed by back-projection. No reflectance is named that would be 1 at
     its input: such networks are made for pictures from 0 to 1. Raises :class:`ModelError`.
     """
-    state = _read_state(path)
+    state = read_state(path)
     size, bands = _size(state, path)
     network = RRDBNet(len(bands), len(bands), **size.model_dump())
     try:
@@ -60,7 +60,8 @@ def read_checkpoint(path: Path) -> tuple[ModelCard, RRDBNet]:
     return card, network.eval()
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Weights by name, from a file of safetensors or of PyTorch's form. Raises :class:`ModelError`."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -56,6 +56,9 @@ class Manifest:
         if layers:
             # Only then: runs without keep the identity that they had before there were layers.
             content["layers"] = list(layers)
+        if spec.sharpness:
+            # As above. It is in the model's digest as well; here it has a name to be told by.
+            content["sharpness"] = spec.sharpness
         return cls(json.loads(json.dumps(content)))
 
     @property
