@@ -82,6 +82,6 @@ class Manifest:
         for key in sorted(self.content.keys() | other.content.keys()):
             mine, theirs = self.content.get(key), other.content.get(key)
             if mine != theirs:
-                short = isinstance(mine, str | int) and isinstance(theirs, str | int)
+                short = isinstance(mine, str | int | float) and isinstance(theirs, str | int | float)
                 found.append(f"{key} ({theirs}, now {mine})" if short else key)
         return found

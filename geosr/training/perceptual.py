@@ -1,7 +1,8 @@
 """The perceptual stage's other side: a discriminator that learns beside the generator, and what that is told by it.
 
 The loop of :mod:`geosr.training.train` asks for the generator's loss, and then lets the discriminator learn. Images are
-compared relative to their patch's gain, and without the patch's edges, where back-projection has seen no neighbours.
+judged in units of the contrast of their patch's truth, so that calm fields are as hard to imitate as roofs, and without
+the patch's edges, where back-projection has seen no neighbours.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from geosr.training.optimiser import Optimiser
 
 #: LR pixels of each side of a patch that are not judged.
 _EDGE_LR_PX = 2
+
+#: Contrast of a patch's band at least, units of reference reflectance: below it there is little but noise.
+_LEAST_CONTRAST = 0.01
 
 #: The discriminator's gradients are bounded at this norm, as the generator's.
 _MAX_NORM = 1.0
@@ -54,14 +58,14 @@ class Adversary:
         if step < stage.ahead:
             self._note(pixel=pixel)
             return stage.pixel * pixel
-        made, true = self._judged(sr / gain), self._judged(hr / gain)
+        made, true = self._judged(sr, hr), self._judged(hr, hr)
         self.network.requires_grad_(False)
         with torch.autocast(self._device, dtype=torch.bfloat16, enabled=bfloat16):
             fake, fake_layers = self.network(made)
             with torch.no_grad():
                 # Half of the work is not done where nothing is compared with it.
                 real, real_layers = self.network(true) if self._compares or stage.relativistic else (fake, fake_layers)
-            perceptual = self._perceptual(made, true)
+            perceptual = self._perceptual(sr / gain, hr / gain)
         self.network.requires_grad_(True)
         adversarial = self._loss.of_generator(real, fake)
         loss = stage.pixel * pixel + stage.adversarial * adversarial
@@ -76,11 +80,11 @@ class Adversary:
             self._note(perceptual=perceptual)
         return loss
 
-    def learn(self, sr: Tensor, hr: Tensor, gain: Tensor, share: float, *, bfloat16: bool) -> None:
+    def learn(self, sr: Tensor, hr: Tensor, share: float, *, bfloat16: bool) -> None:
         """One step of the discriminator at this share of its learning rate; ``sr`` is detached."""
         with torch.autocast(self._device, dtype=torch.bfloat16, enabled=bfloat16):
-            real, _ = self.network(self._judged(hr / gain))
-            fake, _ = self.network(self._judged(sr / gain))
+            real, _ = self.network(self._judged(hr, hr))
+            fake, _ = self.network(self._judged(sr, hr))
         loss = self._loss.of_discriminator(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_NORM)
@@ -102,17 +106,22 @@ class Adversary:
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
 
-    def _judged(self, image: Tensor) -> Tensor:
+    def _judged(self, image: Tensor, truth: Tensor) -> Tensor:
+        """What the discriminator is given of an image: its inside, less the truth's mean, in units of its contrast."""
         edge = self._edge_px
+        deviation, mean = torch.std_mean(truth, dim=(-2, -1), keepdim=True)
+        image = (image - mean) / deviation.clamp(min=_LEAST_CONTRAST)
         return image[..., edge:-edge, edge:-edge].contiguous(memory_format=torch.channels_last)
 
     def _perceptual(self, made: Tensor, true: Tensor) -> Tensor | None:
         """The difference of features of a network of its own; None where there is none."""
         if self._features is None:
             return None
+        edge = self._edge_px
+        made, true = (image[:, self._rgb, edge:-edge, edge:-edge] for image in (made, true))
         with torch.no_grad():
-            target = self._features(true[:, self._rgb])
-        return layers_loss(self._features(made[:, self._rgb]), target, self._features.weights)
+            target = self._features(true)
+        return layers_loss(self._features(made), target, self._features.weights)
 
     def _note(self, **values: Tensor) -> None:
         for name, value in values.items():

@@ -101,7 +101,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             rate = learning_rate(config, step, origin)
             optimiser.step(rate)
             if adversary is not None:
-                adversary.learn(sr.detach(), hr, gain, rate / config.learning_rate, bfloat16=bfloat16)
+                adversary.learn(sr.detach(), hr, rate / config.learning_rate, bfloat16=bfloat16)
             update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
             step += 1
 

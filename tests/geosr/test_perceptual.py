@@ -10,14 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import geosr.training.release_visual as release_visual_module
 from geosr.errors import ModelError, TrainingError
+from geosr.evaluate.sharpness import detail_share
+from geosr.model.card import ModelCard, NetworkSize, read_card_file
 from geosr.model.discriminator import PlainDiscriminator, UNetDiscriminator, build_discriminator
 from geosr.model.rrdb import RRDBNet
+from geosr.model.weights import read_weights
 from geosr.training.adversarial import AdversarialLoss, layers_loss
 from geosr.training.config import Perceptual, read_config
 from geosr.training.data import PatchSampler
 from geosr.training.features import RRDBFeatures, VGG19Features
 from geosr.training.perceptual import Adversary, features_used
+from geosr.training.release import Stage, sha256
+from geosr.training.release_visual import release_visual
 from geosr.training.second_order import Pass, SecondOrder, blur_kernel, degrade_twice, sinc_kernel
 from geosr.training.train import Start, build_generator, train
 from tests.conftest import REPOSITORY, SAMPLE, data_file
@@ -396,6 +402,58 @@ def test_the_generator_s_loss_leaves_the_discriminator_alone(tmp_path):
     # Ahead of it, the loss is the pixels' alone.
     assert adversary.of_generator(sr, hr, gain, 1, bfloat16=False) == config.loss(sr, hr, gain)
     before = [parameter.clone() for parameter in adversary.network.parameters()]
-    adversary.learn(sr.detach(), hr, gain, 1.0, bfloat16=False)
+    adversary.learn(sr.detach(), hr, 1.0, bfloat16=False)
     after = adversary.network.parameters()
     assert any(not torch.equal(one, two) for one, two in zip(before, after, strict=True))
+
+
+def test_a_released_stage_leaves_the_rest_of_the_card_alone(tmp_path, fidelity, monkeypatch):
+    config = configured(tmp_path)
+    train(config, SAMPLE.parent, tmp_path / "run", Start(fidelity, 0), quiet=True)
+    zoo = tmp_path / "zoo"
+    zoo.mkdir()
+    shutil.copy(fidelity, zoo / "tiny.safetensors")
+    card = ModelCard(
+        name="tiny",
+        description="small",
+        bands=config.bands,
+        reference_reflectance=config.reference_reflectance,
+        mtf_nyquist=config.mtf_nyquist,
+        network=NetworkSize(**config.network.model_dump()),
+        weights="tiny.safetensors",
+        weights_sha256=sha256(fidelity),
+        halo_px=4,
+        training={"image": "é"},
+    )
+    (zoo / "tiny.json").write_text(json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+    before = json.loads((zoo / "tiny.json").read_text())
+    # Figures and halo are of scenes that are not part of the repository.
+    monkeypatch.setattr(release_visual_module, "read_scene", lambda *_: torch.rand(4, 48, 48))
+    monkeypatch.setattr(release_visual_module, "measure_halo", lambda *_: (6, {0: 9.0, 6: 0.4}))
+    monkeypatch.setattr(release_visual_module, "compare_sharpness", lambda card, data: {"set": {}})
+    stage = Stage(tmp_path / "stage.yaml", tmp_path / "run", Start(fidelity, 0))
+    release_visual(stage, tmp_path, zoo)
+    released = read_card_file(zoo / "tiny.json")
+    assert released.digest == card.digest
+    content = json.loads((zoo / "tiny.json").read_text())
+    visual = content.pop("visual")
+    assert content == {key: value for key, value in before.items() if key != "visual"}
+    assert visual["features"] == "the unet discriminator's own layers"
+    assert (visual["halo_px"], visual["training"]["steps"]) == (6, 8)
+    mixed = read_weights(released.sharpened(1.0))
+    trained = load_file(tmp_path / "run" / "weights.safetensors")
+    np.testing.assert_allclose(mixed["conv_body.weight"], trained["conv_body.weight"].numpy(), atol=1e-3)
+    # Of another model's weights, no more is released.
+    save_file(build_generator(config).network.state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match="not the weights of tiny"):
+        release_visual(Stage(stage.config_path, stage.run, Start(tmp_path / "other.safetensors", 0)), tmp_path, zoo)
+
+
+def test_detail_is_what_the_source_cannot_hold():
+    """At a quarter of the sampling, waves of 8 pixels are the finest; a Hann window leaks into its neighbours."""
+    cols = torch.arange(128.0)
+    slow, fast = (torch.sin(2 * np.pi * cols / period).expand(2, 128, 128) for period in (16, 4))
+    assert detail_share(slow, 4) < 1e-3
+    assert detail_share(fast, 4) > 0.999
+    assert detail_share(3 * slow + fast + 5, 4) == pytest.approx(0.1, abs=0.01)
+    assert detail_share(torch.ones(1, 64, 64), 4) == 0
