@@ -64,3 +64,13 @@ def layers_loss(made: Sequence[Tensor], true: Sequence[Tensor], weights: Sequenc
         target = theirs.detach().float()
         total = total + weight * (mine.float() - target).abs().mean() / (target.abs().mean() + _EPSILON)
     return total / sum(weights)
+
+
+def grid_loss(error: Tensor, scale: int) -> Tensor:
+    """Mean size of the part of an error that repeats with every LR pixel.
+
+    ``error`` is ``(n, bands, scale rows, scale cols)``. Each of the ``scale * scale`` places in an LR pixel is averaged
+    over the image: what is left is a pattern that real imagery has not got, and that a last layer which gives each place
+    its own weights falls into while the discriminator does not yet know better.
+    """
+    return F.pixel_unshuffle(error, scale).mean(dim=(-2, -1)).abs().mean()

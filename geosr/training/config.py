@@ -83,6 +83,8 @@ class Perceptual(_Strict):
     the discriminator's own."""
     feature_matching: float = Field(default=0.0, ge=0)
     """Weight of the difference of features of the discriminator."""
+    grid: float = Field(default=1.0, ge=0)
+    """Weight of the pattern that repeats with every LR pixel, in units of the patch's contrast."""
     vgg19: Path | None = None
     """File of VGG19's weights by torchvision's names, relative to the data folder."""
     rrdb: Path | None = None

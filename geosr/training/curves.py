@@ -25,6 +25,7 @@ _TERMS = {
     "adversarial": "adversarial",
     "perceptual": "perceptual",
     "feature_matching": "feature matching",
+    "grid": "grid",
     "discriminator": "discriminator",
 }
 _SCORES = {"real": "real images", "fake": "made images"}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from geosr.model.discriminator import build_discriminator
-from geosr.training.adversarial import AdversarialLoss, layers_loss
+from geosr.training.adversarial import AdversarialLoss, grid_loss, layers_loss
 from geosr.training.config import Perceptual, TrainingConfig
 from geosr.training.features import RRDBFeatures, VGG19Features
 from geosr.training.optimiser import Optimiser
@@ -68,8 +68,9 @@ class Adversary:
             perceptual = self._perceptual(sr / gain, hr / gain)
         self.network.requires_grad_(True)
         adversarial = self._loss.of_generator(real, fake)
-        loss = stage.pixel * pixel + stage.adversarial * adversarial
-        self._note(pixel=pixel, adversarial=adversarial)
+        grid = grid_loss(made - true, self._config.scale)
+        loss = stage.pixel * pixel + stage.adversarial * adversarial + stage.grid * grid
+        self._note(pixel=pixel, adversarial=adversarial, grid=grid)
         if self._compares:
             matching = layers_loss(fake_layers, real_layers)
             own = stage.perceptual if perceptual is None else 0.0

@@ -17,7 +17,7 @@ from geosr.model.card import ModelCard, NetworkSize, read_card_file
 from geosr.model.discriminator import PlainDiscriminator, UNetDiscriminator, build_discriminator
 from geosr.model.rrdb import RRDBNet
 from geosr.model.weights import read_weights
-from geosr.training.adversarial import AdversarialLoss, layers_loss
+from geosr.training.adversarial import AdversarialLoss, grid_loss, layers_loss
 from geosr.training.config import Perceptual, read_config
 from geosr.training.data import PatchSampler
 from geosr.training.features import RRDBFeatures, VGG19Features
@@ -157,6 +157,14 @@ def test_features_are_compared_relative_to_their_size():
     assert loss.item() == pytest.approx((3 * 0.5 + 0.1) / 4, rel=1e-3)
     loss.backward()
     assert (made[0].grad > 0).all()
+
+
+def test_only_what_repeats_with_every_lr_pixel_is_a_grid():
+    pattern = torch.randn(1, 1, 4, 4)
+    repeated = pattern.repeat(2, 3, 8, 8)
+    assert float(grid_loss(repeated, 4)) == pytest.approx(float(pattern.abs().mean()), rel=1e-5)
+    # What repeats with half of the frequency, and changes its sign in between, is none.
+    assert float(grid_loss(torch.cat([pattern, -pattern], dim=-1).repeat(2, 3, 8, 4), 4)) == pytest.approx(0, abs=1e-6)
 
 
 def vgg19_weights(path):
