@@ -17,7 +17,7 @@ from geosr.evaluate.held_out import SETS, read_images
 from geosr.evaluate.sharpness import SHARES, compare_sharpness
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 
-#: Of the Sentinel-2 scene in the picture: its corner and side, pixels, and how many of the screen's each of the result's takes.
+#: In the picture: corner and side of the part of the Sentinel-2 scene, pixels, and the screen's per pixel of the result.
 CORNER, SIDE, ZOOM = (100, 180), 60, 2
 
 #: Sharpnesses in the picture, beside the source.

@@ -59,6 +59,8 @@ class Visual(BaseModel):
     weights: str
     """File beside the card: the image's layers by the same names, of the same size."""
     weights_sha256: str
+    steps: int = Field(ge=0)
+    """Steps of back-projection at the end, at least the model's own: sharper images leave more to be brought back."""
     halo_px: int = Field(ge=0)
     """As the model's own, at sharpness 1."""
     features: str = ""
@@ -146,7 +148,7 @@ class ModelCard(BaseModel):
     def sharpened(self, sharpness: float) -> ModelCard:
         """The model whose weights are mixed: ``(1 - sharpness)`` of its own, and ``sharpness`` of the visual ones.
 
-        Source: Wang et al., "ESRGAN", 2018, section 3.4. Its halo is the wider of both. It has no half-widths and no
+        Source: Wang et al., "ESRGAN", 2018, section 3.4. Its halo and its steps are the larger of both. It has no half-widths and no
         effective resolution, for those were measured without. At 0 it is the model itself.
 
         Raises :class:`UsageError` for a number that is not from 0 to 1, and above 0 for a model without visual weights.
@@ -163,6 +165,7 @@ class ModelCard(BaseModel):
             **{
                 **fields,
                 "sharpness": sharpness,
+                "steps": max(self.steps, self.visual.steps),
                 "halo_px": max(self.halo_px, self.visual.halo_px),
                 "calibration": None,
                 "effective_resolution_lr_px": None,

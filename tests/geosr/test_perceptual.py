@@ -23,7 +23,7 @@ from geosr.training.data import PatchSampler
 from geosr.training.features import RRDBFeatures, VGG19Features
 from geosr.training.perceptual import Adversary, features_used
 from geosr.training.release import Stage, sha256
-from geosr.training.release_visual import release_visual
+from geosr.training.release_visual import keep_figures, release_visual
 from geosr.training.second_order import Pass, SecondOrder, blur_kernel, degrade_twice, sinc_kernel
 from geosr.training.train import Start, build_generator, train
 from tests.conftest import REPOSITORY, SAMPLE, data_file
@@ -438,23 +438,28 @@ def test_a_released_stage_leaves_the_rest_of_the_card_alone(tmp_path, fidelity, 
     # Figures and halo are of scenes that are not part of the repository.
     monkeypatch.setattr(release_visual_module, "read_scene", lambda *_: torch.rand(4, 48, 48))
     monkeypatch.setattr(release_visual_module, "measure_halo", lambda *_: (6, {0: 9.0, 6: 0.4}))
-    monkeypatch.setattr(release_visual_module, "compare_sharpness", lambda card, data: {"set": {}})
     stage = Stage(tmp_path / "stage.yaml", tmp_path / "run", Start(fidelity, 0))
-    release_visual(stage, tmp_path, zoo)
+    release_visual(stage, 24, tmp_path, zoo)
+    keep_figures(zoo / "tiny.json", "a command", {"set": {}})
     released = read_card_file(zoo / "tiny.json")
     assert released.digest == card.digest
     content = json.loads((zoo / "tiny.json").read_text())
     visual = content.pop("visual")
     assert content == {key: value for key, value in before.items() if key != "visual"}
     assert visual["features"] == "the unet discriminator's own layers"
-    assert (visual["halo_px"], visual["training"]["steps"]) == (6, 8)
+    assert (visual["steps"], visual["halo_px"], visual["training"]["steps"]) == (24, 6, 8)
+    assert visual["figures"] == {
+        "halo_difference_dn": {"0": 9.0, "6": 0.4},
+        "command": "a command",
+        "held_out": {"set": {}},
+    }
     mixed = read_weights(released.sharpened(1.0))
     trained = load_file(tmp_path / "run" / "weights.safetensors")
     np.testing.assert_allclose(mixed["conv_body.weight"], trained["conv_body.weight"].numpy(), atol=1e-3)
     # Of another model's weights, no more is released.
     save_file(build_generator(config).network.state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match="not the weights of tiny"):
-        release_visual(Stage(stage.config_path, stage.run, Start(tmp_path / "other.safetensors", 0)), tmp_path, zoo)
+        release_visual(Stage(stage.config_path, stage.run, Start(tmp_path / "other.safetensors", 0)), 24, tmp_path, zoo)
 
 
 def test_detail_is_what_the_source_cannot_hold():

@@ -63,7 +63,7 @@ def mine(tmp_path):
         "weights_sha256": sums["own"],
         "halo_px": 8,
         "effective_resolution_lr_px": 0.5,
-        "visual": {"weights": "visual.safetensors", "weights_sha256": sums["visual"], "halo_px": 10},
+        "visual": {"weights": "visual.safetensors", "weights_sha256": sums["visual"], "halo_px": 10, "steps": 6},
     }
     (tmp_path / "mine.json").write_text(json.dumps(content))
     return tmp_path / "mine.json"
@@ -144,6 +144,7 @@ def test_identity_and_halo_are_those_of_the_mixture(mine):
     assert len({card.digest for card in cards}) == 3
     assert len({cards[0].sharpened(share).digest for share in (0, 0.25, 0.5)}) == 3
     assert [card.halo_px for card in cards] == [8, 10, 10]
+    assert [card.steps for card in cards] == [4, 6, 6]
     assert cards[1].calibration is None
     assert cards[1].effective_resolution_lr_px is None
 
