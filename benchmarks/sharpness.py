@@ -1,6 +1,6 @@
 """What sharpness does to held-out imagery: how sharp it looks, and what that costs.
 
-python benchmarks/sharpness.py --data DATA [--picture FILE.png]
+python benchmarks/sharpness.py --data DATA [--picture FILE.png] [--keep-in-card]
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ import torch
 from machine import arguments_of, command_of, keep
 from PIL import Image
 
+import geosr
 from geosr.evaluate.contenders import Opened, contender, sensor_of, transfers_of
-from geosr.evaluate.held_out import SETS, read_images
+from geosr.evaluate.held_out import ImageSet, read_images
 from geosr.evaluate.sharpness import SHARES, compare_sharpness
 from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.training.release_visual import keep_figures
+
+#: The scene in the picture.
+SAMPLE, SAMPLE_FOLDER = ImageSet("sample", "sample.tif", 10_000), Path(geosr.__file__).parent / "data"
 
 #: In the picture: corner and side of the part of the Sentinel-2 scene, pixels, and the screen's per pixel of the result.
 CORNER, SIDE, ZOOM = (100, 180), 60, 2
@@ -24,11 +29,11 @@ CORNER, SIDE, ZOOM = (100, 180), 60, 2
 SHOWN = (0.0, 0.5, 1.0)
 
 
-def draw(data: Path, path: Path) -> None:
-    """A part of austria_b in natural colours: the source, and what is made of it by sharpness."""
+def draw(path: Path, scene_set: ImageSet = SAMPLE, data: Path = SAMPLE_FOLDER) -> None:
+    """A part of a Sentinel-2 scene in natural colours: the source, and what is made of it by sharpness."""
     card = read_card(DEFAULT_MODEL)
     bands = card.bands or ()
-    scene = read_images(next(one for one in SETS if one.name.startswith("austria")), data, bands)[0]
+    scene = read_images(scene_set, data, bands)[0]
     sensor = sensor_of(bands, transfers_of(bands, card))
     colours = [bands.index(band) for band in ("B04", "B03", "B02")]
     (row, col), end = CORNER, SIDE
@@ -56,14 +61,19 @@ def main() -> None:
     """Measure, and draw if asked to."""
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
-    parser.add_argument("--picture", type=Path, help="write a picture there")
+    parser.add_argument("--picture", type=Path, help="write a picture of the bundled sample there")
+    parser.add_argument("--keep-in-card", action="store_true", help="put the figures into the model's card as well")
     arguments = parser.parse_args()
+    keeping, arguments.keep_in_card = arguments.keep_in_card, False
     if arguments.picture is not None:
-        draw(arguments.data, arguments.picture)
+        draw(arguments.picture)
         arguments.picture = None
     shares, count = ((0.0, 0.5), 1) if arguments.smoke else (SHARES, None)
     sets = compare_sharpness(read_card(DEFAULT_MODEL), arguments.data, shares, count)
-    keep("sharpness", command_of(parser, arguments), {"model": DEFAULT_MODEL, "sets": sets}, arguments.results)
+    command = command_of(parser, arguments)
+    keep("sharpness", command, {"model": DEFAULT_MODEL, "sets": sets}, arguments.results)
+    if keeping:
+        keep_figures(read_card(DEFAULT_MODEL).folder / f"{DEFAULT_MODEL}.json", command, sets)
 
 
 if __name__ == "__main__":

@@ -148,8 +148,8 @@ class ModelCard(BaseModel):
     def sharpened(self, sharpness: float) -> ModelCard:
         """The model whose weights are mixed: ``(1 - sharpness)`` of its own, and ``sharpness`` of the visual ones.
 
-        Source: Wang et al., "ESRGAN", 2018, section 3.4. Its halo and its steps are the larger of both. It has no half-widths and no
-        effective resolution, for those were measured without. At 0 it is the model itself.
+        Source: Wang et al., "ESRGAN", 2018, section 3.4. Its halo and its steps are the larger of both. It has no
+        half-widths and no effective resolution, for those were measured without. At 0 it is the model itself.
 
         Raises :class:`UsageError` for a number that is not from 0 to 1, and above 0 for a model without visual weights.
         """

@@ -70,7 +70,7 @@ def grid_loss(error: Tensor, scale: int) -> Tensor:
     """Mean size of the part of an error that repeats with every LR pixel.
 
     ``error`` is ``(n, bands, scale rows, scale cols)``. Each of the ``scale * scale`` places in an LR pixel is averaged
-    over the image: what is left is a pattern that real imagery has not got, and that a last layer which gives each place
-    its own weights falls into while the discriminator does not yet know better.
+    over the image: what is left is a pattern that real imagery has not got, and that a last layer which gives each
+    place its own weights falls into while the discriminator does not yet know better.
     """
     return F.pixel_unshuffle(error, scale).mean(dim=(-2, -1)).abs().mean()

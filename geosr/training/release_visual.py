@@ -2,7 +2,8 @@
 
 python -m geosr.training.release_visual CONFIG RUN --data FOLDER --from-weights FILE
 
-What the sharpness does is measured after that, by benchmarks/sharpness.py, which keeps its figures in the card. The rest of the model's card stays as it is, and with it the identity of what it makes without sharpness.
+What the sharpness does is measured after that, by benchmarks/sharpness.py, which keeps its figures in the card. The
+rest of the card stays as it is, and with it the identity of what the model makes without sharpness.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _COMMAND = "python -m geosr.training.release_visual"
 def release_visual(stage: Stage, steps: int, data: Path, zoo: Path) -> Visual:
     """Write the run's averaged weights beside the card of the model that it is named after, and into that card.
 
-    ``steps`` of back-projection end the sharpened model. Raises :class:`ModelError` when the run is no perceptual stage,
-    or did not begin with that model's weights.
+    ``steps`` of back-projection end the sharpened model. Raises :class:`ModelError` when the run is no perceptual
+    stage, or did not begin with that model's weights.
     """
     config, path = stage.config, zoo / f"{stage.config.name}.json"
     card = read_card_file(path)
