@@ -28,6 +28,7 @@ from geosr.engine.chunking import check_core
 from geosr.errors import UsageError
 from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.product import detail_of
 from geosr.uncertainty import check_calibrated
 from geosr.upscaler import ModelSpec
 from tiling import ChunkPlan, whole
@@ -56,6 +57,7 @@ def upscale(
     precision: Precision = "auto",
     core_px: int = 256,
     uncertainty: Literal[False] = False,
+    sharpness: float = 0.0,
 ) -> xr.DataArray: ...
 
 
@@ -73,6 +75,7 @@ def upscale(
     precision: Precision = "auto",
     core_px: int = 256,
     uncertainty: Literal[True],
+    sharpness: float = 0.0,
 ) -> xr.Dataset: ...
 
 
@@ -89,6 +92,7 @@ def upscale(
     precision: Precision = "auto",
     core_px: int = 256,
     uncertainty: bool = False,
+    sharpness: float = 0.0,
 ) -> xr.DataArray | xr.Dataset:
     """Super-resolve ``(…, band, y, x)``, or ``(y, x)``; leading dimensions such as time are done one by one.
 
@@ -117,11 +121,15 @@ def upscale(
         Return a Dataset: ``image``, which is the result; ``half_width`` of each pixel's calibrated interval, float32 in
         the image's units, NaN where that is nodata; and ``support``, the percentage of the local detail that is
         measured, without bands, 255 where no band was measured.
+    sharpness
+        Share of the model's visual weights, 0 to 1. Above 0 the result looks sharper and is not for measuring, which
+        its attributes ``GEOSR_SHARPNESS`` and ``GEOSR_DETAIL`` say; it has no half-widths then.
 
     Raises
     ------
     geosr.errors.UsageError
-        The array's dimensions, grid, scales or nodata make no sense, or the model has no calibrated half-widths.
+        The array's dimensions, grid, scales or nodata make no sense, or the model has no calibrated half-widths or
+        no such sharpness.
     geosr.errors.ModelError
         The model does not exist or lacks a band.
     catalog.CatalogError
@@ -131,7 +139,7 @@ def upscale(
     _check_dimensions(da)
     geobox = grid_of(da)
     cube = da if da.ndim > 2 else da.expand_dims("band")
-    card = read_card(model)
+    card = read_card(model, sharpness)
     calibration = check_calibrated(card) if uncertainty else None
     specs = _specs(da, _band_names(da, cube, bands), scale, offset)
     mapping = map_bands([band.name for band in specs], card, picture=False)
@@ -145,7 +153,7 @@ def upscale(
     check_core(card, core_px)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, core_px, card.halo_px)
     chosen_engine = choose_engine(engine, device, precision, network=card.learned, stack=card.stack is not None)
-    spec = ModelSpec(model, card.digest, chosen_engine, specs, picture=False)
+    spec = ModelSpec(model, card.digest, chosen_engine, specs, picture=False, sharpness=sharpness)
 
     picked = cube.isel({cube.dims[-3]: chosen})
     lead = picked.shape[:-3]
@@ -162,6 +170,8 @@ def upscale(
         attrs=_attributes(da, chosen if da.ndim > 2 else None),
         name=da.name,
     )
+    if sharpness:
+        result.attrs |= {"GEOSR_SHARPNESS": sharpness, "GEOSR_DETAIL": detail_of(card)}
     _set_grid_mapping(result, da)
     set_encoding(result, da, storage, declared)
     if calibration is None:

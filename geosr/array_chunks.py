@@ -55,14 +55,14 @@ def _joined(tasks: list[tuple[Chunk, Any]], i: int, plan: ChunkPlan, bands: int,
 
 
 def _part(image: Any, plan: ChunkPlan, chunk: Chunk, spec: ModelSpec) -> tuple[Any, Reflection]:
-    reflection = reflect(grow(chunk.core, read_card(spec.model).halo_px * 2), plan.extent.shape)
+    reflection = reflect(grow(chunk.core, read_card(spec.model, spec.sharpness).halo_px * 2), plan.extent.shape)
     rows, cols = reflection.inside.toslices()
     return image[:, rows, cols], reflection
 
 
 def _width_factors(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
     """What the image's half-widths are multiplied by; on demand where the image is lazy."""
-    card = read_card(spec.model)
+    card = read_card(spec.model, spec.sharpness)
     assert card.calibration is not None
     squares = [window.toslices() for window in rehearsal_windows(plan.area, card.scale, card.calibration)]
     parts = [image[:, rows, cols] for rows, cols in squares]
@@ -96,7 +96,7 @@ def _with_nan(high: NDArray[Any], pixels: NDArray[Any], spec: ModelSpec) -> NDAr
     """The result with NaN under NaN, also where floats declare another nodata value."""
     if not np.issubdtype(pixels.dtype, np.floating):
         return high
-    card = read_card(spec.model)
+    card = read_card(spec.model, spec.sharpness)
     margin, (rows, cols) = 2 * card.halo_px, (size // card.scale for size in high.shape[1:])
     missing = np.isnan(pixels[:, margin : margin + rows, margin : margin + cols])
     high[missing.repeat(card.scale, axis=1).repeat(card.scale, axis=2)] = np.nan

@@ -55,6 +55,7 @@ def upscale(
     picture: opt.Picture = False,
     sensor: opt.Sensor = None,
     model: opt.Model = None,
+    sharpness: opt.Sharpness = 0.0,
     engine: opt.Engine = None,
     device: opt.Device = None,
     precision: opt.Precision = None,
@@ -119,6 +120,7 @@ def upscale(
             uncertainty=uncertainty,
             overwrite=overwrite,
             restart=restart,
+            sharpness=sharpness,
         )
         published = super_resolve(request, reporter_for(as_json=as_json, quiet=quiet))
         _print_published(published, as_json=as_json, **{name: str(path) for name, path in published.layers.items()})

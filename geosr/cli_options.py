@@ -87,6 +87,17 @@ Sensor = Annotated[
 Model = Annotated[
     str | None, _option(_HOW, "--model", help="A model of `geosr models`, or a card file. [default: rgbn-x4]")
 ]
+Sharpness = Annotated[
+    float,
+    _option(
+        _HOW,
+        "--sharpness",
+        min=0,
+        max=1,
+        help="Mix in the model's visual weights, for a product that looks sharper; above 0 it is not for measuring, "
+        "and above 0.5 not advised.",
+    ),
+]
 Engine = Annotated[
     str | None,
     _option(

@@ -21,6 +21,7 @@ from geosr.model.card import ModelCard
 from geosr.model.purpose import notes_for
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.product import (
+    NOT_FOR_MEASURING,
     Published,
     check_output,
     finished_earlier,
@@ -67,6 +68,8 @@ class UpscaleRequest:
     """Replace an output that is another run's."""
     restart: bool = False
     """Forget an unfinished run with other settings."""
+    sharpness: float = 0.0
+    """Share of the model's visual weights, 0 to 1; above 0 the product is one to look at."""
 
 
 def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> Published:
@@ -79,7 +82,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     share_settings()
     reporter = reporter or QuietReporter()
     check_output(request.output)
-    card = read_card(request.model)
+    card = read_card(request.model, request.sharpness)
     calibration = check_calibrated(card) if request.uncertainty else None
     scene = open_for_model(request.scene, card)
     _check_size(scene, request.max_pixels)
@@ -95,10 +98,12 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         scene = scene.noting(f"the network ran in {engine.precision}: some DN from float32, also between chunk sizes")
     if calibration is not None and scene.picture:
         scene = scene.noting("half-widths are calibrated for reflectance: of a picture they are a guess")
+    if card.sharpness:
+        scene = scene.noting(f"visual product, sharpness {card.sharpness:g}: {NOT_FOR_MEASURING}")
     for note in scene.notes:
         reporter.note(note)
 
-    model = ModelSpec(request.model, card.digest, engine, scene.bands, scene.picture)
+    model = ModelSpec(request.model, card.digest, engine, scene.bands, scene.picture, request.sharpness)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, card, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
     layers = () if calibration is None else layers_of(request.output, scene, product, calibration)
@@ -174,7 +179,8 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
     if card.stack is not None:
         restricted = _in_whole_blocks(restricted, card)
     # A picture's pixels have no size, and its camera is nobody's.
-    known = (None, None) if scene.picture else (scene.sensor, restricted.bands[0].gsd_m)
+    finest = min((band.gsd_m for band in restricted.bands if band.gsd_m is not None), default=None)
+    known = (None, None) if scene.picture else (scene.sensor, finest)
     return restricted.noting(*notes_for(card, *known))
 
 

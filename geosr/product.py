@@ -24,6 +24,8 @@ from tiling.storage import explained
 
 ESTIMATED = "Detail finer than the source's resolution is estimated, not measured"
 
+NOT_FOR_MEASURING = "detail is sharpened to look like imagery, more of it is false, and it is not for measuring"
+
 
 @dataclass(frozen=True)
 class Published:
@@ -111,6 +113,9 @@ def tags_of(
     }
     if scene.sensor:
         tags["GEOSR_SENSOR"] = scene.sensor
+    if card.sharpness and card.visual is not None:
+        tags["GEOSR_SHARPNESS"] = f"{card.sharpness:g}"
+        tags["GEOSR_VISUAL_WEIGHTS_SHA256"] = card.visual.weights_sha256
     if scene.notes:
         tags["GEOSR_NOTES"] = "; ".join(scene.notes)
     resolution = effective_resolution(scene, card)
@@ -121,6 +126,8 @@ def tags_of(
 
 def detail_of(card: ModelCard) -> str:
     """What fine detail in a model's output is."""
+    if card.sharpness:
+        return f"{ESTIMATED}; visual product, sharpness {card.sharpness:g}: {NOT_FOR_MEASURING}"
     if card.learned:
         return ESTIMATED
     return (
@@ -157,7 +164,12 @@ def publish(
             nodata=product.nodata,
             software={"geosr": VERSION},
             lineage=f"Upscaled ×{card.scale} with model {card.name}. {detail_of(card)}.",
-            expression={"model": card.name, "digest": card.digest, "manifest": manifest.digest},
+            expression={
+                "model": card.name,
+                "digest": card.digest,
+                "manifest": manifest.digest,
+                **({"sharpness": card.sharpness} if card.sharpness else {}),
+            },
             layers=[layer.asset for layer in layers],
         ),
     )

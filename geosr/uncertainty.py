@@ -72,6 +72,11 @@ class Layer:
 
 def check_calibrated(card: ModelCard) -> Calibration:
     """The calibration of a model that has one. Raises :class:`UsageError` for others."""
+    if card.sharpness:
+        raise UsageError(
+            f"half-widths are calibrated for sharpness 0, not {card.sharpness:g}: leave out the uncertainty or the "
+            "sharpness"
+        )
     if card.calibration is None:
         able = [name for name in names() if read_card(name).calibration is not None]
         raise UsageError(

@@ -77,6 +77,8 @@ class ModelSpec:
     bands: tuple[BandSpec, ...]
     """Bands of the scene that are upscaled."""
     picture: bool
+    sharpness: float = 0.0
+    """Share of the model's visual weights."""
 
 
 class Upscaler:
@@ -244,7 +246,7 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
 
     Raises :class:`geosr.errors.ModelError`.
     """
-    card = read_card(spec.model)
+    card = read_card(spec.model, spec.sharpness)
     names, roles = ([band.name for band in spec.bands], [band.role for band in spec.bands])
     mapping = map_bands(names, card, picture=spec.picture, roles=roles)
     shared = parallel or Parallel(threads=cores())

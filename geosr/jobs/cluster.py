@@ -25,6 +25,7 @@ from geosr.engine.system import cores
 from geosr.errors import WorkerError
 from geosr.model.zoo import read_card
 from geosr.storage import share_settings
+from geosr.upscaler import ModelSpec
 from tiling import Chunk, Location, OutputError
 
 #: Chunks handed out at a time, per thread of a worker: one being computed, and one waiting.
@@ -42,8 +43,8 @@ class _Model:
     """The files of a model, so that workers need not have them."""
 
     card: str
-    weights: bytes | None
-    weights_name: str | None
+    weights: dict[str, bytes]
+    """By name of the file."""
 
 
 class RunPlugin(WorkerPlugin):
@@ -62,8 +63,8 @@ class RunPlugin(WorkerPlugin):
         if self._model is not None:
             self._files = Path(worker.local_directory) / f"geosr-{self._job.model.digest}"
             self._files.mkdir(exist_ok=True)
-            if self._model.weights is not None and self._model.weights_name is not None:
-                (self._files / self._model.weights_name).write_bytes(self._model.weights)
+            for name, content in self._model.weights.items():
+                (self._files / name).write_bytes(content)
             (self._files / "card.json").write_text(self._model.card, encoding="utf-8")
             model = replace(self._job.model, model=str(self._files / "card.json"))
             self._job = replace(self._job, model=model)
@@ -123,7 +124,7 @@ class ClusterExecutor:
         self._looked = 0.0
 
     def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[Finished]:
-        plugin = RunPlugin(job, _files_of(job.model.model))
+        plugin = RunPlugin(job, _files_of(job.model))
         self._client.register_plugin(plugin)
         try:
             yield from self._run(plugin.name, chunks)
@@ -213,10 +214,13 @@ def run_worker(scheduler: str, threads: int | None) -> None:
     main.main(args=arguments, prog_name="geosr worker", standalone_mode=False)
 
 
-def _files_of(model: str) -> _Model | None:
+def _files_of(model: ModelSpec) -> _Model | None:
     """The files of a model that is not one of those shipped, which every worker has."""
-    if not model.endswith(".json"):
+    if not model.model.endswith(".json"):
         return None
-    card = read_card(model)
-    path = card.weights_path
-    return _Model(Path(model).read_text(encoding="utf-8"), None if path is None else path.read_bytes(), card.weights)
+    card = read_card(model.model, model.sharpness)
+    names = [card.weights, card.visual.weights if card.visual is not None and card.sharpness else None]
+    return _Model(
+        Path(model.model).read_text(encoding="utf-8"),
+        {name: (card.folder / name).read_bytes() for name in names if name is not None},
+    )

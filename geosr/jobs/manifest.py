@@ -57,6 +57,9 @@ class Manifest:
         if layers:
             # Only then: runs without keep the identity that they had before there were layers.
             content["layers"] = list(layers)
+        if spec.sharpness:
+            # As above. It is in the model's digest as well; here it has a name to be told by.
+            content["sharpness"] = spec.sharpness
         return cls(json.loads(json.dumps(content)))
 
     @property
@@ -80,6 +83,6 @@ class Manifest:
         for key in sorted(self.content.keys() | other.content.keys()):
             mine, theirs = self.content.get(key), other.content.get(key)
             if mine != theirs:
-                short = isinstance(mine, str | int) and isinstance(theirs, str | int)
+                short = isinstance(mine, str | int | float) and isinstance(theirs, str | int | float)
                 found.append(f"{key} ({theirs}, now {mine})" if short else key)
         return found

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torch
 
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.kernels import sensor_sigmas
 from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor
-from geosr.model.weights import find_weights, misfit
+from geosr.model.weights import misfit, read_weights
 
 
 def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool = False) -> Generator:
@@ -35,10 +34,10 @@ def _load_network(card: ModelCard) -> RRDBNet | None:
         return None
     bands = card.bands
     assert bands is not None, "a card with a network names its bands"
-    path = find_weights(card)
+    weights = {name: torch.from_numpy(values) for name, values in read_weights(card).items()}
     network = RRDBNet(len(bands), len(bands), **card.network.model_dump())
     try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
         raise misfit(card, error) from error
     return network

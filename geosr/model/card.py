@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from geosr.errors import ModelError
+from geosr.errors import ModelError, UsageError
 from geosr.model.kernels import Base
 
 #: How a network reaches high resolution.
@@ -91,6 +91,26 @@ class Calibration(BaseModel):
     """What measured it."""
 
 
+class Visual(BaseModel):
+    """Weights of the perceptual stage, which a sharpness above 0 mixes in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: str
+    """File beside the card: the image's layers by the same names, of the same size."""
+    weights_sha256: str
+    steps: int = Field(ge=0)
+    """Steps of back-projection at the end, at least the model's own: sharper images leave more to be brought back."""
+    halo_px: int = Field(ge=0)
+    """As the model's own, at sharpness 1."""
+    features: str = ""
+    """What the perceptual loss compared."""
+    training: dict[str, Any] = {}
+    """Command, steps and data."""
+    figures: dict[str, Any] = {}
+    """What was measured by sharpness, and by which command."""
+
+
 class ModelCard(BaseModel):
     """What a model is, what it needs, and what was measured on it."""
 
@@ -133,8 +153,12 @@ class ModelCard(BaseModel):
     """Profile of the instrument that it was made for, see :mod:`catalog.sensors`; None for any."""
     gsd_m: float | None = Field(default=None, gt=0)
     """Ground sampling distance that it was made for, metres; None for any."""
+    visual: Visual | None = None
+    """For products that are to look sharp; None for a model without such weights."""
     folder: Path = Field(default=Path(), exclude=True)
     """Where the card was read from."""
+    sharpness: float = Field(default=0.0, ge=0, le=1, exclude=True)
+    """Share of the visual weights in the mixture, see :meth:`sharpened`; never part of a card's file."""
 
     @model_validator(mode="after")
     def _check(self) -> ModelCard:
@@ -186,6 +210,33 @@ class ModelCard(BaseModel):
         """Pixels of the scene's grid that chunks have to begin at multiples of."""
         return 1 if self.stack is None else self.stack.span
 
+    def sharpened(self, sharpness: float) -> ModelCard:
+        """The model whose weights are mixed: ``(1 - sharpness)`` of its own, and ``sharpness`` of the visual ones.
+
+        Source: Wang et al., "ESRGAN", 2018, section 3.4. Its halo and its steps are the larger of both. It has no
+        half-widths and no effective resolution, for those were measured without. At 0 it is the model itself.
+
+        Raises :class:`UsageError` for a number that is not from 0 to 1, and above 0 for a model without visual weights.
+        """
+        if not 0 <= sharpness <= 1:
+            raise UsageError(f"sharpness is a number from 0 to 1, not {sharpness:g}")
+        if sharpness == 0:
+            return self
+        if self.visual is None:
+            raise UsageError(f"model {self.name} has no weights for visual products: leave the sharpness at 0")
+        # A copy would keep the digest that was worked out for the original.
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return ModelCard(
+            **{
+                **fields,
+                "sharpness": sharpness,
+                "steps": max(self.steps, self.visual.steps),
+                "halo_px": max(self.halo_px, self.visual.halo_px),
+                "calibration": None,
+                "effective_resolution_lr_px": None,
+            }
+        )
+
     @cached_property
     def weights_path(self) -> Path | None:
         """File of the weights."""
@@ -210,6 +261,9 @@ class ModelCard(BaseModel):
         )
         if self.stack is not None:
             decisive["stack"] = self.stack.model_dump(mode="json")
+        if self.sharpness and self.visual is not None:
+            # Only then: without, a model keeps the identity that it had before there was any sharpness.
+            decisive["sharpness"] = {"share": self.sharpness, "weights_sha256": self.visual.weights_sha256}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -217,7 +271,7 @@ def read_card_file(path: Path) -> ModelCard:
     """Read a card. Raises :class:`ModelError` when it is missing or malformed."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return ModelCard.model_validate({**content, "folder": path.parent.resolve()})
+        return ModelCard.model_validate({**content, "folder": path.parent.resolve(), "sharpness": 0.0})
     except OSError as error:
         raise ModelError(f"cannot read the model card {path}: {error.strerror}") from error
     except ValidationError as error:

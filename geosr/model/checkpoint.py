@@ -68,7 +68,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises :class:`ModelError` when it cannot be read, holds more than tensors, or is no such network.
     """
-    weights = _our_names(_read_state(path))
+    weights = _our_names(read_state(path))
     size, entering, leaving = _size(weights, path)
     checkpoint = Checkpoint(weights, size, entering, leaving)
     try:
@@ -78,7 +78,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -1,4 +1,4 @@
-"""The weights of a card: found, and held against its digest. Whoever runs them loads them."""
+"""The weights of a card: found, held against its digest, and mixed to its sharpness. Whoever runs them loads them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,44 @@ def find_weights(card: ModelCard) -> Path:
     """
     path = card.weights_path
     assert path is not None, "a card with a network names its weights"
-    if not path.is_file():
-        raise ModelError(f"the weights of {card.name} are missing: {path}")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != card.weights_sha256:
-        raise ModelError(f"the weights of {card.name} are not those of its card: {path} was changed or damaged")
-    return path
+    return _checked(card, path, card.weights_sha256)
+
+
+def find_visual_weights(card: ModelCard) -> Path:
+    """The file of the weights that a sharpness above 0 mixes in. Raises :class:`ModelError` as above."""
+    assert card.visual is not None, "only a card with visual weights is sharpened"
+    return _checked(card, card.folder / card.visual.weights, card.visual.weights_sha256)
 
 
 def read_weights(card: ModelCard) -> dict[str, NDArray[np.float32]]:
-    """The weights by name, in float32.
+    """The weights by name, in float32, mixed where the card has a sharpness: see :meth:`ModelCard.sharpened`.
 
     Raises :class:`ModelError` as above, or when they cannot be read.
     """
     assert card.network is not None, "only a network has weights"
+    weights = _read(card, find_weights(card))
+    if not card.sharpness:
+        return weights
+    visual, share = _read(card, find_visual_weights(card)), np.float32(card.sharpness)
+    for name, values in visual.items():
+        if name not in weights or weights[name].shape != values.shape:
+            raise misfit(card, f"{name} of the visual weights is not that of a layer")
+        weights[name] = (1 - share) * weights[name] + share * values
+    return weights
+
+
+def _checked(card: ModelCard, path: Path, sha256: str | None) -> Path:
+    if not path.is_file():
+        raise ModelError(f"the weights of {card.name} are missing: {path}")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise ModelError(f"the weights of {card.name} are not those of its card: {path} was changed or damaged")
+    return path
+
+
+def _read(card: ModelCard, path: Path) -> dict[str, NDArray[np.float32]]:
+    assert card.network is not None, "only a network has weights"
     try:
-        weights: dict[str, NDArray[Any]] = load_file(find_weights(card))
+        weights: dict[str, NDArray[Any]] = load_file(path)
     except (SafetensorError, TypeError) as error:
         raise misfit(card, error) from error
     for name, shape in _shapes(card.network, len(card.bands or ())).items():

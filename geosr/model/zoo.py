@@ -18,13 +18,13 @@ def names() -> list[str]:
     return sorted(found, key=lambda name: name != DEFAULT_MODEL)
 
 
-def read_card(name: str) -> ModelCard:
-    """The card of a shipped model, or of the card file at a path.
+def read_card(name: str, sharpness: float = 0.0) -> ModelCard:
+    """The card of a shipped model, or of the card file at a path, its weights mixed to a ``sharpness`` from 0 to 1.
 
-    Raises :class:`ModelError`.
+    Raises :class:`ModelError`, and :class:`geosr.errors.UsageError` for a sharpness that it does not have.
     """
     if name.endswith(".json"):
-        return read_card_file(Path(name))
+        return read_card_file(Path(name)).sharpened(sharpness)
     if name not in names():
         raise ModelError(f"no model {name}: there are {', '.join(names())}, or give the path of a model card (.json)")
-    return read_card_file(_FOLDER / f"{name}.json")
+    return read_card_file(_FOLDER / f"{name}.json").sharpened(sharpness)

@@ -44,6 +44,12 @@ class UpscaleInputs(BaseModel):
     mask_clouds: bool = Field(default=False, description="Make clouds, shadows and saturated pixels nodata.")
     model: str = Field(default=DEFAULT_MODEL, description="One of the shipped models.")
     uncertainty: bool = Field(default=False, description="Also make half-widths and support.")
+    sharpness: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="Share of the model's visual weights: above 0 the product looks sharper and is not for measuring.",
+    )
     priority: Priority = Field(default="normal", description="Rapid jobs come before the others that wait.")
 
     @model_validator(mode="after")
@@ -73,8 +79,10 @@ class UpscaleInputs(BaseModel):
 
     def digest(self) -> str:
         """Identity of what is asked for; who waits for it, and how urgently, is no part of it."""
-        content = self.model_dump(mode="json", exclude={"priority"})
-        decisive = {"inputs": content, "model": read_card(self.model).digest, "version": VERSION}
+        # What was made before there was any sharpness is still what is asked for without.
+        idle = {"priority"} if self.sharpness else {"priority", "sharpness"}
+        content = self.model_dump(mode="json", exclude=idle)
+        decisive = {"inputs": content, "model": read_card(self.model, self.sharpness).digest, "version": VERSION}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -89,8 +97,9 @@ def parse_inputs(content: Any, settings: ServiceSettings) -> UpscaleInputs:
     # A card's path would be one of a file of this machine.
     if inputs.model != settings.model and inputs.model not in names():
         raise Problem(400, f"inputs: model is one of {', '.join(names())}")
+    card = read_card(inputs.model, inputs.sharpness)
     if inputs.uncertainty:
-        check_calibrated(read_card(inputs.model))
+        check_calibrated(card)
     area = inputs.area
     if area is not None:
         km2 = area_km2(area)

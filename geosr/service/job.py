@@ -115,6 +115,7 @@ def main() -> int:
             core_px=defaults.core_px,
             compression=defaults.compression,
             uncertainty=inputs.uncertainty,
+            sharpness=inputs.sharpness,
             workers=order.workers,
             scheduler=order.scheduler,
             max_pixels=order.max_pixels,

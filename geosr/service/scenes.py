@@ -151,6 +151,7 @@ class LiveScene:
             "model": card.name,
             "scale": card.scale,
             "uncertainty": card.calibration is not None,
+            "visual": card.visual is not None,
             "level": card.calibration.level if card.calibration is not None else None,
             "effective_resolution": effective_resolution(scene, card),
             "detail": detail_of(card),

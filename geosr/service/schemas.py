@@ -130,6 +130,7 @@ class SceneInfo(BaseModel):
     model: str
     scale: int
     uncertainty: bool
+    visual: bool
     level: float | None
     effective_resolution: str | None
     detail: str

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from geosr.errors import TrainingError
 from geosr.model.card import Tail
+from geosr.model.discriminator import DiscriminatorName
 from geosr.model.kernels import Base
 from geosr.training.degrade import Degradation
 from geosr.training.losses import Loss
 from geosr.training.optimiser import OptimiserName
+from geosr.training.second_order import SecondOrder
 
 #: Fields on which a run's course does not depend.
 _LOOKING = {"validation", "validate_every", "checkpoint_every", "calibration", "scene_exponent"}
@@ -67,6 +69,51 @@ class Pairs(_Strict):
     """Share of all patches."""
 
 
+class Perceptual(_Strict):
+    """The perceptual stage: a discriminator beside the generator, and the weights of its losses."""
+
+    discriminator: DiscriminatorName = "unet"
+    """``unet`` judges each pixel and gives logits, ``plain`` the whole patch and gives a probability."""
+    features: int = Field(default=64, ge=1)
+    """Channels of its first layer."""
+    relativistic: bool = False
+    """Judge how much more real than the others an image is (ESRGAN's relativistic average); needs ``unet``."""
+    pixel: float = Field(default=1.0, ge=0)
+    """Weight of the loss of the fidelity stage, ``loss``."""
+    adversarial: float = Field(default=0.1, ge=0)
+    """Weight of the adversarial loss."""
+    perceptual: float = Field(default=1.0, ge=0)
+    """Weight of the difference of features of VGG19 or of the published RRDB generator; where neither is given, of
+    the discriminator's own."""
+    feature_matching: float = Field(default=0.0, ge=0)
+    """Weight of the difference of features of the discriminator."""
+    grid: float = Field(default=1.0, ge=0)
+    """Weight of the pattern that repeats with every LR pixel, in units of the patch's contrast."""
+    vgg19: Path | None = None
+    """File of VGG19's weights by torchvision's names, relative to the data folder."""
+    rrdb: Path | None = None
+    """File of an RRDB generator's weights for red, green and blue by ESRGAN's names, relative to the data folder."""
+    rrdb_blocks: int = Field(default=1, ge=0)
+    """Of its blocks, how many are computed."""
+    rgb: tuple[str, str, str] = ("B04", "B03", "B02")
+    """Bands that such networks see as red, green and blue."""
+    learning_rate: float = Field(default=2e-4, gt=0)
+    """Of the discriminator, at the height of the generator's schedule, which it follows."""
+    ahead: int = Field(default=0, ge=0)
+    """Steps at the beginning in which the generator goes on with the pixel loss alone, and the discriminator learns to
+    tell: the patterns that fool one which cannot are hard to unlearn."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Of both networks' optimisers."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Perceptual:
+        if self.relativistic and self.discriminator == "plain":
+            raise ValueError("relativistic needs logits, which the plain discriminator does not give")
+        if self.vgg19 is not None and self.rrdb is not None:
+            raise ValueError("features are of vgg19 or of rrdb, not of both")
+        return self
+
+
 class TrainingConfig(_Strict):
     """One training run."""
 
@@ -118,9 +165,18 @@ class TrainingConfig(_Strict):
     base: Base = "bicubic"
     """Interpolation that the network's residual is added to; ``none`` where the network gives the image itself, as
     published ones do."""
+    perceptual: Perceptual | None = None
+    """Train against a discriminator, from weights of the fidelity stage; None for that stage itself."""
+    second_order: SecondOrder | None = None
+    """Real-ESRGAN's chain of blurs, resizings and noises in the place of ``degradation``; None for the sensor's."""
 
     @model_validator(mode="after")
     def _has_what_it_learns(self) -> TrainingConfig:
+        if self.perceptual is not None and self.learns != "image":
+            raise ValueError("the perceptual stage is the image's: half-widths are learned beside the fidelity stage's")
+        files = self.perceptual is not None and (self.perceptual.vgg19 or self.perceptual.rrdb)
+        if self.perceptual is not None and files and not set(self.perceptual.rgb) <= set(self.bands):
+            raise ValueError("perceptual.rgb names bands of the network")
         if (self.learns == "half_widths") != (self.network.width_features > 0):
             raise ValueError("network.width_features is above 0 where half_widths are learned, and only there")
         return self

@@ -19,6 +19,17 @@ _SHOWN_PX = 192
 
 _GAP_PX = 4
 
+#: Figures of a perceptual stage, as they are called in the picture.
+_TERMS = {
+    "pixel": "pixel",
+    "adversarial": "adversarial",
+    "perceptual": "perceptual",
+    "feature_matching": "feature matching",
+    "grid": "grid",
+    "discriminator": "discriminator",
+}
+_SCORES = {"real": "real images", "fake": "made images"}
+
 
 def draw(run: RunFolder, config: TrainingConfig, validation: Validation) -> None:
     """Write ``curves.png`` and ``samples.png`` into the run's folder."""
@@ -31,8 +42,9 @@ def _draw_curves(figures: list[dict[str, float]], path: Path) -> None:
     # Takes a second to load: not before it is needed.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    losses, gains = figure.subplots(1, 2)
+    against = [line for line in figures if "discriminator" in line]
+    figure = Figure(figsize=(10, 8 if against else 4), layout="constrained")
+    (losses, gains), *below = figure.subplots(2 if against else 1, 2, squeeze=False)
     logged = [line for line in figures if "loss" in line]
     losses.plot([line["step"] for line in logged], [line["loss"] for line in logged], linewidth=0.8)
     losses.set(xlabel="step", ylabel="loss", title="training loss, mean of 50 steps")
@@ -45,7 +57,21 @@ def _draw_curves(figures: list[dict[str, float]], path: Path) -> None:
     gains.set(xlabel="step", ylabel="dB over bicubic", title="held-out imagery")
     if validated:
         gains.legend(fontsize="x-small")
+    for terms, scores in below:
+        _draw_adversary(against, terms, scores)
     figure.savefig(path, dpi=110)
+
+
+def _draw_adversary(figures: list[dict[str, float]], terms: Any, scores: Any) -> None:
+    """The losses of both sides of a perceptual stage, and how real the discriminator took real and made images for."""
+    for axes, names in ((terms, _TERMS), (scores, _SCORES)):
+        for name, label in names.items():
+            points = [(line["step"], line[name]) for line in figures if name in line]
+            if points:
+                axes.plot(*zip(*points, strict=True), linewidth=0.8, label=label)
+        axes.legend(fontsize="x-small")
+    terms.set(xlabel="step", ylabel="loss, before its weight", title="losses of generator and discriminator")
+    scores.set(xlabel="step", ylabel="probability of being real", title="what the discriminator says", ylim=(0, 1))
 
 
 def _draw_samples(validation: Validation, config: TrainingConfig, path: Path) -> None:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from geosr.errors import TrainingError
 from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
+from geosr.training.second_order import REACH_LR_PX, degrade_twice
 
 #: LR pixels cut from each side of a degraded patch, so that its blur never saw the patch's edge.
 _MARGIN_LR_PX = 3
@@ -50,7 +51,8 @@ class PatchSampler:
 
     def __init__(self, config: TrainingConfig, data: Path) -> None:
         self._config = config
-        self._side = (config.patch_lr_px + 2 * _MARGIN_LR_PX) * config.scale + 2 * config.degradation.shift_hr_px
+        self._margin = _MARGIN_LR_PX if config.second_order is None else REACH_LR_PX
+        self._side = (config.patch_lr_px + 2 * self._margin) * config.scale + 2 * config.degradation.shift_hr_px
         self._canvases: list[Canvas | PairCanvas] = []
         weights: list[float] = []
         for source in config.sources:
@@ -90,9 +92,12 @@ class PatchSampler:
             spread = 1 + canvas.band_gain * (2 * torch.rand(len(config.bands), 1, 1, generator=rng) - 1)
             patches.append(self._patch(canvas, rng) * gain * spread)
         hr = misregister(torch.stack(patches), config.degradation, rng)
-        lr = degrade(hr, config.scale, config.degradation, rng)
-        lr = _crop(lr, _MARGIN_LR_PX)
-        hr = _crop(hr, _MARGIN_LR_PX * config.scale)
+        if config.second_order is None:
+            lr = degrade(hr, config.scale, config.degradation, rng)
+        else:
+            lr = degrade_twice(hr, config.scale, config.second_order, rng)
+        lr = _crop(lr, self._margin)
+        hr = _crop(hr, self._margin * config.scale)
         for i, (low_pair, high_pair) in measured.items():
             lr[i], hr[i] = low_pair, high_pair
         return lr / self._reference, hr / self._reference, gains

@@ -1,4 +1,4 @@
-"""The optimisers: AdamW, or Muon for the convolutions inside the network and AdamW for the rest.
+"""The optimisers: Adam, AdamW, or Muon for the convolutions inside the network and AdamW for the rest.
 
 Muon (Jordan, 2024) makes the update of a matrix orthogonal. PyTorch's takes matrices only: it is given views of the
 kernels, ``(out, rows * cols * in)``, which share their memory with the network's.
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-OptimiserName = Literal["adamw", "muon"]
+OptimiserName = Literal["adam", "adamw", "muon"]
 
 #: Beside Muon, AdamW takes this share of the learning rate: at the whole of it the first and last layers break loose.
 _BESIDE_MUON = 0.3
@@ -20,7 +20,9 @@ _BESIDE_MUON = 0.3
 class Optimiser:
     """One or two of PyTorch's optimisers, stepped together."""
 
-    def __init__(self, network: nn.Module, name: OptimiserName, rate: float) -> None:
+    def __init__(
+        self, network: nn.Module, name: OptimiserName, rate: float, betas: tuple[float, float] = (0.9, 0.99)
+    ) -> None:
         kernels = [
             module.weight
             for key, module in network.named_modules()
@@ -35,7 +37,9 @@ class Optimiser:
         self._views = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
         self._shares = [_BESIDE_MUON, 1.0] if kernels else [1.0]
         self._optimisers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
+            torch.optim.Adam(others, lr=rate, betas=betas)
+            if name == "adam"
+            else torch.optim.AdamW(others, lr=rate, betas=betas, weight_decay=1e-4)
         ]
         if kernels:
             self._optimisers.append(

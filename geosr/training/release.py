@@ -36,7 +36,7 @@ from geosr.training.train import Start, build_generator, load_network
 _COMMAND = "python -m geosr.training.release"
 
 #: Sentinel-2 scenes on which the halo is measured, with the DN of reflectance 1: fields and towns, bright clouds.
-_HALO_SCENES = ("s2/austria_a.tif", "s2/alberta_clouds.tif")
+HALO_SCENES = ("s2/austria_a.tif", "s2/alberta_clouds.tif")
 _HALO_SIDE_PX = 320
 
 #: The set whose pixels are nearest in size to the product's.
@@ -62,7 +62,7 @@ class Stage:
         told: dict[str, Any] = {"steps": read_figures(self.run)[-1]["step"]}
         if self.start is not None:
             command += " --from-weights WEIGHTS" + (f" --from-step {self.start.step}" if self.start.step else "")
-            told |= {"began_at_step": self.start.step, "began_with_sha256": _sha256(self.start.weights)}
+            told |= {"began_at_step": self.start.step, "began_with_sha256": sha256(self.start.weights)}
         return {"command": command, **told, "data": [source.glob for source in self.config.sources]}
 
 
@@ -77,7 +77,7 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
     load_network(model, run / WEIGHTS)
     _check_image(model, stages[0].run / WEIGHTS)
     halo_px, curve = measure_halo(
-        model, [_read_scene(data / name, config) for name in _HALO_SCENES], config.reference_reflectance
+        model, [read_scene(data / name, config) for name in HALO_SCENES], config.reference_reflectance
     )
     calibration = None
     if config.network.width_features and config.calibration:
@@ -103,7 +103,7 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
         network=NetworkSize(**config.network.model_dump()),
         calibration=calibration,
         weights=weights.name,
-        weights_sha256=_sha256(weights),
+        weights_sha256=sha256(weights),
         halo_px=halo_px,
         multiply_adds_per_lr_px=model.network.multiply_adds_per_lr_pixel(),
         effective_resolution_lr_px=held_out[_RESOLUTION_SET][config.name]["effective_resolution_lr_px"],
@@ -142,11 +142,13 @@ def compare(
     return {which.name: compare_on(which, data, contenders, subject, transfers) for which in SETS}
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _read_scene(path: Path, config: TrainingConfig) -> Tensor:
+def read_scene(path: Path, config: TrainingConfig) -> Tensor:
+    """A part of a Sentinel-2 scene that the halo is measured on: reflectance ``(bands, rows, cols)``."""
     with rasterio.open(path) as raster:
         indexes = [raster.descriptions.index(band) + 1 for band in config.bands]
         pixels = raster.read(indexes).astype("float32") / 10000

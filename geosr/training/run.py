@@ -17,6 +17,7 @@ from geosr.errors import ResumeError
 from geosr.model.generator import Generator
 from geosr.training.config import TrainingConfig
 from geosr.training.optimiser import Optimiser
+from geosr.training.perceptual import Adversary
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
@@ -35,7 +36,9 @@ class RunFolder:
         self._identity = config.identity()
         path.mkdir(parents=True, exist_ok=True)
 
-    def resume(self, model: nn.Module, average: nn.Module, optimiser: Optimiser) -> int | None:
+    def resume(
+        self, model: nn.Module, average: nn.Module, optimiser: Optimiser, adversary: Adversary | None = None
+    ) -> int | None:
         """Load the last checkpoint; returns the steps that it had reached, or None when there is none."""
         path = self.path / CHECKPOINT
         if not path.exists():
@@ -53,10 +56,19 @@ class RunFolder:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
+        if adversary is not None:
+            adversary.load_state_dict(state["adversary"])
         self._forget_after(int(state["step"]))
         return int(state["step"])
 
-    def save(self, step: int, model: nn.Module, average: Generator, optimiser: Optimiser) -> None:
+    def save(
+        self,
+        step: int,
+        model: nn.Module,
+        average: Generator,
+        optimiser: Optimiser,
+        adversary: Adversary | None = None,
+    ) -> None:
         """Replace the checkpoint and the averaged weights."""
         state = {
             "step": step,
@@ -65,6 +77,8 @@ class RunFolder:
             "average": average.state_dict(),
             "optimiser": optimiser.state_dict(),
         }
+        if adversary is not None:
+            state["adversary"] = adversary.state_dict()
         torch.save(state, self.path / f"{CHECKPOINT}.tmp")
         (self.path / f"{CHECKPOINT}.tmp").replace(self.path / CHECKPOINT)
         assert average.network is not None

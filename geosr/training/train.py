@@ -27,6 +27,7 @@ from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler
 from geosr.training.losses import half_width_loss
 from geosr.training.optimiser import Optimiser
+from geosr.training.perceptual import Adversary
 from geosr.training.progress import TrainingProgress
 from geosr.training.run import RunFolder
 from geosr.training.validation import Validator
@@ -69,13 +70,16 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     if config.learns == "half_widths":
         freeze_image(model)
     average = copy.deepcopy(model).eval()
-    optimiser = Optimiser(model, config.optimiser, config.learning_rate)
+    optimiser = build_optimiser(model, config)
+    adversary = None if config.perceptual is None else Adversary(config, config.perceptual, data, device)
     bfloat16 = wants_bfloat16(config.precision, device)
     sampler, validate = PatchSampler(config, data), Validator(config, data)
     origin = 0 if start is None else start.step
-    resumed = run.resume(model, average, optimiser)
+    resumed = run.resume(model, average, optimiser, adversary)
     if resumed is None and start is None and config.learns == "half_widths":
         raise TrainingError("half-widths are learned beside an image that is there: name its weights (--from-weights)")
+    if resumed is None and start is None and adversary is not None:
+        raise TrainingError("the perceptual stage goes on from the fidelity stage: name its weights (--from-weights)")
     step = origin if resumed is None else resumed
 
     running = 0.0
@@ -86,13 +90,18 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             lr = lr.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
                 sr, half_width = (model(lr), None) if config.learns == "image" else model.with_half_width(lr)
-            if half_width is None:
+            if half_width is not None:
+                loss = half_width_loss(sr - hr, half_width, config.interval)
+            elif adversary is None:
                 loss = config.loss(sr, hr, gain)
             else:
-                loss = half_width_loss(sr - hr, half_width, config.interval)
+                loss = adversary.of_generator(sr, hr, gain, step - origin, bfloat16=bfloat16)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), _MAX_NORM)
-            optimiser.step(learning_rate(config, step, origin))
+            rate = learning_rate(config, step, origin)
+            optimiser.step(rate)
+            if adversary is not None:
+                adversary.learn(sr.detach(), hr, rate / config.learning_rate, bfloat16=bfloat16)
             update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
             step += 1
 
@@ -100,7 +109,8 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             if step % _LOG_EVERY == 0:
                 if not math.isfinite(running):
                     raise TrainingError(f"the loss is no longer a number at step {step}: lower learning_rate")
-                run.log(step=step, loss=running / _LOG_EVERY, steps_per_s=progress.rate(step))
+                further = {} if adversary is None else adversary.figures()
+                run.log(step=step, loss=running / _LOG_EVERY, steps_per_s=progress.rate(step), **further)
                 progress.step(step, running / _LOG_EVERY)
                 running = 0.0
             if step % config.validate_every == 0 or step == config.steps:
@@ -109,7 +119,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
                 progress.gains(step, validation.gains_db)
                 curves.draw(run, config, validation)
             if step % config.checkpoint_every == 0 or step == config.steps:
-                run.save(step, model, average, optimiser)
+                run.save(step, model, average, optimiser, adversary)
 
 
 def build_generator(config: TrainingConfig) -> Generator:
@@ -118,6 +128,13 @@ def build_generator(config: TrainingConfig) -> Generator:
     network = RRDBNet(bands, bands, **config.network.model_dump())
     sensor = Sensor([mtf_to_sigma(mtf, config.scale) for mtf in config.mtf_nyquist], config.scale)
     return Generator(sensor, network=network, base=config.base, steps=config.back_projection_steps)
+
+
+def build_optimiser(model: Generator, config: TrainingConfig) -> Optimiser:
+    """The generator's, as configured."""
+    if config.perceptual is None:
+        return Optimiser(model, config.optimiser, config.learning_rate)
+    return Optimiser(model, config.optimiser, config.learning_rate, config.perceptual.betas)
 
 
 def load_network(model: Generator, weights: Path, *, image_only: bool = False) -> None:

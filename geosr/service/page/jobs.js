@@ -76,6 +76,7 @@ export class Jobs {
       row.append(bar, element("p", { className: "hint", textContent: told(job) }), cancel);
     } else if (job.status === "successful") {
       row.append(await this.#downloads(job));
+      if (job.inputs.sharpness) row.append(element("p", { className: "hint", textContent: "Sharpened to look like imagery: more of its detail is false, and it is not for measuring." }));
     } else {
       row.append(element("p", { className: "hint", textContent: job.message }));
     }
@@ -105,7 +106,7 @@ function told(job) {
 function describe(inputs) {
   const shown = [...field("scene").options].find((one) => one.value === inputs.scene)?.textContent;
   const what = shown ?? inputs.scene ?? inputs.item?.split("/").pop() ?? inputs.datetime;
-  const parts = [what, inputs.bbox ? "a box" : null, inputs.uncertainty ? "with uncertainty" : null];
+  const parts = [what, inputs.bbox ? "a box" : null, inputs.uncertainty ? "with uncertainty" : null, inputs.sharpness ? `visual product, sharpness ${inputs.sharpness}` : null];
   return parts.filter(Boolean).join(", ");
 }
 

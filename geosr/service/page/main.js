@@ -83,6 +83,7 @@ async function choose(id, kept = null) {
   else maps.look(scene.bbox);
   setBox(null);
   showUncertainty();
+  showSharpness();
   field("stage").dataset.scene = scene.id;
   keep();
 }
@@ -232,17 +233,30 @@ field("upload-form").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(() => upload(field("file").files[0]).then(added), event.submitter);
 });
+field("order-sharpness").addEventListener("input", showSharpness);
 field("order-form").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(async () => {
     if (!state.scene) throw new Refused("There is no scene to be upscaled: search for one, or upload it.", 400);
-    const inputs = { scene: state.scene.id, uncertainty: field("order-uncertainty").checked && state.scene.uncertainty };
+    const sharpness = wantedSharpness();
+    const inputs = { scene: state.scene.id, uncertainty: !sharpness && field("order-uncertainty").checked && state.scene.uncertainty };
+    if (sharpness) inputs.sharpness = sharpness;
     const box = boxOfField();
     if (box) inputs.bbox = box;
     if (field("order-rapid").checked) inputs.priority = "rapid";
     await jobs.order(inputs);
   }, event.submitter);
 });
+
+const wantedSharpness = () => (state.scene?.visual ? Number(field("order-sharpness").value) : 0);
+
+// Half-widths are calibrated for sharpness 0 alone.
+function showSharpness() {
+  const sharpness = wantedSharpness();
+  field("order-sharpness").disabled = !state.scene?.visual;
+  field("order-sharpness-value").textContent = sharpness ? `${sharpness}: a visual product, not for measuring` : "0, for analysis";
+  field("order-uncertainty").disabled = sharpness > 0;
+}
 
 async function added(scene) {
   state.scenes = [scene, ...state.scenes.filter((one) => one.id !== scene.id)];

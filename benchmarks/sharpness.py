@@ -1,0 +1,80 @@
+"""What sharpness does to held-out imagery: how sharp it looks, and what that costs.
+
+python benchmarks/sharpness.py --data DATA [--picture FILE.png] [--keep-in-card]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from machine import arguments_of, command_of, keep
+from PIL import Image
+
+import geosr
+from geosr.evaluate.contenders import Opened, contender, sensor_of, transfers_of
+from geosr.evaluate.held_out import ImageSet, read_images
+from geosr.evaluate.sharpness import SHARES, compare_sharpness
+from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.training.release_visual import keep_figures
+
+#: The scene in the picture.
+SAMPLE, SAMPLE_FOLDER = ImageSet("sample", "sample.tif", 10_000), Path(geosr.__file__).parent / "data"
+
+#: In the picture: corner and side of the part of the Sentinel-2 scene, pixels, and the screen's per pixel of the result.
+CORNER, SIDE, ZOOM = (100, 180), 60, 2
+
+#: Sharpnesses in the picture, beside the source.
+SHOWN = (0.0, 0.5, 1.0)
+
+
+def draw(path: Path, scene_set: ImageSet = SAMPLE, data: Path = SAMPLE_FOLDER) -> None:
+    """A part of a Sentinel-2 scene in natural colours: the source, and what is made of it by sharpness."""
+    card = read_card(DEFAULT_MODEL)
+    bands = card.bands or ()
+    scene = read_images(scene_set, data, bands)[0]
+    sensor = sensor_of(bands, transfers_of(bands, card))
+    colours = [bands.index(band) for band in ("B04", "B03", "B02")]
+    (row, col), end = CORNER, SIDE
+    # More of the scene than is shown, so that nothing is mirrored there.
+    around = scene[:, row - 32 : row + end + 32, col - 32 : col + end + 32]
+    shown = [around[:, 32:-32, 32:-32].repeat_interleave(4, 1).repeat_interleave(4, 2)]
+    for share in SHOWN:
+        image = contender(Opened(card.sharpened(share)), bands, sensor).run(around).image
+        shown.append(image[:, 128:-128, 128:-128])
+    low, high = (float(torch.quantile(shown[0][colours], level)) for level in (0.01, 0.995))
+    cells = [
+        (((one[colours] - low) / (high - low)).clamp(0, 1) ** (1 / 1.6))
+        .permute(1, 2, 0)
+        .numpy()
+        .repeat(ZOOM, 0)
+        .repeat(ZOOM, 1)
+        for one in shown
+    ]
+    gap = np.ones((cells[0].shape[0], 6, 3))
+    sheet = np.concatenate([part for cell in cells for part in (cell, gap)][:-1], axis=1)
+    Image.fromarray(np.rint(sheet * 255).astype(np.uint8)).save(path)
+
+
+def main() -> None:
+    """Measure, and draw if asked to."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
+    parser.add_argument("--picture", type=Path, help="write a picture of the bundled sample there")
+    parser.add_argument("--keep-in-card", action="store_true", help="put the figures into the model's card as well")
+    arguments = parser.parse_args()
+    keeping, arguments.keep_in_card = arguments.keep_in_card, False
+    if arguments.picture is not None:
+        draw(arguments.picture)
+        arguments.picture = None
+    shares, count = ((0.0, 0.5), 1) if arguments.smoke else (SHARES, None)
+    sets = compare_sharpness(read_card(DEFAULT_MODEL), arguments.data, shares, count)
+    command = command_of(parser, arguments)
+    keep("sharpness", command, {"model": DEFAULT_MODEL, "sets": sets}, arguments.results)
+    if keeping:
+        keep_figures(read_card(DEFAULT_MODEL).folder / f"{DEFAULT_MODEL}.json", command, sets)
+
+
+if __name__ == "__main__":
+    main()
