@@ -56,7 +56,7 @@ def read_resampled(
         return out
     # A weight of 0 does not silence NaN.
     measured = np.where(valid, source, source.dtype.type(0))
-    value = _convolve(measured, valid, rows[inside] - top, cols[inside] - left)
+    value = sample_cubic(measured, valid, rows[inside] - top, cols[inside] - left)
     if np.issubdtype(out.dtype, np.integer):
         limits = np.iinfo(out.dtype)
         lowest = limits.min + 1 if nodata == limits.min else limits.min
@@ -65,21 +65,13 @@ def read_resampled(
     return out
 
 
-def _source_position(raster: DatasetReader, geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Column and row in the raster of each pixel's centre, in pixels from the raster's corner."""
-    height, width = geobox.shape
-    x, y = geobox.affine @ np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    source_crs = CRS(raster.crs)
-    if geobox.crs is not None and geobox.crs != source_crs:
-        x, y = geobox.crs.transformer_to_crs(source_crs)(x, y)
-    cols, rows = ~raster.transform @ (x, y)
-    return np.where(np.isfinite(cols), cols, -1), np.where(np.isfinite(rows), rows, -1)
-
-
-def _convolve(
+def sample_cubic(
     source: NDArray[Any], valid: NDArray[np.bool_], rows: NDArray[np.float64], cols: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Cubic convolution at positions (pixels from the corner): ``(bands, positions)``."""
+    """Cubic convolution of ``(bands, rows, cols)`` at positions (pixels from the corner): ``(bands, positions)``.
+
+    Pixels that are not ``valid`` are left out, and must hold finite numbers.
+    """
     top, row_weights = _keys(rows)
     left, col_weights = _keys(cols)
     total = np.zeros((len(source), rows.size))
@@ -92,6 +84,17 @@ def _convolve(
             total += share * source[:, r, c]
             weight += share
     return total / np.where(np.abs(weight) > 0.1, weight, 1)
+
+
+def _source_position(raster: DatasetReader, geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Column and row in the raster of each pixel's centre, in pixels from the raster's corner."""
+    height, width = geobox.shape
+    x, y = geobox.affine @ np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    source_crs = CRS(raster.crs)
+    if geobox.crs is not None and geobox.crs != source_crs:
+        x, y = geobox.crs.transformer_to_crs(source_crs)(x, y)
+    cols, rows = ~raster.transform @ (x, y)
+    return np.where(np.isfinite(cols), cols, -1), np.where(np.isfinite(rows), rows, -1)
 
 
 def _keys(position: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[NDArray[np.float64]]]:

@@ -19,6 +19,7 @@ from geosr.cli_errors import errors as _errors
 from geosr.cli_errors import fail as _fail
 from geosr.cli_errors import usage as _usage
 from geosr.cli_evaluate import evaluate
+from geosr.cli_pairs import pairs
 from geosr.cli_serve import keys, serve
 from geosr.storage import share_settings
 
@@ -242,6 +243,7 @@ def train(
 app.command()(evaluate)
 app.command()(serve)
 app.add_typer(keys, name="keys")
+app.add_typer(pairs, name="pairs")
 
 
 @app.command()

@@ -63,6 +63,17 @@ class Pairs(_Strict):
     """Share of all patches."""
 
 
+class PairSet(_Strict):
+    """A set that ``geosr pairs build`` made: no degradation is applied."""
+
+    folder: str
+    """The set's folder, relative to the data folder."""
+    share: float = Field(gt=0)
+    """Share of all patches."""
+    slack_hr_px: int = Field(default=1, ge=0, le=4)
+    """By how many HR pixels a truth may be off along each axis: the loss is the smallest over such shifts."""
+
+
 class TrainingConfig(_Strict):
     """One training run."""
 
@@ -111,17 +122,25 @@ class TrainingConfig(_Strict):
     """Held-out imagery, degraded with the nominal blur; only ``full_scale`` and ``reduce`` matter."""
     validate_every: int = 500
     checkpoint_every: int = 250
+    pair_sets: tuple[PairSet, ...] = ()
+    """Sets of aligned and harmonised patches; for the image only, as shifts that are left would widen intervals."""
 
     @model_validator(mode="after")
     def _has_what_it_learns(self) -> TrainingConfig:
         if (self.learns == "half_widths") != (self.network.width_features > 0):
             raise ValueError("network.width_features is above 0 where half_widths are learned, and only there")
+        if self.learns == "half_widths" and self.pair_sets:
+            raise ValueError("pair_sets teach the image: shifts that are left in them would widen half-widths")
         return self
 
     def identity(self) -> dict[str, Any]:
         """What a run's course depends on, as plain JSON: all but when it is looked at."""
         looking = {"validation", "validate_every", "checkpoint_every", "calibration", "scene_exponent"}
-        return json.loads(self.model_dump_json(exclude=looking))  # type: ignore[no-any-return]
+        content: dict[str, Any] = json.loads(self.model_dump_json(exclude=looking))
+        if not self.pair_sets:
+            # Checkpoints of before there were any go on.
+            del content["pair_sets"]
+        return content
 
 
 def read_config(path: Path) -> TrainingConfig:

@@ -29,6 +29,7 @@ from geosr.training.losses import half_width_loss
 from geosr.training.optimiser import Optimiser
 from geosr.training.progress import TrainingProgress
 from geosr.training.run import RunFolder
+from geosr.training.tolerance import tolerant
 from geosr.training.validation import Validator
 
 #: Gradients are bounded at this norm.
@@ -87,7 +88,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
                 sr, half_width = (model(lr), None) if config.learns == "image" else model.with_half_width(lr)
             if half_width is None:
-                loss = config.loss(sr, hr, gain)
+                loss = tolerant(config.loss, sr, hr, gain, sampler.slack_hr_px(step))
             else:
                 loss = half_width_loss(sr - hr, half_width, config.interval)
             loss.backward()  # type: ignore[no-untyped-call]
