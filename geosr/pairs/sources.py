@@ -193,17 +193,22 @@ def _mapped(item: pystac.Item, imagery: Imagery) -> pystac.Item:
     for key in wanted:
         asset = content["assets"][key]
         numbers = {one.band: name for name, one in imagery.assets.items() if one.asset == key}
-        old = asset.get("bands") or asset.get("eo:bands") or []
-        count = max(len(old), max(numbers))
-        described: list[dict[str, Any]] = [*map(dict, old), *({} for _ in range(count - len(old)))]
-        for number, one in enumerate(described, start=1):
-            one["name"] = numbers.get(number, f"unused-{number}")
-        asset.pop("bands", None)
-        asset["eo:bands"] = described
-        asset["roles"] = ["data"]
+        _rename(asset, numbers)
     mapped = pystac.Item.from_dict(content)
     mapped.set_self_href(item.get_self_href())
     return mapped
+
+
+def _rename(asset: dict[str, Any], names: dict[int, str]) -> None:
+    """Give the bands of an asset's raster, by their numbers, these names, and all others names that no band has."""
+    old = asset.get("bands") or asset.pop("eo:bands", [])
+    count = max(len(old), max(names))
+    described = [*map(dict, old), *({} for _ in range(count - len(old)))]
+    for number, one in enumerate(described, start=1):
+        one["name"] = names.get(number, f"unused-{number}")
+    # As STAC 1.1 has them: older fields are looked at only where an Item declares their extension.
+    asset["bands"] = described
+    asset["roles"] = ["data"]
 
 
 def _order(scene: Scene, bands: Sequence[str]) -> tuple[int, ...]:
