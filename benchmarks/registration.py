@@ -118,9 +118,9 @@ def _moved(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
     whole = np.concatenate([image, image[:, ::-1]], axis=1)
     whole = np.concatenate([whole, whole[:, :, ::-1]], axis=2)
     ramp = np.exp(
-        2j * np.pi * (shift[0] * np.fft.fftfreq(2 * rows)[:, None] + shift[1] * np.fft.fftfreq(2 * cols)[None, :])
+        2j * np.pi * (shift[0] * np.fft.fftfreq(2 * rows)[:, None] + shift[1] * np.fft.rfftfreq(2 * cols)[None, :])
     )
-    return np.fft.ifft2(np.fft.fft2(whole) * ramp).real[:, :rows, :cols]
+    return np.fft.irfft2(np.fft.rfft2(whole) * ramp, s=whole.shape[1:])[:, :rows, :cols]
 
 
 def _clouded(lr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
@@ -161,7 +161,7 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the imagery")
     parser.add_argument("--cases", type=int, default=200)
-    parser.add_argument("--unrelated", type=int, default=1000)
+    parser.add_argument("--unrelated", type=int, default=300)
     parser.add_argument("--side", type=int, default=64, help="of a patch, LR pixels")
     arguments = parser.parse_args()
     side, count, unrelated = arguments.side, arguments.cases, arguments.unrelated

@@ -70,18 +70,24 @@ def sample_cubic(
 ) -> NDArray[np.float64]:
     """Cubic convolution of ``(bands, rows, cols)`` at positions (pixels from the corner): ``(bands, positions)``.
 
-    Pixels that are not ``valid`` are left out, and must hold finite numbers.
+    Pixels that are not ``valid``, of the same shape or with one band for all, are left out; they must hold finite
+    numbers.
     """
     top, row_weights = _keys(rows)
     left, col_weights = _keys(cols)
+    height, width = source.shape[1:]
+    flat = source.reshape(len(source), -1)
+    known = None if valid.all() else valid.reshape(len(valid), -1)
     total = np.zeros((len(source), rows.size))
-    weight = np.zeros_like(total)
+    weight = np.zeros((1 if known is None else len(known), rows.size))
     for i in range(4):
-        r = np.clip(top + i, 0, source.shape[1] - 1)
+        first = np.clip(top + i, 0, height - 1) * width
         for j in range(4):
-            c = np.clip(left + j, 0, source.shape[2] - 1)
-            share = row_weights[i] * col_weights[j] * valid[:, r, c]
-            total += share * source[:, r, c]
+            at = first + np.clip(left + j, 0, width - 1)
+            share = row_weights[i] * col_weights[j]
+            if known is not None:
+                share = share * known.take(at, axis=1)
+            total += share * flat.take(at, axis=1)
             weight += share
     return total / np.where(np.abs(weight) > 0.1, weight, 1)
 

@@ -79,7 +79,8 @@ def build(request: BuildRequest, reporter: Reporter | None = None) -> Built:
         raise PairsError(
             f"no block of {config.patch_lr_px} LR pixels lies under HR imagery: take a smaller patch_lr_px"
         )
-    for note in dict.fromkeys(note for match in matches for view in (match.lr, match.hr) for note in view.scene.notes):
+    # Those of HR scenes speak of what models need of their input, which HR is not; the index has them too.
+    for note in dict.fromkeys(note for match in matches for note in match.lr.scene.notes):
         reporter.note(note)
     identity = identity_of(config, matches)
     with _work_folder(request, identity) as (work, done):

@@ -43,13 +43,12 @@ def hr_on_lr_grid(
     valid = np.ones(places[0].shape, dtype=bool)
     if source is None or measured is None:
         return total, ~valid
-    inside = np.broadcast_to(measured, source.shape)
     for down, across in product(((np.arange(count) + 0.5) / count - 0.5), repeat=2):
         y = places[0] + down * slopes[0] + across * slopes[1] - corner[0]
         x = places[1] + down * slopes[2] + across * slopes[3] - corner[1]
         found = _at_nearest(measured, y, x)
         y, x = np.where(found, y, 0.5), np.where(found, x, 0.5)
-        total += sample_cubic(source, inside, y.ravel(), x.ravel()).reshape(total.shape)
+        total += sample_cubic(source, measured[None], y.ravel(), x.ravel()).reshape(total.shape)
         valid &= found
     return np.where(valid, total / count**2, 0.0), valid
 
