@@ -221,6 +221,43 @@ def _sharpness(result: dict[str, Any]) -> str:
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
 
 
+#: Errors of the table of registration, with their digits.
+_ERRORS = (("shift_px", 3), ("gain", 3), ("offset", 4))
+
+
+def _registration(result: dict[str, Any]) -> str:
+    titles = {
+        "all": "all",
+        "none": "no clouds",
+        "masked": "clouds, masked",
+        "unmasked": "clouds, nothing told",
+        "kept": "those that a build would keep",
+    }
+    reasons = ", ".join(f"{name}: {count}" for name, count in result["unrelated_reasons"].items() if count)
+    lines = [
+        "## Registration",
+        f"`{result['command']}`: known shifts up to 3 LR pixels along each axis, gains of 0.6 to 1.6, offsets, noise of 0.001 to "
+        f"0.01 and up to 35 % of clouds put on {result['images']} real images, and found again as `geosr pairs build` finds them, on "
+        f"patches of {result['side_px']} LR pixels. Shifts are off by LR pixels, gains by their share, offsets by reflectance, "
+        f"of the worst band. {_machine(result)}",
+        "| cases | number | shift, median | 95 % | gain, median | 95 % | offset, median | 95 % |\n|---|---|---|---|---|---|---|---|",
+    ]
+    rows = [
+        f"| {title} | {one['cases']} "
+        + " ".join(f"| {one[what][which]:.{digits}f}" for what, digits in _ERRORS for which in ("median", "p95"))
+        + " |"
+        for kind, title in titles.items()
+        if (one := result["errors"].get(kind)) is not None
+    ]
+    return (
+        "\n\n".join(lines)
+        + "\n"
+        + "\n".join(rows)
+        + f"\n\nOf {result['unrelated']} patches that do not belong to their HR, {100 * result['unrelated_rejected']:.1f} % are "
+        f"rejected ({reasons})."
+    )
+
+
 def _scaling(result: dict[str, Any]) -> str:
     workers, queued = result["workers"], result["scheduler"]
     lines = [
@@ -358,6 +395,7 @@ _SECTIONS = {
     "engines": _engines,
     "precision": _precision,
     "sharpness": _sharpness,
+    "registration": _registration,
     "usual": _usual,
     "scaling": _scaling,
     "startup": _startup,

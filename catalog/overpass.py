@@ -25,7 +25,7 @@ from catalog.layers import ItemsReader, Layer, LayerBand
 from catalog.raster import raster_identity
 from catalog.scene import BandSpec, Scene
 
-_SCL_KEYS = ("scl", "SCL", "SCL_20m")
+SCL_KEYS = ("scl", "SCL", "SCL_20m")
 
 #: At the equator, of WGS84, metres.
 _EARTH_RADIUS_M = 6378137.0
@@ -226,7 +226,7 @@ def _aligned(grid: GeoBox, other: GeoBox) -> bool:
 def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
     if any(a.radiometry.scale != b.radiometry.scale for a, b in zip(one.assets, lead.assets, strict=True)):
         raise SourceError(f"Items {one.item.id} and {lead.item.id} have different scales: process them by themselves")
-    scl = next((key for key in _SCL_KEYS if key in one.item.assets), None)
+    scl = next((key for key in SCL_KEYS if key in one.item.assets), None)
     item = one.item.clone()
     keys = {asset.key for asset in one.assets} | ({scl} if scl else set())
     item.assets = {key: asset for key, asset in item.assets.items() if key in keys}

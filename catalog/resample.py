@@ -56,13 +56,40 @@ def read_resampled(
         return out
     # A weight of 0 does not silence NaN.
     measured = np.where(valid, source, source.dtype.type(0))
-    value = _convolve(measured, valid, rows[inside] - top, cols[inside] - left)
+    value = sample_cubic(measured, valid, rows[inside] - top, cols[inside] - left)
     if np.issubdtype(out.dtype, np.integer):
         limits = np.iinfo(out.dtype)
         lowest = limits.min + 1 if nodata == limits.min else limits.min
         value = np.clip(np.rint(value), lowest, limits.max)
     out[:, inside] = np.where(valid[at_nearest], value, nodata)
     return out
+
+
+def sample_cubic(
+    source: NDArray[Any], valid: NDArray[np.bool_], rows: NDArray[np.float64], cols: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Cubic convolution of ``(bands, rows, cols)`` at positions (pixels from the corner): ``(bands, positions)``.
+
+    Pixels that are not ``valid``, of the same shape or with one band for all, are left out; they must hold finite
+    numbers.
+    """
+    top, row_weights = _keys(rows)
+    left, col_weights = _keys(cols)
+    height, width = source.shape[1:]
+    flat = source.reshape(len(source), -1)
+    known = None if valid.all() else valid.reshape(len(valid), -1)
+    total = np.zeros((len(source), rows.size))
+    weight = np.zeros((1 if known is None else len(known), rows.size))
+    for i in range(4):
+        first = np.clip(top + i, 0, height - 1) * width
+        for j in range(4):
+            at = first + np.clip(left + j, 0, width - 1)
+            share = row_weights[i] * col_weights[j]
+            if known is not None:
+                share = share * known.take(at, axis=1)
+            total += share * flat.take(at, axis=1)
+            weight += share
+    return total / np.where(np.abs(weight) > 0.1, weight, 1)
 
 
 def _source_position(raster: DatasetReader, geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -74,24 +101,6 @@ def _source_position(raster: DatasetReader, geobox: GeoBox) -> tuple[NDArray[np.
         x, y = geobox.crs.transformer_to_crs(source_crs)(x, y)
     cols, rows = ~raster.transform @ (x, y)
     return np.where(np.isfinite(cols), cols, -1), np.where(np.isfinite(rows), rows, -1)
-
-
-def _convolve(
-    source: NDArray[Any], valid: NDArray[np.bool_], rows: NDArray[np.float64], cols: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Cubic convolution at positions (pixels from the corner): ``(bands, positions)``."""
-    top, row_weights = _keys(rows)
-    left, col_weights = _keys(cols)
-    total = np.zeros((len(source), rows.size))
-    weight = np.zeros_like(total)
-    for i in range(4):
-        r = np.clip(top + i, 0, source.shape[1] - 1)
-        for j in range(4):
-            c = np.clip(left + j, 0, source.shape[2] - 1)
-            share = row_weights[i] * col_weights[j] * valid[:, r, c]
-            total += share * source[:, r, c]
-            weight += share
-    return total / np.where(np.abs(weight) > 0.1, weight, 1)
 
 
 def _keys(position: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[NDArray[np.float64]]]:

@@ -20,6 +20,7 @@ from geosr.cli_errors import fail as _fail
 from geosr.cli_errors import usage as _usage
 from geosr.cli_evaluate import evaluate
 from geosr.cli_models import models
+from geosr.cli_pairs import pairs
 from geosr.cli_serve import keys, serve
 from geosr.storage import share_settings
 
@@ -251,6 +252,7 @@ app.command()(evaluate)
 app.command()(serve)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
+app.add_typer(pairs, name="pairs")
 
 
 def main() -> None:

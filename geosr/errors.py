@@ -6,6 +6,7 @@ GeosrError
 ├── ResumeError       an unfinished run that is not this one        exit 1
 ├── ExistsError       an output that is there already               exit 1
 ├── TrainingError     a training run that cannot begin or go on    exit 1
+├── PairsError        a pair set that cannot be configured or built  exit 1
 ├── DeviceError       hardware that is not there, or too small      exit 1
 └── WorkerError       worker processes that died                    exit 1
 
@@ -36,6 +37,10 @@ class ExistsError(GeosrError):
 
 class TrainingError(GeosrError):
     """The training configuration is wrong, its imagery is missing, or the run came to nothing."""
+
+
+class PairsError(GeosrError):
+    """The configuration of a pair set is wrong, its imagery does not fit, or nothing came of it."""
 
 
 class DeviceError(GeosrError):

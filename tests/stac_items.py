@@ -120,31 +120,32 @@ def write_item(
 
 @contextmanager
 def serve(folder: Path, *items: Path) -> Iterator[str]:
-    """A ``rustac`` process that answers for these Items; yields the API's address."""
-    collection = folder / "collection.json"
-    collection.write_text(
-        json.dumps(
-            {
-                "type": "Collection",
-                "stac_version": "1.0.0",
-                "id": COLLECTION,
-                "description": "Items of the tests",
-                "license": "proprietary",
-                "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
-                "links": [],
-            }
+    """A ``rustac`` process that answers for these Items and their collections; yields the API's address."""
+    contents = [json.loads(path.read_text()) for path in items]
+    collections = []
+    for name in sorted({COLLECTION, *(content["collection"] for content in contents)}):
+        collections.append(folder / f"collection-{name}.json")
+        collections[-1].write_text(
+            json.dumps(
+                {
+                    "type": "Collection",
+                    "stac_version": "1.0.0",
+                    "id": name,
+                    "description": "Items of the tests",
+                    "license": "proprietary",
+                    "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+                    "links": [],
+                }
+            )
         )
-    )
     features = folder / "items-served.json"
-    features.write_text(
-        json.dumps({"type": "FeatureCollection", "features": [json.loads(path.read_text()) for path in items]})
-    )
+    features.write_text(json.dumps({"type": "FeatureCollection", "features": contents}))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     rustac = shutil.which("rustac", path=str(Path(sys.executable).parent)) or "rustac"
     with subprocess.Popen(
-        [rustac, "serve", "--addr", address, str(collection), str(features)],
+        [rustac, "serve", "--addr", address, *map(str, collections), str(features)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:

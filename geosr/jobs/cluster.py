@@ -167,6 +167,20 @@ class ClusterExecutor:
 
 @contextmanager
 def local_cluster(workers: int) -> Iterator[ClusterExecutor]:
+    """An executor on workers of this machine, see :func:`local_client`."""
+    with local_client(workers) as client:
+        yield ClusterExecutor(client)
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[ClusterExecutor]:
+    """An executor on the workers of a scheduler, see :func:`connected_client`."""
+    with connected_client(scheduler) as client:
+        yield ClusterExecutor(client)
+
+
+@contextmanager
+def local_client(workers: int) -> Iterator[Client]:
     """Single-threaded workers on this machine, for as long as they are needed."""
     with (
         LocalCluster(
@@ -180,11 +194,11 @@ def local_cluster(workers: int) -> Iterator[ClusterExecutor]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield ClusterExecutor(client)
+        yield client
 
 
 @contextmanager
-def connected(scheduler: str) -> Iterator[ClusterExecutor]:
+def connected_client(scheduler: str) -> Iterator[Client]:
     """The workers of a scheduler that runs already.
 
     Raises :class:`WorkerError` when it does not answer, or has no workers.
@@ -198,7 +212,7 @@ def connected(scheduler: str) -> Iterator[ClusterExecutor]:
             client.wait_for_workers(1, timeout=_CONNECT_S)
         except TimeoutError as error:
             raise WorkerError(f"the scheduler at {scheduler} has no workers: start some with `geosr worker`") from error
-        yield ClusterExecutor(client)
+        yield client
 
 
 def run_worker(scheduler: str, threads: int | None) -> None:

@@ -114,6 +114,17 @@ class Perceptual(_Strict):
         return self
 
 
+class PairSet(_Strict):
+    """A set that ``geosr pairs build`` made: no degradation is applied."""
+
+    folder: str
+    """The set's folder, relative to the data folder."""
+    share: float = Field(gt=0)
+    """Share of all patches."""
+    slack_hr_px: int = Field(default=1, ge=0, le=4)
+    """By how many HR pixels a truth may be off along each axis: the loss is the smallest over such shifts."""
+
+
 class TrainingConfig(_Strict):
     """One training run."""
 
@@ -169,6 +180,8 @@ class TrainingConfig(_Strict):
     """Train against a discriminator, from weights of the fidelity stage; None for that stage itself."""
     second_order: SecondOrder | None = None
     """Real-ESRGAN's chain of blurs, resizings and noises in the place of ``degradation``; None for the sensor's."""
+    pair_sets: tuple[PairSet, ...] = ()
+    """Sets of aligned and harmonised patches; for the image only, as shifts that are left would widen intervals."""
 
     @model_validator(mode="after")
     def _has_what_it_learns(self) -> TrainingConfig:
@@ -179,6 +192,8 @@ class TrainingConfig(_Strict):
             raise ValueError("perceptual.rgb names bands of the network")
         if (self.learns == "half_widths") != (self.network.width_features > 0):
             raise ValueError("network.width_features is above 0 where half_widths are learned, and only there")
+        if self.learns == "half_widths" and self.pair_sets:
+            raise ValueError("pair_sets teach the image: shifts that are left in them would widen half-widths")
         return self
 
     def identity(self) -> dict[str, Any]:

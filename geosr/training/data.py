@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from geosr.errors import TrainingError
 from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
+from geosr.training.pair_sets import read_pair_set
 from geosr.training.second_order import REACH_LR_PX, degrade_twice
 
 #: LR pixels cut from each side of a degraded patch, so that its blur never saw the patch's edge.
@@ -33,6 +34,10 @@ class PairCanvas:
 
     lr: Tensor
     hr: Tensor
+    places: tuple[tuple[int, int], ...] | None = None
+    """First LR row and column of the patches that may be taken; None for any."""
+    slack_hr_px: int = 0
+    """By how much the truth may be off."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +75,20 @@ class PatchSampler:
             joint = read_pairs(pairs, config, data)
             self._canvases += joint
             weights += [pairs.share / len(joint)] * len(joint)
+        for pair_set in config.pair_sets:
+            patches = read_pair_set(pair_set, config, data)
+            self._canvases += [PairCanvas(lr, hr, tuple(at), pair_set.slack_hr_px) for lr, hr, at in patches]
+            weights += [pair_set.share / len(patches)] * len(patches)
         self._weights = torch.tensor(weights)
         self._reference = torch.tensor(config.reference_reflectance).reshape(1, -1, 1, 1)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Low resolution, high resolution, and each patch's gain ``(n, 1, 1, 1)``, for one step."""
         config = self._config
-        rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        chosen = torch.multinomial(self._weights, config.batch, replacement=True, generator=rng)
+        rng, chosen = self._choose(step)
         gains = torch.ones(config.batch, 1, 1, 1)
         patches, measured = [], {}
-        for i, index in enumerate(chosen.tolist()):
+        for i, index in enumerate(chosen):
             canvas = self._canvases[index]
             if isinstance(canvas, PairCanvas):
                 measured[i] = self._pair(canvas, rng)
@@ -102,10 +110,24 @@ class PatchSampler:
             lr[i], hr[i] = low_pair, high_pair
         return lr / self._reference, hr / self._reference, gains
 
+    def slack_hr_px(self, step: int) -> list[int]:
+        """By how many HR pixels the truth of each patch of a step may be off, see :mod:`geosr.training.tolerance`."""
+        canvases = (self._canvases[index] for index in self._choose(step)[1])
+        return [canvas.slack_hr_px if isinstance(canvas, PairCanvas) else 0 for canvas in canvases]
+
+    def _choose(self, step: int) -> tuple[torch.Generator, list[int]]:
+        """A step's chance, and the canvases that it takes patches from."""
+        rng = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
+        chosen = torch.multinomial(self._weights, self._config.batch, replacement=True, generator=rng)
+        return rng, chosen.tolist()
+
     def _pair(self, canvas: PairCanvas, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         side, scale = self._config.patch_lr_px, self._config.scale
         _, rows, cols = canvas.lr.shape
-        y, x = (int(_uniform(rng) * (length - side + 1)) for length in (rows, cols))
+        if canvas.places is None:
+            y, x = (int(_uniform(rng) * (length - side + 1)) for length in (rows, cols))
+        else:
+            y, x = canvas.places[int(_uniform(rng) * len(canvas.places))]
         lr = canvas.lr[:, y : y + side, x : x + side]
         hr = canvas.hr[:, scale * y : scale * (y + side), scale * x : scale * (x + side)]
         flips = [_uniform(rng) < 0.5 for _ in range(3)]

@@ -30,6 +30,7 @@ from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
 from geosr.training.progress import TrainingProgress
 from geosr.training.run import RunFolder
+from geosr.training.tolerance import tolerant
 from geosr.training.validation import Validator
 
 #: Gradients are bounded at this norm.
@@ -93,7 +94,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             if half_width is not None:
                 loss = half_width_loss(sr - hr, half_width, config.interval)
             elif adversary is None:
-                loss = config.loss(sr, hr, gain)
+                loss = tolerant(config.loss, sr, hr, gain, sampler.slack_hr_px(step))
             else:
                 loss = adversary.of_generator(sr, hr, gain, step - origin, bfloat16=bfloat16)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,22 @@
+"""Known shifts, gains and offsets put on the bundled sample are found again; patches of other ground are refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.conftest import REPOSITORY
+
+
+def test_shifts_are_found_to_a_tenth_of_a_pixel_under_noise_and_clouds(tmp_path):
+    command = [sys.executable, REPOSITORY / "benchmarks" / "registration.py", "--smoke", "--results", tmp_path]
+    subprocess.run(command, check=True, capture_output=True)
+    result = json.loads((tmp_path / "registration.json").read_text())
+    errors = result["errors"]
+    assert errors["all"]["cases"] == 30
+    assert errors["all"]["shift_px"]["p95"] <= 0.1
+    assert errors["kept"]["cases"] >= 8
+    assert errors["kept"]["gain"]["median"] <= 0.05
+    assert errors["kept"]["offset"]["median"] <= 0.01
+    assert result["unrelated_rejected"] == 1
