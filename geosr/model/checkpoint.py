@@ -79,6 +79,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
+    """Weights by the file's own names. Raises :class:`ModelError`."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -62,6 +62,8 @@ def release(config_path: Path, run: Path, left_out: Mapping[str, Path], data: Pa
             coarse=config.coarse,
             fine=config.fine,
         ),
+        sensor="sentinel-2",
+        gsd_m=10,
         weights=path.name,
         weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         halo_px=0,
