@@ -64,8 +64,8 @@ class Adaptation:
 def adapt(request: Adaptation) -> ModelCard:
     """Widen a checkpoint's network to a sensor's bands, measure its margin, and write card and weights.
 
-    Raises :class:`UsageError` for bands that the sensor has not got or that make no sense, :class:`ModelError` for a checkpoint that is no
-    network from and to red, green and blue, :class:`ExistsError` for files that are there already.
+    Raises :class:`UsageError` for bands that the sensor has not got or that make no sense, :class:`ModelError` for a
+    checkpoint that is no network from and to red, green and blue, :class:`ExistsError` for files that are there.
     """
     weights_path = _places(request.output, request.checkpoint, overwrite=request.overwrite)
     chosen = _bands(request)
