@@ -25,6 +25,7 @@ from geosr.evaluate.held_out import ImageSet, find_images
 from geosr.evaluate.result import figures_of
 from geosr.model import zoo
 from geosr.model.card import ModelCard, read_card_file
+from geosr.model.generator import Generator
 from geosr.model.rrdb import RRDBNet
 from geosr.progress import PlainReporter
 from geosr.training.config import TrainingConfig, read_config
@@ -97,7 +98,9 @@ def measure(
     transfers = transfers_of(bands, default.card)
     sensor = sensor_of(bands, transfers)
     contenders = [
-        *(one for one in baselines(bands, sensor) if one.name in ("bicubic", "backprojection")),
+        *(one for one in baselines(bands, sensor) if one.name == "bicubic"),
+        # What the last steps alone are worth: all below end in them.
+        of_generator(f"bicubic, {card.steps} steps", Generator(sensor, steps=card.steps), bands, None, HALO_PX),
         contender(default, bands, sensor),
         of_run("adapted", tuned, card.weights_path),
         of_run("adapted and trained", tuned, folders["tuned"] / WEIGHTS),

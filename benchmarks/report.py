@@ -122,8 +122,9 @@ def _adaptation(result: dict[str, Any]) -> str:
         f"`geosr models adapt`, as it is and after {result['steps']} steps, beside a network of the same size after as many "
         f"steps from untrained weights, which is added to bicubic interpolation. Steps of {result['batch']} patches of "
         f"{result['patch_lr_px']} × {result['patch_lr_px']} input pixels, learning rates {rates['adapted']:g} and "
-        f"{rates['untrained']:g}: a beginning, not a training. All but bicubic end in back-projection. Set: "
-        f"{result['set']}, images: {result['images']}. With a margin of {far[0]} pixels, chunks of the adapted network still "
+        f"{rates['untrained']:g}: a beginning, not a training. All but bicubic end in the same steps of back-projection; the "
+        f"second row is what those alone are worth. Set: {result['set']}, images: {result['images']}. With a margin of "
+        f"{far[0]} pixels, chunks of the adapted network still "
         f"differ from the scene in one piece by up to {far[1]:.1f} DN on the bundled sample. {_machine(result)}",
         f"| model | {' | '.join(title for title, _, _ in _FIGURES)} |\n|---|{'---|' * len(_FIGURES)}",
     ]

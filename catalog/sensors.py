@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -110,7 +110,7 @@ def read_sensor(name: str) -> SensorProfile:
         raise RequestError(
             f"no sensor {name}: there are {', '.join(sensor_names())}, or give the path of a profile (.yaml)"
         )
-    return _read(_FOLDER / f"{name}.yaml")
+    return _shipped(name)
 
 
 def role_of(band: str, sensor: str | None) -> Role | None:
@@ -118,9 +118,8 @@ def role_of(band: str, sensor: str | None) -> Role | None:
 
     None for a band or a sensor that is not known.
     """
-    if sensor not in sensor_names():
-        sensor = "sentinel-2" if sensor is None else None
-    found = None if sensor is None else read_sensor(sensor).band(band)
+    name = "sentinel-2" if sensor is None else sensor
+    found = _shipped(name).band(band) if name in sensor_names() else None
     return None if found is None else found.role
 
 
@@ -138,6 +137,10 @@ def known_bands(sensor: SensorProfile | None) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=32)
+def _shipped(name: str) -> SensorProfile:
+    return _read(_FOLDER / f"{name}.yaml")
+
+
 def _read(path: Path) -> SensorProfile:
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -154,7 +157,3 @@ def _read(path: Path) -> SensorProfile:
 
 def _plain(text: str) -> str:
     return text.strip().lower()
-
-
-#: All roles.
-ROLES: tuple[str, ...] = get_args(Role)

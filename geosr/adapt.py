@@ -64,12 +64,17 @@ class Adaptation:
 def adapt(request: Adaptation) -> ModelCard:
     """Widen a checkpoint's network to a sensor's bands, measure its margin, and write card and weights.
 
-    Raises :class:`UsageError` for bands that the sensor has not got, :class:`ModelError` for a checkpoint that is no
-    network from and to red, green and blue, :class:`ExistsError` for files that are there already.
+    Raises :class:`UsageError` for bands that the sensor has not got or that make no sense, :class:`ModelError` for a
+    checkpoint that is no network from and to red, green and blue, :class:`ExistsError` for files that are there.
     """
     weights_path = _places(request.output, request.checkpoint, overwrite=request.overwrite)
     chosen = _bands(request)
     roles: list[str] = [band.role for band in chosen]
+    if not request.steps and len(chosen) > len(COLOURS):
+        raise UsageError(
+            "without back-projection bands other than red, green and blue would hold the colours' mean as their "
+            "reflectance: leave those out, or give it some steps"
+        )
     read = read_checkpoint(request.checkpoint)
     if (read.entering, read.leaving) != (len(COLOURS), len(COLOURS)):
         raise ModelError(

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from catalog.sentinel2 import BANDS
 from geosr.errors import ModelError
 from geosr.evaluate.comparison import SetEvaluation
 from geosr.evaluate.comparison import compare as compare_on
@@ -38,6 +39,9 @@ _COMMAND = "python -m geosr.training.release"
 #: Sentinel-2 scenes on which the halo is measured, with the DN of reflectance 1: fields and towns, bright clouds.
 HALO_SCENES = ("s2/austria_a.tif", "s2/alberta_clouds.tif")
 _HALO_SIDE_PX = 320
+
+#: Whose profile it is that released models are made for.
+_SENSOR = "sentinel-2"
 
 #: The set whose pixels are nearest in size to the product's.
 _RESOLUTION_SET = "claremont 2.4 m"
@@ -118,6 +122,8 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
             },
             "halo_difference_dn": {str(key): value for key, value in curve.items()},
         },
+        sensor=_SENSOR,
+        gsd_m=min(BANDS[band].gsd_m for band in config.bands),
     )
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (zoo / f"{config.name}.json").write_text(text + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from catalog.sensors import read_sensor
 from geosr.adapt import Adaptation, adapt, with_weights
-from geosr.errors import ExistsError, ModelError, UsageError
+from geosr.errors import ExistsError, ModelError, ResumeError, UsageError
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.card import read_card_file
@@ -21,8 +21,10 @@ from geosr.model.checkpoint import read_checkpoint
 from geosr.model.purpose import notes_for
 from geosr.model.rrdb import RRDBNet
 from geosr.model.widen import widen
-from geosr.training.config import read_config
-from geosr.training.train import Start, train
+from geosr.training.config import Network, read_config
+from geosr.training.optimiser import Optimiser
+from geosr.training.run import CHECKPOINT, RunFolder
+from geosr.training.train import Start, build_generator, train
 from tests.conftest import REPOSITORY, SAMPLE, call_geosr, data_file, write_raster
 
 RGBN = ("B02", "B03", "B04", "B08")
@@ -167,12 +169,13 @@ def test_an_adapted_model_upscales_a_scene_without_seams(tmp_path, monkeypatch, 
         (("B02", "B03", "B08"), {}, "no red"),
         (("B02", "B03", "B04", "B99"), {}, "sentinel-2 has no band B99"),
         (("B02", "B03", "B04", "B04"), {}, "names a band twice"),
+        (RGBN, {"steps": 0}, "hold the colours' mean"),
         (RGBN, {"output": "card.txt"}, "name it .json"),
         (RGBN, {"output": "nowhere/card.json"}, "does not exist"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, checkpoint, bands, options, message):
-    changes = {key: tmp_path / value for key, value in options.items()}
+    changes = {key: tmp_path / value if key == "output" else value for key, value in options.items()}
     with pytest.raises(UsageError, match=message):
         adapted(checkpoint, tmp_path, bands, **changes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["published.safetensors"]
@@ -243,6 +246,20 @@ def test_an_adapted_model_is_trained_further(tmp_path, checkpoint):
     assert given[:, 3].abs().max() > 0
     with pytest.raises(ModelError, match="another network"):
         with_weights(tmp_path / "adapted.json", checkpoint, tmp_path / "x.json", name=None, overwrite=False)
+
+
+def test_runs_from_before_there_was_a_base_go_on(tmp_path):
+    config = read_config(REPOSITORY / "configs" / "rgbn_x4.yaml")
+    config = config.model_copy(update={"network": Network(features=8, growth=4, blocks=1)})
+    model = build_generator(config)
+    optimiser = Optimiser(model, config.optimiser, config.learning_rate)
+    RunFolder(tmp_path, config).save(7, model, model, optimiser)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    del state["config"]["base"]
+    torch.save(state, tmp_path / CHECKPOINT)
+    assert RunFolder(tmp_path, config).resume(model, model, optimiser) == 7
+    with pytest.raises(ResumeError, match="differs in base"):
+        RunFolder(tmp_path, config.model_copy(update={"base": "none"})).resume(model, model, optimiser)
 
 
 def test_the_configuration_for_training_further_is_that_of_the_adapted_card():
