@@ -208,11 +208,11 @@ def _sharpness(result: dict[str, Any]) -> str:
         "of sharpness that needs no truth; the truth's own is beside it. Consistency is the mean difference between the "
         "source and the result seen through the sensor. Improvement, omission and hallucination are the shares of detail "
         f"that is right, missing and false. {_machine(result)}",
-        "| set | sharpness | detail, % | that of the truth, % | PSNR, dB | consistency, DN | to that of 0 | improvement "
-        f"| omission | hallucination |\n|{'---|' * 10}",
+        "| set | images | sharpness | detail, % | that of the truth, % | PSNR, dB | consistency, DN | to that of 0 | improvement "
+        f"| omission | hallucination |\n|{'---|' * 11}",
     ]
     rows = [
-        f"| {name} | {share} | {100 * one['detail_share']:.2f} | {100 * found['truth_detail_share']:.2f} "
+        f"| {name} | {found['images']} | {share} | {100 * one['detail_share']:.2f} | {100 * found['truth_detail_share']:.2f} "
         f"| {one['psnr_db']:.2f} | {one['consistency_dn']:.2f} "
         f"| {one['consistency_dn'] / found['sharpness']['0']['consistency_dn'] - 1:+.1%} "
         f"| {one['improvement']:.3f} | {one['omission']:.3f} | {one['hallucination']:.3f} |"

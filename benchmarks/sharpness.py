@@ -62,13 +62,14 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--picture", type=Path, help="write a picture of the bundled sample there")
+    parser.add_argument("--images", type=int, help="no more than the first so many of each set")
     parser.add_argument("--keep-in-card", action="store_true", help="put the figures into the model's card as well")
     arguments = parser.parse_args()
     keeping, arguments.keep_in_card = arguments.keep_in_card, False
     if arguments.picture is not None:
         draw(arguments.picture)
         arguments.picture = None
-    shares, count = ((0.0, 0.5), 1) if arguments.smoke else (SHARES, None)
+    shares, count = ((0.0, 0.5), 1) if arguments.smoke else (SHARES, arguments.images)
     sets = compare_sharpness(read_card(DEFAULT_MODEL), arguments.data, shares, count)
     command = command_of(parser, arguments)
     keep("sharpness", command, {"model": DEFAULT_MODEL, "sets": sets}, arguments.results)
