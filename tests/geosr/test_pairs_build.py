@@ -154,7 +154,7 @@ def stac(tmp_path, sample):
         write_hr_item(tmp_path / "items", "aerial", hr, "2023-08-14T15:00:00Z"),
     ]
     with serve(tmp_path / "items", *items) as api:
-        search = {"api": api, "bbox": [12.27, 48.70, 12.29, 48.72], "datetime": "2023-08/2023-09"}
+        search = {"api": api, "bbox": [12.2, 48.6, 12.4, 48.8], "datetime": "2023-08/2023-09"}
         assets = {band: {"asset": "image", "band": i} for i, band in enumerate(("B04", "B03", "B02", "B08"), start=1)}
         yield write_config(
             tmp_path / "pairs.yaml",
