@@ -166,7 +166,7 @@ def main() -> None:
     arguments = parser.parse_args()
     side, count, unrelated = arguments.side, arguments.cases, arguments.unrelated
     if arguments.smoke:
-        side, count, unrelated = 48, 30, 30
+        side, count, unrelated = 40, 30, 15
     images = read_images(arguments.data)
     cases = [draw_case(images, side, np.random.default_rng([1, i])) for i in range(count)]
     measured = [measure(case) for case in cases]

@@ -153,7 +153,9 @@ def _work_folder(request: BuildRequest, identity: str) -> Iterator[tuple[Path, b
     output = request.output
     if output.exists() and not output.is_dir():
         raise ExistsError(f"{output} is a file: name a folder")
-    foreign = sorted(path.name for path in output.iterdir() if path.name not in _OWN) if output.exists() else []
+    # A build that was killed may have left the draft of a file.
+    own = {*_OWN, *(f".{name}.part" for name in _OWN)}
+    foreign = sorted(path.name for path in output.iterdir() if path.name not in own) if output.exists() else []
     if foreign:
         raise ExistsError(f"{output} holds other files, as {foreign[0]}: name a folder of the set's own")
     output.mkdir(parents=True, exist_ok=True)

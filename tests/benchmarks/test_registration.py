@@ -20,3 +20,8 @@ def test_shifts_are_found_to_a_tenth_of_a_pixel_under_noise_and_clouds(tmp_path)
     assert errors["kept"]["gain"]["median"] <= 0.05
     assert errors["kept"]["offset"]["median"] <= 0.01
     assert result["unrelated_rejected"] == 1
+    report = [sys.executable, REPOSITORY / "benchmarks" / "report.py", "--results", tmp_path]
+    subprocess.run([*report, "--page", tmp_path / "page.md"], check=True, capture_output=True)
+    page = (tmp_path / "page.md").read_text()
+    assert page.count("\n## ") == 1
+    assert f"| all | 30 | {errors['all']['shift_px']['median']:.3f} |" in page
