@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from geosr.errors import ModelError
 from geosr.evaluate.halo import measure_halo
@@ -45,7 +45,7 @@ def release_visual(stage: Stage, steps: int, data: Path, zoo: Path) -> Visual:
 
     weights = zoo / f"{config.name}-visual.safetensors"
     # Half the size, and what it rounds is far below what the mixture's share decides.
-    save_file({name: values.half() for name, values in load_file(stage.run / WEIGHTS).items()}, weights)
+    weights.write_bytes(save({name: values.half() for name, values in load_file(stage.run / WEIGHTS).items()}))
     visual = Visual(
         weights=weights.name,
         weights_sha256=sha256(weights),
