@@ -320,6 +320,22 @@ def test_a_box_is_drawn_ordered_watched_and_downloaded(page, tmp_path):
         assert raster.count == 4
 
 
+def test_a_visual_product_is_ordered_and_marked(page):
+    page.locator("#scene").select_option("demo")
+    settled(page)
+    page.locator("#order-sharpness").fill("0.5")
+    expect(page.locator("#order-sharpness-value")).to_contain_text("not for measuring")
+    expect(page.locator("#order-uncertainty")).to_be_disabled()
+    order_a_box(page)
+    page.get_by_role("button", name="Order", exact=True).click()
+    first = page.locator("#jobs li").first
+    expect(first).to_contain_text("visual product, sharpness 0.5")
+    expect(first).to_have_attribute("data-status", "successful", timeout=120_000)
+    expect(first).to_contain_text("more of its detail is false")
+    page.locator("#order-sharpness").fill("0")
+    expect(page.locator("#order-uncertainty")).to_be_enabled()
+
+
 def test_an_order_is_cancelled(page):
     page.locator("#scene").select_option("demo")
     page.locator("#order-uncertainty").uncheck()
