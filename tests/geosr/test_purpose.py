@@ -160,6 +160,7 @@ def test_models_are_listed_with_what_they_are_for(monkeypatch, capsys):
     assert listed["rgbn-x4"]["gsd_m"] == 10
     assert listed["rgbn-x4"]["main_figures"]["over_bicubic_db"] == figures["over_bicubic_db"]
     assert listed["bicubic"]["main_figures"]["over_bicubic_db"] == 0
+    assert all(0 < ratio < 0.6 for ratio in listed["s2-ten-x4"]["main_figures"]["coarse_rmse_over_bicubic"].values())
     assert main_figures(CARD.model_copy(update={"name": "new", "figures": {}}), CARD)["over_bicubic_db"] is None
 
 
