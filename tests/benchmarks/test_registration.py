@@ -17,8 +17,8 @@ def test_shifts_are_found_to_a_tenth_of_a_pixel_under_noise_and_clouds(tmp_path)
     assert errors["all"]["cases"] == 30
     assert errors["all"]["shift_px"]["p95"] <= 0.1
     assert errors["kept"]["cases"] >= 8
-    assert errors["kept"]["gain"]["median"] <= 0.05
-    assert errors["kept"]["offset"]["median"] <= 0.01
+    assert errors["kept"]["gain"]["p95"] <= 0.1
+    assert errors["kept"]["offset"]["p95"] <= 0.02
     assert result["unrelated_rejected"] == 1
     report = [sys.executable, REPOSITORY / "benchmarks" / "report.py", "--results", tmp_path]
     subprocess.run([*report, "--page", tmp_path / "page.md"], check=True, capture_output=True)

@@ -90,6 +90,15 @@ def test_gain_and_offset_are_found_on_the_observed_hr_whatever_has_changed(senso
         assert line.offset == pytest.approx(OFFSET, abs=0.002)
 
 
+def test_noise_of_lr_is_not_taken_for_contrast(sensors):
+    low, valid, observed = patch_of(*sensors)
+    values, _ = observed.at(np.array(SHIFT))
+    rng = np.random.default_rng(0)
+    noisy = low + 0.5 * low.std(axis=(1, 2), keepdims=True) * rng.standard_normal(low.shape)
+    for line in harmonise(noisy, values, valid):
+        assert line.gain == pytest.approx(GAIN, rel=0.06)
+
+
 def test_an_aligned_patch_is_kept_and_others_are_left_out_for_their_reason(sensors):
     low, valid, observed = patch_of(*sensors)
     rules = Screening()
