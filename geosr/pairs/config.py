@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog import DEFAULT_API, DEFAULT_COLLECTION
 from catalog.sentinel2 import BANDS
+from geosr.configuration import read_yaml
 from geosr.errors import PairsError
 from geosr.model.kernels import SQUARE_PIXEL_MTF
 
@@ -148,21 +149,5 @@ class PairsConfig(_Strict):
 
 
 def read_config(path: Path) -> PairsConfig:
-    """Read and check a YAML file.
-
-    Raises :class:`PairsError`, naming the first field that is wrong.
-    """
-    try:
-        import yaml
-    except ImportError as error:
-        raise PairsError("building pairs needs packages of its own: pip install 'geosr[train]'") from error
-    try:
-        return PairsConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise PairsError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PairsError(f"{path} is wrong{' at ' + where if where else ''}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PairsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    """Read and check a YAML file, see :func:`geosr.configuration.read_yaml`. Raises :class:`PairsError`."""
+    return read_yaml(path, PairsConfig, PairsError)

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from geosr.configuration import read_yaml
 from geosr.errors import TrainingError
 from geosr.model.card import Tail
 from geosr.model.discriminator import DiscriminatorName
@@ -207,30 +208,5 @@ class TrainingConfig(_Strict):
 
 
 def read_config(path: Path) -> TrainingConfig:
-    """Read and check a YAML file.
-
-    One that says ``extends: OTHER.yaml`` takes every field that it does not name from that file beside it.
-
-    Raises :class:`TrainingError`, naming the first field that is wrong.
-    """
-    try:
-        import yaml
-    except ImportError as error:
-        raise TrainingError("training needs packages of its own: pip install 'geosr[train]'") from error
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and "extends" in content:
-            base = path.parent / str(content.pop("extends"))
-            extended = yaml.safe_load(base.read_text(encoding="utf-8"))
-            if not isinstance(extended, dict):
-                raise TrainingError(f"{base}, which {path} extends, holds no fields")
-            content = {**extended, **content}
-        return TrainingConfig.model_validate(content)
-    except OSError as error:
-        raise TrainingError(f"cannot read the configuration {error.filename}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise TrainingError(f"{path} is wrong{' at ' + where if where else ''}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    """Read and check a YAML file, see :func:`geosr.configuration.read_yaml`. Raises :class:`TrainingError`."""
+    return read_yaml(path, TrainingConfig, TrainingError)

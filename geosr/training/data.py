@@ -131,7 +131,7 @@ class PatchSampler:
         lr = canvas.lr[:, y : y + side, x : x + side]
         hr = canvas.hr[:, scale * y : scale * (y + side), scale * x : scale * (x + side)]
         flips = [_uniform(rng) < 0.5 for _ in range(3)]
-        return _turned(lr, flips), _turned(hr, flips)
+        return turned(lr, flips), turned(hr, flips)
 
     def _patch(self, canvas: Canvas, rng: torch.Generator) -> Tensor:
         _, rows, cols = canvas.pixels.shape
@@ -139,7 +139,7 @@ class PatchSampler:
         y = int(_uniform(rng) * (rows - side + 1))
         x = int(_uniform(rng) * (cols - side + 1))
         patch = reduce_by_area(canvas.pixels[:, y : y + side, x : x + side], canvas.reduce)
-        patch = _turned(patch, [_uniform(rng) < 0.5 for _ in range(3)])
+        patch = turned(patch, [_uniform(rng) < 0.5 for _ in range(3)])
         return self._drop_bands(patch, rng)
 
     def _drop_bands(self, patch: Tensor, rng: torch.Generator) -> Tensor:
@@ -228,7 +228,7 @@ def _band_index(descriptions: tuple[str | None, ...], names: tuple[str, ...], pa
     raise TrainingError(f"{path} has no band described as {' or '.join(names)}: its bands are {descriptions}")
 
 
-def _turned(patch: Tensor, flips: list[bool]) -> Tensor:
+def turned(patch: Tensor, flips: list[bool]) -> Tensor:
     """Flipped along columns, along rows, and transposed, as told."""
     if flips[0]:
         patch = patch.flip(-1)

@@ -25,6 +25,7 @@ from geosr.model.kernels import gaussian_taps, sensor_sigmas
 from geosr.model.sensor import blur_and_sample
 from geosr.model.stack import build_guide, fusion
 from geosr.model.zoo import read_card
+from geosr.training.data import turned
 from geosr.training.optimiser import Optimiser
 from geosr.training.progress import TrainingProgress
 from geosr.training.train import update_average
@@ -125,7 +126,7 @@ def _batch(
         gain = math.exp(_uniform(rng, -math.log(_GAIN), math.log(_GAIN)))
         for image, kept in ((view.guides, guides), (view.truth, truths)):
             spread = 1 + _BAND_GAIN * (2 * torch.rand(len(image), 1, 1, generator=rng) - 1)
-            kept.append(_turned(image[window], flips) * gain * spread)
+            kept.append(turned(image[window], flips) * gain * spread)
         gains.append(gain)
     truth = torch.stack(truths)
     coarse = _reduced(truth, config, scale, rng)
@@ -153,14 +154,6 @@ def _rate(config: StackConfig, number: int) -> float:
     """Half a cosine down to a hundredth, after a linear warm-up."""
     cosine = 0.5 * (1 + math.cos(math.pi * number / config.steps))
     return config.learning_rate * (0.01 + 0.99 * cosine) * min(1.0, (number + 1) / config.warmup)
-
-
-def _turned(patch: Tensor, flips: Sequence[bool]) -> Tensor:
-    if flips[0]:
-        patch = patch.flip(-1)
-    if flips[1]:
-        patch = patch.flip(-2)
-    return patch.transpose(-1, -2) if flips[2] else patch
 
 
 def _uniform(rng: torch.Generator, low: float, high: float) -> float:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from geosr.configuration import read_yaml
 from geosr.errors import TrainingError
 from geosr.model.card import FusionSize
 from geosr.model.generator import Generator
@@ -105,20 +106,8 @@ class Scale:
 
 
 def read_stack_config(path: Path) -> StackConfig:
-    """Read and check a YAML file. Raises :class:`TrainingError`."""
-    try:
-        import yaml
-
-        return StackConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ImportError as error:
-        raise TrainingError("training needs packages of its own: pip install 'geosr[train]'") from error
-    except OSError as error:
-        raise TrainingError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise TrainingError(f"{path} is wrong at {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    """Read and check a YAML file, see :func:`geosr.configuration.read_yaml`. Raises :class:`TrainingError`."""
+    return read_yaml(path, StackConfig, TrainingError)
 
 
 def read_scene(scene: TwoGrids, config: StackConfig, data: Path) -> tuple[Tensor, Tensor]:

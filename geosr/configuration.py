@@ -1,0 +1,42 @@
+"""Configurations in YAML: read, and checked by what they are to become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from geosr.errors import GeosrError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_yaml(path: Path, model: type[_Model], wrong: type[GeosrError]) -> _Model:
+    """A file as ``model``.
+
+    One that says ``extends: OTHER.yaml`` takes every field that it does not name from that file beside it.
+
+    Raises ``wrong``, naming the first field that is.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "extends" in content:
+            content = {**_extended(path.parent / str(content.pop("extends")), path, wrong), **content}
+        return model.model_validate(content)
+    except OSError as error:
+        raise wrong(f"cannot read the configuration {error.filename}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise wrong(f"{path} is wrong{' at ' + where if where else ''}: {first['msg']}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise wrong(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _extended(base: Path, path: Path, wrong: type[GeosrError]) -> dict[str, Any]:
+    content = yaml.safe_load(base.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise wrong(f"{base}, which {path} extends, holds no fields")
+    return content
