@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from geosr.errors import ModelError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.kernels import sensor_sigmas
@@ -17,8 +18,14 @@ from geosr.model.weights import misfit, read_weights
 def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool = False) -> Generator:
     """The model of a card, for bands of these modulation transfers where the card does not fix them.
 
-    Raises :class:`ModelError` when weights are missing or are not those of the card.
+    Raises :class:`ModelError` when weights are missing or are not those of the card, and for a stack, which is built by
+    :func:`geosr.model.stack.build_stack`.
     """
+    if card.stack is not None:
+        raise ModelError(
+            f"{card.name} is for bands of two sampling distances, and here all have one: take a model for those, "
+            f"as {card.stack.guide}"
+        )
     sensor = Sensor(sensor_sigmas(card.transfers(mtf_nyquist, picture=picture), card.scale), card.scale)
     return Generator(
         sensor,

@@ -47,7 +47,7 @@ def entering(card, sample):
     return sample.astype(np.float32) / DN / reference, reference
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", [name for name in zoo.names() if zoo.read_card(name).stack is None])
 @pytest.mark.parametrize("masked", [False, True])
 def test_openvino_and_torch_agree_within_a_dn(name, masked, sample):
     card = zoo.read_card(name)

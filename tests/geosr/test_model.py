@@ -18,6 +18,7 @@ from geosr.model.card import read_card_file
 from geosr.model.generator import Generator
 from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor
+from geosr.model.stack import build_stack
 from tests.conftest import RGBN, data_file
 
 
@@ -107,11 +108,17 @@ def test_the_default_is_within_its_bounds():
 @pytest.mark.parametrize("name", zoo.names())
 def test_every_model_builds_and_runs(name):
     card = zoo.read_card(name)
-    generator = build(card, [None] * 4)
+    generator = build(card, [None] * 4) if card.stack is None else build_stack(card)
+    bands = len(card.bands or range(4))
     with torch.inference_mode():
-        out = generator(torch.rand(1, 4, 20, 16))
-    assert out.shape == (1, 4, 80, 64)
+        out = generator(torch.rand(1, bands, 20, 16))
+    assert out.shape == (1, bands, 80, 64)
     assert card.description
+
+
+def test_a_stack_is_not_built_as_if_all_bands_were_alike():
+    with pytest.raises(ModelError, match="two sampling distances"):
+        build(zoo.read_card("s2-ten-x4"), [None] * 10)
 
 
 @pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "backprojection"])
