@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
 make_environment
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+# Of the packages' many modules few are ever loaded: Python compiles those when they are.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[test]'
 # The page is tested in Chromium: where there is none, Debian's is installed if we may; without, those tests are skipped.
 if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     (apt-get update && apt-get install --yes --no-install-recommends chromium) >/dev/null 2>&1 ||
