@@ -2,8 +2,9 @@
 
     python benchmarks/adaptation.py --data DATA --runs RUNS
 
-DATA/weights holds the published checkpoint. It is adapted, and trained further for some steps; a network of the same
-size is trained for as many from untrained weights. Runs that are there already are used as they are. Nothing of the
+DATA/weights holds the published checkpoint. It is adapted, and trained further for some steps. Networks of the same
+size are trained from untrained weights in the same way, for as many: one that makes the whole image, as the adapted one
+does, and one that adds to bicubic interpolation. Runs that are there already are used as they are. Nothing of the
 measured city is trained on.
 """
 
@@ -38,10 +39,12 @@ CHECKPOINT = "weights/realesrgan_x4plus_rgb_fp16.safetensors"
 #: Measured on: a fixed part of the city, at the GSD nearest to the product's.
 IMAGES = ImageSet("claremont 2.4 m, every tenth chip", "hr/naip_california/claremont_*2.tif", 255, reduce=4)
 
-#: What both runs have other than the configuration.
+#: What all runs have other than the configuration.
 COMMON: dict[str, Any] = {
     "patch_lr_px": 16,
     "batch": 4,
+    # Between ESRGAN's, of training from the beginning, and Real-ESRGAN's, of training further.
+    "learning_rate": 2e-4,
     "precision": "float32",
     "warmup": 10,
     "validation": [],
@@ -66,7 +69,7 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the imagery")
     parser.add_argument("--runs", type=Path, help="where the adapted model and the runs are kept")
-    parser.add_argument("--steps", type=int, default=100, help="of each run")
+    parser.add_argument("--steps", type=int, default=300, help="of each run")
     arguments = parser.parse_args()
     if arguments.smoke:
         with tempfile.TemporaryDirectory() as folder:
@@ -88,11 +91,11 @@ def measure(
     runs.mkdir(parents=True, exist_ok=True)
     card = adapted(checkpoint, runs / "adapted.json")
     assert card.weights_path is not None
-    tuned = variant(card, steps, base=card.base, learning_rate=1e-4, **changes)
-    scratch = variant(card, steps, base="bicubic", learning_rate=5e-4, **changes)
-    folders = {name: runs / f"{steps} {name}" for name in ("tuned", "scratch")}
-    train(tuned, data, folders["tuned"], Start(card.weights_path, 0))
-    train(scratch, data, folders["scratch"])
+    alike, added = (variant(card, steps, base=base, **changes) for base in (card.base, "bicubic"))
+    folders = {name: runs / f"{steps} {name}" for name in ("tuned", "untrained", "added")}
+    train(alike, data, folders["tuned"], Start(card.weights_path, 0))
+    train(alike, data, folders["untrained"])
+    train(added, data, folders["added"])
     bands = card.bands or ()
     default = open_model(zoo.DEFAULT_MODEL)
     transfers = transfers_of(bands, default.card)
@@ -102,9 +105,10 @@ def measure(
         # What the last steps alone are worth: all below end in them.
         of_generator(f"bicubic, {card.steps} steps", Generator(sensor, steps=card.steps), bands, None, HALO_PX),
         contender(default, bands, sensor),
-        of_run("adapted", tuned, card.weights_path),
-        of_run("adapted and trained", tuned, folders["tuned"] / WEIGHTS),
-        of_run("from untrained weights", scratch, folders["scratch"] / WEIGHTS),
+        of_run("adapted", alike, card.weights_path),
+        of_run("adapted and trained", alike, folders["tuned"] / WEIGHTS),
+        of_run("from untrained weights", alike, folders["untrained"] / WEIGHTS),
+        of_run("from untrained weights, added to bicubic", added, folders["added"] / WEIGHTS),
     ]
     compared = compare(images, data, contenders, contenders[2], transfers, PlainReporter())
     return {
@@ -112,9 +116,9 @@ def measure(
         "checkpoint_sha256": card.training["adapted"]["checkpoint_sha256"],
         "multiply_adds_per_lr_px": card.multiply_adds_per_lr_px,
         "steps": steps,
-        "batch": tuned.batch,
-        "patch_lr_px": tuned.patch_lr_px,
-        "learning_rate": {"adapted": tuned.learning_rate, "untrained": scratch.learning_rate},
+        "batch": alike.batch,
+        "patch_lr_px": alike.patch_lr_px,
+        "learning_rate": alike.learning_rate,
         "set": images.name,
         "images": len(find_images(images, data)),
         "halo_difference_dn": card.figures["halo_difference_dn"],

@@ -52,13 +52,11 @@ def measure(side: int, window: int, repeats: int) -> dict[str, Any]:
         assert valid, errors
         size = output.stat().st_size
         raw = 16 * side * side * 4 * 2
-        network = told["stages"]["network"] * side * side / told["network_px"]
         return {
             "side_px": side,
             "seconds": round(taken.seconds, 1),
             "bare_s": round(bare * side * side / 1e6, 1),
             "ratio": round(taken.seconds / (bare * side * side / 1e6), 3),
-            "ratio_to_the_network_in_the_run": round(taken.seconds / network, 3),
             "computed_px_per_px": round(told["network_px"] / side**2, 3),
             "stages_s": {stage: round(value, 1) for stage, value in told["stages"].items()},
             "assembly_mb_per_s": round(raw / 1e6 / told["stages"]["assemble"]),

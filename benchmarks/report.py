@@ -113,16 +113,16 @@ def _ablation(result: dict[str, Any]) -> str:
 
 
 def _adaptation(result: dict[str, Any]) -> str:
-    rates = result["learning_rate"]
     far = list(result["halo_difference_dn"].items())[-1]
     lines = [
         "## Adaptation",
         f"`{result['command']}`: a network published for pictures (`{result['checkpoint']}`, "
         f"{result['multiply_adds_per_lr_px'] / 1e6:.1f} million multiply-adds per input pixel) adapted to Sentinel-2's bands by "
-        f"`geosr models adapt`, as it is and after {result['steps']} steps, beside a network of the same size after as many "
-        f"steps from untrained weights, which is added to bicubic interpolation. Steps of {result['batch']} patches of "
-        f"{result['patch_lr_px']} × {result['patch_lr_px']} input pixels, learning rates {rates['adapted']:g} and "
-        f"{rates['untrained']:g}: a beginning, not a training. All but bicubic end in the same steps of back-projection; the "
+        f"`geosr models adapt`, as it is and after {result['steps']} steps, beside networks of the same size after as many "
+        "steps from untrained weights: one that makes the whole image, as the adapted one does, and one that adds to "
+        f"bicubic interpolation. Steps of {result['batch']} patches of {result['patch_lr_px']} × {result['patch_lr_px']} "
+        f"input pixels, learning rate {result['learning_rate']:g} for all: a beginning, not a training. All but bicubic end "
+        "in the same steps of back-projection; the "
         f"second row is what those alone are worth. Set: {result['set']}, images: {result['images']}. With a margin of "
         f"{far[0]} pixels, chunks of the adapted network still "
         f"differ from the scene in one piece by up to {far[1]:.1f} DN on the bundled sample. {_machine(result)}",

@@ -25,6 +25,7 @@ from geosr.model.card import ModelCard, read_card_file
 from geosr.model.checkpoint import Checkpoint, read_checkpoint
 from geosr.model.generator import Generator
 from geosr.model.kernels import MOST_HALO_DN, sensor_sigmas
+from geosr.model.margins import crop
 from geosr.model.sensor import Sensor
 from geosr.model.widen import COLOURS, widen
 
@@ -208,28 +209,29 @@ def _measure_halo(card: ModelCard, network: Checkpoint) -> tuple[int, dict[str, 
     sensor = Sensor(sensor_sigmas(card.mtf_nyquist, card.scale), card.scale)
     model = Generator(sensor, network=network.network(), base=card.base, steps=card.steps).eval()
     unit = torch.tensor(card.reference_reflectance).reshape(-1, 1, 1)
-    whole = _core(model, unit, _MARGINS_PX[-1] * 3 // 2)
+    far = _MARGINS_PX[-1] * 3 // 2
+    with torch.inference_mode():
+        whole = crop(model(_chunk(unit, far)), far * model.scale)
     curve: dict[str, float] = {}
     for halo_px in _MARGINS_PX:
-        difference = float((_core(model, unit, halo_px) - whole).abs().max()) / DN
+        with torch.inference_mode():
+            inside = model.inside(_chunk(unit, halo_px), halo_px)
+        difference = float(((inside - whole) * unit).abs().max()) / DN
         curve[str(halo_px)] = round(difference, 2)
         if difference < MOST_HALO_DN:
             return halo_px, curve
     return _MARGINS_PX[-1], curve
 
 
-def _core(model: Generator, unit: Tensor, halo_px: int) -> Tensor:
-    """A chunk of the sample, read with a margin: reflectance. Its bands are taken in turn."""
+def _chunk(unit: Tensor, halo_px: int) -> Tensor:
+    """A chunk of the sample with its margin, in units of reference reflectance. Its bands are taken in turn."""
     side = _CORE_PX + 2 * halo_px
     corner = _CENTRE_PX - side // 2
     with rasterio.open(_SAMPLE) as raster:
         indexes = [1 + i % raster.count for i in range(len(unit))]
         pixels = raster.read(indexes, window=Window(corner, corner, side, side)).astype(np.float32)
         reflectance = torch.from_numpy(pixels * raster.scales[0] + raster.offsets[0])
-    with torch.inference_mode():
-        sr: Tensor = model((reflectance / unit)[None])[0] * unit
-    margin = halo_px * model.scale
-    return sr[:, margin:-margin, margin:-margin]
+    return (reflectance / unit)[None]
 
 
 def _replace(path: Path, content: bytes) -> None:

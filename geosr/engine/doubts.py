@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from geosr.engine import MARGIN_PX
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
+from geosr.model.margins import crop, kept_margin
 from geosr.model.rehearsal import rehearse
 from geosr.model.support import Support
 
@@ -30,11 +31,11 @@ class Doubts:
     ) -> tuple[Tensor, Tensor]:
         """Half-widths ``(1, bands, scale rows, scale cols)`` and support ``(1, scale rows, scale cols)``.
 
-        Both are of the inside of the chunk. ``lr``, ``valid``, the network's features and its residual are those of all
-        of it; the image's ``phases`` have a margin of ``margin_px`` around the inside.
+        Both are of the inside of the chunk. ``lr`` and ``valid`` are those of all of it, the network's features and its
+        residual have what it keeps of the margin; the image's ``phases`` have ``margin_px`` around the inside.
         """
         scale, inset = self._generator.scale, self._halo - self.margin_px
-        half_width = crop(self._generator.half_width(lr, deep, residual), self._halo * scale)
+        half_width = crop(self._generator.half_width(lr, deep, residual), kept_margin(self._halo) * scale)
         near = crop(lr, inset)
         support = self._support(F.pixel_shuffle(phases, scale), near, None if valid is None else crop(valid, inset))
         return half_width, crop(support, self.margin_px * scale)
@@ -42,8 +43,3 @@ class Doubts:
     def rehearse(self, lr: Tensor) -> Tensor:
         """See :func:`geosr.model.rehearsal.rehearse`."""
         return rehearse(self._generator, lr, self._support.reference, self._halo)
-
-
-def crop(image: Tensor, margin: int) -> Tensor:
-    """An image without a margin on each side."""
-    return image if margin == 0 else image[..., margin:-margin, margin:-margin]

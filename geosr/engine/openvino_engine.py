@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,26 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine import MARGIN_PX, EngineSpec, Parallel, Upscaled
-from geosr.engine.openvino_graphs import body_graph, constrain_graph, first_graph, last_graph, network_graph
+from geosr.engine.openvino_graphs import Graphs
 from geosr.engine.quiet_openvino import ov
 from geosr.errors import DeviceError
 from geosr.model import kernels
 from geosr.model.card import ModelCard
+from geosr.model.margins import crop
 from geosr.model.weights import misfit, read_weights
 
 if TYPE_CHECKING:
     from geosr.engine.doubts import Doubts
 
 
+#: Outputs that are handed on while the next chunk is computed.
+_OWN = ("phases", "observed")
+
+
 @dataclass
 class _Lane:
     """What is compiled for chunks of one shape; it keeps the memory of all layers."""
 
-    shape: tuple[int, ...] = ()
-    network: list[Any] = field(default_factory=list)
-    """In one part, or in three; none for a model without."""
-    constrain: dict[bool, Any] = field(default_factory=dict)
-    """By whether there is a mask."""
+    made_for: tuple[tuple[int, ...], bool] | None = None
+    """The chunks' shape, and whether there are to be half-widths."""
+    requests: list[Any] = field(default_factory=list)
 
 
 class OpenVinoEngine:
@@ -53,7 +56,7 @@ class OpenVinoEngine:
         self._mtf_nyquist = list(mtf_nyquist)
         self._precision = spec.precision
         self._taps = kernels.gaussian_taps(np.asarray(kernels.sensor_sigmas(mtf_nyquist, card.scale)), card.scale)
-        self._weights = None if card.network is None else read_weights(card)
+        self._weights = {} if card.network is None else read_weights(card)
         self._threads = parallel.threads
         self._core = ov.Core()
         self._lanes: queue.LifoQueue[_Lane] = queue.LifoQueue()
@@ -63,17 +66,14 @@ class OpenVinoEngine:
 
     def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
         low = np.ascontiguousarray(lr)[None]
-        mask = None if valid.all() else valid.astype(np.float32)[None]
-        inputs, deep = {"lr": low}, None
-        with self._lane(low.shape) as lane:
-            if lane.network:
-                inputs["residual"], deep = _run_network(lane.network, low)
-            if mask is not None:
-                inputs["valid"] = mask
-            near, observed = _infer(self._constrain(lane, masked=mask is not None), inputs, own=True)
-            phases = _crop(near[0], self._margin)
+        known = {"lr": low, "valid": valid.astype(np.float32)[None]}
+        with self._lane(low.shape, doubts=uncertainty) as lane:
+            for request in lane.requests:
+                known |= _infer(request, known)
+            near, observed = known["phases"], known["observed"]
+            phases = crop(near[0], self._margin)
             image = phases.reshape(len(lr), -1, *phases.shape[1:])
-            seen = _crop(observed[0], self._margin)
+            seen = crop(observed[0], self._margin)
             if not uncertainty:
                 return Upscaled(image, seen)
             import torch
@@ -81,9 +81,9 @@ class OpenVinoEngine:
             with torch.inference_mode():
                 half_width, support = self._doubts(
                     torch.from_numpy(low),
-                    None if mask is None else torch.from_numpy(mask),
-                    torch.from_numpy(deep),
-                    torch.from_numpy(inputs["residual"]),
+                    None if valid.all() else torch.from_numpy(known["valid"]),
+                    torch.from_numpy(known["deep"]),
+                    torch.from_numpy(known["residual"]),
                     torch.from_numpy(near),
                 )
             return Upscaled(image, seen, half_width[0].numpy(), support[0].numpy())
@@ -103,51 +103,38 @@ class OpenVinoEngine:
         return Doubts(self._card, build(self._card, self._mtf_nyquist))
 
     @contextmanager
-    def _lane(self, shape: tuple[int, ...]) -> Iterator[_Lane]:
-        """A lane for chunks of a shape; what it had for another goes before the new is made."""
+    def _lane(self, shape: tuple[int, ...], *, doubts: bool) -> Iterator[_Lane]:
+        """A lane for chunks of a shape; what it had for others goes before the new is made."""
         lane = self._lanes.get()
         try:
-            if lane.shape != shape:
-                lane.shape, lane.network, lane.constrain = (), [], {}
-                lane.network = [self._compile(*part) for part in self._network(shape)]
+            if lane.made_for != (shape, doubts):
+                lane.made_for, lane.requests = None, []
+                lane.requests = [self._compile(*graph) for graph in self._graphs(shape, doubts=doubts)]
                 # Only now: where this fails, nothing half-made is found.
-                lane.shape = shape
+                lane.made_for = (shape, doubts)
             yield lane
         finally:
             self._lanes.put(lane)
 
-    def _network(self, shape: tuple[int, ...]) -> list[tuple[ov.Model, str]]:
-        """The network's graphs, and the precision of each."""
-        size, weights, scale = self._card.network, self._weights, self._card.scale
-        if size is None or weights is None:
-            return []
+    def _graphs(self, shape: tuple[int, ...], *, doubts: bool) -> list[tuple[ov.Model, str]]:
+        """The generator's graphs, and the precision of each."""
+        card = self._card
+        graphs = Graphs(
+            shape,
+            card.scale,
+            self._taps,
+            base=card.base,
+            steps=card.steps,
+            halo_px=card.halo_px,
+            margin_px=self._margin,
+            doubts=doubts,
+            size=card.network,
+            weights=self._weights,
+        )
         try:
-            if self._precision == "float32":
-                return [(network_graph(weights, size, shape, scale), "float32")]
-            parts = [
-                (first_graph(weights, shape), "float32"),
-                (body_graph(weights, size, shape, scale), self._precision),
-            ]
-            if size.tail == "shuffle":
-                parts.append((last_graph(weights, size, shape, scale), "float32"))
+            return graphs.all(self._precision)
         except (KeyError, RuntimeError) as error:
-            raise misfit(self._card, error) from error
-        return parts
-
-    def _constrain(self, lane: _Lane, *, masked: bool) -> Any:
-        if masked not in lane.constrain:
-            graph = constrain_graph(
-                self._taps,
-                lane.shape,
-                self._card.scale,
-                base=self._card.base,
-                steps=self._card.steps,
-                halo_px=self._card.halo_px - self._margin,
-                network=self._weights is not None,
-                masked=masked,
-            )
-            lane.constrain[masked] = self._compile(graph, "float32")
-        return lane.constrain[masked]
+            raise misfit(card, error) from error
 
     def _compile(self, graph: ov.Model, precision: str) -> Any:
         try:
@@ -167,36 +154,22 @@ class OpenVinoEngine:
             raise _explain(error) from error
 
 
-def _run_network(parts: list[Any], lr: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """The residual's phases and the features."""
-    if len(parts) == 1:
-        return _infer(parts[0], {"lr": lr})
-    (shallow,) = _infer(parts[0], {"lr": lr})
-    results = _infer(parts[1], {"shallow": shallow})
-    return results if len(parts) == 2 else _infer(parts[2], {"shallow": shallow, "body": results[0]})
-
-
-def _infer(request: Any, inputs: dict[str, NDArray[np.float32]], *, own: bool = False) -> list[NDArray[np.float32]]:
-    """The outputs: arrays of their ``own``, or in the request's memory, where they are until it is used again."""
-    outputs = request.model_outputs
+def _infer(request: Any, known: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """The outputs by name: arrays of their own of the image, of others in the request's memory until it runs again."""
+    own = {}
     try:
-        if own:
-            arrays = [np.empty(tuple(output.shape), np.float32) for output in outputs]
-            for number, array in enumerate(arrays):
-                request.set_output_tensor(number, ov.Tensor(array, shared_memory=True))
-            request.infer(inputs, share_inputs=True, share_outputs=True)
-            return arrays
+        for number, output in enumerate(request.model_outputs):
+            if output.any_name in _OWN:
+                own[output.any_name] = np.empty(tuple(output.shape), np.float32)
+                request.set_output_tensor(number, ov.Tensor(own[output.any_name], shared_memory=True))
+        inputs = {given.any_name: known[given.any_name] for given in request.model_inputs}
         results = request.infer(inputs, share_inputs=True, share_outputs=True)
     except RuntimeError as error:
         raise _explain(error) from error
-    return [results[number] for number in range(len(outputs))]
+    return {output.any_name: results[output] for output in request.model_outputs} | own
 
 
 def _explain(error: RuntimeError) -> Exception:
     if "alloc" in str(error):
         return DeviceError("not enough memory for a chunk: try a smaller --core")
     return error
-
-
-def _crop(image: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
-    return image if margin == 0 else image[..., margin:-margin, margin:-margin]

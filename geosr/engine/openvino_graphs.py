@@ -1,13 +1,14 @@
 """The generator as OpenVINO's graphs, made of a card's weights without PyTorch.
 
-The network's body is a graph of its own where it runs in reduced precision, which nothing else does: its first layer
-reads reflectance, of which bfloat16 would keep no more than three digits. Images are held as phases, see
-:mod:`geosr.model.kernels`.
+In float32 it is one graph: what is only handed on inside it is never laid out anew. The network's body is a graph of
+its own where it runs in reduced precision, which nothing else does: its first layer reads reflectance, of which
+bfloat16 would keep no more than three digits. Images are held as phases, see :mod:`geosr.model.kernels`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,102 +18,146 @@ from geosr.engine.quiet_openvino import op, ov
 from geosr.model import kernels
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE, Base
+from geosr.model.margins import kept_margin, margins
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 _LEAK = 0.2
 
 
-def network_graph(weights: Weights, size: NetworkSize, shape: Sequence[int], scale: int) -> ov.Model:
-    """The network of :mod:`geosr.model.rrdb`: from the input, ``shape``, to the residual's phases and the features.
+@dataclass(frozen=True)
+class Graphs:
+    """A generator's graphs for chunks of one shape.
 
-    ``weights`` are by name, in float32; ``shape`` is ``(1, bands, rows, cols)``.
+    Inputs and outputs go by name. Given are ``lr``, the input, and ``valid``, 1 where a pixel was measured and 0 where
+    it was filled in. Made are the image's ``phases`` and what the sensor has ``observed`` of it, both with a margin of
+    ``margin_px``; with ``doubts`` the network's features, ``deep``, and the phases of its ``residual`` as well.
     """
-    layers = _Layers(weights)
-    lr = op.parameter(list(shape), np.float32, name="lr")
-    shallow = layers.conv(lr, "conv_first")
-    deep = op.add(shallow, layers.body(shallow, size))
-    return ov.Model([layers.to_phases(deep, size, scale), deep], [lr], "network")
+
+    shape: tuple[int, ...]
+    """Of ``lr``: ``(1, bands, rows, cols)``."""
+    scale: int
+    taps: NDArray[np.float32]
+    """The sensor's, see :func:`geosr.model.kernels.gaussian_taps`."""
+    base: Base
+    steps: int
+    halo_px: int
+    """The margin of the inputs."""
+    margin_px: int
+    doubts: bool
+    size: NetworkSize | None
+    weights: Weights
+    """By name, in float32; none without a network."""
+
+    def all(self, precision: str) -> list[tuple[ov.Model, str]]:
+        """The graphs in the order in which they run, and the precision of each."""
+        before, follows = self._before(precision)
+        return [*before, (self._image(follows), "float32")]
+
+    def network(self, precision: str) -> list[tuple[ov.Model, str]]:
+        """Those of the network alone, which end in its ``residual``."""
+        before, follows = self._before(precision)
+        if "residual" in follows:
+            return before
+        given = {name: self._given(name) for name in follows or ["lr"]}
+        residual = _named(self._residual(given.get("lr"), given, {}), "residual")
+        return [*before, (ov.Model([residual], list(given.values()), "network"), "float32")]
+
+    def _before(self, precision: str) -> tuple[list[tuple[ov.Model, str]], list[str]]:
+        """What runs apart from the image's graph because of its ``precision``, and what that is then given of it."""
+        if self.size is None or precision == "float32":
+            return [], []
+        lr, shallow = self._given("lr"), self._given("shallow")
+        first = ov.Model([_named(self._layers.conv(lr, "conv_first"), "shallow")], [lr], "first")
+        body = self._layers.body(shallow, self.size, self.halo_px)
+        if self.size.tail == "shuffle":
+            ends, follows = {"body": body}, ["shallow", "body"]
+        else:
+            # A tail at high resolution belongs to the body, for most of the work is there.
+            deep = op.add(self._near(shallow), body)
+            ends, follows = {"residual": self._layers.to_phases(deep, self.size, self.scale)}, ["residual"]
+            if self.doubts:
+                ends["deep"] = deep
+        results = [_named(node, name) for name, node in ends.items()]
+        return [(first, "float32"), (ov.Model(results, [shallow], "body"), precision)], follows
+
+    def _image(self, follows: Sequence[str]) -> ov.Model:
+        """What remains to be done when the graphs before it have made what it ``follows``."""
+        lr, valid = self._given("lr"), self._given("valid")
+        given = {name: self._given(name) for name in follows}
+        made: dict[str, Any] = {}
+        residual = given.get("residual")
+        if self.size is not None and residual is None:
+            residual = self._residual(lr, given, made)
+        phases, observed = self._constrained(lr, residual, valid)
+        ends = {"phases": phases, "observed": observed, **(made if self.doubts else {})}
+        results = [_named(node, name) for name, node in ends.items()]
+        return ov.Model(results, [lr, valid, *given.values()], "image")
+
+    def _residual(self, lr: Any, given: Mapping[str, Any], made: dict[str, Any]) -> Any:
+        """Phases of what the network adds. Of its features, which are ``made`` too, the ``given`` are not computed."""
+        assert self.size is not None
+        shallow = given["shallow"] if "shallow" in given else self._layers.conv(lr, "conv_first")
+        body = given["body"] if "body" in given else self._layers.body(shallow, self.size, self.halo_px)
+        made["deep"] = op.add(self._near(shallow), body)
+        made["residual"] = self._layers.to_phases(made["deep"], self.size, self.scale)
+        return made["residual"]
+
+    def _constrained(self, lr: Any, residual: Any | None, valid: Any) -> tuple[Any, Any]:
+        """Interpolation, the residual, back-projection: as :meth:`geosr.model.generator.Generator.constrain`."""
+        taps, scale, base = self.taps, self.scale, self.base
+        lr, valid = self._near(lr), self._near(valid)
+        left = lr
+        # The sensor is linear: what it sees of the interpolation follows from the source.
+        if base != "none":
+            left = op.subtract(left, _separable(lr, kernels.round_trip(taps, scale, base)))
+        if residual is not None:
+            left = op.subtract(left, _observe(residual, taps, scale))
+        pull = None
+        for _ in range(self.steps):
+            step = op.multiply(left, valid)
+            pull = step if pull is None else op.add(pull, step)
+            left = op.subtract(left, _separable(step, kernels.round_trip(taps, scale)))
+        inset = self._near_px - self.margin_px
+        parts = [] if residual is None else [_inside(residual, inset)]
+        if base == "bicubic" and pull is not None:
+            parts.append(_interpolated(op.add(lr, pull), "bicubic", scale, inset))
+        else:
+            parts += [] if base == "none" else [_interpolated(lr, base, scale, inset)]
+            parts += [] if pull is None else [_interpolated(pull, "bicubic", scale, inset)]
+        phases = parts[0]
+        for part in parts[1:]:
+            phases = op.add(phases, part)
+        return phases, _inside(op.subtract(lr, left), inset)
+
+    @property
+    def _layers(self) -> _Layers:
+        return _Layers(self.weights)
+
+    @property
+    def _near_px(self) -> int:
+        """The margin of what the network makes."""
+        return self.halo_px if self.size is None else kept_margin(self.halo_px)
+
+    def _near(self, image: Any) -> Any:
+        return _inside(image, self.halo_px - self._near_px)
+
+    def _given(self, name: str) -> Any:
+        """An input: the bands, or what a graph before has made."""
+        if name in ("lr", "valid"):
+            return op.parameter(list(self.shape), np.float32, name=name)
+        assert self.size is not None
+        _, bands, rows, cols = self.shape
+        given_up = 0 if name == "shallow" else 2 * (self.halo_px - self._near_px)
+        channels = bands * self.scale**2 if name == "residual" else self.size.features
+        return op.parameter([1, channels, rows - given_up, cols - given_up], np.float32, name=name)
 
 
-def first_graph(weights: Weights, shape: Sequence[int]) -> ov.Model:
-    """The network's first layer: from ``lr`` to ``shallow`` features."""
-    lr = op.parameter(list(shape), np.float32, name="lr")
-    return ov.Model([_Layers(weights).conv(lr, "conv_first")], [lr], "first")
-
-
-def body_graph(weights: Weights, size: NetworkSize, shape: Sequence[int], scale: int) -> ov.Model:
-    """All between the first and the last layer: from ``shallow`` to ``body``, what it adds to those features.
-
-    A tail at high resolution belongs to it, for most of its work is there: the graph then ends in the phases.
-    """
-    layers = _Layers(weights)
-    shallow = op.parameter([1, size.features, *shape[2:]], np.float32, name="shallow")
-    body = layers.body(shallow, size)
-    if size.tail == "interpolate":
-        deep = op.add(shallow, body)
-        return ov.Model([layers.to_phases(deep, size, scale), deep], [shallow], "body")
-    return ov.Model([body], [shallow], "body")
-
-
-def last_graph(weights: Weights, size: NetworkSize, shape: Sequence[int], scale: int) -> ov.Model:
-    """The last layer of a network without a tail at high resolution: from ``shallow`` and ``body`` to phases."""
-    shallow, body = (
-        op.parameter([1, size.features, *shape[2:]], np.float32, name=name) for name in ("shallow", "body")
-    )
-    deep = op.add(shallow, body)
-    return ov.Model([_Layers(weights).to_phases(deep, size, scale), deep], [shallow, body], "last")
-
-
-def constrain_graph(
-    taps: NDArray[np.float32],
-    shape: Sequence[int],
-    scale: int,
-    *,
-    base: Base,
-    steps: int,
-    halo_px: int,
-    network: bool,
-    masked: bool,
-) -> ov.Model:
-    """Interpolation, the residual, back-projection: as :meth:`geosr.model.generator.Generator.constrain`.
-
-    Inputs are ``lr`` of ``shape``, the ``residual``'s phases where there is a ``network``, and where ``masked`` the
-    ``valid`` pixels as 1 and 0. Gives the phases of the image and what the sensor sees of it, both without ``halo_px``
-    on each side.
-    """
-    bands = shape[1]
-    lr = op.parameter(list(shape), np.float32, name="lr")
-    inputs = [lr]
-    residual = valid = None
-    if network:
-        residual = op.parameter([1, bands * scale**2, *shape[2:]], np.float32, name="residual")
-        inputs.append(residual)
-    if masked:
-        valid = op.parameter(list(shape), np.float32, name="valid")
-        inputs.append(valid)
-    left = lr
-    # The sensor is linear: what it sees of the interpolation follows from the source.
-    if base != "none":
-        left = op.subtract(left, _separable(lr, kernels.round_trip(taps, scale, base)))
-    if residual is not None:
-        left = op.subtract(left, _observe(residual, taps, scale))
-    pull = None
-    for _ in range(steps):
-        step = left if valid is None else op.multiply(left, valid)
-        pull = step if pull is None else op.add(pull, step)
-        left = op.subtract(left, _separable(step, kernels.round_trip(taps, scale)))
-    inside = _Inside(shape, halo_px)
-    parts = [] if residual is None else [inside.of(residual)]
-    if base == "bicubic" and pull is not None:
-        parts.append(inside.interpolated(op.add(lr, pull), "bicubic", scale))
-    else:
-        parts += [] if base == "none" else [inside.interpolated(lr, base, scale)]
-        parts += [] if pull is None else [inside.interpolated(pull, "bicubic", scale)]
-    phases = parts[0]
-    for part in parts[1:]:
-        phases = op.add(phases, part)
-    return ov.Model([phases, inside.of(op.subtract(lr, left))], inputs, "constrain")
+def _named(node: Any, name: str) -> Any:
+    """A graph's output."""
+    result = op.result(node)
+    result.output(0).get_tensor().set_names({name})
+    return result
 
 
 class _Layers:
@@ -133,14 +178,18 @@ class _Layers:
             parts.append(self.conv(_joined(parts), f"{name}.conv{number}", leaky=True))
         return _add_residual(image, self.conv(_joined(parts), f"{name}.conv5"))
 
-    def body(self, shallow: Any, size: NetworkSize) -> Any:
-        deep = shallow
+    def body(self, shallow: Any, size: NetworkSize, halo_px: int) -> Any:
+        """What is added to ``shallow`` features, with what is kept of their margin, ``halo_px``."""
+        needed = margins(size.blocks, halo_px)
+        deep, now = shallow, halo_px
         for block in range(size.blocks):
-            inner = deep
-            for number in (1, 2, 3):
-                inner = self.dense(inner, f"body.{block}.rdb{number}")
-            deep = _add_residual(deep, inner)
-        return self.conv(deep, "conv_body")
+            first, second, last = needed[3 * block : 3 * block + 3]
+            deep = _inside(deep, now - first)
+            inner = self.dense(deep, f"body.{block}.rdb1")
+            inner = self.dense(_inside(inner, first - second), f"body.{block}.rdb2")
+            inner = self.dense(_inside(inner, second - last), f"body.{block}.rdb3")
+            deep, now = _add_residual(_inside(deep, first - last), inner), last
+        return self.conv(_inside(deep, now - needed[-1]), "conv_body")
 
     def to_phases(self, deep: Any, size: NetworkSize, scale: int) -> Any:
         if size.tail == "shuffle":
@@ -151,32 +200,25 @@ class _Layers:
         return op.space_to_depth(image, "depth_first", scale)
 
 
-class _Inside:
-    """The part of an image without its halo."""
+def _inside(image: Any, inset: int) -> Any:
+    """An image without ``inset`` pixels on each side, or with more of them, where its edge repeats."""
+    if inset == 0:
+        return image
+    if inset < 0:
+        pads = op.constant(np.array([0, 0, -inset, -inset], np.int64))
+        return op.pad(image, pads, pads, "edge")
+    start, stop, step, axes = (
+        op.constant(np.array(values, np.int64)) for values in ([inset, inset], [-inset, -inset], [1, 1], [2, 3])
+    )
+    return op.slice(image, start, stop, step, axes)
 
-    def __init__(self, shape: Sequence[int], halo_px: int) -> None:
-        self._bands, self._rows, self._cols = shape[1:]
-        self._halo = halo_px
 
-    def of(self, image: Any, margin: int = 0) -> Any:
-        """The part, with a margin; beyond the image its edge repeats."""
-        inset = self._halo - margin
-        if inset < 0:
-            pads = op.constant(np.array([0, 0, -inset, -inset], np.int64))
-            return op.pad(image, pads, pads, "edge")
-        if inset == 0:
-            return image
-        start, stop, step, axes = (
-            op.constant(np.array(values, np.int64))
-            for values in ([inset, inset], [self._rows - inset, self._cols - inset], [1, 1], [2, 3])
-        )
-        return op.slice(image, start, stop, step, axes)
-
-    def interpolated(self, lr: Any, base: Base, scale: int) -> Any:
-        """The phases of the part of an image that is interpolated."""
-        kernel = kernels.interpolation(base, scale)
-        weights = np.broadcast_to(kernel[None, :, None], (self._bands, len(kernel), 1, *kernel.shape[1:]))
-        return _convolve_groups(self.of(lr, margin=kernel.shape[1] // 2), weights, (0, 0))
+def _interpolated(lr: Any, base: Base, scale: int, inset: int) -> Any:
+    """The phases of an interpolation without ``inset`` pixels on each side."""
+    kernel = kernels.interpolation(base, scale)
+    bands = lr.get_output_shape(0)[1]
+    weights = np.broadcast_to(kernel[None, :, None], (bands, len(kernel), 1, *kernel.shape[1:]))
+    return _convolve_groups(_inside(lr, inset - kernel.shape[1] // 2), weights, (0, 0))
 
 
 def _observe(phases: Any, taps: NDArray[np.float32], scale: int) -> Any:

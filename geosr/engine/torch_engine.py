@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geosr.engine import EngineSpec, Parallel, Upscaled
-from geosr.engine.doubts import Doubts, crop
+from geosr.engine.doubts import Doubts
 from geosr.errors import DeviceError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
+from geosr.model.margins import crop, kept_margin
 
 #: Sides of what is computed at once are halved down to this many LR pixels, without the halo, when memory runs out.
 _SMALLEST_PX = 32
@@ -105,18 +106,23 @@ class TorchEngine:
             low, mask = self._sent(low), None if mask is None else self._sent(mask)
             network = self._generator.network
             deep = residual = None
+            margin = self._halo
             if network is not None and self._features is not None:
-                deep = self._features(self._generator.entering(low))
+                deep = self._features(self._generator.entering(low), self._halo)
                 residual = network.to_phases(deep)
-            phases, observed = self._generator.constrain(low, residual, mask)
-            inside, seen = crop(phases, self._halo), crop(observed, self._halo)
+                margin = kept_margin(self._halo)
+            given_up = self._halo - margin
+            phases, observed = self._generator.constrain(
+                crop(low, given_up), residual, None if mask is None else crop(mask, given_up)
+            )
+            inside, seen = crop(phases, margin), crop(observed, margin)
             if not uncertainty:
                 return _Inside(*self._received(inside, seen))
             assert deep is not None
             assert residual is not None
             doubts = self._needed()
-            near = crop(phases, self._halo - doubts.margin_px)
-            return _Inside(*self._received(inside, seen, *doubts(low, mask, deep, residual, near)))
+            phases = crop(phases, margin - doubts.margin_px)
+            return _Inside(*self._received(inside, seen, *doubts(low, mask, deep, residual, phases)))
 
     def _sent(self, tensor: Tensor) -> Tensor:
         """On the device. From pinned memory it is copied while the device computes for another lane."""

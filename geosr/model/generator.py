@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosr.model.kernels import Base
+from geosr.model.margins import crop, kept_margin
 from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor, upsample_phases
 
@@ -56,6 +57,19 @@ class Generator(nn.Module):
         """
         residual = None if self.network is None else self.network.phases(self.entering(lr))
         return self._shuffled(self.constrain(lr, residual, valid)[0])
+
+    def inside(self, lr: Tensor, halo_px: int) -> Tensor:
+        """What becomes of the inside of chunks with a margin of ``halo_px``, computed as engines do.
+
+        Of the margin, the network keeps only what the layers that follow need; see :mod:`geosr.model.margins`.
+        """
+        residual, margin = None, halo_px
+        if self.network is not None:
+            margin = kept_margin(halo_px)
+            residual = self.network.to_phases(self.network.features(self.entering(lr), halo_px))
+        phases, _ = self.constrain(crop(lr, halo_px - margin), residual)
+        image: Tensor = crop(self._shuffled(phases), margin * self.scale)
+        return image
 
     def with_half_width(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Also the calibrated half-width of each pixel's interval, in the same units and shaped as the image.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geosr.model.margins import crop
 from geosr.model.sensor import upsample_phases
 
 #: Added to mean squares before their logarithm, (units of reference reflectance)²: below Sentinel-2's noise.
@@ -46,7 +47,7 @@ class HalfWidthHead(nn.Module):
         """Half-widths, positive, by phase, shaped as ``residual``.
 
         ``lr`` is the network's input in float32, ``deep`` its features, ``residual`` the phases of what it adds to the
-        interpolation, ``(n, bands * scale * scale, rows, cols)``.
+        interpolation, ``(n, bands * scale * scale, rows, cols)``. The input may have more of a margin.
         """
         # Mean squares of small differences: narrow types have no digits left for them.
         with torch.autocast(lr.device.type, enabled=False):
@@ -60,8 +61,13 @@ class HalfWidthHead(nn.Module):
 
 def _describe(lr: Tensor, residual: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """The maps at low resolution, and the phases of the logarithm of the detail that is the base."""
-    details = [_log_rms(_mean((_mean(lr, fine) - _mean(lr, coarse)).square(), over)) for fine, coarse, over in _DETAIL]
-    blocks = residual.reshape(len(lr), -1, scale**2, *lr.shape[2:])
+    margin = (lr.shape[2] - residual.shape[2]) // 2
+    details = [
+        crop(_log_rms(_mean((_mean(lr, fine) - _mean(lr, coarse)).square(), over)), margin)
+        for fine, coarse, over in _DETAIL
+    ]
+    lr = crop(lr, margin)
+    blocks = residual.reshape(len(lr), -1, scale**2, *residual.shape[2:])
     added = _log_rms(blocks.square().mean(dim=2))
     brightness = _log_rms(lr.square())
     base = upsample_phases(details[_BASE], scale, "bilinear")

@@ -9,6 +9,8 @@ Sources: Wang et al., "ESRGAN", 2018, section 3.1; Wang et al., "Real-ESRGAN", 2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +18,7 @@ from torch.nn import functional as F
 from geosr.model.card import Tail
 from geosr.model.half_width import HalfWidthHead
 from geosr.model.kernels import RESIDUAL_SCALE
+from geosr.model.margins import crop, margins
 
 
 class RRDBNet(nn.Module):
@@ -65,13 +68,22 @@ class RRDBNet(nn.Module):
         """The same by phase, see :mod:`geosr.model.kernels`: ``(n, 16 out_bands, rows, cols)``."""
         return self.to_phases(self.features(lr))
 
-    def features(self, lr: Tensor) -> Tensor:
-        """What the pixels, and their half-widths, are made of: ``(n, features, rows, cols)``."""
+    def features(self, lr: Tensor, halo_px: int = 0) -> Tensor:
+        """What the pixels, and their half-widths, are made of: ``(n, features, rows, cols)``.
+
+        Of a margin of ``halo_px`` no more is kept than :func:`geosr.model.margins.kept_margin`.
+        """
         shallow: Tensor = self.conv_first(lr)
         # The body may be in a narrower type, see `narrow`.
-        entering = shallow.to(self.conv_body.weight.dtype)
-        body: Tensor = self.conv_body(self.body(entering))
-        return shallow + body.to(shallow.dtype)
+        deep = shallow.to(self.conv_body.weight.dtype)
+        needed = margins(len(self.body), halo_px)
+        now = halo_px
+        for number, block in enumerate(self.body):
+            deep = block(crop(deep, now - needed[3 * number]), needed[3 * number : 3 * number + 3])
+            now = needed[3 * number + 2]
+        body: Tensor = self.conv_body(crop(deep, now - needed[-1]))
+        near: Tensor = crop(shallow, halo_px - needed[-1])
+        return near + body.to(shallow.dtype)
 
     def to_phases(self, deep: Tensor) -> Tensor:
         """The last layers."""
@@ -98,8 +110,8 @@ class RRDBNet(nn.Module):
     def half_width(self, exact: Tensor, deep: Tensor, phases: Tensor) -> Tensor:
         """The half-width of each pixel's interval in float32, by phase, positive and shaped as ``phases``.
 
-        ``exact`` is the input in float32; ``deep`` and ``phases`` are what became of it. No gradient reaches the
-        image's weights from the half-width.
+        ``exact`` is the input in float32; ``deep`` and ``phases`` are what became of it, which may have less of a
+        margin. No gradient reaches the image's weights from the half-width.
         """
         if self.width is None:
             raise ValueError("this network has no head for half-widths")
@@ -127,9 +139,13 @@ class RRDB(nn.Module):
         self.rdb2 = DenseBlock(features, growth)
         self.rdb3 = DenseBlock(features, growth)
 
-    def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
-        return x + RESIDUAL_SCALE * residual
+    def forward(self, x: Tensor, needed: Sequence[int] = (0, 0, 0)) -> Tensor:
+        """``needed`` are the margins of the dense blocks' inputs; the result has the last."""
+        first, second, last = needed
+        residual: Tensor = self.rdb2(crop(self.rdb1(x), first - second))
+        residual = self.rdb3(crop(residual, second - last))
+        near: Tensor = crop(x, first - last)
+        return near + RESIDUAL_SCALE * residual
 
 
 class DenseBlock(nn.Module):

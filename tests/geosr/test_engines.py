@@ -82,7 +82,8 @@ def test_half_widths_and_support_agree(sample):
     valid[:, 40:44, 50:60] = False
     ours, theirs = (engine.upscale(lr, valid, uncertainty=True) for engine in engines(card))
     np.testing.assert_allclose(ours.half_width, theirs.half_width, rtol=1e-4)
-    np.testing.assert_allclose(ours.support, theirs.support, atol=1e-4)
+    # A tenth of what products tell of it.
+    np.testing.assert_allclose(ours.support, theirs.support, atol=1e-3)
     assert ours.half_width.shape == (4, 4 * 44, 4 * 54)
     assert ours.support.shape == (4 * 44, 4 * 54)
 
@@ -178,7 +179,7 @@ def test_a_network_in_three_parts_is_the_network_in_one(tmp_path, sample, tail):
     card = card_of(tmp_path, network=size, halo_px=8, calibration=calibration)
     lr, _ = entering(card, sample[:, :60, :50])
     valid = np.ones(lr.shape, bool)
-    tolerance = 0.02 if "amx_bf16" in system.cpu_flags() else 1e-5
+    tolerance = 0.02 if system.cpu_flags() & {"amx_bf16", "avx512_bf16"} else 1e-5
     one, parts = (
         OpenVinoEngine(card, MTF, replace(FLOAT32, precision=precision), TWO_THREADS).upscale(
             lr, valid, uncertainty=True

@@ -1,0 +1,73 @@
+"""Of a chunk's margin, networks give up what they no longer need: nothing inside misses it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from geosr.engine import EngineSpec, Parallel
+from geosr.engine.openvino_engine import OpenVinoEngine
+from geosr.engine.torch_engine import TorchEngine
+from geosr.model import zoo
+from geosr.model.build import build
+from geosr.model.kernels import MOST_HALO_DN
+from geosr.model.margins import crop, kept_margin, margins
+
+MTF = (0.26, 0.28, 0.24, 0.26)
+DN = 10_000
+
+
+@pytest.mark.parametrize("halo_px", [0, 5, 28, 48])
+@pytest.mark.parametrize("blocks", [1, 3, 23])
+def test_margins_shrink_to_what_is_kept(blocks, halo_px):
+    needed = margins(blocks, halo_px)
+    assert len(needed) == 3 * blocks + 1
+    assert needed == sorted(needed, reverse=True)
+    assert needed[0] <= halo_px
+    assert needed[-1] == kept_margin(halo_px) <= halo_px
+
+
+def test_most_of_a_deep_network_has_the_whole_margin():
+    """Its first layers are seen from far by those after them."""
+    needed = margins(23, 48)
+    assert needed[:50] == [48] * 50
+    assert needed[-1] < 12
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 1.0])
+@pytest.mark.parametrize("engine", [OpenVinoEngine, TorchEngine])
+def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    card = card.sharpened(sharpness) if sharpness else card
+    model = build(card, MTF).eval()
+    reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
+    scene = sample[:, :180, 60:240].astype(np.float32) / DN / reference
+    with torch.inference_mode():
+        whole = model(torch.from_numpy(scene)[None])[0].numpy()
+    begins, ends = 24, 156
+    chunk = scene[:, begins:ends, begins:ends]
+    if engine is OpenVinoEngine:
+        running = engine(
+            card, card.transfers(MTF, picture=False), EngineSpec("openvino-cpu", "float32"), Parallel(1, 2)
+        )
+    else:
+        running = engine(card, build(card, MTF), EngineSpec("torch-cpu", "float32"), Parallel(1, 2))
+    phases = torch.from_numpy(running.upscale(chunk, np.ones(chunk.shape, bool)).phases)
+    made = torch.nn.functional.pixel_shuffle(phases.flatten(0, 1), card.scale).numpy()
+    expected = crop(whole, (begins + card.halo_px) * card.scale)
+    assert np.abs((made - expected) * reference).max() * DN < MOST_HALO_DN
+
+
+def test_half_widths_of_a_chunk_are_as_in_the_whole(sample):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
+    scene = sample[:, :180, 60:240].astype(np.float32) / DN / reference
+    with torch.inference_mode():
+        _, whole = build(card, MTF).eval().with_half_width(torch.from_numpy(scene)[None])
+    begins, ends = 24, 156
+    chunk = np.ascontiguousarray(scene[:, begins:ends, begins:ends])
+    engine = TorchEngine(card, build(card, MTF), EngineSpec("torch-cpu", "float32"), Parallel(1, 2))
+    made = engine.upscale(chunk, np.ones(chunk.shape, bool), uncertainty=True).half_width
+    expected = crop(whole[0].numpy(), (begins + card.halo_px) * card.scale)
+    np.testing.assert_allclose(made, expected, rtol=0.005)
