@@ -74,9 +74,8 @@ def growth(runs: list[dict[str, Any]]) -> float | None:
     return round(float(np.polyfit(2 * sides, seconds, 1)[0]), 3)
 
 
-def measured_before(results: Path, same: dict[str, Any]) -> list[dict[str, Any]]:
+def measured_before(path: Path, same: dict[str, Any]) -> list[dict[str, Any]]:
     """The runs of a kept result that has all this in common with what is to be measured; none where there is none."""
-    path = results / "end_to_end.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return list(kept["runs"]) if same.items() <= kept.items() else []
 
@@ -86,12 +85,14 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="of the scenes, pixels")
     parser.add_argument("--add", action="store_true", help="to the sizes that this machine has measured before")
+    parser.add_argument("--second", action="store_true", help="keep the result beside that of the main machine")
     arguments = parser.parse_args()
     sides = (128,) if arguments.smoke else arguments.sides
     card, spec = read_card(DEFAULT_MODEL), choose_engine()
     core = choose_core(card, spec, 4)
     same = {"machine": machine(), "model": DEFAULT_MODEL, "engine": str(spec), "core_px": core}
-    runs = measured_before(arguments.results, same) if arguments.add else []
+    name = "end_to_end_second" if arguments.second else "end_to_end"
+    runs = measured_before(arguments.results / f"{name}.json", same) if arguments.add else []
     runs = [one for one in runs if one["side_px"] not in sides]
     for side in sides:
         window = min(core, side) + 2 * card.halo_px
@@ -104,7 +105,7 @@ def main() -> None:
             "peak_ratio_of_the_last_two": round(runs[-1]["peak_mib"] / runs[-2]["peak_mib"], 3) if runs[1:] else None,
         }
         # After each size: the largest takes long, and what is measured is kept.
-        keep("end_to_end", command_of(parser, arguments), content, arguments.results)
+        keep(name, command_of(parser, arguments), content, arguments.results)
 
 
 if __name__ == "__main__":

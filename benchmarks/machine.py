@@ -30,7 +30,7 @@ def command_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         if value == parser.get_default(name) or name in ("smoke", "results"):
             continue
         values = value if isinstance(value, list) else [name.upper() if isinstance(value, Path) else value]
-        words += [f"--{name}", *map(str, values)]
+        words += [f"--{name}", *([] if value is True else map(str, values))]
     return " ".join(words)
 
 

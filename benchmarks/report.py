@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,10 @@ def _adaptation(result: dict[str, Any]) -> str:
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
 
 
-def _end_to_end(result: dict[str, Any]) -> str:
+def _end_to_end(result: dict[str, Any], title: str = "End to end") -> str:
     stages = list(result["runs"][0]["stages_s"])
     lines = [
-        "## End to end",
+        f"## {title}",
         f"`{result['command']}`: `geosr upscale` with `{result['model']}`, {result['engine']}, over the bundled sample "
         f"repeated to scenes of growing size, in chunks of {result['core_px']} pixels. The bare network is the same "
         "engine on the scene's pixels: nothing read or written, no margin computed twice. Memory is the highest sum over "
@@ -393,6 +394,7 @@ _SECTIONS = {
     "ten_bands": _ten_bands,
     "uncertainty": _uncertainty,
     "end_to_end": _end_to_end,
+    "end_to_end_second": partial(_end_to_end, title="End to end, on a second machine"),
     "engines": _engines,
     "precision": _precision,
     "sharpness": _sharpness,

@@ -60,8 +60,8 @@ class Graphs:
         if "residual" in follows:
             return before
         given = {name: self._given(name) for name in follows or ["lr"]}
-        residual = _named(self._residual(given.get("lr"), given, {}), "residual")
-        return [*before, (ov.Model([residual], list(given.values()), "network"), "float32")]
+        _, residual = self._network(given.get("lr"), given)
+        return [*before, (ov.Model([_named(residual, "residual")], list(given.values()), "network"), "float32")]
 
     def _before(self, precision: str) -> tuple[list[tuple[ov.Model, str]], list[str]]:
         """What runs apart from the image's graph because of its ``precision``, and what that is then given of it."""
@@ -85,23 +85,22 @@ class Graphs:
         """What remains to be done when the graphs before it have made what it ``follows``."""
         lr, valid = self._given("lr"), self._given("valid")
         given = {name: self._given(name) for name in follows}
-        made: dict[str, Any] = {}
-        residual = given.get("residual")
+        ends, residual = {}, given.get("residual")
         if self.size is not None and residual is None:
-            residual = self._residual(lr, given, made)
-        phases, observed = self._constrained(lr, residual, valid)
-        ends = {"phases": phases, "observed": observed, **(made if self.doubts else {})}
+            deep, residual = self._network(lr, given)
+            if self.doubts:
+                ends = {"deep": deep, "residual": residual}
+        ends["phases"], ends["observed"] = self._constrained(lr, residual, valid)
         results = [_named(node, name) for name, node in ends.items()]
         return ov.Model(results, [lr, valid, *given.values()], "image")
 
-    def _residual(self, lr: Any, given: Mapping[str, Any], made: dict[str, Any]) -> Any:
-        """Phases of what the network adds. Of its features, which are ``made`` too, the ``given`` are not computed."""
+    def _network(self, lr: Any, given: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Its features and the phases of what it adds; what is ``given`` of them on the way is not computed."""
         assert self.size is not None
         shallow = given["shallow"] if "shallow" in given else self._layers.conv(lr, "conv_first")
         body = given["body"] if "body" in given else self._layers.body(shallow, self.size, self.halo_px)
-        made["deep"] = op.add(self._near(shallow), body)
-        made["residual"] = self._layers.to_phases(made["deep"], self.size, self.scale)
-        return made["residual"]
+        deep = op.add(self._near(shallow), body)
+        return deep, self._layers.to_phases(deep, self.size, self.scale)
 
     def _constrained(self, lr: Any, residual: Any | None, valid: Any) -> tuple[Any, Any]:
         """Interpolation, the residual, back-projection: as :meth:`geosr.model.generator.Generator.constrain`."""

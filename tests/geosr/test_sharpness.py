@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import rasterio
 import rioxarray
-import torch
 from safetensors.torch import save_file
 
 import geosr
@@ -30,43 +29,12 @@ from geosr.service.settings import ServiceSettings
 from geosr.uncertainty import check_calibrated
 from geosr.upscaler import ModelSpec
 from tests.conftest import assert_valid_item, call_geosr, read_raster, write_raster
-
-SIZE = {"features": 8, "growth": 4, "blocks": 1, "tail": "shuffle", "width_features": 4}
-
-
-def network(seed):
-    torch.manual_seed(seed)
-    made = RRDBNet(4, 4, **SIZE)
-    torch.nn.init.normal_(made.conv_last.weight, std=0.02)
-    return made
+from tests.small_model import SIZE, small_network, write_small_model
 
 
 @pytest.fixture
 def mine(tmp_path):
-    """The card of a small model with visual weights and with half-widths, which the visual weights lack."""
-    own, visual = network(1).state_dict(), network(2).state_dict()
-    visual = {key: value for key, value in visual.items() if not key.startswith("width.")}
-    sums = {}
-    for name, state in (("own", own), ("visual", visual)):
-        save_file(state, tmp_path / f"{name}.safetensors")
-        sums[name] = hashlib.sha256((tmp_path / f"{name}.safetensors").read_bytes()).hexdigest()
-    content = {
-        "name": "mine",
-        "description": "small",
-        "bands": ["B02", "B03", "B04", "B08"],
-        "reference_reflectance": [0.3, 0.3, 0.3, 0.5],
-        "mtf_nyquist": [0.26, 0.28, 0.24, 0.26],
-        "steps": 4,
-        "network": SIZE,
-        "calibration": {"level": 0.9, "factors": [1, 1, 1, 1]},
-        "weights": "own.safetensors",
-        "weights_sha256": sums["own"],
-        "halo_px": 8,
-        "effective_resolution_lr_px": 0.5,
-        "visual": {"weights": "visual.safetensors", "weights_sha256": sums["visual"], "halo_px": 10, "steps": 6},
-    }
-    (tmp_path / "mine.json").write_text(json.dumps(content))
-    return tmp_path / "mine.json"
+    return write_small_model(tmp_path)
 
 
 @pytest.fixture
@@ -111,7 +79,7 @@ def test_the_shipped_model_is_what_it_was():
 
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_weights_are_mixed_linearly(mine, share):
-    own, visual = network(1).state_dict(), network(2).state_dict()
+    own, visual = small_network(1).state_dict(), small_network(2).state_dict()
     mixed = read_weights(zoo.read_card(str(mine), share))
     assert mixed.keys() == own.keys()
     for name, values in mixed.items():

@@ -60,7 +60,7 @@ class Service:
 
 @contextmanager
 def served(
-    data: Path, *options: object, model: str = PLAIN, core_px: int | None = None, **settings: object
+    data: Path, *options: object, model: str | Path = PLAIN, core_px: int | None = None, **settings: object
 ) -> Iterator[Service]:
     """A service on a port of its own, until the block ends; its jobs in chunks of ``core_px``."""
     port = free_port()
@@ -75,7 +75,7 @@ def served(
             list(map(str, command)),
             stdout=output,
             stderr=output,
-            env={**os.environ, "GEOSR_SERVICE_MODEL": model, **environment},
+            env={**os.environ, "GEOSR_SERVICE_MODEL": str(model), **environment},
         )
     address = f"http://127.0.0.1:{port}"
     with httpx.Client(base_url=address, timeout=120, trust_env=False) as http:

@@ -18,6 +18,7 @@ import rasterio
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
 from tests.service.conftest import PLAIN, Service, served
+from tests.small_model import write_small_model
 from tests.stac_items import serve, write_item
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -59,8 +60,9 @@ def browser():
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory) -> Iterator[Service]:
-    """A service with the default model, whose catalogue is a real one with one scene."""
+    """A service whose catalogue is a real one with one scene. Its model is the default one where pictures are taken."""
     folder = tmp_path_factory.mktemp("page")
+    model = DEFAULT_MODEL if PICTURES else write_small_model(folder)
     with rasterio.open(SAMPLE) as raster:
         pixels = raster.read()[:, :160, :160]
     item = write_item(folder / "items", "S2B_found", pixels, clouds=7.0)
@@ -74,7 +76,7 @@ def shown(tmp_path_factory) -> Iterator[Service]:
         with serve(folder, item) as api:
             hosts = json.dumps([urlsplit(api).netloc, files])
             settings = {"private_hosts": hosts, "tile_wait_s": 600}
-            with served(data, "--demo", "--api", api, model=DEFAULT_MODEL, **settings) as service:
+            with served(data, "--demo", "--api", api, model=model, **settings) as service:
                 yield service
 
 
