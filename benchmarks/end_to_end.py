@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,12 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="of the scenes, pixels")
     parser.add_argument("--add", action="store_true", help="to the sizes that this machine has measured before")
-    parser.add_argument("--second", action="store_true", help="keep the result beside that of the main machine")
     arguments = parser.parse_args()
     sides = (128,) if arguments.smoke else arguments.sides
     card, spec = read_card(DEFAULT_MODEL), choose_engine()
     core = choose_core(card, spec, 4)
     same = {"machine": machine(), "model": DEFAULT_MODEL, "engine": str(spec), "core_px": core}
-    name = "end_to_end_second" if arguments.second else "end_to_end"
-    runs = measured_before(arguments.results / f"{name}.json", same) if arguments.add else []
+    runs = measured_before(arguments.results / "end_to_end.json", same) if arguments.add else []
     runs = [one for one in runs if one["side_px"] not in sides]
     for side in sides:
         window = min(core, side) + 2 * card.halo_px
@@ -104,8 +103,10 @@ def main() -> None:
             "growth": growth(runs),
             "peak_ratio_of_the_last_two": round(runs[-1]["peak_mib"] / runs[-2]["peak_mib"], 3) if runs[1:] else None,
         }
-        # After each size: the largest takes long, and what is measured is kept.
-        keep(name, command_of(parser, arguments), content, arguments.results)
+        # After each size: the largest takes long, and what is measured is kept. The command is one for all of them.
+        measured = [one["side_px"] for one in runs]
+        together = {**vars(arguments), "add": False, "sides": SIDES if measured == list(SIDES) else measured}
+        keep("end_to_end", command_of(parser, Namespace(**together)), content, arguments.results)
 
 
 if __name__ == "__main__":

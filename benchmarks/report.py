@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +135,10 @@ def _adaptation(result: dict[str, Any]) -> str:
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
 
 
-def _end_to_end(result: dict[str, Any], title: str = "End to end") -> str:
+def _end_to_end(result: dict[str, Any]) -> str:
     stages = list(result["runs"][0]["stages_s"])
     lines = [
-        f"## {title}",
+        "## End to end",
         f"`{result['command']}`: `geosr upscale` with `{result['model']}`, {result['engine']}, over the bundled sample "
         f"repeated to scenes of growing size, in chunks of {result['core_px']} pixels. The bare network is the same "
         "engine on the scene's pixels: nothing read or written, no margin computed twice. Memory is the highest sum over "
@@ -305,8 +304,12 @@ def _startup(result: dict[str, Any]) -> str:
         "help": "`geosr --help`",
         "imports": "all that an upscaling imports",
         "job": f"`geosr upscale`, {side} × {side} pixels",
+        "job in bfloat16": "the same with `--precision bfloat16`",
     }
-    rows = [f"| {title} | {result['seconds'][what]:.2f} |" for what, title in titles.items()]
+    # The last only where the processor computes in it.
+    rows = [
+        f"| {title} | {result['seconds'][what]:.2f} |" for what, title in titles.items() if what in result["seconds"]
+    ]
     return (
         f"## Cold start\n\n`{result['command']}`: each a process of its own, medians; {result['engine']}. "
         f"{_machine(result)}\n\n| what | seconds |\n|---|---|\n" + "\n".join(rows)
@@ -394,7 +397,6 @@ _SECTIONS = {
     "ten_bands": _ten_bands,
     "uncertainty": _uncertainty,
     "end_to_end": _end_to_end,
-    "end_to_end_second": partial(_end_to_end, title="End to end, on a second machine"),
     "engines": _engines,
     "precision": _precision,
     "sharpness": _sharpness,

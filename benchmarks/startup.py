@@ -46,11 +46,13 @@ def main() -> None:
             "imports": (sys.executable, "-c", IMPORTS),
             "job": (*GEOSR, "upscale", source, "-o", output, "--overwrite"),
         }
+        if choose_engine(precision="bfloat16").name == choose_engine().name:
+            commands["job in bfloat16"] = (*commands["job"], "--precision", "bfloat16")
         taken: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(repeats):
-            # A finished run would not be repeated.
-            output.unlink(missing_ok=True)
             for what, command in commands.items():
+                # A finished run would not be repeated.
+                output.unlink(missing_ok=True)
                 taken[what].append(seconds_of(*command))
     content = {
         "side_px": side,

@@ -33,8 +33,9 @@ _OWN = ("phases", "observed")
 class _Lane:
     """What is compiled for chunks of one shape; it keeps the memory of all layers."""
 
-    made_for: tuple[tuple[int, ...], bool] | None = None
-    """The chunks' shape, and whether there are to be half-widths."""
+    shape: tuple[int, ...] = ()
+    doubts: bool = False
+    """Whether there is all that half-widths are made of; the image is the same."""
     requests: list[Any] = field(default_factory=list)
 
 
@@ -107,11 +108,11 @@ class OpenVinoEngine:
         """A lane for chunks of a shape; what it had for others goes before the new is made."""
         lane = self._lanes.get()
         try:
-            if lane.made_for != (shape, doubts):
-                lane.made_for, lane.requests = None, []
+            if lane.shape != shape or (doubts and not lane.doubts):
+                lane.shape, lane.requests = (), []
                 lane.requests = [self._compile(*graph) for graph in self._graphs(shape, doubts=doubts)]
                 # Only now: where this fails, nothing half-made is found.
-                lane.made_for = (shape, doubts)
+                lane.shape, lane.doubts = shape, doubts
             yield lane
         finally:
             self._lanes.put(lane)

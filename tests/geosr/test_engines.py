@@ -94,9 +94,11 @@ def test_the_image_is_the_same_with_uncertainty_and_without(which, sample):
     lr, _ = entering(card, sample[:, :90, :90])
     engine = engines(card)[which]
     valid = np.ones(lr.shape, bool)
-    plain, doubting = engine.upscale(lr, valid), engine.upscale(lr, valid, uncertainty=True)
-    assert (plain.phases == doubting.phases).all()
-    assert (plain.observed == doubting.observed).all()
+    plain, doubting, again = (engine.upscale(lr, valid, uncertainty=doubts) for doubts in (False, True, False))
+    for other in (doubting, again):
+        assert (plain.phases == other.phases).all()
+        assert (plain.observed == other.observed).all()
+    assert again.half_width is None
 
 
 @pytest.mark.parametrize("which", [0, 1])
