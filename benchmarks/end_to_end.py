@@ -75,8 +75,9 @@ def growth(runs: list[dict[str, Any]]) -> float | None:
     return round(float(np.polyfit(2 * sides, seconds, 1)[0]), 3)
 
 
-def measured_before(path: Path, same: dict[str, Any]) -> list[dict[str, Any]]:
+def measured_before(results: Path, same: dict[str, Any]) -> list[dict[str, Any]]:
     """The runs of a kept result that has all this in common with what is to be measured; none where there is none."""
+    path = results / "end_to_end.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return list(kept["runs"]) if same.items() <= kept.items() else []
 
@@ -91,7 +92,7 @@ def main() -> None:
     card, spec = read_card(DEFAULT_MODEL), choose_engine()
     core = choose_core(card, spec, 4)
     same = {"machine": machine(), "model": DEFAULT_MODEL, "engine": str(spec), "core_px": core}
-    runs = measured_before(arguments.results / "end_to_end.json", same) if arguments.add else []
+    runs = measured_before(arguments.results, same) if arguments.add else []
     runs = [one for one in runs if one["side_px"] not in sides]
     for side in sides:
         window = min(core, side) + 2 * card.halo_px

@@ -234,14 +234,14 @@ def _observe(phases: Any, taps: NDArray[np.float32], scale: int) -> Any:
             across[band, band * scale + i, :, 0] = split[band, :, i]
             for j in range(scale):
                 along[band * scale + i, band * scale**2 + i * scale + j, 0] = split[band, :, j]
-    return _convolve(_convolve(phases, along, (0, reach)), across, (reach, 0))
+    return _convolve(_convolve(_inside(phases, -reach), along, (0, 0)), across, (0, 0))
 
 
 def _separable(lr: Any, taps: NDArray[np.float32]) -> Any:
-    """Filter each band along both axes; ``taps`` is ``(bands, taps)``."""
-    reach = taps.shape[1] // 2
-    lr = _convolve_groups(lr, taps[:, None, None, None, :], (0, reach))
-    return _convolve_groups(lr, taps[:, None, None, :, None], (reach, 0))
+    """Filter each band along both axes, beyond whose ends the edge repeats; ``taps`` is ``(bands, taps)``."""
+    lr = _inside(lr, -(taps.shape[1] // 2))
+    lr = _convolve_groups(lr, taps[:, None, None, None, :], (0, 0))
+    return _convolve_groups(lr, taps[:, None, None, :, None], (0, 0))
 
 
 def _add_residual(image: Any, residual: Any) -> Any:
