@@ -49,6 +49,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def in_words(machine: dict[str, Any]) -> str:
+    """The sentence on a result's ``machine``."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return (
+        f"Machine: {machine['processor']}, {machine['cores']} cores, "
+        f"AVX-512 {'yes' if machine['avx512'] else 'no'}, AMX {'yes' if machine['amx'] else 'no'}; {versions}."
+    )
+
+
 def keep(name: str, command: str, content: dict[str, Any], results: Path = RESULTS) -> None:
     """Write a result with its command and machine; ``benchmarks/report.py`` makes the page of them."""
     results.mkdir(exist_ok=True)

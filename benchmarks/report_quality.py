@@ -1,0 +1,243 @@
+"""Sections of the page about pixels: how good, how certain, how well in place.
+
+Each takes a kept result, see :mod:`report`, and gives the section's text in Markdown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from machine import in_words
+
+#: Columns of the table of fidelity: title, figure, digits.
+_FIGURES = (
+    ("PSNR, dB", "psnr_db", ".2f"),
+    ("over bicubic", "over_bicubic_db", "+.2f"),
+    ("SSIM", "ssim", ".3f"),
+    ("spectral angle, °", "spectral_angle_deg", ".2f"),
+    ("ERGAS", "ergas", ".2f"),
+    ("consistency", "consistency", ".4f"),
+    ("improvement", "improvement", ".3f"),
+    ("omission", "omission", ".3f"),
+    ("hallucination", "hallucination", ".3f"),
+    ("effective resolution, px", "effective_resolution_lr_px", ".2f"),
+)
+
+
+def fidelity(result: dict[str, Any]) -> str:
+    """Models side by side on imagery held out."""
+    sigmas = ", ".join(f"{sigma:.2f}" for sigma in result["sigma_hr_px"].values())
+    costs = ", ".join(f"`{name}` {cost / 1e6:.2f}" for name, cost in result["multiply_adds_per_lr_px"].items() if cost)
+    lines = [
+        "## Fidelity",
+        f"`{result['command']}`: `geosr evaluate` of `{result['model']}` on imagery that no model was trained on, seen "
+        f"through Sentinel-2's blur (sigma {sigmas} pixels, noise 0.001). [Evaluation](evaluation.md) says what the "
+        "figures mean. A network for three bands is compared with the rows of the same bands. Million multiply-adds per "
+        f"input pixel: {costs}. {in_words(result['machine'])}",
+        f"| set | model | {' | '.join(title for title, _, _ in _FIGURES)} |\n|---|---|{'---|' * len(_FIGURES)}",
+    ]
+    rows = [
+        f"| {name} | {model} | {' | '.join(_cell(one[key], form) for _, key, form in _FIGURES)} |"
+        for name, models in result["sets"].items()
+        for model, one in models.items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+#: Columns of the table of half-widths: title, figure, digits.
+_COVERAGE = (
+    ("coverage", "overall", ".3f"),
+    ("brightest", "brightest", ".3f"),
+    ("darkest", "darkest", ".3f"),
+    ("edges", "edges", ".3f"),
+    ("rank correlation", "rank_correlation", ".2f"),
+)
+
+
+def uncertainty(result: dict[str, Any]) -> str:
+    """What half-widths cover, and what they cost."""
+    forward, command = result["seconds"]["pass"], result["seconds"]["command"]
+    lines = [
+        "## Half-widths",
+        f"`{result['command']}`: what the 90 % half-widths of `{result['model']}` cover on imagery held out, and what "
+        "those of an oracle would that is told the true errors of each pixel's neighbours: more than any half-width "
+        "made from the source can know. [Evaluation](evaluation.md#half-widths) says what the columns mean; the width is "
+        "relative to a constant one of equal coverage. The forward pass takes "
+        f"{forward['ratio']:.3f} times as long with half-widths; the whole command, which also computes the support and "
+        f"writes two more files, {command['ratio']:.2f} times on a scene of {command['side_px']} × {command['side_px']} "
+        f"pixels. {in_words(result['machine'])}",
+        f"| set | band | of | {' | '.join(title for title, _, _ in _COVERAGE)} | width |\n|---|---|---|{'---|' * 6}",
+    ]
+    rows = [
+        f"| {name} | {band} | {who} | {' | '.join(_cell(one[key], form) for _, key, form in _COVERAGE)} "
+        f"| {one['mean_half_width'] / one['constant_half_width']:.2f} |"
+        for name, owners in result["coverage"].items()
+        for who, bands in owners.items()
+        for band, one in bands.items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def ablation(result: dict[str, Any]) -> str:
+    """What each part of the network is worth."""
+    sets = [name for name in next(iter(result["rows"].values())) if name != "multiply_adds_per_lr_px"]
+    lines = [
+        "## Ablation",
+        f"`{result['command']}`: gain over bicubic in PSNR, dB, after {result['steps']} steps from an untrained network, "
+        f"with one thing changed each time. {in_words(result['machine'])}",
+        f"| run | million multiply-adds | {' | '.join(f'`{name}`' for name in sets)} |\n|---|---|{'---|' * len(sets)}",
+    ]
+    rows = [
+        f"| {name} | {row['multiply_adds_per_lr_px'] / 1e6:.2f} | {' | '.join(f'{row[one]:+.2f}' for one in sets)} |"
+        for name, row in result["rows"].items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def adaptation(result: dict[str, Any]) -> str:
+    """A published network with more bands, beside others of its size."""
+    far = list(result["halo_difference_dn"].items())[-1]
+    lines = [
+        "## Adaptation",
+        f"`{result['command']}`: a network published for pictures (`{result['checkpoint']}`, "
+        f"{result['multiply_adds_per_lr_px'] / 1e6:.1f} million multiply-adds per input pixel) adapted to Sentinel-2's bands by "
+        f"`geosr models adapt`, as it is and after {result['steps']} steps, beside networks of the same size after as many "
+        "steps from untrained weights: one that makes the whole image, as the adapted one does, and one that adds to "
+        f"bicubic interpolation. Steps of {result['batch']} patches of {result['patch_lr_px']} × {result['patch_lr_px']} "
+        f"input pixels, learning rate {result['learning_rate']:g} for all: a beginning, not a training. All but bicubic end "
+        "in the same steps of back-projection; the "
+        f"second row is what those alone are worth. Set: {result['set']}, images: {result['images']}. With a margin of "
+        f"{far[0]} pixels, chunks of the adapted network still "
+        f"differ from the scene in one piece by up to {far[1]:.1f} DN on the bundled sample. {in_words(result['machine'])}",
+        f"| model | {' | '.join(title for title, _, _ in _FIGURES)} |\n|---|{'---|' * len(_FIGURES)}",
+    ]
+    rows = [
+        f"| {model} | {' | '.join(_cell(one[key], form) for _, key, form in _FIGURES)} |"
+        for model, one in result["rows"].items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def precision(result: dict[str, Any]) -> str:
+    """What bfloat16 does to pixels."""
+    lines = [
+        "## Precision",
+        f"`{result['command']}`: what bfloat16 does to the pixels of `{result['model']}` on imagery held out, seen through "
+        f"Sentinel-2's blur: differences from float32 in DN, and the change in PSNR. {in_words(result['machine'])}",
+        "| set | images | root mean square, DN | 99.9th percentile, DN | PSNR, dB |\n|---|---|---|---|---|",
+    ]
+    rows = [
+        f"| {name} | {one['images']} | {one['dn_rms']:.1f} | {one['dn_999']:.1f} | {one['psnr_db']:+.4f} |"
+        for name, one in result["sets"].items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def sharpness(result: dict[str, Any]) -> str:
+    """What sharpness gives and costs."""
+    lines = [
+        "## Sharpness",
+        f"`{result['command']}`: what `--sharpness` does to `{result['model']}` on imagery held out, seen through "
+        "Sentinel-2's blur. Detail is the share of the image's power at frequencies that its source cannot hold, a measure "
+        "of sharpness that needs no truth; the truth's own is beside it. Consistency is the mean difference between the "
+        "source and the result seen through the sensor. Improvement, omission and hallucination are the shares of detail "
+        f"that is right, missing and false. {in_words(result['machine'])}",
+        "| set | images | sharpness | detail, % | that of the truth, % | PSNR, dB | consistency, DN | to that of 0 | improvement "
+        f"| omission | hallucination |\n|{'---|' * 11}",
+    ]
+    rows = [
+        f"| {name} | {found['images']} | {share} | {100 * one['detail_share']:.2f} | {100 * found['truth_detail_share']:.2f} "
+        f"| {one['psnr_db']:.2f} | {one['consistency_dn']:.2f} "
+        f"| {one['consistency_dn'] / found['sharpness']['0']['consistency_dn'] - 1:+.1%} "
+        f"| {one['improvement']:.3f} | {one['omission']:.3f} | {one['hallucination']:.3f} |"
+        for name, found in result["sets"].items()
+        for share, one in found["sharpness"].items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+#: Errors of the table of registration, with their digits.
+_ERRORS = (("shift_px", 3), ("gain", 3), ("offset", 4))
+
+
+def registration(result: dict[str, Any]) -> str:
+    """Known shifts and gains found again."""
+    titles = {
+        "all": "all",
+        "none": "no clouds",
+        "masked": "clouds, masked",
+        "unmasked": "clouds, nothing told",
+        "kept": "those that a build would keep",
+    }
+    reasons = ", ".join(f"{name}: {count}" for name, count in result["unrelated_reasons"].items() if count)
+    lines = [
+        "## Registration",
+        f"`{result['command']}`: known shifts up to 3 LR pixels along each axis, gains of 0.6 to 1.6, offsets, noise of 0.001 to "
+        f"0.01 and up to 35 % of clouds put on {result['images']} real images, and found again as `geosr pairs build` finds them, on "
+        f"patches of {result['side_px']} LR pixels. Shifts are off by LR pixels, gains by their share, offsets by reflectance, "
+        f"of the worst band. {in_words(result['machine'])}",
+        "| cases | number | shift, median | 95 % | gain, median | 95 % | offset, median | 95 % |\n|---|---|---|---|---|---|---|---|",
+    ]
+    rows = [
+        f"| {title} | {one['cases']} "
+        + " ".join(f"| {one[what][which]:.{digits}f}" for what, digits in _ERRORS for which in ("median", "p95"))
+        + " |"
+        for kind, title in titles.items()
+        if (one := result["errors"].get(kind)) is not None
+    ]
+    return (
+        "\n\n".join(lines)
+        + "\n"
+        + "\n".join(rows)
+        + f"\n\nOf {result['unrelated']} patches that do not belong to their HR, {100 * result['unrelated_rejected']:.1f} % are "
+        f"rejected ({reasons})."
+    )
+
+
+def ten_bands(result: dict[str, Any]) -> str:
+    """The 20 m bands against their truth, and products against their sources."""
+    coarse = result["bands"][result["guides"] :]
+    lines = [
+        "## Ten bands",
+        f"`{result['measured_by']}`: Sentinel-2's 20 m bands sharpened by a run that left the scene out, which is reduced "
+        "to be its own truth (Wald's protocol): from 40 m to 20 m guided by 10 m bands seen at 20 m, and from 80 m to "
+        "20 m guided by what the model makes of those from 80 m. Root mean square error, and how far the result, seen "
+        "through the sensor, is off its input, both in DN. Against bicubic the error is the mean over the bands.",
+    ]
+    head = f"| scene | step | | {' | '.join(coarse)} | against bicubic | spectral angle, ° | consistency, DN |"
+    rows = [head, f"|---|---|---|{'---|' * (len(coarse) + 3)}"]
+    for scene, steps in result["left_out"].items():
+        for step, contenders in steps.items():
+            reference = sum(contenders["bicubic"]["rmse"])
+            for name, one in contenders.items():
+                errors = " | ".join(f"{1e4 * value:.0f}" for value in one["rmse"])
+                consistency = ", ".join(f"{1e4 * value:.1f}" for value in one["consistency"])
+                ratio = f"{100 * (sum(one['rmse']) / reference - 1):+.0f} %"
+                angle = f"{one['spectral_angle_deg']:.2f}"
+                title = {"coarse": "40 m to 20 m", "fine": "80 m to 20 m"}[step]
+                rows.append(f"| {scene} | {title} | {name} | {errors} | {ratio} | {angle} | {consistency} |")
+    lines.append("\n".join(rows))
+    lines.append(
+        f"`{result['command']}`: products of `{result['model']}`, {result['multiply_adds_per_lr_px'] / 1e6:.2f} million "
+        "multiply-adds per 10 m pixel, held against their sources: how far the grid is off, the shift of what the sensor "
+        "would see of them, its difference from the source, spectra at the most homogeneous places with the deviation "
+        f"inside those, and indices. {in_words(result['machine'])}"
+    )
+    for name, one in result["products"].items():
+        spots = one["spots"]
+        indices = ", ".join(f"{index} {value:.4f}" for index, value in one["indices"].items())
+        lines.append(
+            f"{name}: grid off by {one['grid_off_px']:.6f} pixels; indices differ by {indices}; {spots['count']} spots.\n\n"
+            "| band | shift, 10 m pixels | consistency, DN | spectra at spots, DN | deviation inside spots, DN |\n"
+            "|---|---|---|---|---|\n"
+            + "\n".join(
+                f"| {band} | {one['shift_px'][band]:.2f} | {one['consistency_dn'][band]:.2f} | "
+                f"{spots['difference_dn'][band]:.2f} | {spots['deviation_dn'][band]:.1f} |"
+                for band in result["bands"]
+            )
+        )
+    return "\n\n".join(lines)

@@ -1,0 +1,147 @@
+"""Sections of the page about time and memory.
+
+Each takes a kept result, see :mod:`report`, and gives the section's text in Markdown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from machine import in_words
+
+
+def end_to_end(result: dict[str, Any]) -> str:
+    """From raster to published product, by size."""
+    stages = list(result["runs"][0]["stages_s"])
+    lines = [
+        "## End to end",
+        f"`{result['command']}`: `geosr upscale` with `{result['model']}`, {result['engine']}, over the bundled sample "
+        f"repeated to scenes of growing size, in chunks of {result['core_px']} pixels. The bare network is the same "
+        "engine on the scene's pixels: nothing read or written, no margin computed twice. Memory is the highest sum over "
+        "all processes, disk the most that chunks and output took together, as a multiple of the output's size. "
+        + (f"Time grows with the number of pixels to the power of {result['growth']}. " if result["growth"] else "")
+        + in_words(result["machine"]),
+        "| scene, pixels | seconds | bare network, s | ratio | pixels computed, per pixel | peak memory, MiB | output, MB "
+        f"| disk, × output | assembly, MB/s |\n|{'---|' * 9}",
+    ]
+    rows = [
+        f"| {run['side_px']} × {run['side_px']} × 4 | {run['seconds']:.0f} | {run['bare_s']:.0f} | {run['ratio']:.2f} "
+        f"| {run['computed_px_per_px']:.2f} | {run['peak_mib']} | {run['output_mb']} | {run['peak_disk_of_output']:.2f} "
+        f"| {run['assembly_mb_per_s']} |"
+        for run in result["runs"]
+    ]
+    shares = [
+        f"| {run['side_px']} × {run['side_px']} × 4 | "
+        + " | ".join(f"{100 * run['stages_s'][stage] / run['seconds']:.1f}" for stage in stages)
+        + " |"
+        for run in result["runs"]
+    ]
+    return (
+        "\n\n".join(lines)
+        + "\n"
+        + "\n".join(rows)
+        + "\n\nOf the time, percent; stages that go on at the same time overlap:\n\n"
+        + f"| scene, pixels | {' | '.join(stages)} |\n|{'---|' * (len(stages) + 1)}\n"
+        + "\n".join(shares)
+    )
+
+
+def engines(result: dict[str, Any]) -> str:
+    """One chunk by engine, precision and size."""
+    lines = [
+        "## Engines",
+        f"`{result['command']}`: one chunk of `{result['model']}` at a time on all cores, in a process of its own. Speed "
+        "counts the chunk's own pixels; multiply-adds also those of its margin. Memory is the process's peak, beside what "
+        f"the size of chunks is chosen by. {in_words(result['machine'])}",
+        f"| engine | precision | chunk, pixels | Mpx/s | GMAC/s | peak memory, MiB | reckoned, MiB |\n|{'---|' * 7}",
+    ]
+    rows = [
+        f"| {row['engine']} | {row['precision']} | {row['core_px']} | {row['mpx_per_s']:.4f} | {row['gmac_per_s']:.0f} "
+        f"| {row['peak_mib']} | {row['reckoned_mib']} |"
+        for row in result["rows"]
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def scaling(result: dict[str, Any]) -> str:
+    """Workers, and what a scheduler holds."""
+    workers, queued = result["workers"], result["scheduler"]
+    lines = [
+        "## Workers",
+        f"`{result['command']}`: `geosr upscale --scheduler` with `{result['model']}`, {result['engine']}, over "
+        f"{workers['side_px']} × {workers['side_px']} pixels in chunks of {workers['core_px']}, with workers on one core "
+        "each. The bytes are those of one process. Two workers are "
+        f"{workers['times_as_fast']:.2f} times as fast as one; two bare networks that share nothing but this machine, "
+        f"{result['two_bare_networks_times_as_fast']:.2f} times. {in_words(result['machine'])}",
+        "| workers | seconds |\n|---|---|\n"
+        + "\n".join(f"| {count} | {seconds} |" for count, seconds in workers["seconds"].items()),
+        f"With {queued['chunks']} chunks handed out at once, where a run hands out two for each thread of a worker, the "
+        f"scheduler takes {queued['peak_mib']} MiB, and {queued['idle_mib']} before.",
+    ]
+    return "\n\n".join(lines)
+
+
+def usual(result: dict[str, Any]) -> str:
+    """Against what a user would otherwise run."""
+    side = result["side_px"]
+    titles = {
+        "usual": "published Real-ESRGAN ×4plus in PyTorch, tiles of 256 with a pad of 10, into an array in memory",
+        "same_weights": "the same weights by geosr, from raster to COG",
+        "default_model": f"`{result['model']}` by geosr, from raster to COG",
+    }
+    lines = [
+        "## Against the usual way",
+        f"`{result['command']}`: {side} × {side} pixels, medians of rounds in turn (here {result['repeats']}); geosr with "
+        f"{result['engine']}. {in_words(result['machine'])}",
+        "| way | seconds | Mpx/s | times as fast |\n|---|---|---|---|",
+    ]
+    rows = [
+        f"| {title} | {result['seconds'][way]:.1f} | {side * side / 1e6 / result['seconds'][way]:.4f} "
+        f"| {result['times_as_fast'][way]:.2f} |"
+        for way, title in titles.items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
+def startup(result: dict[str, Any]) -> str:
+    """From a cold start."""
+    side = result["side_px"]
+    titles = {
+        "python": "`python -c pass`",
+        "help": "`geosr --help`",
+        "imports": "all that an upscaling imports",
+        "job": f"`geosr upscale`, {side} × {side} pixels",
+        "job in bfloat16": "the same with `--precision bfloat16`",
+    }
+    # The last only where the processor computes in it.
+    rows = [
+        f"| {title} | {result['seconds'][what]:.2f} |" for what, title in titles.items() if what in result["seconds"]
+    ]
+    return (
+        f"## Cold start\n\n`{result['command']}`: each a process of its own, medians; {result['engine']}. "
+        f"{in_words(result['machine'])}\n\n| what | seconds |\n|---|---|\n" + "\n".join(rows)
+    )
+
+
+def service(result: dict[str, Any]) -> str:
+    """Tiles, and many clients at once."""
+    rows = [
+        f"| {one['clients']} | {one['tiles']} | {one['chunks']} | {one['uncached_ms']['median']:.0f} | "
+        f"{one['uncached_ms']['p95']:.0f} | {one['times_the_bare_network']:.2f} | {one['cached_ms']['median']:.1f} | "
+        f"{one['cached_ms']['p95']:.1f} |"
+        for one in result["tiles"]
+    ]
+    load = result["load"]
+    answers = ", ".join(f"{what}: {count}" for what, count in load["answers"].items())
+    lines = [
+        "## The service",
+        f"`{result['command']}`: tiles of 256 × 256 pixels at about the product's resolution, with `{result['model']}`, "
+        f"{result['engine']}, in chunks of {result['core_px']} source pixels, for each of which the bare network takes "
+        f"{result['bare_ms_per_chunk']:.0f} ms. {in_words(result['machine'])}",
+        "| clients | tiles | chunks | uncached, ms | 95 % | time over the bare network's | cached, ms | 95 % |\n"
+        "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows),
+        f"{load['clients']} clients at once for {load['seconds']:g} s look at tiles, ask for jobs and order some: {answers} "
+        f"(by status). Orders that became jobs: {load['jobs']}; lost {load['jobs_lost']}, twice {load['jobs_twice']}. "
+        f"Answers that should not be: {len(load['wrong'])}. The service and its jobs held {load['peak_mib']} MiB at most.",
+    ]
+    return "\n\n".join(lines)
