@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from geosr.model.generator import Generator
 from geosr.model.kernels import MOST_HALO_DN
 
 #: Reflectance of one DN of Sentinel-2.
@@ -17,8 +17,23 @@ DN = 1e-4
 _STEP_PX = 4
 
 
+class Chunked(Protocol):
+    """A model that makes a scene in one piece, or the inside of a chunk with a margin."""
+
+    @property
+    def scale(self) -> int: ...
+
+    def __call__(self, lr: Tensor) -> Tensor:
+        """``(n, bands, rows, cols)`` to the same, ``scale`` times finer."""
+        ...
+
+    def inside(self, lr: Tensor, halo_px: int) -> Tensor:
+        """The same of chunks, without their margin of ``halo_px``, computed as engines do."""
+        ...
+
+
 def measure_halo(
-    model: Generator, scenes: Sequence[Tensor], reference: Sequence[float], *, core_px: int = 64, limit_px: int = 96
+    model: Chunked, scenes: Sequence[Tensor], reference: Sequence[float], *, core_px: int = 64, limit_px: int = 96
 ) -> tuple[int, dict[int, float]]:
     """The smallest margin with which chunks of ``scenes`` differ from the whole by less than half a DN anywhere.
 
@@ -39,7 +54,7 @@ def measure_halo(
 
 
 def _largest_difference(
-    model: Generator, scene: Tensor, whole: Tensor, unit: Tensor, core_px: int, halo_px: int
+    model: Chunked, scene: Tensor, whole: Tensor, unit: Tensor, core_px: int, halo_px: int
 ) -> float:
     """Reflectance. Chunks at the scene's edge end there, as the whole does; others are computed as engines do."""
     _, rows, cols = scene.shape
@@ -61,6 +76,6 @@ def _largest_difference(
     return worst
 
 
-def _run(model: Generator, lr: Tensor) -> Tensor:
+def _run(model: Chunked, lr: Tensor) -> Tensor:
     with torch.inference_mode():
-        return model(lr[None])[0]  # type: ignore[no-any-return]
+        return model(lr[None])[0]

@@ -25,6 +25,7 @@ from geosr.model.card import FusionSize, ModelCard
 from geosr.model.fusion import Fusion, FusionNet
 from geosr.model.generator import Generator
 from geosr.model.kernels import sensor_sigmas
+from geosr.model.margins import crop
 from geosr.model.sensor import Sensor, upsample_phases
 from geosr.model.weights import find_weights, misfit
 from geosr.model.zoo import read_card
@@ -86,6 +87,11 @@ class StackedGenerator(nn.Module):
         rows, cols = lr.shape[2:]
         made = self.make(self.whole(lr), None if valid is None else self.whole(valid))
         return F.pixel_shuffle(made.phases[..., :rows, :cols], self.scale)
+
+    def inside(self, lr: Tensor, halo_px: int) -> Tensor:
+        """What becomes of the inside of chunks with a margin of ``halo_px``, computed as engines do."""
+        image: Tensor = crop(self(lr), halo_px * self.scale)
+        return image
 
     def make(self, lr: Tensor, valid: Tensor | None = None) -> Made:
         """The same of whole blocks, with what belongs to it."""

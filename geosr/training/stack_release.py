@@ -82,7 +82,7 @@ def release(config_path: Path, run: Path, left_out: Mapping[str, Path], data: Pa
         )
     calibrated = calibrate_stack(card, config, left_out, data, _COMMAND) if left_out else None
     scenes = [_on_one_grid(scene, config, data) for scene in config.scenes[:2]]
-    halo_px, curve = measure_halo(model, scenes, config.reference_reflectance)  # type: ignore[arg-type]
+    halo_px, curve = measure_halo(model, scenes, config.reference_reflectance)
     card = card.model_copy(
         update={
             "halo_px": halo_px,
