@@ -17,8 +17,8 @@ from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.transform import from_bounds
 from rasterio.warp import reproject
-from rio_tiler.colormap import cmap
 
+from geosr.service.lean_titiler import cmap
 from geosr.service.problems import Problem
 
 #: Reflectance is shown with the display's gamma.

@@ -9,12 +9,12 @@ import shapely
 from fastapi import APIRouter, Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pystac.utils import str_to_datetime
-from titiler.core.factory import TilerFactory
 
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.job_record import SUCCESSFUL, Job
 from geosr.service.keys import Caller
+from geosr.service.lean_titiler import TilerFactory
 from geosr.service.problems import Problem
 from geosr.service.routes_processes import OUTPUTS
 

@@ -48,6 +48,12 @@ def test_torch_is_not_loaded_until_it_is_needed():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_service_starts_without_what_it_does_not_ask_of_titiler():
+    code = "import sys, geosr.service.app; sys.exit(', '.join({'xarray', 'pandas', 'torch'} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_product_code_never_looks_for_development_data():
     for package in ("geosr", "tiling", "catalog"):
         for path in (REPOSITORY / package).rglob("*.py"):
