@@ -11,11 +11,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
 
@@ -36,6 +36,9 @@ _CONNECT_S = 30
 
 #: Seconds after which it is asked how many workers there are: they come and go.
 _LOOK_S = 2.0
+
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -120,47 +123,63 @@ class ClusterExecutor:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._room = 0
-        self._looked = 0.0
 
     def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[Finished]:
         plugin = RunPlugin(job, _files_of(job.model))
         self._client.register_plugin(plugin)
         try:
-            yield from self._run(plugin.name, chunks)
-        except KilledWorker as error:
-            raise WorkerError(
-                "worker processes died again and again at the same chunk, most likely for want of memory: "
-                "the same command with fewer --workers goes on with what is finished"
-            ) from error
+            yield from hand_out(
+                self._client, chunks, lambda chunk: (_compute, plugin.name, chunk), ahead=_AHEAD, each="chunk"
+            )
         finally:
             # Where the scheduler is gone, so is the plugin.
             with suppress(Exception):
                 self._client.unregister_worker_plugin(plugin.name)
 
-    def _run(self, name: str, chunks: Sequence[Chunk]) -> Iterator[Finished]:
-        remaining = iter(chunks)
-        running: set[Future] = set()
-        done = as_completed()
-        try:
-            while True:
-                while len(running) < self._capacity() and (chunk := next(remaining, None)) is not None:
-                    future = self._client.submit(_compute, name, chunk, pure=False)
-                    running.add(future)
-                    done.add(future)
-                if not running:
-                    return
-                future = next(done)
-                running.discard(future)
-                yield future.result()
-        finally:
-            with suppress(Exception):
-                self._client.cancel(list(running))
 
-    def _capacity(self) -> int:
-        """How many chunks are handed out at a time."""
+def hand_out(
+    client: Client, parts: Iterable[Part], call: Callable[[Part], tuple[Any, ...]], *, ahead: int, each: str
+) -> Iterator[Any]:
+    """What workers make of the parts of a job, in the order they finish in; no more than ``ahead`` per thread wait.
+
+    ``call`` gives a part's function and arguments; ``each`` is what a part is called. The first error ends it, and what
+    was handed out is cancelled. Raises :class:`WorkerError` where workers die again and again.
+    """
+    room = _Room(client, ahead)
+    remaining = iter(parts)
+    running: set[Future] = set()
+    done = as_completed()
+    try:
+        while True:
+            while len(running) < room.now() and (part := next(remaining, None)) is not None:
+                future = client.submit(*call(part), pure=False)
+                running.add(future)
+                done.add(future)
+            if not running:
+                return
+            future = next(done)
+            running.discard(future)
+            yield future.result()
+    except KilledWorker as error:
+        raise WorkerError(
+            f"worker processes died again and again at the same {each}, most likely for want of memory: "
+            "the same command with fewer --workers goes on with what is finished"
+        ) from error
+    finally:
+        with suppress(Exception):
+            client.cancel(list(running))
+
+
+class _Room:
+    """How many parts are handed out at a time."""
+
+    def __init__(self, client: Client, ahead: int) -> None:
+        self._client, self._ahead = client, ahead
+        self._room, self._looked = 0, 0.0
+
+    def now(self) -> int:
         if time.monotonic() - self._looked > _LOOK_S:
-            self._room = _AHEAD * max(1, sum(self._client.nthreads().values()))
+            self._room = self._ahead * max(1, sum(self._client.nthreads().values()))
             self._looked = time.monotonic()
         return self._room
 
