@@ -128,11 +128,12 @@ def precision(result: dict[str, Any]) -> str:
         "## Precision",
         f"`{result['command']}`: what bfloat16 does to the pixels of `{result['model']}` on imagery held out, seen through "
         f"Sentinel-2's blur: differences from float32 in DN, and the change in PSNR. {in_words(result['machine'])}",
-        "| set | images | root mean square, DN | 99.9th percentile, DN | PSNR, dB |\n|---|---|---|---|---|",
+        "| set | images | engine | root mean square, DN | 99.9th percentile, DN | PSNR, dB |\n|---|---|---|---|---|---|",
     ]
     rows = [
-        f"| {name} | {one['images']} | {one['dn_rms']:.1f} | {one['dn_999']:.1f} | {one['psnr_db']:+.4f} |"
-        for name, one in result["sets"].items()
+        f"| {name} | {one['images']} | {engine} | {one['dn_rms']:.1f} | {one['dn_999']:.1f} | {one['psnr_db']:+.4f} |"
+        for name, engines in result["sets"].items()
+        for engine, one in engines.items()
     ]
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
 

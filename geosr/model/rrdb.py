@@ -74,14 +74,14 @@ class RRDBNet(nn.Module):
         Of a margin of ``halo_px`` no more is kept than :func:`geosr.model.margins.kept_margin`.
         """
         shallow: Tensor = self.conv_first(lr)
-        # The body may be in a narrower type, see `narrow`.
-        deep = shallow.to(self.conv_body.weight.dtype)
+        deep = shallow
         needed = margins(len(self.body), halo_px)
         now = halo_px
         for number, block in enumerate(self.body):
             deep = block(crop(deep, now - needed[3 * number]), needed[3 * number : 3 * number + 3])
             now = needed[3 * number + 2]
-        body: Tensor = self.conv_body(crop(deep, now - needed[-1]))
+        # The body may be in a narrower type, see `narrow`.
+        body: Tensor = self.conv_body(crop(deep, now - needed[-1]).to(self.conv_body.weight.dtype))
         near: Tensor = crop(shallow, halo_px - needed[-1])
         return near + body.to(shallow.dtype)
 
@@ -99,7 +99,8 @@ class RRDBNet(nn.Module):
         """Run the body in a narrower type, and a tail at high resolution, for there is most of the work.
 
         The first layer reads reflectance, of which bfloat16 would keep no more than three digits: it stays as it is,
-        and so does the last where there is no such tail.
+        and so does the last where there is no such tail. What blocks add to stays in float32, for rounded
+        after each of them it would hold half again as much error.
         """
         self.body.to(dtype)
         self.conv_body.to(dtype)
@@ -165,11 +166,11 @@ class DenseBlock(nn.Module):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        dense = [x]
+        dense = [x.to(self.conv1.weight.dtype)]
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             dense.append(_leaky(conv(torch.cat(dense, dim=1))))
         residual: Tensor = self.conv5(torch.cat(dense, dim=1))
-        return x + RESIDUAL_SCALE * residual
+        return x + RESIDUAL_SCALE * residual.to(x.dtype)
 
 
 def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:

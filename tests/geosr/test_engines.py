@@ -197,7 +197,7 @@ def test_a_network_in_three_parts_is_the_network_in_one(tmp_path, sample, tail):
 @pytest.mark.slow
 @pytest.mark.parametrize("which", range(len(SETS)), ids=[one.name for one in SETS])
 def test_bfloat16_is_as_good_on_imagery_held_out(tmp_path, which):
-    """Within 0.02 dB, and a few DN in all but a thousandth of the pixels; on any processor, by PyTorch.
+    """Within 0.02 dB, and a few DN in all but a thousandth of the pixels; OpenVINO, which rounds more, where it can.
 
     Of Sentinel-2 itself, whose reflectance is mostly below 0.2, fewer than of aerial imagery at full brightness.
     """
@@ -209,8 +209,11 @@ def test_bfloat16_is_as_good_on_imagery_held_out(tmp_path, which):
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     result = json.loads((tmp_path / "precision.json").read_text())["sets"][name]
-    assert 0 < result["dn_999"] <= (5 if name.startswith("austria") else 12)
-    assert abs(result["psnr_db"]) <= 0.02
+    limits = {"torch-cpu": (4, 9), "openvino-cpu": (5, 12)}
+    assert "torch-cpu" in result
+    for engine, one in result.items():
+        assert 0 < one["dn_999"] <= limits[engine][0 if name.startswith("austria") else 1]
+        assert abs(one["psnr_db"]) <= 0.02
 
 
 # Memory and compilation
