@@ -1,11 +1,8 @@
-"""Items become one scene: mosaicked, chosen, masked and read straight onto a grid. The API is a real process."""
+"""Items become one scene: mosaicked, masked and read straight onto a grid. The API is a real process."""
 
 from __future__ import annotations
 
-import http.server
 import json
-import re
-import threading
 
 import numpy as np
 import pystac
@@ -20,41 +17,19 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from catalog import (
-    AreaError,
     CatalogError,
-    Query,
     RadiometryError,
-    RequestError,
     SceneRequest,
-    SearchError,
     SourceError,
-    UnreachableError,
-    gdal,
     open_scene,
     parse_bbox,
-    search,
 )
 from catalog.area import unwrap
 from catalog.items import candidate, footprint, is_item, read_item
 from catalog.overpass import scene_of_items
+from tests.catalog.scenes import DAY, bbox_of, pixels_of
 from tests.conftest import RGBN, data_file, write_raster
 from tests.stac_items import serve, write_item
-
-DAY = "2023-08-15"
-
-
-def bbox_of(window: Window, left: float = 300000, top: float = 5400000, epsg: int = 32633, shrink_px: float = 1) -> str:
-    """Degrees of a box inside a window of 10 m pixels."""
-    grid = GeoBox(
-        (window.height, window.width),
-        Affine(10, 0, left + 10 * window.col_off, 0, -10, top - 10 * window.row_off),
-        f"EPSG:{epsg}",
-    )
-    return ",".join(map(str, grid.footprint("EPSG:4326", buffer=-shrink_px).boundingbox.bbox))
-
-
-def pixels_of(scene):
-    return scene.reader.read(scene.area)
 
 
 @pytest.fixture
@@ -90,62 +65,6 @@ def test_items_side_by_side_are_one_image(tmp_path, halves, sample):
     assert not scene.notes
 
 
-def test_search_sorts_filters_and_says_what_it_lacks(tmp_path, sample):
-    small = sample[:, :20, :20]
-    items = [
-        write_item(tmp_path, "cloudy", small, clouds=80),
-        write_item(tmp_path, "clear", small, clouds=2, datetime="2023-08-10T10:00:31Z"),
-        write_item(tmp_path, "clear-later", small, clouds=2, datetime="2023-08-12T10:00:31Z"),
-        write_item(tmp_path, "elsewhere", small, left=500000),
-        write_item(tmp_path, "last-year", small, datetime="2022-08-12T10:00:31Z"),
-    ]
-    area = parse_bbox(bbox_of(Window(0, 0, 20, 20)))
-    with serve(tmp_path, *items) as api:
-        found = search(Query(area, "2023-08", api))
-        assert [item.id for item in found] == ["clear-later", "clear", "cloudy"]
-        assert [item.id for item in search(Query(area, "2023-08", api, max_cloud=50))] == ["clear-later", "clear"]
-        assert [item.id for item in search(Query(area, "2022-01-01/2023-08-10", api))] == ["clear", "last-year"]
-        with pytest.raises(SearchError, match="widen the dates"):
-            search(Query(area, "2021", api))
-        with pytest.raises(SearchError, match="1 found are cloudier than 50 %"):
-            search(Query(area, "2023-08-15", api, max_cloud=50))
-        with pytest.raises(SearchError, match="nothing found"):
-            search(Query(area, "2023-08", api, collection="sentinel-2-l1c"))
-
-
-@pytest.mark.parametrize("text", ["yesterday", "2023-13-01", "2023-08-31/2023-08-01", "15.08.2023", ""])
-def test_dates_are_checked_before_anything_is_asked(text):
-    with pytest.raises(RequestError, match="date"):
-        search(Query(shapely.box(14, 47, 15, 48), text, "http://127.0.0.1:9"))
-
-
-def test_an_api_that_does_not_answer():
-    with pytest.raises(SearchError, match=r"cannot reach a STAC API at http://127\.0\.0\.1:9"):
-        search(Query(shapely.box(14, 47, 15, 48), "2023", "http://127.0.0.1:9"))
-
-
-def test_the_clearest_overpass_is_taken_and_gaps_are_filled_only_when_asked(tmp_path, sample):
-    gappy = sample.copy()
-    gappy[:, 100:200, 100:200] = 0
-    brighter = (sample + 500).astype(np.uint16)
-    items = [
-        write_item(tmp_path, "gappy", gappy, clouds=1),
-        write_item(tmp_path, "brighter", brighter, clouds=40, datetime="2023-08-10T10:00:31Z"),
-    ]
-    request = {"area": parse_bbox(bbox_of(Window(0, 0, 300, 300))), "datetime": "2023-08"}
-    with serve(tmp_path, *items) as api:
-        alone = open_scene(SceneRequest(api=api, **request))
-        filled = open_scene(SceneRequest(api=api, fill=True, **request))
-    rows, cols = alone.area.toslices()
-    pixels, valid = pixels_of(alone)
-    assert alone.id == "gappy"
-    assert (valid == (gappy[:, rows, cols] != 0)).all()
-    assert any("clearest of 2" in note for note in alone.notes)
-    pixels, valid = pixels_of(filled)
-    assert valid.all()
-    assert (pixels == np.where(gappy != 0, gappy, brighter)[:, rows, cols]).all()
-
-
 def test_items_of_other_baselines_are_brought_to_one_radiometry(tmp_path, sample):
     """Two halves of one overpass, one of which carries the offset in its DN."""
     left = write_item(tmp_path, "left", sample[:, :, :150])
@@ -157,31 +76,6 @@ def test_items_of_other_baselines_are_brought_to_one_radiometry(tmp_path, sample
     rows, cols = scene.area.toslices()
     assert scene.bands[0].offset == 0
     assert (pixels == sample[:, rows, cols]).all()
-
-
-def test_clouds_are_filled_from_other_dates(tmp_path, sample):
-    cloudy = np.full((150, 150), 4, np.uint8)
-    cloudy[50:60, 50:60] = 9
-    items = [
-        write_item(tmp_path, "cloudy", sample, clouds=1, scl=cloudy),
-        write_item(
-            tmp_path,
-            "clear",
-            sample + np.uint16(500),
-            clouds=5,
-            scl=np.full((150, 150), 4, np.uint8),
-            datetime="2023-08-10T10:00:31Z",
-        ),
-    ]
-    request = {"area": parse_bbox(bbox_of(Window(0, 0, 300, 300))), "datetime": "2023-08", "mask_clouds": True}
-    with serve(tmp_path, *items) as api:
-        scene = open_scene(SceneRequest(api=api, fill=True, **request))
-    pixels, valid = pixels_of(scene)
-    rows, cols = scene.area.toslices()
-    expected = sample.copy()
-    expected[:, 100 - 3 : 120 + 3, 100 - 3 : 120 + 3] += 500
-    assert valid.all()
-    assert (pixels == expected[:, rows, cols]).all()
 
 
 def test_two_halves_of_one_tile_are_put_together(tmp_path, sample):
@@ -259,110 +153,6 @@ def test_malformed_items_are_named(tmp_path, sample, field, value):
         open_scene(request)
 
 
-@pytest.mark.parametrize("body", ["<html>", "[1, 2]", '{"type": "FeatureCollection", "features": [3]}', "{}"])
-def test_servers_that_answer_nonsense(body):
-    """A server of ours answers any request with the same body: what foreign servers do cannot be had here."""
-
-    class Nonsense(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def do_POST(self):
-            self.do_GET()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Nonsense)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        with pytest.raises(SearchError, match="cannot reach a STAC API"):
-            search(Query(shapely.box(14, 47, 15, 48), "2023", address))
-        with pytest.raises(SourceError, match="not a STAC Item"):
-            open_scene(SceneRequest(f"{address}/items/x"))
-    finally:
-        server.shutdown()
-
-
-def test_of_two_versions_the_newer_baseline_is_read(tmp_path, sample):
-    old = write_item(tmp_path, "old", sample[:, :30, :30], properties={"s2:processing_baseline": "02.14"})
-    new = write_item(
-        tmp_path, "new", sample[:, :30, :30] + np.uint16(1), properties={"s2:processing_baseline": "05.00"}
-    )
-    with serve(tmp_path, old, new) as api:
-        scene = open_scene(SceneRequest(area=parse_bbox(bbox_of(Window(0, 0, 30, 30))), datetime=DAY, api=api))
-    assert scene.id == "new"
-
-
-def test_an_area_over_two_zones_is_put_into_that_of_its_centre(tmp_path, sample):
-    # 12° E divides zones 32 and 33; both Items lie across it.
-    east = write_item(tmp_path, "east", sample, left=276000, top=5300000, epsg=32633)
-    centre = (
-        GeoBox((300, 300), Affine(10, 0, 276000, 0, -10, 5300000), "EPSG:32633")
-        .footprint("EPSG:4326")
-        .centroid.coords[0]
-    )
-    x, y = Transformer.from_crs(4326, 32632, always_xy=True).transform(*centre)
-    west = write_item(tmp_path, "west", sample, left=round(x, -1) - 3500, top=round(y, -1) + 1500, epsg=32632)
-    lat = centre[1]
-    with serve(tmp_path, east, west) as api:
-        scene = open_scene(
-            SceneRequest(area=shapely.box(11.995, lat - 0.004, 12.012, lat + 0.004), datetime=DAY, api=api)
-        )
-    assert scene.geobox.crs.to_epsg() == 32633
-    assert any("spans UTM zones" in note for note in scene.notes)
-    _, valid = pixels_of(scene)
-    assert valid.mean() > 0.99
-
-
-@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:3857", "EPSG:4326"])
-def test_resampled_pixels_do_not_depend_on_the_window(tmp_path, sample, crs):
-    item = write_item(tmp_path, "one", sample, scl=np.full((150, 150), 4, np.uint8))
-    scene = open_scene(SceneRequest(str(item), crs=crs, mask_clouds=True))
-    whole, valid = pixels_of(scene)
-    assert valid.any()
-    for window in (Window(40, 50, 61, 73), Window(0, 0, 33, 20), Window(150, 100, 90, 120)):
-        part, part_valid = scene.reader.read(window)
-        rows, cols = window.toslices()
-        assert (part == whole[:, rows, cols]).all()
-        assert (part_valid == valid[:, rows, cols]).all()
-
-
-def test_resampling_is_that_of_gdal(tmp_path, sample):
-    item = write_item(tmp_path, "one", sample)
-    scene = open_scene(SceneRequest(str(item), crs="EPSG:32632"))
-    ours, _ = pixels_of(scene)
-    theirs = np.zeros_like(ours)
-    rasterio.warp.reproject(
-        sample,
-        theirs,
-        src_transform=Affine(10, 0, 300000, 0, -10, 5400000),
-        src_crs="EPSG:32633",
-        dst_transform=scene.geobox.affine,
-        dst_crs="EPSG:32632",
-        resampling=rasterio.warp.Resampling.cubic,
-        src_nodata=0,
-        dst_nodata=0,
-        XSCALE="1",
-        YSCALE="1",
-    )
-    both = (ours > 0) & (theirs > 0)
-    assert both.mean() > 0.8
-    assert np.percentile(np.abs(ours.astype(int) - theirs.astype(int))[both], 99) <= 8
-
-
-def test_a_crs_of_the_users_is_resampled_and_said(tmp_path, sample):
-    item = write_item(tmp_path, "one", sample)
-    scene = open_scene(SceneRequest(str(item), crs="EPSG:32632"))
-    assert scene.geobox.crs.to_epsg() == 32632
-    assert any("resampled (cubic)" in note for note in scene.notes)
-    _, valid = pixels_of(scene)
-    assert 0.5 < valid.mean() < 1
-
-
 def test_clouds_are_masked_from_the_classification(tmp_path, sample):
     scl = np.full((150, 150), 4, np.uint8)
     scl[50:60, 70:75] = 3
@@ -374,20 +164,6 @@ def test_clouds_are_masked_from_the_classification(tmp_path, sample):
     bare = write_item(tmp_path, "bare", sample)
     with pytest.raises(SourceError, match="no scene classification"):
         open_scene(SceneRequest(str(bare), mask_clouds=True))
-
-
-def test_an_area_that_items_cover_in_part_is_said(tmp_path, sample):
-    item = write_item(tmp_path, "one", sample[:, :100, :100])
-    area = parse_bbox(bbox_of(Window(50, 0, 100, 100)))
-    scene = open_scene(SceneRequest(str(item), area=area))
-    assert any(re.search(r"cover [45]\d % of the area", note) for note in scene.notes)
-    assert scene.area.col_off + scene.area.width == 100
-
-
-def test_an_area_beside_the_item(tmp_path, sample):
-    item = write_item(tmp_path, "one", sample[:, :100, :100])
-    with pytest.raises(AreaError, match="do not touch the area"):
-        open_scene(SceneRequest(str(item), area=parse_bbox(bbox_of(Window(500, 0, 100, 100)))))
 
 
 def test_several_bands_in_one_raster(tmp_path, sample):
@@ -460,18 +236,6 @@ def test_footprints_across_the_antimeridian_are_whole():
         assert placed.intersection(one.grid.extent.geom).area > 0.95 * placed.area
 
 
-def test_items_across_the_antimeridian_are_found_from_either_side(tmp_path, sample):
-    """An Item whose footprint ends at 180° is found there, and one that crosses it from both sides."""
-    item = write_item(tmp_path, "crossing", sample[:, :200, :200], left=833000, top=8200000, epsg=32760)
-    content = json.loads(item.read_text())
-    west, east = content["bbox"][0], content["bbox"][2]
-    assert west < 180
-    with serve(tmp_path, item) as api:
-        south, north = content["bbox"][1] + 0.002, content["bbox"][3] - 0.002
-        found = search(Query(shapely.box(max(west, -180), south, min(east, 180), north), DAY, api))
-    assert [one.id for one in found] == ["crossing"]
-
-
 def rewrite(path, pixels, nodata, dtype):
     """Another file in the place of an Item's raster, with its own type and nodata."""
     with rasterio.open(path) as raster:
@@ -536,61 +300,6 @@ def test_the_identity_holds_the_radiometry_and_the_grid_of_every_item(tmp_path, 
         asset["proj:transform"][2] += 5
     right.write_text(json.dumps(moved))
     assert identity() != shifted
-
-
-def test_an_item_whose_server_does_not_answer_is_not_left_out(tmp_path, sample, monkeypatch):
-    monkeypatch.setitem(gdal._REMOTE, "GDAL_HTTP_MAX_RETRY", 0)
-    good = write_item(tmp_path, "good", sample[:, :60, :60])
-    silent = json.loads(write_item(tmp_path, "silent", sample[:, :60, :60]).read_text())
-    del silent["properties"]["proj:epsg"]
-    for asset in silent["assets"].values():
-        asset["href"] = "http://127.0.0.1:9/a.tif"
-        del asset["proj:shape"], asset["proj:transform"]
-    items = [read_item(str(good)), pystac.Item.from_dict(silent)]
-    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9"):
-        scene_of_items(items, RGBN)
-
-
-@pytest.mark.parametrize("box", ["-180,-90,180,90", "-170,-80,175,85"])
-def test_areas_far_larger_than_the_items(tmp_path, sample, box):
-    item = write_item(tmp_path, "one", sample[:, :40, :50])
-    scene = open_scene(SceneRequest(str(item), area=parse_bbox(box)))
-    assert scene.geobox.crs.to_epsg() == 32633
-    assert (scene.area.width, scene.area.height) == (50, 40)
-    assert any("cover 0 % of the area" in note for note in scene.notes)
-
-
-@pytest.mark.parametrize("crs", ["EPSG:5773", "EPSG:4978", "EPSG:32633+5773", "nonsense", "EPSG:x"])
-def test_what_is_not_a_crs_of_maps(tmp_path, sample, crs):
-    item = write_item(tmp_path, "one", sample[:, :40, :50])
-    with pytest.raises(RequestError, match="CRS"):
-        open_scene(SceneRequest(str(item), crs=crs))
-
-
-@pytest.fixture
-def across(tmp_path, sample):
-    """An Item of which the antimeridian cuts the middle."""
-    x, y = Transformer.from_crs(4326, 32760, always_xy=True).transform(180, -16.3)
-    return write_item(
-        tmp_path, "across", sample, left=round(x / 10) * 10 - 1500, top=round(y / 10) * 10 + 1500, epsg=32760
-    )
-
-
-@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
-def test_a_crs_that_cuts_the_items_apart_is_refused(across, crs):
-    with pytest.raises(RequestError, match=r"antimeridian.*EPSG:32760"):
-        open_scene(SceneRequest(str(across), crs=crs))
-    assert open_scene(SceneRequest(str(across), crs="EPSG:32701")).geobox.shape.x < 400
-
-
-@pytest.mark.parametrize("box", ["179.99,-16.305,180,-16.295", "-180,-16.305,-179.99,-16.295"])
-def test_areas_beside_the_antimeridian_are_found_in_items_and_rasters_that_cross_it(tmp_path, across, box):
-    for source, bands in ((across, None), (tmp_path / "across_B02.tif", ["B02"])):
-        scene = open_scene(SceneRequest(str(source), bands=bands, area=parse_bbox(box)))
-        assert scene.geobox.shape == (300, 300)
-        assert 100 <= scene.area.width <= 115
-        assert 105 <= scene.area.height <= 120
-        assert not any("cover" in note for note in scene.notes)
 
 
 @pytest.mark.parametrize(

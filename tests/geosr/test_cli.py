@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
 from geosr.progress import RichReporter
-from tests.catalog.test_stac import bbox_of
+from tests.catalog.scenes import bbox_of
 from tests.conftest import SAMPLE, assert_valid_item, data_file, read_raster, run_geosr, write_raster
 from tests.stac_items import serve, write_item
 
