@@ -47,11 +47,13 @@ def bytes_per_lr_px(card: ModelCard, engine: EngineSpec, bands: int) -> float:
     total = float(_BYTES_PER_HR_VALUE * bands * card.scale**2)
     if card.network is not None:
         size = card.network
-        # A dense block's last layer reads a copy of all before it, and what blocks begin with is kept.
-        maps = 2 * (size.features + 4 * size.growth) + 4 * size.features
-        if size.tail == "interpolate":
-            maps = max(maps, 3 * size.features * card.scale**2)
-        total += maps * (4 if engine.precision == "float32" else 2)
+        width = 4 if engine.precision == "float32" else 2
+        # A dense block's last layer reads a copy of all before it, and what blocks begin with is kept: by PyTorch in
+        # float32, whatever it computes in.
+        kept = 4 * size.features * (width if engine.name == "openvino-cpu" else 4)
+        body = 2 * (size.features + 4 * size.growth) * width + kept
+        tail = 3 * size.features * card.scale**2 * width if size.tail == "interpolate" else 0
+        total += max(body, tail)
     if card.stack is not None:
         # The coarse bands' detail, their image and its blocks, and the guides' phases; the body is small beside them.
         total += _COPIES_IN_STACK * 4 * bands * card.scale**2
