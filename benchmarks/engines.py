@@ -21,7 +21,7 @@ from machine import arguments_of, command_of, keep
 from processes import run
 
 from geosr.engine import Engine, EngineSpec, Parallel, check_engine, system
-from geosr.engine.chunking import CORES_PX, bytes_per_lr_px
+from geosr.engine.chunking import CORES_PX, bytes_of_chunk
 from geosr.errors import DeviceError
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 
@@ -101,7 +101,7 @@ def main() -> None:
                     "mpx_per_s": round(core * core / seconds / 1e6, 4),
                     "gmac_per_s": round(card.multiply_adds_per_lr_px * side * side / seconds / 1e9, 1),
                     "peak_mib": round(taken.peak_mib),
-                    "reckoned_mib": round(bytes_per_lr_px(card, spec, 4) * side * side / 2**20),
+                    "reckoned_mib": round(bytes_of_chunk(card, spec, 4, core) / 2**20),
                 }
             )
     keep("engines", command_of(parser, arguments), {"model": DEFAULT_MODEL, "rows": rows}, arguments.results)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from geosr.engine import EngineSpec, Parallel, system
 from geosr.errors import UsageError
 from geosr.model.card import ModelCard
+from geosr.model.margins import kept_margin
 
 #: Sides of a chunk's core, LR pixels, that are chosen from. All are multiples of two of the output's blocks, so that
 #: chunks encode the first overview as well; the larger, the less of the work is done twice in margins.
 CORES_PX = (1024, 768, 512, 256)
 
 #: Memory of a process that chunks may take by default, bytes. Larger ones gain a few percent.
-_BUDGET = 2_500_000_000
+_BUDGET = 2_700_000_000
 
 #: And the share of the machine's memory at most.
 _SHARE = 0.5
@@ -32,8 +33,7 @@ _COPIES_IN_STACK = 6
 def choose_core(card: ModelCard, engine: EngineSpec, bands: int) -> int:
     """The side of a chunk's core, LR pixels, that the machine has the memory for."""
     budget = min(_BUDGET, _SHARE * _memory_of(engine))
-    needed = bytes_per_lr_px(card, engine, bands)
-    return next((core for core in CORES_PX if needed * (core + 2 * card.halo_px) ** 2 <= budget), CORES_PX[-1])
+    return next((core for core in CORES_PX if bytes_of_chunk(card, engine, bands, core) <= budget), CORES_PX[-1])
 
 
 def check_core(card: ModelCard, core_px: int) -> None:
@@ -42,21 +42,25 @@ def check_core(card: ModelCard, core_px: int) -> None:
         raise UsageError(f"chunks of {core_px} pixels: {card.name} needs a multiple of {card.span}")
 
 
-def bytes_per_lr_px(card: ModelCard, engine: EngineSpec, bands: int) -> float:
-    """Memory that a chunk takes at most, per LR pixel of what it reads; measured by ``benchmarks/engines.py``."""
-    total = float(_BYTES_PER_HR_VALUE * bands * card.scale**2)
+def bytes_of_chunk(card: ModelCard, engine: EngineSpec, bands: int, core_px: int) -> float:
+    """Memory that a chunk takes at most, besides the model's weights; measured by ``benchmarks/engines.py``."""
+    read = (core_px + 2 * card.halo_px) ** 2
+    image = bands * card.scale**2
+    total = float(_BYTES_PER_HR_VALUE * image * read)
     if card.network is not None:
         size = card.network
         width = 4 if engine.precision == "float32" else 2
         # A dense block's last layer reads a copy of all before it, and what blocks begin with is kept: by PyTorch in
         # float32, whatever it computes in.
         kept = 4 * size.features * (width if engine.name == "openvino-cpu" else 4)
-        body = 2 * (size.features + 4 * size.growth) * width + kept
-        tail = 3 * size.features * card.scale**2 * width if size.tail == "interpolate" else 0
+        body = (2 * (size.features + 4 * size.growth) * width + kept) * read
+        # A tail at high resolution has the margin that is left after the body; a layer has what it reads and makes.
+        made = (core_px + 2 * kept_margin(card.halo_px)) ** 2
+        tail = 2 * size.features * card.scale**2 * width * made if size.tail == "interpolate" else 0
         total += max(body, tail)
     if card.stack is not None:
         # The coarse bands' detail, their image and its blocks, and the guides' phases; the body is small beside them.
-        total += _COPIES_IN_STACK * 4 * bands * card.scale**2
+        total += _COPIES_IN_STACK * 4 * image * read
     return total
 
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from geosr.engine import EngineSpec, Parallel, check_engine, choose_engine, system
-from geosr.engine.chunking import CORES_PX, bytes_per_lr_px, choose_core, choose_parallel
+from geosr.engine.chunking import CORES_PX, bytes_of_chunk, choose_core, choose_parallel
 from geosr.errors import DeviceError, UsageError
 from geosr.model import zoo
+from geosr.model.card import NetworkSize
 from tests.conftest import run_geosr
 
 FLOAT32 = EngineSpec("openvino-cpu", "float32")
@@ -93,10 +94,20 @@ def test_chunks_are_as_large_as_memory_allows(monkeypatch):
     for gigabytes in (64, 4, 2, 1, 0.1):
         monkeypatch.setattr(system, "memory_bytes", lambda total=gigabytes: int(total * 1e9))
         sides.append(choose_core(card, FLOAT32, 4))
-        needed = bytes_per_lr_px(card, FLOAT32, 4) * (sides[-1] + 2 * card.halo_px) ** 2
-        assert needed < gigabytes * 0.5e9 or sides[-1] == CORES_PX[-1]
+        assert bytes_of_chunk(card, FLOAT32, 4, sides[-1]) < gigabytes * 0.5e9 or sides[-1] == CORES_PX[-1]
     assert sides == sorted(sides, reverse=True)
     assert sides[-1] == 256
+
+
+def test_a_tail_at_high_resolution_takes_more_memory_and_no_more_than_its_margin(monkeypatch):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    published = NetworkSize(features=64, growth=32, blocks=23, tail="interpolate")
+    large = card.model_copy(update={"network": published, "halo_px": 48})
+    assert choose_core(large, FLOAT32, 4) == 512 < choose_core(card, FLOAT32, 4)
+    farther = large.model_copy(update={"halo_px": 64})
+    more = bytes_of_chunk(farther, FLOAT32, 4, 512) - bytes_of_chunk(large, FLOAT32, 4, 512)
+    # Of what the margin adds, only the image and what is read count: not the tail.
+    assert more < 0.1 * bytes_of_chunk(large, FLOAT32, 4, 512)
 
 
 @pytest.mark.parametrize(
