@@ -110,6 +110,7 @@ def startup(result: dict[str, Any]) -> str:
         "python": "`python -c pass`",
         "help": "`geosr --help`",
         "imports": "all that an upscaling imports",
+        "service": "all that a service imports",
         "job": f"`geosr upscale`, {side} × {side} pixels",
         "job in bfloat16": "the same with `--precision bfloat16`",
     }

@@ -22,6 +22,9 @@ GEOSR = [sys.executable, "-m", "geosr"]
 #: What an upscaling imports before it computes.
 IMPORTS = "import geosr.pipeline, geosr.cli, geosr.engine.openvino_engine, tiling, catalog"
 
+#: And what a service does before it answers.
+SERVICE = "import geosr.service.app"
+
 
 def seconds_of(*command: object) -> float:
     """How long a command takes."""
@@ -44,6 +47,7 @@ def main() -> None:
             "python": (sys.executable, "-c", "pass"),
             "help": (*GEOSR, "--help"),
             "imports": (sys.executable, "-c", IMPORTS),
+            "service": (sys.executable, "-c", SERVICE),
             "job": (*GEOSR, "upscale", source, "-o", output, "--overwrite"),
         }
         if choose_engine(precision="bfloat16").name == choose_engine().name:

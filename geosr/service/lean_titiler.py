@@ -1,7 +1,6 @@
 """titiler and rio-tiler without what they do with xarray's datasets, which nothing here asks of them.
 
-Of that come pandas, xarray and Dask's arrays: half of the time that a service takes to start, and a quarter of its
-memory before the first request.
+Of that come pandas, xarray and Dask's arrays, which take longer to load than all else that a service imports.
 """
 
 from __future__ import annotations
