@@ -102,6 +102,7 @@ def test_chunks_are_as_large_as_memory_allows(monkeypatch):
 
 
 def test_a_tail_at_high_resolution_takes_more_memory_and_no_more_than_its_margin(monkeypatch):
+    monkeypatch.setattr(system, "memory_bytes", lambda: int(64e9))
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     published = NetworkSize(features=64, growth=32, blocks=23, tail="interpolate")
     large = card.model_copy(update={"network": published, "halo_px": 48})
