@@ -101,7 +101,10 @@ Sharpness = Annotated[
 Engine = Annotated[
     str | None,
     _option(
-        _HOW, "--engine", metavar="auto|torch|openvino", help="What runs the network. [default: auto, by the machine]"
+        _HOW,
+        "--engine",
+        metavar="auto|torch|openvino|winograd",
+        help="What runs the network. [default: auto, by the machine]",
     ),
 ]
 Device = Annotated[

@@ -262,6 +262,10 @@ def _engine_of(spec: ModelSpec, card: ModelCard, parallel: Parallel, *, stands_i
         return StackEngine(card, build_stack(card), spec.engine, parallel)
     transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=stands_in)
     # The libraries of networks take seconds to load: not before a source has been found good.
+    if spec.engine.name == "winograd-cpu":
+        from geosr.engine.winograd_engine import WinogradEngine
+
+        return WinogradEngine(card, transfers, spec.engine, parallel)
     if spec.engine.name == "openvino-cpu":
         from geosr.engine.openvino_engine import OpenVinoEngine
 

@@ -4,5 +4,5 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
 make_environment
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.[openvino]'
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.[cpu]'
 .venv/bin/geosr demo demo

@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 from geosr.engine import system
 from geosr.errors import DeviceError, UsageError
 
-EngineName = Literal["auto", "torch", "openvino"]
+EngineName = Literal["auto", "torch", "openvino", "winograd"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 #: Precisions of the network that each engine has.
 _PRECISIONS = {
     "openvino-cpu": ("float32", "bfloat16"),
+    "winograd-cpu": ("float32",),
     "torch-cpu": ("float32", "bfloat16"),
     "torch-cuda": ("float32", "bfloat16", "float16"),
 }
+
+_CPU_ONLY = ("openvino", "winograd")
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ def choose_engine(
 ) -> EngineSpec:
     """The engine that runs a model, with a ``network`` or without, or with a ``stack`` of them.
 
-    ``auto`` takes CUDA where there is a GPU, and else OpenVINO where it is installed; of precisions the narrowest that
-    the hardware is made for. A model without a network has nothing to run in another precision than float32, or to
-    be ``compiled``. A stack runs in PyTorch and in float32.
+    ``auto`` takes CUDA where there is a GPU, and else what is installed of OpenVINO and, in float32, of Winograd's
+    convolutions; of precisions the narrowest that the hardware is made for. A model without a network has nothing to
+    run in another precision than float32, to convolve, or to be ``compiled``. A stack runs in PyTorch and in float32.
 
     Raises :class:`UsageError` for what does not exist or go together, :class:`DeviceError` for what is not there.
     """
@@ -62,19 +65,17 @@ def choose_engine(
     ):
         if value not in known:
             raise UsageError(f"the {what} is {' or '.join(known)}, not {value}")
-    if engine == "openvino" and device == "cuda":
-        raise UsageError("the engine openvino runs on the CPU: leave --device out, or take --engine torch")
+    if engine in _CPU_ONLY and device == "cuda":
+        raise UsageError(f"the engine {engine} runs on the CPU: leave --device out, or take --engine torch")
     if stack:
         engine, precision = _of_stack(engine, precision, compiled=compiled)
     name = _choose_name(engine, device, precision)
     if precision not in ("auto", *_PRECISIONS[name]):
         raise UsageError(f"the engine {name} has no precision {precision}: it has {' and '.join(_PRECISIONS[name])}")
-    if compiled and name == "openvino-cpu":
-        raise UsageError(
-            "PyTorch compiles networks, OpenVINO always does so itself: take --engine torch with --compile"
-        )
+    if compiled and name in ("openvino-cpu", "winograd-cpu"):
+        raise UsageError("PyTorch compiles networks, other engines always do so: take --engine torch with --compile")
     if not network:
-        return EngineSpec(name, "float32")
+        return EngineSpec("openvino-cpu" if name == "winograd-cpu" else name, "float32")
     return EngineSpec(name, _fastest(name) if precision == "auto" else precision, compiled)
 
 
@@ -88,14 +89,16 @@ def check_engine(spec: EngineSpec) -> None:
             raise DeviceError(f"this run computes with {spec}, and OpenVINO is not installed here")
         if spec.precision == "bfloat16" and not _openvino_has_bfloat16():
             raise DeviceError(f"this run computes with {spec}, which OpenVINO has not got on this processor")
+    if spec.name == "winograd-cpu" and not system.has_winograd():
+        raise DeviceError(f"this run computes with {spec}, and this machine lacks llvmlite, OpenVINO or AVX2")
     if spec.name == "torch-cuda" and not _has_cuda(needed=True):
         raise DeviceError(f"this run computes with {spec}, and there is no GPU here")
 
 
 def _of_stack(engine: EngineName, precision: Precision, *, compiled: bool) -> tuple[EngineName, Precision]:
-    if engine == "openvino" or precision not in ("auto", "float32") or compiled:
+    if engine in _CPU_ONLY or precision not in ("auto", "float32") or compiled:
         raise UsageError(
-            "a model for bands of two sampling distances runs in PyTorch and in float32: leave --engine openvino, "
+            "a model for bands of two sampling distances runs in PyTorch and in float32: leave --engine, "
             "--precision and --compile out"
         )
     return "torch", "float32"
@@ -108,14 +111,24 @@ def _choose_name(engine: EngineName, device: Device, precision: Precision) -> st
         if precision == "bfloat16" and not _openvino_has_bfloat16():
             raise DeviceError("OpenVINO has no bfloat16 on this processor: take --precision float32")
         return "openvino-cpu"
+    if engine == "winograd":
+        if not system.has_winograd():
+            raise DeviceError(
+                "the engine winograd needs llvmlite, OpenVINO and a processor with AVX2: pip install 'geosr[cpu]', or "
+                "take --engine torch"
+            )
+        return "winograd-cpu"
     if device != "cpu" and _has_cuda(needed=device == "cuda"):
         return "torch-cuda"
     if device == "cuda":
         raise DeviceError("no CUDA device is available to PyTorch: use --device cpu")
     if engine == "torch" or not system.has_openvino():
         return "torch-cpu"
-    # PyTorch computes in bfloat16 on any processor, if slowly.
-    return "torch-cpu" if precision == "bfloat16" and not _openvino_has_bfloat16() else "openvino-cpu"
+    if precision == "bfloat16":
+        # PyTorch computes in bfloat16 on any processor, if slowly.
+        return "openvino-cpu" if _openvino_has_bfloat16() else "torch-cpu"
+    narrow = precision == "auto" and system.has_fast_bfloat16()
+    return "winograd-cpu" if system.has_winograd() and not narrow else "openvino-cpu"
 
 
 def _fastest(name: str) -> str:
@@ -123,7 +136,7 @@ def _fastest(name: str) -> str:
         import torch
 
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return "bfloat16" if system.has_fast_bfloat16() else "float32"
+    return "bfloat16" if "bfloat16" in _PRECISIONS[name] and system.has_fast_bfloat16() else "float32"
 
 
 def _has_cuda(*, needed: bool) -> bool:

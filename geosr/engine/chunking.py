@@ -54,6 +54,9 @@ def bytes_of_chunk(card: ModelCard, engine: EngineSpec, bands: int, core_px: int
         # float32, whatever it computes in.
         kept = 4 * size.features * (width if engine.name == "openvino-cpu" else 4)
         body = (2 * (size.features + 4 * size.growth) * width + kept) * read
+        if engine.name == "winograd-cpu":
+            # No layer's input is copied: a dense block's maps, and what four are made of.
+            body = 4 * (4 * size.features + 4 * size.growth) * read
         if engine.name == "openvino-cpu" and width < 4:
             # Its graphs hand on float32: the first layer's maps and the body's, given and taken, and their sum.
             total += 5 * size.features * 4 * read

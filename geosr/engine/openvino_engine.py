@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from geosr.engine.doubts import Doubts
 
 
+#: From what is known so far, by name, to more of it.
+Step: TypeAlias = "Callable[[Mapping[str, NDArray[np.float32]]], dict[str, NDArray[np.float32]]]"
+
 #: Outputs that are handed on while the next chunk is computed.
 _OWN = ("phases", "observed")
 
@@ -36,7 +39,7 @@ class _Lane:
     shape: tuple[int, ...] = ()
     doubts: bool = False
     """Whether there is all that half-widths are made of; the image is the same."""
-    requests: list[Any] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
 
 
 class OpenVinoEngine:
@@ -69,8 +72,8 @@ class OpenVinoEngine:
         low = np.ascontiguousarray(lr)[None]
         known = {"lr": low, "valid": valid.astype(np.float32)[None]}
         with self._lane(low.shape, doubts=uncertainty) as lane:
-            for request in lane.requests:
-                known |= _infer(request, known)
+            for step in lane.steps:
+                known |= step(known)
             near, observed = known["phases"], known["observed"]
             phases = crop(near[0], self._margin)
             image = phases.reshape(len(lr), -1, *phases.shape[1:])
@@ -109,18 +112,25 @@ class OpenVinoEngine:
         lane = self._lanes.get()
         try:
             if lane.shape != shape or (doubts and not lane.doubts):
-                lane.shape, lane.requests = (), []
-                lane.requests = [self._compile(*graph) for graph in self._graphs(shape, doubts=doubts)]
+                lane.shape, lane.steps = (), []
+                lane.steps = self._steps(shape, doubts=doubts)
                 # Only now: where this fails, nothing half-made is found.
                 lane.shape, lane.doubts = shape, doubts
             yield lane
         finally:
             self._lanes.put(lane)
 
-    def _graphs(self, shape: tuple[int, ...], *, doubts: bool) -> list[tuple[ov.Model, str]]:
-        """The generator's graphs, and the precision of each."""
+    def _steps(self, shape: tuple[int, ...], *, doubts: bool) -> list[Step]:
+        """What is done in turn to chunks of a shape, from ``lr`` and ``valid`` on; see :class:`Graphs`."""
+        try:
+            graphs = self._graphs(shape, doubts=doubts).all(self._precision)
+        except (KeyError, RuntimeError) as error:
+            raise misfit(self._card, error) from error
+        return [self._compile(*graph) for graph in graphs]
+
+    def _graphs(self, shape: tuple[int, ...], *, doubts: bool) -> Graphs:
         card = self._card
-        graphs = Graphs(
+        return Graphs(
             shape,
             card.scale,
             self._taps,
@@ -132,12 +142,8 @@ class OpenVinoEngine:
             size=card.network,
             weights=self._weights,
         )
-        try:
-            return graphs.all(self._precision)
-        except (KeyError, RuntimeError) as error:
-            raise misfit(card, error) from error
 
-    def _compile(self, graph: ov.Model, precision: str) -> Any:
+    def _compile(self, graph: ov.Model, precision: str) -> Step:
         try:
             compiled = self._core.compile_model(
                 graph,
@@ -150,7 +156,7 @@ class OpenVinoEngine:
                     "ENABLE_CPU_PINNING": False,
                 },
             )
-            return compiled.create_infer_request()
+            return partial(_infer, compiled.create_infer_request())
         except RuntimeError as error:
             raise _explain(error) from error
 

@@ -63,6 +63,18 @@ class Graphs:
         _, residual = self._network(given.get("lr"), given)
         return [*before, (ov.Model([_named(residual, "residual")], list(given.values()), "network"), "float32")]
 
+    def after_network(self) -> list[ov.Model]:
+        """What remains to be done when something else has run the network.
+
+        That is given as its ``residual``, or where its tail is at high resolution as its features, ``deep``.
+        """
+        image = self._image(["residual"])
+        if self.size is None or self.size.tail == "shuffle":
+            return [image]
+        deep = self._given("deep")
+        residual = self._layers.to_phases(deep, self.size, self.scale)
+        return [ov.Model([_named(residual, "residual")], [deep], "tail"), image]
+
     def _before(self, precision: str) -> tuple[list[tuple[ov.Model, str]], list[str]]:
         """What runs apart from the image's graph because of its ``precision``, and what that is then given of it."""
         if self.size is None or precision == "float32":

@@ -56,6 +56,11 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
+def has_winograd() -> bool:
+    """Whether convolutions can be compiled for this processor: with LLVM, and beside OpenVINO, which does the rest."""
+    return find_spec("llvmlite") is not None and has_openvino() and bool(cpu_flags() & {"avx2", "avx512f"})
+
+
 def may_have_gpu() -> bool:
     """Whether there may be a GPU that PyTorch reaches as CUDA, told without loading PyTorch."""
     return not sys.platform.startswith("linux") or any(Path(device).exists() for device in _GPU_DEVICES)
