@@ -26,6 +26,7 @@ from geosr.errors import DeviceError
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 
 SPECS = (
+    EngineSpec("winograd-cpu", "float32"),
     EngineSpec("openvino-cpu", "float32"),
     EngineSpec("openvino-cpu", "bfloat16"),
     EngineSpec("torch-cpu", "float32"),
@@ -40,6 +41,10 @@ def engine_of(spec: EngineSpec) -> Engine:
     """The default model, all cores for one chunk."""
     card, parallel = read_card(DEFAULT_MODEL), Parallel(1, system.cores())
     transfers = card.transfers([None] * 4, picture=False)
+    if spec.name == "winograd-cpu":
+        from geosr.engine.winograd_engine import WinogradEngine
+
+        return WinogradEngine(card, transfers, spec, parallel)
     if spec.name == "openvino-cpu":
         from geosr.engine.openvino_engine import OpenVinoEngine
 
@@ -85,7 +90,7 @@ def main() -> None:
     card = read_card(DEFAULT_MODEL)
     rows: list[dict[str, Any]] = []
     sizes = (32,) if arguments.smoke else sorted(CORES_PX)
-    for spec in filter(is_here, SPECS[:3:2] if arguments.smoke else SPECS):
+    for spec in filter(is_here, SPECS[:4] if arguments.smoke else SPECS):
         imitated = spec == EngineSpec("torch-cpu", "bfloat16") and not system.has_fast_bfloat16()
         for core in sizes[: 1 if imitated else None]:
             side = core + 2 * card.halo_px

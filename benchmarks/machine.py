@@ -12,7 +12,7 @@ from geosr.engine import system
 
 RESULTS = Path(__file__).parent / "results"
 
-_VERSIONS = ("geosr", "torch", "openvino", "rasterio", "numpy")
+_VERSIONS = ("geosr", "torch", "openvino", "llvmlite", "rasterio", "numpy")
 
 
 def arguments_of(doc: str | None) -> argparse.ArgumentParser:

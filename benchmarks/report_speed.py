@@ -112,12 +112,8 @@ def startup(result: dict[str, Any]) -> str:
         "imports": "all that an upscaling imports",
         "service": "all that a service imports",
         "job": f"`geosr upscale`, {side} × {side} pixels",
-        "job in bfloat16": "the same with `--precision bfloat16`",
     }
-    # The last only where the processor computes in it.
-    rows = [
-        f"| {title} | {result['seconds'][what]:.2f} |" for what, title in titles.items() if what in result["seconds"]
-    ]
+    rows = [f"| {title} | {result['seconds'][what]:.2f} |" for what, title in titles.items()]
     return (
         f"## Cold start\n\n`{result['command']}`: each a process of its own, medians; {result['engine']}. "
         f"{in_words(result['machine'])}\n\n| what | seconds |\n|---|---|\n" + "\n".join(rows)

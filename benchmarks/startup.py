@@ -20,7 +20,7 @@ from geosr.engine import choose_engine
 GEOSR = [sys.executable, "-m", "geosr"]
 
 #: What an upscaling imports before it computes.
-IMPORTS = "import geosr.pipeline, geosr.cli, geosr.engine.openvino_engine, tiling, catalog"
+IMPORTS = "import geosr.pipeline, geosr.cli, geosr.engine.winograd_engine, tiling, catalog"
 
 #: And what a service does before it answers.
 SERVICE = "import geosr.service.app"
@@ -50,8 +50,6 @@ def main() -> None:
             "service": (sys.executable, "-c", SERVICE),
             "job": (*GEOSR, "upscale", source, "-o", output, "--overwrite"),
         }
-        if choose_engine(precision="bfloat16").name == choose_engine().name:
-            commands["job in bfloat16"] = (*commands["job"], "--precision", "bfloat16")
         taken: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(repeats):
             for what, command in commands.items():

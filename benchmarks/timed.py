@@ -19,7 +19,8 @@ from typing import Any
 
 import tiling
 from catalog import SceneRequest
-from geosr.engine import openvino_engine
+from geosr.engine import choose_engine, openvino_engine
+from geosr.engine.winograd import Region
 from geosr.jobs import executor
 from geosr.model.margins import margins
 from geosr.model.zoo import DEFAULT_MODEL, read_card
@@ -62,6 +63,9 @@ def main() -> None:
     assert card.network is not None
     # Dense blocks are nearly all of the network.
     needed = margins(card.network.blocks, card.halo_px)[:-1]
+    if choose_engine().name == "winograd-cpu":
+        whole = Region(0, 1, 1)
+        needed = [card.halo_px - whole.inside(card.halo_px - margin).margin for margin in needed]
 
     def counting(engine: Any, lr: Any, *arguments: Any, **options: Any) -> Any:
         rows, cols = (side - 2 * card.halo_px for side in lr.shape[1:])

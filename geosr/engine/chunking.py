@@ -26,6 +26,9 @@ _LANES_PER_GPU = 2
 #: Bytes per HR value besides the network's: the residual, the image, and what is made of it on the way to a file.
 _BYTES_PER_HR_VALUE = 16
 
+#: What Winograd's planes take, of what their pixels do, and planes besides the maps'.
+_PADDED, _SPARE_PLANES = 1.13, 17
+
 #: Copies of the image that a stack has at its fullest.
 _COPIES_IN_STACK = 6
 
@@ -54,16 +57,18 @@ def bytes_of_chunk(card: ModelCard, engine: EngineSpec, bands: int, core_px: int
         # float32, whatever it computes in.
         kept = 4 * size.features * (width if engine.name == "openvino-cpu" else 4)
         body = (2 * (size.features + 4 * size.growth) * width + kept) * read
-        if engine.name == "winograd-cpu":
-            # No layer's input is copied: a dense block's maps, and what four are made of.
-            body = 4 * (4 * size.features + 4 * size.growth) * read
         if engine.name == "openvino-cpu" and width < 4:
             # Its graphs hand on float32: the first layer's maps and the body's, given and taken, and their sum.
             total += 5 * size.features * 4 * read
         # A tail at high resolution has the margin that is left after the body; a layer has what it reads and makes.
         made = (core_px + 2 * kept_margin(card.halo_px)) ** 2
         tail = 2 * size.features * card.scale**2 * width * made if size.tail == "interpolate" else 0
-        total += max(body, tail)
+        if engine.name == "winograd-cpu":
+            # No layer's input is copied: there are a dense block's maps and those of two more. They stay.
+            planes = 3 * size.features + 4 * size.growth + _SPARE_PLANES
+            total += _PADDED * 4 * planes * read + tail
+        else:
+            total += max(body, tail)
     if card.stack is not None:
         # The coarse bands' detail, their image and its blocks, and the guides' phases; the body is small beside them.
         total += _COPIES_IN_STACK * 4 * image * read

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine import MARGIN_PX, EngineSpec, Parallel, Upscaled
+from geosr.engine.memory import Memory
 from geosr.engine.openvino_graphs import Graphs
 from geosr.engine.quiet_openvino import ov
 from geosr.errors import DeviceError
@@ -40,6 +41,7 @@ class _Lane:
     doubts: bool = False
     """Whether there is all that half-widths are made of; the image is the same."""
     steps: list[Step] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
 
 
 class OpenVinoEngine:
@@ -113,15 +115,18 @@ class OpenVinoEngine:
         try:
             if lane.shape != shape or (doubts and not lane.doubts):
                 lane.shape, lane.steps = (), []
-                lane.steps = self._steps(shape, doubts=doubts)
+                lane.steps = self._steps(shape, lane.memory, doubts=doubts)
                 # Only now: where this fails, nothing half-made is found.
                 lane.shape, lane.doubts = shape, doubts
             yield lane
         finally:
             self._lanes.put(lane)
 
-    def _steps(self, shape: tuple[int, ...], *, doubts: bool) -> list[Step]:
-        """What is done in turn to chunks of a shape, from ``lr`` and ``valid`` on; see :class:`Graphs`."""
+    def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
+        """What is done in turn to chunks of a shape, from ``lr`` and ``valid`` on; see :class:`Graphs`.
+
+        OpenVINO has its own ``memory``.
+        """
         try:
             graphs = self._graphs(shape, doubts=doubts).all(self._precision)
         except (KeyError, RuntimeError) as error:

@@ -7,7 +7,6 @@ Images are held as planes. In a plane, each row is four *phases*, one after anot
 from __future__ import annotations
 
 import ctypes
-import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geosr.engine.memory import Memory
 from geosr.engine.winograd_code import FILTER_TRANSFORM, PRODUCTS, TILE_PX, Code, Layer
 
-#: Floats before and after each phase: what tiles read beyond the image, and the reach of one group of tiles too many.
+#: Floats before each phase: what tiles read beyond the image, and as far as vectors reach beyond the last phase's end.
 _PAD = 16
-
-#: A line of the processor's cache, bytes.
-_LINE_BYTES = 64
 
 #: Pieces of a layer that each thread gets: where cores are shared with others, who is faster takes more.
 _PIECES_PER_THREAD = 4
@@ -49,16 +46,16 @@ class Planes:
 
     def __init__(self, rows: int, cols: int, lanes: int) -> None:
         self._lanes = lanes
-        self._phase = self._vectors(cols) + 2 * _PAD
+        self._phase = self._vectors(cols) + _PAD
         self._rows = -(-rows // TILE_PX) * TILE_PX + 2
         self.row_stride = TILE_PX * self._phase
         self.phase_stride = self._phase
         self.plane_stride = self._rows * self.row_stride
         self.whole = Region(0, rows, cols)
 
-    def empty(self, count: int) -> NDArray[np.float32]:
-        """``(planes, rows, phases, columns / 4)``, with the padding, all zero."""
-        return _zeros((count, self._rows, TILE_PX, self._phase))
+    def shape(self, count: int) -> tuple[int, ...]:
+        """Of so many planes: ``(planes, rows, phases, columns / 4)``, with the padding, and one more for its zeros."""
+        return count + 1, self._rows, TILE_PX, self._phase
 
     def tiles(self, region: Region) -> int:
         """Tiles in a row of a region, as many as make whole vectors."""
@@ -132,11 +129,14 @@ class Base:
 class Convolver:
     """Runs layers on planes of one shape, on some threads. Not for several callers at a time."""
 
-    def __init__(self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution]) -> None:
+    def __init__(self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution], memory: Memory) -> None:
         self._planes, self._code = planes, code
         floats = PRODUCTS * code.tiles
         rooms = [max(layer.inputs for layer in layers), max(layer.outputs for layer in layers)]
-        self._rooms = [tuple(_zeros((floats * count,)) for count in rooms) for _ in range(threads)]
+        self._rooms = [
+            tuple(memory.take(f"room {thread} {number}", (floats * count,)) for number, count in enumerate(rooms))
+            for thread in range(threads)
+        ]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="winograd") if threads > 1 else None
         self._masks: dict[Region, NDArray[np.float32]] = {}
 
@@ -212,11 +212,3 @@ class Convolver:
                 work(room, *bound)
 
         list(self._pool.map(take_turns, self._rooms))
-
-
-def _zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Zeros that begin where a line of the processor's cache does: no vector then lies across two."""
-    floats, line = math.prod(shape), _LINE_BYTES // np.dtype(np.float32).itemsize
-    room = np.zeros(floats + line, np.float32)
-    first = -room.ctypes.data % _LINE_BYTES // room.itemsize
-    return room[first : first + floats].reshape(shape)

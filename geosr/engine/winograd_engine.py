@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine import EngineSpec, Parallel
+from geosr.engine.memory import Memory
 from geosr.engine.openvino_engine import OpenVinoEngine, Step
 from geosr.engine.winograd import Base, Convolution, Convolver, Planes, Region
 from geosr.engine.winograd_code import compiled
@@ -34,17 +35,17 @@ class WinogradEngine(OpenVinoEngine):
         except (KeyError, ValueError) as error:
             raise misfit(card, error) from error
 
-    def _steps(self, shape: tuple[int, ...], *, doubts: bool) -> list[Step]:
+    def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
         try:
             graphs = self._graphs(shape, doubts=doubts).after_network()
         except (KeyError, RuntimeError) as error:
             raise misfit(self._card, error) from error
-        network = Network(self._layers, self._size, shape[2:], self._card.halo_px, self._threads, doubts=doubts)
+        network = Network(self._layers, self._size, shape[2:], self._card.halo_px, self._threads, memory, doubts=doubts)
         return [network, *(self._compile(graph, "float32") for graph in graphs)]
 
 
 class Network:
-    """A network for chunks of one shape; keeps the memory of its layers."""
+    """A network for chunks of one shape."""
 
     def __init__(
         self,
@@ -53,50 +54,52 @@ class Network:
         shape: tuple[int, ...],
         halo_px: int,
         threads: int,
+        memory: Memory,
         *,
         doubts: bool = False,
     ) -> None:
-        """``shape`` is that of a chunk with its halo, rows and columns."""
+        """``shape`` is that of a chunk with its halo, rows and columns. What is made lies in ``memory`` as well."""
         rows, cols = shape
-        self._layers, self._size, self._halo_px = layers, size, halo_px
+        self._layers, self._size, self._halo_px, self._memory = layers, size, halo_px, memory
         self._ends = ["deep"] if size.tail == "interpolate" else ["residual"] + ["deep"] * doubts
         code = compiled()
         self._planes = Planes(rows, cols, code.lanes)
-        self._convolver = Convolver(self._planes, code, threads, list(layers.values()))
+        self._convolver = Convolver(self._planes, code, threads, list(layers.values()), memory)
         self._needed = margins(size.blocks, halo_px)
-        # A layer may make a few planes more than asked for, of zeros.
-        spare = code.outputs
-        self._given = self._planes.empty(layers["conv_first"].inputs)
-        self._shallow, *self._maps = (self._planes.empty(size.features + spare) for _ in range(4))
         last = layers["conv_last"].outputs if "residual" in self._ends else 0
-        self._grown = self._planes.empty(max(4 * size.growth + spare, last))
+        self._given = self._room("given", layers["conv_first"].inputs)
+        self._maps = [self._room(f"maps {number}", layers["conv_first"].outputs) for number in range(3)]
+        # A layer may make a few planes more than asked for, all zero.
+        self._grown = self._room("grown", max(4 * size.growth + code.outputs, last))
 
     def __call__(self, known: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """From ``lr`` to what the network makes of it: ``residual`` and ``deep``, with what they keep of the margin."""
-        whole, features = self._planes.whole, self._size.features
+        features, run, region = self._size.features, self._convolver.run, self._planes.whole
+        first, body = self._layers["conv_first"], self._layers["conv_body"]
+        deep, one, other = self._maps
         self._planes.put(known["lr"][0], self._given)
-        self._convolver.run(self._layers["conv_first"], whole, [self._given], self._shallow)
-        deep, region = self._shallow, whole
+        given = self._given[: first.inputs]
+        run(first, region, [given], deep)
         for block in range(self._size.blocks):
-            now = deep
-            for number in (1, 2, 3):
-                region = self._narrowed(region, self._needed[3 * block + number - 1])
-                target = next(maps for maps in self._maps if maps is not deep and maps is not now)
-                bases = [Base(now, RESIDUAL_SCALE)] + [Base(deep, RESIDUAL_SCALE)] * (number == 3)
-                self._dense(f"body.{block}.rdb{number}", region, now[:features], target, bases)
-                now = target
-            deep = now
+            steps = [
+                (deep, one, [Base(deep, RESIDUAL_SCALE)]),
+                (one, other, [Base(one, RESIDUAL_SCALE)]),
+                (other, deep, [Base(other, RESIDUAL_SCALE), Base(deep, RESIDUAL_SCALE)]),
+            ]
+            for number, (image, target, bases) in enumerate(steps):
+                region = self._narrowed(region, self._needed[3 * block + number])
+                self._dense(f"body.{block}.rdb{number + 1}", region, image[:features], target, bases)
         region = self._narrowed(region, self._needed[-1])
-        target = next(maps for maps in self._maps if maps is not deep)
-        bases = [Base(self._shallow, 1.0)]
-        self._convolver.run(self._layers["conv_body"], region, [deep[:features]], target, bases=bases)
+        run(body, region, [deep[:features]], one)
+        # Its first features are made anew: to keep them would take memory all along.
+        run(first, region, [given], other, bases=[Base(one, 1.0)])
         made = {}
         if "deep" in self._ends:
-            made["deep"] = self._out(target, region, features)
+            made["deep"] = self._out("deep", other, region, features)
         if "residual" in self._ends:
             last = self._layers["conv_last"]
-            self._convolver.run(last, region, [target[:features]], self._grown)
-            made["residual"] = self._out(self._grown, region, last.made)
+            run(last, region, [other[:features]], self._grown)
+            made["residual"] = self._out("residual", self._grown, region, last.made)
         return made
 
     def _dense(
@@ -115,16 +118,20 @@ class Network:
         """A region with a smaller margin, around which everything is zero; the same where it is not smaller."""
         inner = self._planes.whole.inside(self._halo_px - margin)
         if inner != region:
-            for planes in (self._shallow, self._grown, *self._maps):
+            for planes in (self._grown, *self._maps):
                 self._planes.clear_around(planes, inner)
         return inner
 
-    def _out(self, planes: NDArray[np.float32], region: Region, count: int) -> NDArray[np.float32]:
+    def _out(self, name: str, planes: NDArray[np.float32], region: Region, count: int) -> NDArray[np.float32]:
         """``(1, count, rows, cols)`` with the margin that is left after the network."""
         less = 2 * (self._halo_px - self._needed[-1])
-        image = np.empty((1, count, self._planes.whole.rows - less, self._planes.whole.cols - less), np.float32)
+        shape = (1, count, self._planes.whole.rows - less, self._planes.whole.cols - less)
+        image = self._memory.take(name, shape)
         self._convolver.take(planes, region, image[0])
         return image
+
+    def _room(self, name: str, count: int) -> NDArray[np.float32]:
+        return self._memory.take(name, self._planes.shape(count), zero=True)
 
 
 def _layers(weights: Mapping[str, NDArray[np.float32]], size: NetworkSize) -> dict[str, Convolution]:
