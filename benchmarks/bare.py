@@ -13,12 +13,18 @@ import sys
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geosr.engine import EngineSpec, Parallel, choose_engine, system
+from geosr.engine.lanes import Known, Step
 from geosr.engine.memory import Memory
-from geosr.engine.openvino_engine import OpenVinoEngine, Step
-from geosr.engine.openvino_graphs import Graphs
-from geosr.engine.winograd_engine import Network, WinogradEngine
+from geosr.engine.openvino_engine import OpenVinoEngine, compile_graph, graphs_of
+from geosr.engine.winograd.code import compiled
+from geosr.engine.winograd.network import Network, read_layers
+from geosr.engine.winograd.planes import Planes
+from geosr.engine.winograd.run import Runner
+from geosr.model.card import ModelCard
+from geosr.model.weights import read_weights
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 
 
@@ -26,24 +32,32 @@ def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[Step]:
     """What makes the residual of the default model's network out of ``lr``, without a margin."""
     card = read_card(DEFAULT_MODEL)
     assert card.network is not None
-    transfers = card.transfers([None] * 4, picture=False)
     if spec.name == "winograd-cpu":
-        layers = WinogradEngine(card, transfers, spec, parallel)._layers
-        return [Network(layers, card.network, (side, side), 0, parallel.threads, Memory())]
+        return [bare_winograd(card, side, parallel.threads)]
+    transfers = card.transfers([None] * 4, picture=False)
     engine = OpenVinoEngine(card, transfers, spec, parallel)
-    graphs = Graphs(
-        (1, 4, side, side),
-        card.scale,
-        engine._taps,
-        base=card.base,
-        steps=card.steps,
-        halo_px=0,
-        margin_px=0,
-        doubts=False,
-        size=card.network,
-        weights=engine._weights,
-    )
-    return [engine._compile(*graph) for graph in graphs.network(spec.precision)]
+    bare = card.model_copy(update={"halo_px": 0})
+    graphs = graphs_of(bare, engine._taps, engine._weights, (1, 4, side, side), 0, doubts=False)
+    return [compile_graph(*graph, parallel.threads) for graph in graphs.network(spec.precision)]
+
+
+def bare_winograd(card: ModelCard, side: int, threads: int) -> Step:
+    """The same in Winograd's engine."""
+    assert card.network is not None
+    code, memory = compiled(), Memory()
+    layers = read_layers(read_weights(card), card.network, code.outputs)
+    planes = Planes(side, side, code.lanes)
+    runner = Runner(planes, code, threads, list(layers.values()), memory)
+    network = Network(planes, runner, layers, card.network, 0, memory)
+
+    def step(known: Known) -> dict[str, NDArray[np.float32]]:
+        made = network(known["lr"][0])
+        assert made.residual is not None
+        residual = memory.take("residual", (1, len(made.residual), side, side))
+        runner.take(made.residual, made.region, residual[0])
+        return {"residual": residual}
+
+    return step
 
 
 def main() -> None:

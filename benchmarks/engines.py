@@ -42,7 +42,7 @@ def engine_of(spec: EngineSpec) -> Engine:
     card, parallel = read_card(DEFAULT_MODEL), Parallel(1, system.cores())
     transfers = card.transfers([None] * 4, picture=False)
     if spec.name == "winograd-cpu":
-        from geosr.engine.winograd_engine import WinogradEngine
+        from geosr.engine.winograd.engine import WinogradEngine
 
         return WinogradEngine(card, transfers, spec, parallel)
     if spec.name == "openvino-cpu":

@@ -20,7 +20,8 @@ from typing import Any
 import tiling
 from catalog import SceneRequest
 from geosr.engine import choose_engine, openvino_engine
-from geosr.engine.winograd import Region
+from geosr.engine.lanes import LaneEngine
+from geosr.engine.winograd.planes import Region
 from geosr.jobs import executor
 from geosr.model.margins import margins
 from geosr.model.zoo import DEFAULT_MODEL, read_card
@@ -53,13 +54,13 @@ def main() -> None:
     """Upscale and tell."""
     source, output = sys.argv[1:]
     timed(executor, "read_part", "read")
-    timed(openvino_engine.OpenVinoEngine, "upscale", "engine")
-    timed(openvino_engine.OpenVinoEngine, "_compile", "compile")
+    timed(LaneEngine, "upscale", "engine")
+    timed(openvino_engine, "compile_graph", "compile")
     timed(Upscaler, "__call__", "upscale")
     timed(tiling, "encode_chunk", "encode")
     timed(executor, "write_encoded", "write")
     timed(tiling, "mosaic", "assemble")
-    card, upscale = read_card(DEFAULT_MODEL), openvino_engine.OpenVinoEngine.upscale
+    card, upscale = read_card(DEFAULT_MODEL), LaneEngine.upscale
     assert card.network is not None
     # Dense blocks are nearly all of the network.
     needed = margins(card.network.blocks, card.halo_px)[:-1]
@@ -72,7 +73,7 @@ def main() -> None:
         pixels["network"] += round(statistics.mean((rows + 2 * margin) * (cols + 2 * margin) for margin in needed))
         return upscale(engine, lr, *arguments, **options)
 
-    openvino_engine.OpenVinoEngine.upscale = counting  # type: ignore[method-assign]
+    LaneEngine.upscale = counting  # type: ignore[method-assign]
     began = time.perf_counter()
     super_resolve(UpscaleRequest(SceneRequest(source), Path(output), overwrite=True, restart=True), PlainReporter())
     total = time.perf_counter() - began

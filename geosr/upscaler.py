@@ -263,7 +263,7 @@ def _engine_of(spec: ModelSpec, card: ModelCard, parallel: Parallel, *, stands_i
     transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=stands_in)
     # The libraries of networks take seconds to load: not before a source has been found good.
     if spec.engine.name == "winograd-cpu":
-        from geosr.engine.winograd_engine import WinogradEngine
+        from geosr.engine.winograd.engine import WinogradEngine
 
         return WinogradEngine(card, transfers, spec.engine, parallel)
     if spec.engine.name == "openvino-cpu":

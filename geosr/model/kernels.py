@@ -63,7 +63,7 @@ def interpolation(base: Base, scale: int) -> NDArray[np.float32]:
 
     Bicubic is cubic convolution with a = -1/2 (Keys, 1981), the one of GDAL and Pillow.
     """
-    along = _along_one_axis(base, scale)
+    along = along_one_axis(base, scale)
     return _outer(along, along)
 
 
@@ -79,7 +79,7 @@ def observation(taps: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
 
 def round_trip(taps: NDArray[np.float32], scale: int, base: Base = "bicubic") -> NDArray[np.float32]:
     """What becomes of an impulse that is interpolated and observed, along one axis: ``(bands, 9)``."""
-    along = _along_one_axis(base, scale)
+    along = along_one_axis(base, scale)
     split = taps.astype(np.float64).reshape(len(taps), -1, scale)
     # An impulse at 0 is in phase p of pixel y by along[p, -y], and pixel z sees that by split[y - z, p].
     seen = np.einsum("bkp,py->bky", split, along)
@@ -91,7 +91,7 @@ def round_trip(taps: NDArray[np.float32], scale: int, base: Base = "bicubic") ->
     return result.astype(np.float32)
 
 
-def _along_one_axis(base: Base, scale: int) -> NDArray[np.float64]:
+def along_one_axis(base: Base, scale: int) -> NDArray[np.float64]:
     """What each phase takes from the LR pixels around its own, ``(scale, 5)``."""
     places = (np.arange(scale) + 0.5) / scale - 0.5
     distances = np.abs(np.arange(-CUBIC_REACH, CUBIC_REACH + 1) - places[:, None])

@@ -1,8 +1,4 @@
-"""3 × 3 convolutions on the CPU in float32, several times as fast as computed directly.
-
-Images are held as planes. In a plane, each row is four *phases*, one after another: the columns 0, 4, 8, …, then 1, 5,
-9, …, so that what tiles of four pixels have in common lies side by side. Around each plane there are zeros.
-"""
+"""Runs code on planes, on some threads."""
 
 from __future__ import annotations
 
@@ -16,90 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine.memory import Memory
-from geosr.engine.winograd_code import FILTER_TRANSFORM, PRODUCTS, TILE_PX, Code, Layer
-
-#: Floats before each phase: what tiles read beyond the image, and as far as vectors reach beyond the last phase's end.
-_PAD = 16
+from geosr.engine.winograd.code import Code
+from geosr.engine.winograd.convolve import FILTER_TRANSFORM, PRODUCTS, TILE_PX
+from geosr.engine.winograd.planes import Planes, Region
+from geosr.engine.winograd.tasks import Gathering, Layer
 
 #: Pieces of a layer that each thread gets: where cores are shared with others, who is faster takes more.
 _PIECES_PER_THREAD = 4
-
-
-@dataclass(frozen=True)
-class Region:
-    """The part of planes that a layer works on; ``margin`` pixels are left out on each side."""
-
-    margin: int
-    """A multiple of :data:`TILE_PX`."""
-    rows: int
-    cols: int
-
-    def inside(self, margin: int) -> Region:
-        """What is left with this margin, or with somewhat less, for tiles stay whole."""
-        margin = max(self.margin, margin // TILE_PX * TILE_PX)
-        less = 2 * (margin - self.margin)
-        return Region(margin, self.rows - less, self.cols - less)
-
-
-class Planes:
-    """Planes for images of one shape, and regions of them."""
-
-    def __init__(self, rows: int, cols: int, lanes: int) -> None:
-        self._lanes = lanes
-        self._phase = self._vectors(cols) + _PAD
-        self._rows = -(-rows // TILE_PX) * TILE_PX + 2
-        self.row_stride = TILE_PX * self._phase
-        self.phase_stride = self._phase
-        self.plane_stride = self._rows * self.row_stride
-        self.whole = Region(0, rows, cols)
-
-    def shape(self, count: int) -> tuple[int, ...]:
-        """Of so many planes: ``(planes, rows, phases, columns / 4)``, with the padding, and one more for its zeros."""
-        return count + 1, self._rows, TILE_PX, self._phase
-
-    def tiles(self, region: Region) -> int:
-        """Tiles in a row of a region, as many as make whole vectors."""
-        return self._vectors(region.cols)
-
-    def address(self, planes: NDArray[np.float32], region: Region) -> int:
-        """Of the region's first pixel in the first of planes."""
-        return planes.ctypes.data + planes.itemsize * (
-            (1 + region.margin) * self.row_stride + _PAD + region.margin // TILE_PX
-        )
-
-    def mask(self, region: Region) -> NDArray[np.float32]:
-        """1 for the columns of a region and 0 for others, from its first: ``(phases, columns / 4)``."""
-        columns = np.arange(self._phase * TILE_PX).reshape(self._phase, TILE_PX).T
-        return np.ascontiguousarray(columns < region.cols, np.float32)
-
-    def put(self, image: NDArray[np.float32], planes: NDArray[np.float32]) -> None:
-        """``(planes, rows, cols)`` of the whole region into as many planes."""
-        rows = image.shape[1]
-        for phase in range(TILE_PX):
-            columns = image[:, :, phase::TILE_PX]
-            planes[: len(image), 1 : 1 + rows, phase, _PAD : _PAD + columns.shape[2]] = columns
-
-    def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
-        """``(planes, rows, cols)`` of a region without what ``out`` has no room for, alike on both sides."""
-        rows = out.shape[1]
-        first = region.margin + (region.rows - rows) // 2
-        for column in range(TILE_PX):
-            part = out[:, :, column::TILE_PX]
-            tile, phase = divmod(first + column, TILE_PX)
-            part[...] = planes[: len(out), 1 + first :, phase, _PAD + tile :][:, :rows, : part.shape[2]]
-
-    def clear_around(self, planes: NDArray[np.float32], region: Region) -> None:
-        """Zeros around a region, as around an image of its size."""
-        top, left = 1 + region.margin, region.margin
-        planes[:, top - 1] = 0
-        planes[:, top + region.rows] = 0
-        for column in (left - 1, left + region.cols):
-            tile, phase = divmod(column, TILE_PX)
-            planes[:, :, phase, _PAD + tile] = 0
-
-    def _vectors(self, cols: int) -> int:
-        tiles = -(-cols // TILE_PX)
-        return -(-tiles // self._lanes) * self._lanes
 
 
 class Convolution:
@@ -126,7 +45,21 @@ class Base:
     gain: float
 
 
-class Convolver:
+class Taps:
+    """Filters that are mostly zero, for planes of one shape."""
+
+    def __init__(self, planes: Planes, filters: Sequence[Sequence[tuple[int, int, int, float]]]) -> None:
+        """Of each output the plane, the row and the column, from its own place, and the weight of what it takes."""
+        self.count = max(map(len, filters))
+        self.offsets = np.zeros((len(filters), TILE_PX, self.count), np.int64)
+        self.weights = np.zeros((len(filters), self.count), np.float32)
+        for output, taps in enumerate(filters):
+            for number, (plane, row, col, weight) in enumerate(taps):
+                self.offsets[output, :, number] = planes.offset(plane, row, col)
+                self.weights[output, number] = weight
+
+
+class Runner:
     """Runs layers on planes of one shape, on some threads. Not for several callers at a time."""
 
     def __init__(self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution], memory: Memory) -> None:
@@ -189,6 +122,33 @@ class Convolver:
             self._code.convolve(ctypes.byref(told), first, stop, *(part.ctypes.data for part in room))
 
         self._share(rows, some_rows)
+
+    def gather(
+        self,
+        taps: Taps,
+        region: Region,
+        source: NDArray[np.float32],
+        out: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Convolve a region of planes into others, and add a ``base``, which may be the same as ``out``."""
+        planes = self._planes
+        mask = self._masks.setdefault(region, planes.mask(region))
+        told = Gathering(
+            x=planes.address(source, region),
+            out=planes.address(out, region),
+            base=None if base is None else planes.address(base, region),
+            mask=mask.ctypes.data,
+            weights=taps.weights.ctypes.data,
+            offsets=taps.offsets.ctypes.data,
+            outputs=len(taps.weights),
+            taps=taps.count,
+            plane_stride=planes.plane_stride,
+            row_stride=planes.row_stride,
+            phase_stride=planes.phase_stride,
+            tiles=planes.tiles(region),
+        )
+        self._share(region.rows, lambda _, first, stop: self._code.gather(ctypes.byref(told), first, stop))
 
     def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
         """See :meth:`Planes.take`."""

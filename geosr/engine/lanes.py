@@ -1,0 +1,118 @@
+"""What engines on the CPU have in common: chunks in lanes, each a few steps, and half-widths of what they make."""
+
+from __future__ import annotations
+
+import queue
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosr.engine import MARGIN_PX, Parallel, Upscaled
+from geosr.engine.memory import Memory
+from geosr.model import kernels
+from geosr.model.card import ModelCard
+from geosr.model.margins import crop
+from geosr.model.weights import read_weights
+
+if TYPE_CHECKING:
+    from geosr.engine.doubts import Doubts
+
+#: What is known of a chunk, by name, each with a first axis of one: to begin with ``lr``, its bands, and ``valid``, 1
+#: where a pixel was measured and 0 where it was filled in. In the end the image's ``phases`` and what the sensor has
+#: ``observed`` of it, both with a margin; for half-widths also the network's features, ``deep``, and its ``residual``.
+Known: TypeAlias = Mapping[str, NDArray[np.float32]]
+
+#: From what is known to more of it.
+Step: TypeAlias = Callable[[Known], dict[str, NDArray[np.float32]]]
+
+
+@dataclass
+class _Lane:
+    """What is made ready for chunks of one shape; it keeps the memory of all layers."""
+
+    shape: tuple[int, ...] = ()
+    doubts: bool = False
+    """Whether there is all that half-widths are made of; the image is the same."""
+    steps: list[Step] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+
+
+class LaneEngine(ABC):
+    """Runs a generator on as many chunks at a time as it has lanes. Loads PyTorch only for half-widths."""
+
+    def __init__(self, card: ModelCard, mtf_nyquist: Sequence[float | None], parallel: Parallel) -> None:
+        """``mtf_nyquist`` is what is assumed of the bands.
+
+        Raises :class:`geosr.errors.ModelError` for weights that are missing or not those of the card.
+        """
+        self._card = card
+        self._mtf_nyquist = list(mtf_nyquist)
+        self._taps = kernels.gaussian_taps(np.asarray(kernels.sensor_sigmas(mtf_nyquist, card.scale)), card.scale)
+        self._weights = {} if card.network is None else read_weights(card)
+        self._threads = parallel.threads
+        self._lanes: queue.LifoQueue[_Lane] = queue.LifoQueue()
+        for _ in range(parallel.lanes):
+            self._lanes.put(_Lane())
+        self._margin = min(MARGIN_PX, card.halo_px)
+
+    @abstractmethod
+    def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
+        """What is done in turn to chunks of a shape, ``(1, bands, rows, cols)``."""
+
+    def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
+        low = np.ascontiguousarray(lr)[None]
+        known = {"lr": low, "valid": valid.astype(np.float32)[None]}
+        with self._lane(low.shape, doubts=uncertainty) as lane:
+            for step in lane.steps:
+                known |= step(known)
+            near, observed = known["phases"], known["observed"]
+            phases = crop(near[0], self._margin)
+            image = phases.reshape(len(lr), -1, *phases.shape[1:])
+            seen = crop(observed[0], self._margin)
+            if not uncertainty:
+                return Upscaled(image, seen)
+            import torch
+
+            with torch.inference_mode():
+                half_width, support = self._doubts(
+                    torch.from_numpy(low),
+                    None if valid.all() else torch.from_numpy(known["valid"]),
+                    torch.from_numpy(known["deep"]),
+                    torch.from_numpy(known["residual"]),
+                    torch.from_numpy(near),
+                )
+            return Upscaled(image, seen, half_width[0].numpy(), support[0].numpy())
+
+    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            ratios: NDArray[np.float32] = self._doubts.rehearse(torch.from_numpy(np.ascontiguousarray(lr))).numpy()
+        return ratios
+
+    @cached_property
+    def _doubts(self) -> Doubts:
+        from geosr.engine.doubts import Doubts
+        from geosr.model.build import build
+
+        return Doubts(self._card, build(self._card, self._mtf_nyquist))
+
+    @contextmanager
+    def _lane(self, shape: tuple[int, ...], *, doubts: bool) -> Iterator[_Lane]:
+        """A lane for chunks of a shape; what it had for others goes before the new is made."""
+        lane = self._lanes.get()
+        try:
+            if lane.shape != shape or (doubts and not lane.doubts):
+                lane.shape, lane.steps = (), []
+                lane.steps = self._steps(shape, lane.memory, doubts=doubts)
+                # Only now: where this fails, nothing half-made is found.
+                lane.shape, lane.doubts = shape, doubts
+            yield lane
+        finally:
+            self._lanes.put(lane)

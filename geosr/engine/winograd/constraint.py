@@ -1,0 +1,148 @@
+"""What follows a network, on planes: interpolation, the residual, back-projection.
+
+As :meth:`geosr.model.generator.Generator.constrain`, with every filter along one axis at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosr.engine.memory import Memory
+from geosr.engine.winograd.planes import Planes, Region
+from geosr.engine.winograd.run import Runner, Taps
+from geosr.model import kernels
+from geosr.model.kernels import Base
+
+#: Filters along the rows, then those across them, which follow.
+_Pair: TypeAlias = tuple[Taps, Taps]
+
+#: Low-resolution pixels that the round trip of :func:`geosr.model.kernels.round_trip` reaches.
+_TRIP_REACH = kernels.BLUR_REACH + kernels.CUBIC_REACH
+
+
+class Constraint:
+    """For chunks of one shape."""
+
+    def __init__(
+        self,
+        planes: Planes,
+        runner: Runner,
+        memory: Memory,
+        *,
+        taps: NDArray[np.float32],
+        scale: int,
+        base: Base,
+        steps: int,
+    ) -> None:
+        """``taps`` are the sensor's, ``base`` is what the residual is added to, ``steps`` are back-projection's."""
+        self._planes, self._runner, self._base, self._steps = planes, runner, base, steps
+        bands = len(taps)
+        names = ("left", "step", "pulled", "trip")
+        self._left, self._step, self._pulled, self._trip = (
+            memory.take(f"constraint {name}", planes.shape(bands), zero=True)[:bands] for name in names
+        )
+        self._half = memory.take("constraint half", planes.shape(bands * scale), zero=True)
+        self._blur = _blur(planes, taps, scale)
+        bases = {base, "bicubic"} - {"none"}
+        self._trips = {one: _round_trip(planes, kernels.round_trip(taps, scale, one)) for one in bases}
+        self._interpolations = {one: _interpolation(planes, bands, one, scale) for one in bases}
+
+    def __call__(
+        self, region: Region, residual: NDArray[np.float32], lr: NDArray[np.float32], valid: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Make the image's phases out of the ``residual``, in its planes; what is observed of it is returned as planes.
+
+        ``lr`` are planes as well, and ``valid`` is that of the whole chunk, ``(bands, rows, cols)``.
+        """
+        planes = self._planes
+        low, left, step, pulled = (planes.part(one, region) for one in (lr, self._left, self._step, self._pulled))
+        everywhere = bool(valid.all())
+        left[...] = low
+        # The sensor is linear: what it sees of the interpolation follows from the source.
+        if self._base != "none":
+            self._filter(self._trips[self._base], region, lr, self._trip, self._left, _TRIP_REACH)
+        self._filter(self._blur, region, residual, self._half, self._left, kernels.BLUR_REACH)
+        pulled[...] = 0
+        for _ in range(self._steps):
+            if everywhere:
+                step[...] = left
+            else:
+                planes.put(valid, self._step)
+                step *= left
+            pulled += step
+            self._filter(self._trips["bicubic"], region, self._step, self._trip, self._left, _TRIP_REACH)
+        # Now for what is observed.
+        np.subtract(low, left, out=left)
+        if self._base == "bicubic":
+            pulled += low
+        elif self._base != "none":
+            self._interpolate(self._base, region, lr, residual)
+        if self._base == "bicubic" or self._steps:
+            self._interpolate("bicubic", region, self._pulled, residual)
+        # As the network left them.
+        planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
+        planes.clear_around(lr, region, cols=_TRIP_REACH)
+        return self._left
+
+    def _interpolate(self, base: Base, region: Region, image: NDArray[np.float32], phases: NDArray[np.float32]) -> None:
+        self._filter(self._interpolations[base], region, image, self._half, phases, kernels.CUBIC_REACH)
+
+    def _filter(
+        self,
+        pair: _Pair,
+        region: Region,
+        image: NDArray[np.float32],
+        half: NDArray[np.float32],
+        out: NDArray[np.float32],
+        reach: int,
+    ) -> None:
+        """Add to ``out`` what two filters make of an image, beyond whose edges these repeat."""
+        self._planes.repeat_edges(image, region, cols=reach)
+        self._runner.gather(pair[0], region, image, half)
+        self._planes.repeat_edges(half, region, rows=reach)
+        self._runner.gather(pair[1], region, half, out, out)
+
+
+def _blur(planes: Planes, taps: NDArray[np.float32], scale: int) -> _Pair:
+    """What the sensor sees of phases, to be taken away: of the columns of each band's phases, then of the rows."""
+    split, reach = taps.reshape(len(taps), -1, scale), kernels.BLUR_REACH
+    along = [
+        [
+            (band * scale**2 + i * scale + j, 0, col - reach, weights[col, j])
+            for col in range(2 * reach + 1)
+            for j in range(scale)
+        ]
+        for band, weights in enumerate(split)
+        for i in range(scale)
+    ]
+    across = [
+        [(band * scale + i, row - reach, 0, -weights[row, i]) for row in range(2 * reach + 1) for i in range(scale)]
+        for band, weights in enumerate(split)
+    ]
+    return Taps(planes, along), Taps(planes, across)
+
+
+def _round_trip(planes: Planes, taps: NDArray[np.float32]) -> _Pair:
+    """What the sensor sees of an interpolated image, to be taken away; ``taps`` is ``(bands, taps)``."""
+    places = [list(enumerate(weights, -_TRIP_REACH)) for weights in taps.tolist()]
+    along = [[(band, 0, place, weight) for place, weight in one] for band, one in enumerate(places)]
+    across = [[(band, place, 0, -weight) for place, weight in one] for band, one in enumerate(places)]
+    return Taps(planes, along), Taps(planes, across)
+
+
+def _interpolation(planes: Planes, bands: int, base: Base, scale: int) -> _Pair:
+    """Each band's phases: their columns, then their rows."""
+    weights: Sequence[Sequence[float]] = kernels.along_one_axis(base, scale).tolist()
+    places = [[(place, one) for place, one in enumerate(phase, -kernels.CUBIC_REACH) if one] for phase in weights]
+    along = [[(band, 0, place, weight) for place, weight in phase] for band in range(bands) for phase in places]
+    across = [
+        [(band * scale + j, place, 0, weight) for place, weight in places[i]]
+        for band in range(bands)
+        for i in range(scale)
+        for j in range(scale)
+    ]
+    return Taps(planes, along), Taps(planes, across)

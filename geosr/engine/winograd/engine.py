@@ -1,0 +1,103 @@
+"""The engine for CPUs in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosr.engine import EngineSpec, Parallel
+from geosr.engine.lanes import Known, LaneEngine, Step
+from geosr.engine.memory import Memory
+from geosr.engine.winograd.code import compiled
+from geosr.engine.winograd.constraint import Constraint
+from geosr.engine.winograd.network import Network, read_layers
+from geosr.engine.winograd.planes import Planes, Region
+from geosr.engine.winograd.run import Runner
+from geosr.model.card import ModelCard
+from geosr.model.margins import kept_margin
+from geosr.model.weights import misfit
+
+
+class WinogradEngine(LaneEngine):
+    """Runs a generator in float32, its 3 × 3 layers with a quarter of the multiplications.
+
+    A tail at high resolution, as published networks have it, and what comes after that are OpenVINO's.
+    """
+
+    def __init__(
+        self, card: ModelCard, mtf_nyquist: Sequence[float | None], spec: EngineSpec, parallel: Parallel
+    ) -> None:
+        """See :class:`LaneEngine`; for a card with a network, and of ``spec`` there is one precision."""
+        super().__init__(card, mtf_nyquist, parallel)
+        assert card.network is not None, "without a network there is nothing to convolve"
+        assert spec.precision == "float32", "there is no other code"
+        self._size = card.network
+        try:
+            self._layers = read_layers(self._weights, self._size, compiled().outputs)
+        except (KeyError, ValueError) as error:
+            raise misfit(card, error) from error
+
+    def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
+        card, code, (_, _, rows, cols) = self._card, compiled(), shape
+        planes = Planes(rows, cols, code.lanes)
+        runner = Runner(planes, code, self._threads, list(self._layers.values()), memory)
+        network = Network(planes, runner, self._layers, self._size, card.halo_px, memory)
+        out = _Taker(planes, runner, memory, card.halo_px)
+        if self._size.tail == "shuffle":
+            constraint = Constraint(
+                planes, runner, memory, taps=self._taps, scale=card.scale, base=card.base, steps=card.steps
+            )
+            return [_Chunk(network, constraint, out, self._margin, doubts=doubts)]
+        from geosr.engine.openvino_engine import compile_graph, graphs_of
+
+        graphs = graphs_of(card, self._taps, self._weights, shape, self._margin, doubts=doubts)
+
+        def features(known: Known) -> dict[str, NDArray[np.float32]]:
+            made = network(known["lr"][0])
+            return {"deep": out(made.deep, made.region, kept_margin(card.halo_px), name="deep")}
+
+        try:
+            return [features, *(compile_graph(graph, "float32", self._threads) for graph in graphs.after_network())]
+        except KeyError as error:
+            raise misfit(card, error) from error
+
+
+class _Taker:
+    """Takes images out of planes."""
+
+    def __init__(self, planes: Planes, runner: Runner, memory: Memory, halo_px: int) -> None:
+        self._whole, self._runner, self._memory, self.halo_px = planes.whole, runner, memory, halo_px
+
+    def __call__(
+        self, planes: NDArray[np.float32], region: Region, margin_px: int, *, name: str | None = None
+    ) -> NDArray[np.float32]:
+        """``(1, planes, rows, cols)`` with a margin; with a name in memory that the next chunk takes again."""
+        less = 2 * (self.halo_px - margin_px)
+        shape = (1, len(planes), self._whole.rows - less, self._whole.cols - less)
+        image = self._memory.lend(shape) if name is None else self._memory.take(name, shape)
+        self._runner.take(planes, region, image[0])
+        return image
+
+
+class _Chunk:
+    """Upscales chunks of one shape."""
+
+    def __init__(self, network: Network, constraint: Constraint, out: _Taker, margin_px: int, *, doubts: bool) -> None:
+        self._network, self._constraint, self._out = network, constraint, out
+        self._margin_px, self._doubts = margin_px, doubts
+
+    def __call__(self, known: Known) -> dict[str, NDArray[np.float32]]:
+        made = self._network(known["lr"][0])
+        region, residual = made.region, made.residual
+        assert residual is not None, "its tail is at low resolution"
+        new = {}
+        if self._doubts:
+            kept = kept_margin(self._out.halo_px)
+            new["deep"] = self._out(made.deep, region, kept, name="deep")
+            new["residual"] = self._out(residual, region, kept, name="residual")
+        observed = self._constraint(region, residual, made.lr, known["valid"][0])
+        new["phases"] = self._out(residual, region, self._margin_px)
+        new["observed"] = self._out(observed, region, self._margin_px)
+        return new

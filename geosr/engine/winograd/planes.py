@@ -1,0 +1,121 @@
+"""Images as planes, laid out for vectors of tiles.
+
+In a plane, each row is four *phases*, one after another: the columns 0, 4, 8, …, then 1, 5, 9, …, so that what tiles of
+four pixels have in common lies side by side. Around each plane there are zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosr.engine.winograd.convolve import TILE_PX
+
+#: Floats before each phase: what tiles read beyond the image, and as far as vectors reach beyond the last phase's end.
+_PAD = 16
+
+#: Rows above and below.
+_ROWS_AROUND = 4
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of planes that a layer works on; ``margin`` pixels are left out on each side."""
+
+    margin: int
+    """A multiple of :data:`TILE_PX`."""
+    rows: int
+    cols: int
+
+    def inside(self, margin: int) -> Region:
+        """What is left with this margin, or with somewhat less, for tiles stay whole."""
+        margin = max(self.margin, margin // TILE_PX * TILE_PX)
+        less = 2 * (margin - self.margin)
+        return Region(margin, self.rows - less, self.cols - less)
+
+
+class Planes:
+    """Planes for images of one shape, and regions of them."""
+
+    def __init__(self, rows: int, cols: int, lanes: int) -> None:
+        self._lanes = lanes
+        self.phase_stride = self._vectors(cols) + _PAD
+        self._rows = -(-rows // TILE_PX) * TILE_PX + 2 * _ROWS_AROUND
+        self.row_stride = TILE_PX * self.phase_stride
+        self.plane_stride = self._rows * self.row_stride
+        self.whole = Region(0, rows, cols)
+
+    def shape(self, count: int) -> tuple[int, ...]:
+        """Of so many planes: ``(planes, rows, phases, columns / 4)``, with the padding, and one more for its zeros."""
+        return count + 1, self._rows, TILE_PX, self.phase_stride
+
+    def tiles(self, region: Region) -> int:
+        """Tiles in a row of a region, as many as make whole vectors."""
+        return self._vectors(region.cols)
+
+    def address(self, planes: NDArray[np.float32], region: Region) -> int:
+        """Of the region's first pixel in the first of planes."""
+        return planes.ctypes.data + planes.itemsize * (
+            (_ROWS_AROUND + region.margin) * self.row_stride + _PAD + region.margin // TILE_PX
+        )
+
+    def mask(self, region: Region) -> NDArray[np.float32]:
+        """1 for the columns of a region and 0 for others, from its first: ``(phases, columns / 4)``."""
+        columns = np.arange(self.phase_stride * TILE_PX).reshape(self.phase_stride, TILE_PX).T
+        return np.ascontiguousarray(columns < region.cols, np.float32)
+
+    def put(self, image: NDArray[np.float32], planes: NDArray[np.float32]) -> None:
+        """``(planes, rows, cols)`` of the whole region into as many planes."""
+        rows = slice(_ROWS_AROUND, _ROWS_AROUND + image.shape[1])
+        for phase in range(TILE_PX):
+            columns = image[:, :, phase::TILE_PX]
+            planes[: len(image), rows, phase, _PAD : _PAD + columns.shape[2]] = columns
+
+    def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
+        """``(planes, rows, cols)`` of a region without what ``out`` has no room for, alike on both sides."""
+        rows = out.shape[1]
+        first = region.margin + (region.rows - rows) // 2
+        for column in range(TILE_PX):
+            part = out[:, :, column::TILE_PX]
+            tile, phase = divmod(first + column, TILE_PX)
+            part[...] = planes[: len(out), _ROWS_AROUND + first :, phase, _PAD + tile :][:, :rows, : part.shape[2]]
+
+    def clear_around(self, planes: NDArray[np.float32], region: Region, *, cols: int = 1) -> None:
+        """Zeros around a region, as around an image of its size: a row, and so many columns."""
+        top, left = _ROWS_AROUND + region.margin, region.margin
+        planes[:, top - 1] = 0
+        planes[:, top + region.rows] = 0
+        for number in range(cols):
+            self._column(planes, left - 1 - number)[...] = 0
+            self._column(planes, left + region.cols + number)[...] = 0
+
+    def repeat_edges(self, planes: NDArray[np.float32], region: Region, *, rows: int = 0, cols: int = 0) -> None:
+        """Around a region, what is at its edge: so many rows and columns, four at most."""
+        top, left = _ROWS_AROUND + region.margin, region.margin
+        bottom, right = top + region.rows, left + region.cols
+        for number in range(1, cols + 1):
+            self._column(planes, left - number)[...] = self._column(planes, left)
+            self._column(planes, right - 1 + number)[...] = self._column(planes, right - 1)
+        planes[:, top - rows : top] = planes[:, top, None]
+        planes[:, bottom : bottom + rows] = planes[:, bottom - 1, None]
+
+    def offset(self, plane: int, row: int, col: int) -> list[int]:
+        """How far, in floats, a pixel is from that at the same place in the first plane; for each phase of that."""
+        there = [divmod(phase + col, TILE_PX) for phase in range(TILE_PX)]
+        start = plane * self.plane_stride + row * self.row_stride
+        return [start + phase * self.phase_stride + tile for tile, phase in there]
+
+    def part(self, planes: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
+        """All that vectors reach of a region: ``(planes, rows, phases, tiles)``."""
+        top, left = _ROWS_AROUND + region.margin, _PAD + region.margin // TILE_PX
+        return planes[:, top : top + region.rows, :, left : left + self.tiles(region)]
+
+    def _column(self, planes: NDArray[np.float32], column: int) -> NDArray[np.float32]:
+        tile, phase = divmod(column, TILE_PX)
+        return planes[:, :, phase, _PAD + tile]
+
+    def _vectors(self, cols: int) -> int:
+        tiles = -(-cols // TILE_PX)
+        return -(-tiles // self._lanes) * self._lanes

@@ -1,0 +1,65 @@
+"""What code is told, as structures that it shares with Python. Lengths and strides are in floats."""
+
+from __future__ import annotations
+
+import ctypes
+
+from geosr.engine.winograd.writer import Writer
+
+_KINDS = {ctypes.c_void_p: "ptr", ctypes.c_int64: "i64", ctypes.c_double: "double"}
+
+
+class Layer(ctypes.Structure):
+    """A layer of 3 × 3 filters."""
+
+    _fields_ = (
+        # The first pixel of the region in the first plane, and where each input plane begins, counted from there.
+        ("x", ctypes.c_void_p),
+        ("planes", ctypes.c_void_p),
+        ("inputs", ctypes.c_int64),
+        ("filters", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        # Made is slope(x) where no base is given, base + gain slope(x) with one, and the same again with the second.
+        ("base", ctypes.c_void_p),
+        ("second_base", ctypes.c_void_p),
+        # 1 in the columns of the region and 0 beyond.
+        ("mask", ctypes.c_void_p),
+        ("plane_stride", ctypes.c_int64),
+        ("row_stride", ctypes.c_int64),
+        ("phase_stride", ctypes.c_int64),
+        # Tiles in a row, a multiple of the vector's length, and rows of the region.
+        ("tiles", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("slope", ctypes.c_double),
+        ("gain", ctypes.c_double),
+        ("second_gain", ctypes.c_double),
+    )
+
+
+class Gathering(ctypes.Structure):
+    """A convolution with filters that are mostly zero, as lists of what is not."""
+
+    _fields_ = (
+        # The first pixel of the region in the first plane, of what is read, made, and added to.
+        ("x", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("base", ctypes.c_void_p),
+        ("mask", ctypes.c_void_p),
+        # (outputs, taps), and how far from its own place each reads, (outputs, phases, taps).
+        ("weights", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("taps", ctypes.c_int64),
+        ("plane_stride", ctypes.c_int64),
+        ("row_stride", ctypes.c_int64),
+        ("phase_stride", ctypes.c_int64),
+        ("tiles", ctypes.c_int64),
+    )
+
+
+def fields(write: Writer, structure: type[ctypes.Structure], pointer: str) -> dict[str, str]:
+    """The values of a structure's fields, each of which takes eight bytes."""
+    kinds = [(field[0], _KINDS[field[1]]) for field in structure._fields_]
+    return {name: write.item(kind, pointer, number) for number, (name, kind) in enumerate(kinds)}

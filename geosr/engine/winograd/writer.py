@@ -1,0 +1,136 @@
+"""Writes machine code's text, in LLVM's intermediate representation."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+
+class Writer:
+    """Writes a function's instructions. Values are their names; those without a stated type are vectors."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.vector = f"<{lanes} x float>"
+        self.lines: list[str] = []
+        self._names = 0
+        self._block = "entry"
+
+    def name(self, kind: str = "v") -> str:
+        self._names += 1
+        return f"{kind}{self._names}"
+
+    def do(self, instruction: str) -> None:
+        self.lines.append(f"  {instruction}")
+
+    def get(self, instruction: str) -> str:
+        value = f"%{self.name()}"
+        self.do(f"{value} = {instruction}")
+        return value
+
+    def begin(self, block: str) -> None:
+        self.lines.append(f"{block}:")
+        self._block = block
+
+    # Numbers
+
+    def count(self, operation: str, left: str, right: str | int) -> str:
+        return self.get(f"{operation} i64 {left}, {right}")
+
+    def add(self, left: str, right: str) -> str:
+        return self.get(f"fadd {self.vector} {left}, {right}")
+
+    def subtract(self, left: str, right: str) -> str:
+        return self.get(f"fsub {self.vector} {left}, {right}")
+
+    def multiply(self, left: str, right: str) -> str:
+        return self.get(f"fmul {self.vector} {left}, {right}")
+
+    def fused(self, left: str | int, right: str, addend: str) -> str:
+        """``left * right + addend``, rounded once; a number on the left stands for a vector of it."""
+        if isinstance(left, int):
+            bits = struct.unpack("<Q", struct.pack("<d", left))[0]
+            left = "<" + ", ".join([f"float 0x{bits:016X}"] * self.lanes) + ">"
+        vector = self.vector
+        return self.get(
+            f"call {vector} @llvm.fma.v{self.lanes}f32({vector} {left}, {vector} {right}, {vector} {addend})"
+        )
+
+    def larger(self, left: str, right: str) -> str:
+        return self.get(
+            f"call {self.vector} @llvm.maxnum.v{self.lanes}f32({self.vector} {left}, {self.vector} {right})"
+        )
+
+    def spread(self, scalar: str) -> str:
+        """A vector of one float."""
+        first = self.get(f"insertelement {self.vector} poison, float {scalar}, i32 0")
+        return self.get(
+            f"shufflevector {self.vector} {first}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer"
+        )
+
+    # Memory
+
+    def at(self, pointer: str, floats: str | int) -> str:
+        return self.get(f"getelementptr float, ptr {pointer}, i64 {floats}")
+
+    def load(self, pointer: str) -> str:
+        return self.get(f"load {self.vector}, ptr {pointer}, align 4")
+
+    def scalar(self, pointer: str, index: str | int) -> str:
+        return self.get(f"load float, ptr {self.at(pointer, index)}, align 4")
+
+    def store(self, value: str, pointer: str) -> None:
+        self.do(f"store {self.vector} {value}, ptr {pointer}, align 4")
+
+    def prefetch(self, pointer: str) -> None:
+        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 2, i32 1)")
+
+    def item(self, kind: str, pointer: str, index: str | int) -> str:
+        """Of items of eight bytes each: ``i64`` or ``ptr``, or ``double``, which becomes a vector of it."""
+        place = self.get(f"getelementptr i64, ptr {pointer}, i64 {index}")
+        value = self.get(f"load {kind}, ptr {place}, align 8")
+        return self.spread(self.get(f"fptrunc double {value} to float")) if kind == "double" else value
+
+    # Control
+
+    def loop(
+        self,
+        start: str | int,
+        stop: str | int,
+        step: int,
+        body: Callable[[str, list[str]], Sequence[str]],
+        carried: Sequence[str] = (),
+    ) -> list[str]:
+        """Runs ``body(index, vectors)``, which returns the vectors of the next round; returns those of the last."""
+        name = self.name("loop")
+        before = self._block
+        self.do(f"br label %{name}")
+        self.begin(name)
+        index, vectors = f"%{name}.i", [f"%{name}.{number}" for number in range(len(carried))]
+        heads = len(self.lines)
+        more = self.get(f"icmp slt i64 {index}, {stop}")
+        self.do(f"br i1 {more}, label %{name}.body, label %{name}.end")
+        self.begin(f"{name}.body")
+        made = body(index, vectors)
+        following = self.count("add", index, step)
+        self.do(f"br label %{name}")
+        last = self._block
+        phis = [f"  {index} = phi i64 [ {start}, %{before} ], [ {following}, %{last} ]"]
+        for vector, first, new in zip(vectors, carried, made, strict=True):
+            phis.append(f"  {vector} = phi {self.vector} [ {first}, %{before} ], [ {new}, %{last} ]")
+        self.lines[heads:heads] = phis
+        self.begin(f"{name}.end")
+        return vectors
+
+    def only_if(self, condition: str, body: Callable[[], Sequence[str]], otherwise: Sequence[str] = ()) -> list[str]:
+        """Runs ``body`` under a condition; returns its vectors, or else those of ``otherwise``."""
+        name, before = self.name("if"), self._block
+        self.do(f"br i1 {condition}, label %{name}, label %{name}.end")
+        self.begin(name)
+        made, last = body(), self._block
+        self.do(f"br label %{name}.end")
+        self.begin(f"{name}.end")
+        return [
+            self.get(f"phi {self.vector} [ {new}, %{last} ], [ {old}, %{before} ]")
+            for new, old in zip(made, otherwise, strict=True)
+        ]
