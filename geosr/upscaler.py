@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from catalog import BandSpec
 from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
+from geosr.engine.memory import Memory
 from geosr.engine.system import cores
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
@@ -94,6 +95,7 @@ class Upscaler:
     ) -> None:
         self._engine = engine
         self._threads = parallel.threads
+        self._memory = Memory()
         self._mapping = mapping
         self.scale = card.scale
         self.halo_px = card.halo_px
@@ -162,8 +164,11 @@ class Upscaler:
 
     def _reflectance(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         # What was not measured may be a number that 32 bits cannot hold.
-        measured_dn = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32)
-        return measured_dn * self._dn_scale + self._dn_offset
+        measured_dn = pixels if valid.all() else np.where(valid, pixels, pixels.dtype.type(0))
+        reflectance = measured_dn.astype(np.float32)
+        reflectance *= self._dn_scale
+        reflectance += self._dn_offset
+        return reflectance
 
     def _uncertainty(self, upscaled: Upscaled, valid: NDArray[np.bool_], width_factors: Sequence[float]) -> Uncertainty:
         """Half-widths in DN, which the offset does not move, and support in percent; both without the halo."""
@@ -194,7 +199,7 @@ class Upscaler:
     def _finish(self, phases: NDArray[np.float32], valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
         """DN in the source's type at their places, with nodata where it belongs and nowhere else."""
         bands, rows, cols = valid.shape
-        out = np.empty((bands, rows * self.scale, cols * self.scale), dtype=dtype)
+        out = self._memory.lend((bands, rows * self.scale, cols * self.scale), dtype)
 
         def finish(top: int) -> None:
             some = slice(top, min(top + _STRIP_ROWS, rows))

@@ -1,16 +1,16 @@
-"""Memory that an engine keeps from one chunk to the next, also where they differ in shape.
+"""Memory that is kept from one chunk to the next, also where they differ in shape.
 
-The first touch of memory costs more than all that is done in it: a virtual machine may get it at half a gigabyte per
-second.
+To touch memory for the first time costs more than most of what is then done in it, most of all in virtual machines.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 #: A line of the processor's cache, bytes. Vectors that begin with one do not lie across two.
 _LINE_BYTES = 64
@@ -20,11 +20,11 @@ _MOST_RETURNED = 2
 
 
 class Memory:
-    """Arrays of float32 by name. What is taken under a name is the same memory as before."""
+    """Arrays of float32 by name, which are the same memory whenever they are taken, and others that are lent."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, NDArray[np.float32]] = {}
-        self._returned: deque[NDArray[np.float32]] = deque(maxlen=_MOST_RETURNED)
+        self._returned: deque[NDArray[np.uint8]] = deque(maxlen=_MOST_RETURNED)
 
     def take(self, name: str, shape: tuple[int, ...], *, zero: bool = False) -> NDArray[np.float32]:
         """An array with whatever was there before, or all ``zero``; larger than before, it is new memory."""
@@ -39,22 +39,23 @@ class Memory:
         first = -room.ctypes.data % _LINE_BYTES // room.itemsize
         return room[first : first + floats].reshape(shape)
 
-    def lend(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def lend(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """An array of its own, whose memory comes back to be lent again when nobody has it or a part of it any more."""
-        floats = math.prod(shape)
+        wanted = np.dtype(dtype)
+        size = math.prod(shape) * wanted.itemsize
         try:
             room = self._returned.popleft()
         except IndexError:
-            room = np.empty(0, np.float32)
-        if room.size < floats:
-            room = np.empty(floats, np.float32)
-        return np.asarray(_Loan(room, self._returned))[:floats].reshape(shape)
+            room = np.empty(0, np.uint8)
+        if room.size < size:
+            room = np.empty(size, np.uint8)
+        return np.asarray(_Loan(room, self._returned))[:size].view(wanted).reshape(shape)
 
 
 class _Loan:
     """Owns lent memory for numpy, whose arrays keep it for as long as one of them is left."""
 
-    def __init__(self, room: NDArray[np.float32], returned: deque[NDArray[np.float32]]) -> None:
+    def __init__(self, room: NDArray[np.uint8], returned: deque[NDArray[np.uint8]]) -> None:
         self._room, self._returned = room, returned
         self.__array_interface__ = room.__array_interface__
 

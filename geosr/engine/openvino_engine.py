@@ -102,7 +102,9 @@ def _infer(request: Any, known: Known) -> dict[str, NDArray[np.float32]]:
             if output.any_name in _OWN:
                 own[output.any_name] = np.empty(tuple(output.shape), np.float32)
                 request.set_output_tensor(number, ov.Tensor(own[output.any_name], shared_memory=True))
-        inputs = {given.any_name: known[given.any_name] for given in request.model_inputs}
+        # Where an input is handed on as it is, its tensor has the output's name.
+        names = [given.node.friendly_name for given in request.model_inputs]
+        inputs = {number: known[name] for number, name in enumerate(names)}
         results = request.infer(inputs, share_inputs=True, share_outputs=True)
     except RuntimeError as error:
         raise _explain(error) from error

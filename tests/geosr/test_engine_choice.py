@@ -24,9 +24,11 @@ FLOAT32 = EngineSpec("openvino-cpu", "float32")
 def machine(monkeypatch):
     """A machine with other hardware than this one: only what is asked of it is simulated."""
 
-    def have(*, flags=(), openvino=True, cuda=False):
+    def have(*, flags=(), openvino=True, llvm=True, cuda=False):
         monkeypatch.setattr(system, "cpu_flags", lambda: frozenset(flags))
         monkeypatch.setattr(system, "has_openvino", lambda: openvino)
+        found = system.find_spec
+        monkeypatch.setattr(system, "find_spec", lambda name: found(name) if name != "llvmlite" or llvm else None)
         monkeypatch.setattr("geosr.engine._openvino_has_bfloat16", lambda: "amx_bf16" in flags)
         monkeypatch.setattr("geosr.engine._has_cuda", lambda needed: cuda)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=False: cuda == "ampere")
@@ -38,6 +40,16 @@ def machine(monkeypatch):
     ("hardware", "wanted", "chosen"),
     [
         ({}, {}, "openvino-cpu-float32"),
+        ({"flags": ["avx2"]}, {}, "winograd-cpu-float32"),
+        ({"flags": ["avx2"], "llvm": False}, {}, "openvino-cpu-float32"),
+        ({"flags": ["avx2"], "openvino": False}, {}, "torch-cpu-float32"),
+        ({"flags": ["avx2"]}, {"engine": "openvino"}, "openvino-cpu-float32"),
+        ({"flags": ["avx2", "amx_bf16"]}, {}, "openvino-cpu-bfloat16"),
+        ({"flags": ["avx2", "amx_bf16"]}, {"precision": "float32"}, "winograd-cpu-float32"),
+        ({"flags": ["avx2", "amx_bf16"]}, {"engine": "winograd"}, "winograd-cpu-float32"),
+        ({"flags": ["avx2"]}, {"network": False}, "openvino-cpu-float32"),
+        ({"flags": ["avx2"], "cuda": "ampere"}, {}, "torch-cuda-bfloat16"),
+        ({"flags": ["avx2"], "cuda": "ampere"}, {"device": "cpu"}, "winograd-cpu-float32"),
         ({"openvino": False}, {}, "torch-cpu-float32"),
         ({"flags": ["amx_bf16"]}, {}, "openvino-cpu-bfloat16"),
         ({"flags": ["amx_bf16"], "openvino": False}, {}, "torch-cpu-bfloat16"),
@@ -62,6 +74,8 @@ def test_auto_takes_what_the_machine_has(machine, hardware, wanted, chosen):
     [
         ({"openvino": False}, {"engine": "openvino"}, r"pip install 'geosr\[openvino\]'"),
         ({}, {"engine": "openvino", "precision": "bfloat16"}, "no bfloat16 on this processor"),
+        ({}, {"engine": "winograd"}, r"AVX2: pip install 'geosr\[cpu\]'"),
+        ({"flags": ["avx2"], "llvm": False}, {"engine": "winograd"}, "needs llvmlite"),
         ({}, {"device": "cuda"}, "no CUDA device"),
     ],
 )
@@ -71,7 +85,7 @@ def test_what_is_not_there_is_said(machine, hardware, wanted, message):
         choose_engine(**wanted)
 
 
-@pytest.mark.parametrize("spec", ["openvino-cpu bfloat16", "torch-cuda float32"])
+@pytest.mark.parametrize("spec", ["openvino-cpu bfloat16", "torch-cuda float32", "winograd-cpu float32"])
 def test_a_worker_without_the_engine_of_a_run_says_so(machine, spec):
     """It would compute other pixels than the others, and nobody would know."""
     machine()
@@ -137,9 +151,17 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch):
     assert system.cores() >= 1
 
 
-def test_only_pytorch_compiles(tmp_path):
+def test_winograds_convolutions_are_in_float32(machine):
+    machine(flags=["avx2"])
+    with pytest.raises(UsageError, match="winograd-cpu has no precision bfloat16: it has float32"):
+        choose_engine("winograd", precision="bfloat16")
+
+
+@pytest.mark.parametrize("engine", ["openvino", "winograd"])
+def test_only_pytorch_compiles(machine, engine):
+    machine(flags=["avx2"])
     with pytest.raises(UsageError, match="--compile"):
-        choose_engine("openvino", compiled=True)
+        choose_engine(engine, compiled=True)
     assert not choose_engine("torch", "cpu", network=False, compiled=True).compiled
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from geosr.engine import EngineSpec, Parallel
+from geosr.engine import EngineSpec, Parallel, system
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
+from geosr.engine.winograd.engine import WinogradEngine
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.kernels import MOST_HALO_DN
@@ -36,7 +37,7 @@ def test_most_of_a_deep_network_has_the_whole_margin():
 
 
 @pytest.mark.parametrize("sharpness", [0.0, 1.0])
-@pytest.mark.parametrize("engine", [OpenVinoEngine, TorchEngine])
+@pytest.mark.parametrize("engine", [OpenVinoEngine, TorchEngine, WinogradEngine])
 def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     card = card.sharpened(sharpness) if sharpness else card
@@ -47,12 +48,11 @@ def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):
         whole = model(torch.from_numpy(scene)[None])[0].numpy()
     begins, ends = 24, 156
     chunk = scene[:, begins:ends, begins:ends]
-    if engine is OpenVinoEngine:
-        running = engine(
-            card, card.transfers(MTF, picture=False), EngineSpec("openvino-cpu", "float32"), Parallel(1, 2)
-        )
-    else:
-        running = engine(card, build(card, MTF), EngineSpec("torch-cpu", "float32"), Parallel(1, 2))
+    if engine is WinogradEngine and not system.has_winograd():
+        pytest.skip("needs a processor with AVX2")
+    spec, parallel = EngineSpec("of no account", "float32"), Parallel(1, 2)
+    made_of = build(card, MTF) if engine is TorchEngine else card.transfers(MTF, picture=False)
+    running = engine(card, made_of, spec, parallel)
     phases = torch.from_numpy(running.upscale(chunk, np.ones(chunk.shape, bool)).phases)
     made = torch.nn.functional.pixel_shuffle(phases.flatten(0, 1), card.scale).numpy()
     expected = crop(whole, (begins + card.halo_px) * card.scale)

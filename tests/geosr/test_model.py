@@ -67,6 +67,7 @@ def test_cards_that_make_no_model_are_refused(tmp_path, content, message):
         (("auto", "cpu", "int8"), "not int8"),
         (("torch", "cpu", "float16"), "torch-cpu has no precision float16"),
         (("openvino", "cuda", "auto"), "--engine torch"),
+        (("winograd", "cuda", "auto"), "--engine torch"),
     ],
 )
 def test_engines_that_do_not_exist_are_refused(wanted, message):

@@ -188,6 +188,7 @@ def test_what_was_not_measured_stays_nodata(card, tmp_path, sample):
     [
         ({"core_px": 63}, UsageError, "multiple of 2"),
         ({"engine": "openvino"}, UsageError, "PyTorch"),
+        ({"engine": "winograd"}, UsageError, "PyTorch"),
         ({"precision": "bfloat16"}, UsageError, "float32"),
         ({"uncertainty": True}, UsageError, "half-widths|uncertainty"),
     ],

@@ -11,7 +11,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine.memory import Memory
 from geosr.engine.winograd.planes import Planes, Region
 from geosr.engine.winograd.run import Runner, Taps
 from geosr.model import kernels
@@ -23,6 +22,14 @@ _Pair: TypeAlias = tuple[Taps, Taps]
 #: Low-resolution pixels that the round trip of :func:`geosr.model.kernels.round_trip` reaches.
 _TRIP_REACH = kernels.BLUR_REACH + kernels.CUBIC_REACH
 
+#: Images at low resolution that are worked on.
+_LOW = 4
+
+
+def planes_for(bands: int, scale: int) -> int:
+    """Planes in which a constraint works."""
+    return _LOW * bands + bands * scale
+
 
 class Constraint:
     """For chunks of one shape."""
@@ -31,7 +38,6 @@ class Constraint:
         self,
         planes: Planes,
         runner: Runner,
-        memory: Memory,
         *,
         taps: NDArray[np.float32],
         scale: int,
@@ -40,56 +46,71 @@ class Constraint:
     ) -> None:
         """``taps`` are the sensor's, ``base`` is what the residual is added to, ``steps`` are back-projection's."""
         self._planes, self._runner, self._base, self._steps = planes, runner, base, steps
-        bands = len(taps)
-        names = ("left", "step", "pulled", "trip")
-        self._left, self._step, self._pulled, self._trip = (
-            memory.take(f"constraint {name}", planes.shape(bands), zero=True)[:bands] for name in names
-        )
-        self._half = memory.take("constraint half", planes.shape(bands * scale), zero=True)
+        bands = self._bands = len(taps)
+        self.room = planes_for(bands, scale)
         self._blur = _blur(planes, taps, scale)
         bases = {base, "bicubic"} - {"none"}
         self._trips = {one: _round_trip(planes, kernels.round_trip(taps, scale, one)) for one in bases}
         self._interpolations = {one: _interpolation(planes, bands, one, scale) for one in bases}
 
     def __call__(
-        self, region: Region, residual: NDArray[np.float32], lr: NDArray[np.float32], valid: NDArray[np.float32]
+        self,
+        region: Region,
+        residual: NDArray[np.float32],
+        lr: NDArray[np.float32],
+        valid: NDArray[np.float32],
+        room: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Make the image's phases out of the ``residual``, in its planes; what is observed of it is returned as planes.
 
-        ``lr`` are planes as well, and ``valid`` is that of the whole chunk, ``(bands, rows, cols)``.
+        ``lr`` are planes as well, ``room`` is :attr:`room` others, and ``valid`` is that of the whole chunk,
+        ``(bands, rows, cols)``.
         """
-        planes = self._planes
-        low, left, step, pulled = (planes.part(one, region) for one in (lr, self._left, self._step, self._pulled))
+        planes, bands = self._planes, self._bands
+        all_left, all_step, all_pulled, trip = (room[number * bands :][:bands] for number in range(_LOW))
+        half = room[_LOW * bands : self.room]
+        low, left, step, pulled = (planes.part(one, region) for one in (lr, all_left, all_step, all_pulled))
         everywhere = bool(valid.all())
         left[...] = low
         # The sensor is linear: what it sees of the interpolation follows from the source.
         if self._base != "none":
-            self._filter(self._trips[self._base], region, lr, self._trip, self._left, _TRIP_REACH)
-        self._filter(self._blur, region, residual, self._half, self._left, kernels.BLUR_REACH)
-        pulled[...] = 0
-        for _ in range(self._steps):
+            self._filter(self._trips[self._base], region, lr, trip, all_left, _TRIP_REACH)
+        self._filter(self._blur, region, residual, half, all_left, kernels.BLUR_REACH)
+        if not self._steps:
+            pulled[...] = 0
+        for number in range(self._steps):
             if everywhere:
                 step[...] = left
             else:
-                planes.put(valid, self._step)
+                planes.put(valid, all_step)
                 step *= left
-            pulled += step
-            self._filter(self._trips["bicubic"], region, self._step, self._trip, self._left, _TRIP_REACH)
+            if number:
+                pulled += step
+            else:
+                pulled[...] = step
+            self._filter(self._trips["bicubic"], region, all_step, trip, all_left, _TRIP_REACH)
         # Now for what is observed.
         np.subtract(low, left, out=left)
         if self._base == "bicubic":
             pulled += low
         elif self._base != "none":
-            self._interpolate(self._base, region, lr, residual)
+            self._interpolate(self._base, region, lr, half, residual)
         if self._base == "bicubic" or self._steps:
-            self._interpolate("bicubic", region, self._pulled, residual)
+            self._interpolate("bicubic", region, all_pulled, half, residual)
         # As the network left them.
         planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
         planes.clear_around(lr, region, cols=_TRIP_REACH)
-        return self._left
+        return all_left
 
-    def _interpolate(self, base: Base, region: Region, image: NDArray[np.float32], phases: NDArray[np.float32]) -> None:
-        self._filter(self._interpolations[base], region, image, self._half, phases, kernels.CUBIC_REACH)
+    def _interpolate(
+        self,
+        base: Base,
+        region: Region,
+        image: NDArray[np.float32],
+        half: NDArray[np.float32],
+        phases: NDArray[np.float32],
+    ) -> None:
+        self._filter(self._interpolations[base], region, image, half, phases, kernels.CUBIC_REACH)
 
     def _filter(
         self,

@@ -11,13 +11,12 @@ from geosr.engine import EngineSpec, Parallel
 from geosr.engine.lanes import Known, LaneEngine, Step
 from geosr.engine.memory import Memory
 from geosr.engine.winograd.code import compiled
-from geosr.engine.winograd.constraint import Constraint
+from geosr.engine.winograd.constraint import Constraint, planes_for
 from geosr.engine.winograd.network import Network, read_layers
 from geosr.engine.winograd.planes import Planes, Region
 from geosr.engine.winograd.run import Runner
 from geosr.model.card import ModelCard
 from geosr.model.margins import kept_margin
-from geosr.model.weights import misfit
 
 
 class WinogradEngine(LaneEngine):
@@ -34,21 +33,17 @@ class WinogradEngine(LaneEngine):
         assert card.network is not None, "without a network there is nothing to convolve"
         assert spec.precision == "float32", "there is no other code"
         self._size = card.network
-        try:
-            self._layers = read_layers(self._weights, self._size, compiled().outputs)
-        except (KeyError, ValueError) as error:
-            raise misfit(card, error) from error
+        self._layers = read_layers(self._weights, self._size, compiled().outputs)
 
     def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
-        card, code, (_, _, rows, cols) = self._card, compiled(), shape
+        card, code, (_, bands, rows, cols) = self._card, compiled(), shape
         planes = Planes(rows, cols, code.lanes)
         runner = Runner(planes, code, self._threads, list(self._layers.values()), memory)
-        network = Network(planes, runner, self._layers, self._size, card.halo_px, memory)
+        spare = planes_for(bands, card.scale)
+        network = Network(planes, runner, self._layers, self._size, card.halo_px, memory, spare)
         out = _Taker(planes, runner, memory, card.halo_px)
         if self._size.tail == "shuffle":
-            constraint = Constraint(
-                planes, runner, memory, taps=self._taps, scale=card.scale, base=card.base, steps=card.steps
-            )
+            constraint = Constraint(planes, runner, taps=self._taps, scale=card.scale, base=card.base, steps=card.steps)
             return [_Chunk(network, constraint, out, self._margin, doubts=doubts)]
         from geosr.engine.openvino_engine import compile_graph, graphs_of
 
@@ -58,10 +53,7 @@ class WinogradEngine(LaneEngine):
             made = network(known["lr"][0])
             return {"deep": out(made.deep, made.region, kept_margin(card.halo_px), name="deep")}
 
-        try:
-            return [features, *(compile_graph(graph, "float32", self._threads) for graph in graphs.after_network())]
-        except KeyError as error:
-            raise misfit(card, error) from error
+        return [features, *(compile_graph(graph, "float32", self._threads) for graph in graphs.after_network())]
 
 
 class _Taker:
@@ -97,7 +89,7 @@ class _Chunk:
             kept = kept_margin(self._out.halo_px)
             new["deep"] = self._out(made.deep, region, kept, name="deep")
             new["residual"] = self._out(residual, region, kept, name="residual")
-        observed = self._constraint(region, residual, made.lr, known["valid"][0])
+        observed = self._constraint(region, residual, made.lr, known["valid"][0], made.free)
         new["phases"] = self._out(residual, region, self._margin_px)
         new["observed"] = self._out(observed, region, self._margin_px)
         return new

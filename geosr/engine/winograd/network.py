@@ -29,29 +29,20 @@ class Made:
     """Features."""
     residual: NDArray[np.float32] | None
     """Phases; None of a network whose tail is at high resolution."""
+    free: NDArray[np.float32]
+    """Planes to work in, with whatever is there."""
 
 
 def read_layers(weights: Mapping[str, NDArray[np.float32]], size: NetworkSize, outputs: int) -> dict[str, Convolution]:
     """The layers up to the features, and that after them where it works at low resolution, by name.
 
-    ``outputs`` planes are made together. Raises :class:`KeyError` or :class:`ValueError` for weights of another size.
+    ``outputs`` planes are made together.
     """
-    features, growth = size.features, size.growth
-    inputs: dict[str, int | None] = {"conv_first": None}
-    for block in range(size.blocks):
-        for number in (1, 2, 3):
-            for layer in (1, 2, 3, 4, 5):
-                inputs[f"body.{block}.rdb{number}.conv{layer}"] = features + growth * (layer - 1)
-    inputs["conv_body"] = features
+    dense = [f"rdb{block}.conv{layer}" for block in (1, 2, 3) for layer in (1, 2, 3, 4, 5)]
+    names = ["conv_first", *(f"body.{block}.{layer}" for block in range(size.blocks) for layer in dense), "conv_body"]
     if size.tail == "shuffle":
-        inputs["conv_last"] = features
-    layers = {}
-    for name, count in inputs.items():
-        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-        if count not in (None, weight.shape[1]):
-            raise ValueError(f"{name}.weight is for {weight.shape[1]} channels")
-        layers[name] = Convolution(weight, bias, outputs)
-    return layers
+        names.append("conv_last")
+    return {name: Convolution(weights[f"{name}.weight"], weights[f"{name}.bias"], outputs) for name in names}
 
 
 class Network:
@@ -65,8 +56,12 @@ class Network:
         size: NetworkSize,
         halo_px: int,
         memory: Memory,
+        spare: int = 0,
     ) -> None:
-        """``halo_px`` is the margin of the chunks, the ``planes`` are for all of them."""
+        """``halo_px`` is the margin of the chunks, the ``planes`` are for all of them.
+
+        When it has run, at least ``spare`` planes are free until it runs again.
+        """
         self._planes, self._runner, self._layers = planes, runner, layers
         self._size, self._halo_px = size, halo_px
         self._needed = margins(size.blocks, halo_px)
@@ -76,7 +71,8 @@ class Network:
 
         first, last = layers["conv_first"], layers.get("conv_last")
         self._given = room("given", first.inputs)
-        self._maps = [room(f"maps {number}", first.outputs) for number in range(3)]
+        counts = (first.outputs, max(first.outputs, spare), first.outputs)
+        self._maps = [room(f"maps {number}", count) for number, count in enumerate(counts)]
         # A layer may make a few planes more than asked for, all zero.
         grown = 4 * size.growth + layers["body.0.rdb1.conv1"].outputs
         self._grown = room("grown", max(grown, 0 if last is None else last.outputs))
@@ -86,6 +82,8 @@ class Network:
         features, run, region = self._size.features, self._runner.run, self._planes.whole
         first, body, last = self._layers["conv_first"], self._layers["conv_body"], self._layers.get("conv_last")
         deep, one, other = self._maps
+        # Others worked there.
+        one.fill(0)
         self._planes.put(lr, self._given)
         run(first, region, [self._given], deep)
         for block in range(self._size.blocks):
@@ -102,9 +100,9 @@ class Network:
         # Its first features are made anew: to keep them would take memory all along.
         run(first, region, [self._given], other, bases=[Base(one, 1.0)])
         if last is None:
-            return Made(region, self._given, other[:features], None)
+            return Made(region, self._given, other[:features], None, one)
         run(last, region, [other[:features]], self._grown)
-        return Made(region, self._given, other[:features], self._grown[: last.made])
+        return Made(region, self._given, other[:features], self._grown[: last.made], one)
 
     def _dense(
         self, name: str, region: Region, image: NDArray[np.float32], target: NDArray[np.float32], bases: Sequence[Base]

@@ -113,8 +113,11 @@ class Planes:
         return planes[:, top : top + region.rows, :, left : left + self.tiles(region)]
 
     def _column(self, planes: NDArray[np.float32], column: int) -> NDArray[np.float32]:
+        """A view of a column of all planes, of which those beyond the last tile lie where the next phase begins."""
         tile, phase = divmod(column, TILE_PX)
-        return planes[:, :, phase, _PAD + tile]
+        first = phase * self.phase_stride + _PAD + tile
+        # What follows the last row of a plane is in the next.
+        return planes.reshape(len(planes), -1)[:, first :: self.row_stride][:, : self._rows - 1]
 
     def _vectors(self, cols: int) -> int:
         tiles = -(-cols // TILE_PX)

@@ -1,0 +1,198 @@
+"""Convolutions by Winograd's filtering are convolutions, to the bit the same however they are computed."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from geosr.engine import EngineSpec, Parallel, system
+from geosr.engine.memory import Memory
+from geosr.model import zoo
+
+if not system.has_winograd():
+    pytest.skip("needs llvmlite, OpenVINO and a processor with AVX2", allow_module_level=True)
+
+from geosr.engine.winograd.code import compiled
+from geosr.engine.winograd.engine import WinogradEngine
+from geosr.engine.winograd.planes import Planes, Region
+from geosr.engine.winograd.run import Base, Convolution, Runner, Taps
+
+MTF = (0.26, 0.28, 0.24, 0.26)
+
+
+def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0, gains=()):
+    """A region's convolution on planes, of images ``(planes, rows, cols)``; what it is added to is the image itself."""
+    code = code or compiled()
+    planes, memory = Planes(*image.shape[1:], code.lanes), Memory()
+    layer = Convolution(weight, bias, code.outputs)
+    runner = Runner(planes, code, threads, [layer], memory)
+    given = memory.take("given", planes.shape(max(len(image), layer.outputs)), zero=True)
+    made = memory.take("made", planes.shape(layer.outputs), zero=True)
+    planes.put(image, given)
+    region = planes.whole.inside(margin)
+    planes.clear_around(given, region)
+    bases = [Base(given, gain) for gain in gains]
+    runner.run(layer, region, [given[: len(image)]], made, slope=slope, bases=bases)
+    out = np.empty((len(weight), region.rows, region.cols), np.float32)
+    planes.take(made, region, out)
+    return out
+
+
+def random_layer(rng, inputs, outputs):
+    return rng.normal(0, 0.2, (outputs, inputs, 3, 3)).astype(np.float32), rng.normal(size=outputs).astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    cols=st.integers(1, 150),
+    inputs=st.integers(1, 9),
+    outputs=st.integers(1, 17),
+    slope=st.sampled_from([1.0, 0.2]),
+    seed=st.integers(0, 2**16),
+)
+def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(size=(inputs, rows, cols)).astype(np.float32)
+    weight, bias = random_layer(rng, inputs, outputs)
+    expected = F.conv2d(
+        *(torch.from_numpy(one).double() for one in (image[None], weight, bias)), padding=1
+    )  # in double precision
+    made = convolved(image, weight, bias, slope=slope)
+    np.testing.assert_allclose(made, F.leaky_relu(expected, slope)[0].numpy(), atol=5e-5)
+
+
+def test_what_it_is_added_to():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(8, 30, 70)).astype(np.float32)
+    weight, bias = random_layer(rng, 8, 8)
+    plain = convolved(image, weight, bias)
+    np.testing.assert_allclose(convolved(image, weight, bias, gains=[0.2]), image + 0.2 * plain, atol=1e-6)
+    twice = convolved(image, weight, bias, gains=[0.2, 0.5])
+    np.testing.assert_allclose(twice, image + 0.5 * (image + 0.2 * plain), atol=1e-6)
+
+
+@pytest.mark.parametrize("margin", [0, 3, 4, 11])
+def test_a_region_is_an_image_of_its_size(margin):
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(5, 37, 90)).astype(np.float32)
+    weight, bias = random_layer(rng, 5, 8)
+    less = margin // 4 * 4
+    inside = image[:, less : 37 - less, less : 90 - less]
+    np.testing.assert_allclose(
+        convolved(image, weight, bias, margin=margin), convolved(inside, weight, bias), atol=2e-5
+    )
+
+
+def test_threads_make_the_same_bits():
+    rng = np.random.default_rng(2)
+    image = rng.normal(size=(12, 61, 200)).astype(np.float32)
+    weight, bias = random_layer(rng, 12, 16)
+    one, three = (convolved(image, weight, bias, threads=threads) for threads in (1, 3))
+    assert (one == three).all()
+
+
+@pytest.mark.skipif("avx512f" not in system.cpu_flags(), reason="needs a processor with AVX-512")
+def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
+    rng = np.random.default_rng(3)
+    image = rng.normal(size=(20, 45, 333)).astype(np.float32)
+    weight, bias = random_layer(rng, 20, 24)
+    wide = compiled()
+    monkeypatch.setattr(system, "cpu_flags", lambda: frozenset({"avx2"}))
+    narrow = compiled.__wrapped__()
+    assert (wide.lanes, narrow.lanes) == (16, 8)
+    ways = [
+        convolved(image, weight, bias, code=code, slope=0.2, gains=[0.3] if len(weight) <= 20 else [])
+        for code in (wide, narrow)
+    ]
+    assert (ways[0] == ways[1]).all()
+
+
+def test_sparse_filters_are_convolutions():
+    rng = np.random.default_rng(4)
+    image = rng.normal(size=(2, 20, 50)).astype(np.float32)
+    code, memory = compiled(), Memory()
+    planes = Planes(20, 50, code.lanes)
+    layer = Convolution(*random_layer(rng, 1, 1), code.outputs)
+    runner = Runner(planes, code, 2, [layer], memory)
+    source, made = (memory.take(name, planes.shape(2), zero=True) for name in ("source", "made"))
+    planes.put(image, source)
+    planes.put(image, made)
+    planes.repeat_edges(source, planes.whole, rows=4, cols=4)
+    taps = Taps(planes, [[(0, -4, 3, 0.5), (1, 0, -2, 2.0)], [(1, 2, 4, -1.0)]])
+    runner.gather(taps, planes.whole, source, made, made)
+    out = np.empty_like(image)
+    planes.take(made, planes.whole, out)
+    wide = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="edge")
+
+    def moved(plane, row, col):
+        return wide[plane, 4 + row : 24 + row, 4 + col : 54 + col]
+
+    first = image[0] + 0.5 * moved(0, -4, 3) + 2 * moved(1, 0, -2)
+    np.testing.assert_allclose(out, [first, image[1] - moved(1, 2, 4)], atol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_chunks_do_not_depend_on_those_before_them(threads, sample):
+    """Their memory is that of chunks of other sizes, and of their images."""
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    mtf = card.transfers(MTF, picture=False)
+    spec = EngineSpec("winograd-cpu", "float32")
+    engine = WinogradEngine(card, mtf, spec, Parallel(1, threads))
+    lr = sample[:, :130, :170].astype(np.float32) / 10_000
+    valid = np.random.default_rng(0).random(lr.shape) > 0.1
+
+    def upscale(rows, cols):
+        made = engine.upscale(lr[:, :rows, :cols], valid[:, :rows, :cols])
+        return made.phases, made.observed
+
+    alone = upscale(100, 117)
+    copies = [one.copy() for one in alone]
+    upscale(130, 170)
+    engine.upscale(10 * lr[:, :100, :117], np.ones((4, 100, 117), bool))
+    for before, kept, after in zip(alone, copies, upscale(100, 117), strict=True):
+        assert (kept == after).all()
+        # And what was handed out is not overwritten.
+        assert (before == kept).all()
+
+
+def test_regions_keep_tiles_whole():
+    whole = Region(0, 100, 90)
+    assert whole.inside(7) == Region(4, 92, 82)
+    assert whole.inside(8).inside(9) == whole.inside(8)
+
+
+# Memory
+
+
+def test_memory_is_taken_again():
+    memory = Memory()
+    first = memory.take("maps", (3, 100))
+    first[...] = 7
+    smaller = memory.take("maps", (2, 50))
+    assert np.shares_memory(first, smaller)
+    assert (smaller == 7).all()
+    assert (memory.take("maps", (4, 20), zero=True) == 0).all()
+    larger = memory.take("maps", (30, 100))
+    assert larger.shape == (30, 100)
+    assert larger.ctypes.data % 64 == 0
+
+
+def test_lent_memory_comes_back_when_nobody_has_it():
+    memory = Memory()
+    lent = memory.lend((10, 20))
+    place, part = lent.ctypes.data, lent[2:4].reshape(-1)
+    part[...] = 5
+    del lent
+    gc.collect()
+    other = memory.lend((10, 20))
+    assert not np.shares_memory(part, other)
+    assert (part == 5).all()
+    del part
+    assert memory.lend((5, 8)).ctypes.data == place
