@@ -16,6 +16,9 @@ from geosr.engine.winograd.convolve import TILE_PX
 #: Floats before each phase: what tiles read beyond the image, and as far as vectors reach beyond the last phase's end.
 _PAD = 16
 
+#: Floats in a line of the processor's cache.
+_LINE = 16
+
 #: Rows above and below.
 _ROWS_AROUND = 4
 
@@ -41,7 +44,8 @@ class Planes:
 
     def __init__(self, rows: int, cols: int, lanes: int) -> None:
         self._lanes = lanes
-        self.phase_stride = self._vectors(cols) + _PAD
+        # An odd number of cache lines: rows and phases are then spread over all of the cache's sets.
+        self.phase_stride = _LINE * (-(-(self._vectors(cols) + _PAD) // _LINE) | 1)
         self._rows = -(-rows // TILE_PX) * TILE_PX + 2 * _ROWS_AROUND
         self.row_stride = TILE_PX * self.phase_stride
         self.plane_stride = self._rows * self.row_stride
