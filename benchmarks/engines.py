@@ -20,8 +20,9 @@ import numpy as np
 from machine import arguments_of, command_of, keep
 from processes import run
 
-from geosr.engine import Engine, EngineSpec, Parallel, check_engine, system
+from geosr.engine import EngineSpec, Parallel, check_engine, system
 from geosr.engine.chunking import CORES_PX, bytes_of_chunk
+from geosr.engine.start import start_engine
 from geosr.errors import DeviceError
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 
@@ -37,27 +38,12 @@ SPECS = (
 )
 
 
-def engine_of(spec: EngineSpec) -> Engine:
-    """The default model, all cores for one chunk."""
-    card, parallel = read_card(DEFAULT_MODEL), Parallel(1, system.cores())
-    transfers = card.transfers([None] * 4, picture=False)
-    if spec.name == "winograd-cpu":
-        from geosr.engine.winograd.engine import WinogradEngine
-
-        return WinogradEngine(card, transfers, spec, parallel)
-    if spec.name == "openvino-cpu":
-        from geosr.engine.openvino_engine import OpenVinoEngine
-
-        return OpenVinoEngine(card, transfers, spec, parallel)
-    from geosr.engine.torch_engine import TorchEngine
-    from geosr.model.build import build
-
-    return TorchEngine(card, build(card, transfers), spec, parallel)
-
-
 def row(name: str, precision: str, side: int, repeats: int) -> None:
     """One row, in this process: prints the median seconds of a chunk with its halo."""
-    engine = engine_of(EngineSpec(name, precision))
+    card = read_card(DEFAULT_MODEL)
+    transfers = card.transfers([None] * 4, picture=False)
+    # All cores for one chunk.
+    engine = start_engine(card, transfers, EngineSpec(name, precision), Parallel(1, system.cores()))
     lr = np.random.default_rng(0).random((4, side, side), np.float32)
     valid = np.ones(lr.shape, bool)
     taken = []

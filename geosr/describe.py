@@ -51,7 +51,7 @@ def system() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
         "openvino": version("openvino") if has_openvino() else "none: pip install 'geosr[cpu]' for more speed",
-        "llvmlite": version("llvmlite") if has_winograd() else "not used: needs OpenVINO and a processor with AVX2",
+        "llvmlite": version("llvmlite") if has_winograd() else "not used: for Linux on AVX2, beside OpenVINO",
         "gdal": rasterio.__gdal_version__,
         "processor": f"{cores()} cores, {', '.join(flags) or 'instructions unknown'}",
         "memory": f"{memory_bytes() / 2**30:.1f} GiB",

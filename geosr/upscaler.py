@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from catalog import BandSpec
 from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
 from geosr.engine.memory import Memory
+from geosr.engine.start import start_engine
 from geosr.engine.system import cores
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
@@ -254,31 +255,12 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
     card = read_card(spec.model, spec.sharpness)
     names, roles = ([band.name for band in spec.bands], [band.role for band in spec.bands])
     mapping = map_bands(names, card, picture=spec.picture, roles=roles)
-    shared = parallel or Parallel(threads=cores())
-    return Upscaler(card, _engine_of(spec, card, shared, stands_in=mapping.stands_in), spec.bands, mapping, shared)
-
-
-def _engine_of(spec: ModelSpec, card: ModelCard, parallel: Parallel, *, stands_in: bool) -> Engine:
+    shared, picture = parallel or Parallel(threads=cores()), mapping.stands_in
     check_engine(spec.engine)
-    if card.stack is not None:
-        from geosr.engine.stack_engine import StackEngine
-        from geosr.model.stack import build_stack
-
-        return StackEngine(card, build_stack(card), spec.engine, parallel)
-    transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=stands_in)
+    transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=picture)
     # The libraries of networks take seconds to load: not before a source has been found good.
-    if spec.engine.name == "winograd-cpu":
-        from geosr.engine.winograd.engine import WinogradEngine
-
-        return WinogradEngine(card, transfers, spec.engine, parallel)
-    if spec.engine.name == "openvino-cpu":
-        from geosr.engine.openvino_engine import OpenVinoEngine
-
-        return OpenVinoEngine(card, transfers, spec.engine, parallel)
-    from geosr.engine.torch_engine import TorchEngine
-    from geosr.model.build import build
-
-    return TorchEngine(card, build(card, transfers, picture=stands_in), spec.engine, parallel)
+    engine = start_engine(card, transfers, spec.engine, shared, picture=picture)
+    return Upscaler(card, engine, spec.bands, mapping, shared)
 
 
 def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:

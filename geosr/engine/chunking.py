@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from geosr.engine import EngineSpec, Parallel, system
 from geosr.errors import UsageError
-from geosr.model.card import ModelCard
+from geosr.model.card import ModelCard, NetworkSize
 from geosr.model.margins import kept_margin
 
 #: Sides of a chunk's core, LR pixels, that are chosen from. All are multiples of two of the output's blocks, so that
-#: chunks encode the first overview as well; the larger, the less of the work is done twice in margins. 1024 would gain
-#: another percent, for twice the memory.
+#: chunks encode the first overview as well; the larger, the less of the work is done twice in margins. Beyond,
+#: memory grows faster than time falls.
 CORES_PX = (768, 512, 256)
 
 #: Memory of a process that chunks may take by default, bytes. Larger ones gain a few percent.
@@ -51,32 +51,37 @@ def bytes_of_chunk(card: ModelCard, engine: EngineSpec, bands: int, core_px: int
     read = (core_px + 2 * card.halo_px) ** 2
     image = bands * card.scale**2
     total = float(_BYTES_PER_HR_VALUE * image * read)
-    if engine.name == "winograd-cpu":
-        # The residual becomes the image where it is.
-        total -= 4 * image * read
     if card.network is not None:
         size = card.network
         width = 4 if engine.precision == "float32" else 2
-        # A dense block's last layer reads a copy of all before it, and what blocks begin with is kept: by PyTorch in
-        # float32, whatever it computes in.
-        kept = 4 * size.features * (width if engine.name == "openvino-cpu" else 4)
-        body = (2 * (size.features + 4 * size.growth) * width + kept) * read
-        if engine.name == "openvino-cpu" and width < 4:
-            # Its graphs hand on float32: the first layer's maps and the body's, given and taken, and their sum.
-            total += 5 * size.features * 4 * read
         # A tail at high resolution has the margin that is left after the body; a layer has what it reads and makes.
         made = (core_px + 2 * kept_margin(card.halo_px)) ** 2
         tail = 2 * size.features * card.scale**2 * width * made if size.tail == "interpolate" else 0
         if engine.name == "winograd-cpu":
-            # No layer's input is copied: there are a dense block's maps and those of two more. They stay.
-            planes = 3 * size.features + 4 * size.growth + _SPARE_PLANES
-            total += _PADDED * 4 * planes * read + tail
+            # Its planes stay, and in them the residual becomes the image.
+            total += _bytes_of_planes(size) * read - 4 * image * read + tail
         else:
-            total += max(body, tail)
+            total += max(_bytes_of_body(size, engine, width) * read, tail)
+        if engine.name == "openvino-cpu" and width < 4:
+            # Its graphs hand on float32: the first layer's maps and the body's, given and taken, and their sum.
+            total += 5 * size.features * 4 * read
     if card.stack is not None:
         # The coarse bands' detail, their image and its blocks, and the guides' phases; the body is small beside them.
         total += _COPIES_IN_STACK * 4 * image * read
     return total
+
+
+def _bytes_of_body(size: NetworkSize, engine: EngineSpec, width: int) -> float:
+    """Of a network's body, per pixel that is read; ``width`` is that of its numbers."""
+    # A dense block's last layer reads a copy of all before it, and what blocks begin with is kept: by PyTorch in
+    # float32, whatever it computes in.
+    kept = 4 * size.features * (width if engine.name == "openvino-cpu" else 4)
+    return 2 * (size.features + 4 * size.growth) * width + kept
+
+
+def _bytes_of_planes(size: NetworkSize) -> float:
+    """The same of Winograd's: no layer's input is copied, there are a dense block's maps and those of two more."""
+    return _PADDED * 4 * (3 * size.features + 4 * size.growth + _SPARE_PLANES)
 
 
 def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 #: A line of the processor's cache, bytes. Vectors that begin with one do not lie across two.
-_LINE_BYTES = 64
+LINE_BYTES = 64
 
 #: Lent arrays that are kept when they come back: of what is made while another is still in use.
 _MOST_RETURNED = 2
@@ -28,7 +28,7 @@ class Memory:
 
     def take(self, name: str, shape: tuple[int, ...], *, zero: bool = False) -> NDArray[np.float32]:
         """An array with whatever was there before, or all ``zero``; larger than before, it is new memory."""
-        floats, line = math.prod(shape), _LINE_BYTES // np.dtype(np.float32).itemsize
+        floats, line = math.prod(shape), LINE_BYTES // np.dtype(np.float32).itemsize
         room = self._rooms.get(name)
         if room is None or room.size < floats + line:
             # The old goes first.
@@ -36,7 +36,7 @@ class Memory:
             room = self._rooms[name] = np.zeros(floats + line, np.float32)
         elif zero:
             room.fill(0)
-        first = -room.ctypes.data % _LINE_BYTES // room.itemsize
+        first = -room.ctypes.data % LINE_BYTES // room.itemsize
         return room[first : first + floats].reshape(shape)
 
     def lend(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:

@@ -83,7 +83,6 @@ def _source(lanes: int, outputs: int) -> str:
     vector = f"<{lanes} x float>"
     lines = [
         f"declare {vector} @llvm.fma.v{lanes}f32({vector}, {vector}, {vector})",
-        f"declare {vector} @llvm.maxnum.v{lanes}f32({vector}, {vector})",
         "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
     ]
     convolving, gathering = Writer(lanes), Writer(lanes)

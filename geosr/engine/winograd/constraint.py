@@ -47,7 +47,7 @@ class Constraint:
         """``taps`` are the sensor's, ``base`` is what the residual is added to, ``steps`` are back-projection's."""
         self._planes, self._runner, self._base, self._steps = planes, runner, base, steps
         bands = self._bands = len(taps)
-        self.room = planes_for(bands, scale)
+        self._half = slice(_LOW * bands, planes_for(bands, scale))
         self._blur = _blur(planes, taps, scale)
         bases = {base, "bicubic"} - {"none"}
         self._trips = {one: _round_trip(planes, kernels.round_trip(taps, scale, one)) for one in bases}
@@ -63,12 +63,12 @@ class Constraint:
     ) -> NDArray[np.float32]:
         """Make the image's phases out of the ``residual``, in its planes; what is observed of it is returned as planes.
 
-        ``lr`` are planes as well, ``room`` is :attr:`room` others, and ``valid`` is that of the whole chunk,
-        ``(bands, rows, cols)``.
+        ``lr`` are planes as well, ``room`` as many others as :func:`planes_for` tells, and ``valid`` is that of the
+        whole chunk, ``(bands, rows, cols)``.
         """
         planes, bands = self._planes, self._bands
         all_left, all_step, all_pulled, trip = (room[number * bands :][:bands] for number in range(_LOW))
-        half = room[_LOW * bands : self.room]
+        half = room[self._half]
         low, left, step, pulled = (planes.part(one, region) for one in (lr, all_left, all_step, all_pulled))
         everywhere = bool(valid.all())
         left[...] = low

@@ -7,6 +7,7 @@ direct convolution has 144. Vectors hold tiles side by side.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def convolve(write: Writer, outputs: int) -> None:
             _transform(write, layer, top, tile, width)
             for vectors in range(1, VECTORS + 1):
                 chosen = write.get(f"icmp eq i64 {width}, {vectors * write.lanes}")
-                write.only_if(chosen, lambda count=vectors: _multiply(write, layer, outputs, count))  # type: ignore[misc]
+                write.only_if(chosen, partial(_multiply, write, layer, outputs, vectors))
             _transform_back(write, layer, top, tile, width)
             return ()
 
@@ -165,7 +166,7 @@ def _transform_back(write: Writer, layer: dict[str, str], top: str, tile: str, w
                 pixels = [write.add(pixel, bias) for pixel in pixels]
                 inside = write.get(f"icmp slt i64 {write.count('add', top, row)}, {layer['rows']}")
                 from_top = write.count("add", here, write.count("mul", layer["row_stride"], row))
-                write.only_if(inside, lambda of=pixels, to=from_top: _finish(write, layer, window, bases, of, to, mask))  # type: ignore[misc]
+                write.only_if(inside, partial(_finish, write, layer, window, bases, pixels, from_top, mask))
             return ()
 
         write.loop(0, width, write.lanes, vector)
@@ -193,7 +194,7 @@ def _finish(
 
         pixels = write.only_if(given, added, pixels)
     for pixel, place, covered in zip(pixels, _phases(write, layer, write.at(window, offset)), mask, strict=True):
-        write.store(write.multiply(pixel, write.load(covered)), place)
+        write.store(write.covered(pixel, write.load(covered)), place)
     return ()
 
 

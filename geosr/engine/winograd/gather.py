@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from geosr.engine.winograd.convolve import TILE_PX
 from geosr.engine.winograd.tasks import Gathering, fields
 from geosr.engine.winograd.writer import Writer
-
-#: Phases of a row.
-_PHASES = 4
 
 
 def gather(write: Writer) -> None:
@@ -23,7 +21,7 @@ def gather(write: Writer) -> None:
 
             def phase(number: str, _: list[str]) -> tuple[()]:
                 column = write.count("mul", number, task["phase_stride"])
-                first = write.count("add", write.count("mul", output, _PHASES), number)
+                first = write.count("add", write.count("mul", output, TILE_PX), number)
                 first = write.count("mul", first, task["taps"])
 
                 def vector(tile: str, _: list[str]) -> tuple[()]:
@@ -42,13 +40,13 @@ def gather(write: Writer) -> None:
 
                     (made,) = write.loop(0, task["taps"], 1, tap, given)
                     mask = write.load(write.at(task["mask"], write.count("add", column, tile)))
-                    write.store(write.multiply(made, mask), write.at(task["out"], here))
+                    write.store(write.covered(made, mask), write.at(task["out"], here))
                     return ()
 
                 write.loop(0, task["tiles"], write.lanes, vector)
                 return ()
 
-            write.loop(0, _PHASES, 1, phase)
+            write.loop(0, TILE_PX, 1, phase)
             return ()
 
         write.loop(0, task["outputs"], 1, plane)

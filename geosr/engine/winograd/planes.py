@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geosr.engine.memory import LINE_BYTES
 from geosr.engine.winograd.convolve import TILE_PX
 
 #: Floats before each phase: what tiles read beyond the image, and as far as vectors reach beyond the last phase's end.
 _PAD = 16
 
 #: Floats in a line of the processor's cache.
-_LINE = 16
+_LINE = LINE_BYTES // np.dtype(np.float32).itemsize
 
 #: Rows above and below.
 _ROWS_AROUND = 4

@@ -57,9 +57,11 @@ class Writer:
         )
 
     def larger(self, left: str, right: str) -> str:
-        return self.get(
-            f"call {self.vector} @llvm.maxnum.v{self.lanes}f32({self.vector} {left}, {self.vector} {right})"
-        )
+        return self._either("ogt", left, right, left, right)
+
+    def covered(self, value: str, mask: str) -> str:
+        """A value where its mask is not zero, and there zero, whatever the value."""
+        return self._either("une", mask, "zeroinitializer", value, "zeroinitializer")
 
     def spread(self, scalar: str) -> str:
         """A vector of one float."""
@@ -67,6 +69,10 @@ class Writer:
         return self.get(
             f"shufflevector {self.vector} {first}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer"
         )
+
+    def _either(self, comparison: str, left: str, right: str, then: str, otherwise: str) -> str:
+        chosen = self.get(f"fcmp {comparison} {self.vector} {left}, {right}")
+        return self.get(f"select <{self.lanes} x i1> {chosen}, {self.vector} {then}, {self.vector} {otherwise}")
 
     # Memory
 
