@@ -46,7 +46,7 @@ def bare_winograd(card: ModelCard, side: int, threads: int) -> Step:
     assert card.network is not None
     code, memory = compiled(), Memory()
     layers = read_layers(read_weights(card), card.network, code.outputs)
-    planes = Planes(side, side, code.lanes)
+    planes = Planes(side, side, code.step)
     runner = Runner(planes, code, threads, list(layers.values()), memory)
     network = Network(planes, runner, layers, card.network, 0, memory)
 

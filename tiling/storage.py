@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from tiling.errors import DiskFullError, OutputError, StorageError
 
@@ -22,6 +22,9 @@ _VIRTUAL = {"s3": "/vsis3/"}
 
 #: Objects are sent in parts of this size, bytes: at most 10,000 of them make an object of up to 320 GB.
 _PART_BYTES = 32 * 2**20
+
+#: A large file's bytes leave the system's memory after so many were written.
+_STEP_BYTES = 64 * 2**20
 
 
 def locate(text: str | Path) -> Location:
@@ -80,7 +83,7 @@ def write(path: Location, parts: Iterable[bytes], *, draft: Path | None = None) 
     """
     if isinstance(path, Path):
         with replacing(path, draft) as temporary, temporary.open("wb") as file:
-            file.writelines(parts)
+            _write_through(file, parts)
         return
     with explained(path):
         file = path.fs.open(path.path, "wb", block_size=_PART_BYTES, autocommit=False)
@@ -121,6 +124,21 @@ def replacing(path: Path, draft: Path | None = None) -> Iterator[Path]:
             # Where nothing could be written there is nothing to remove.
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _write_through(file: BinaryIO, parts: Iterable[bytes]) -> None:
+    """Write a file, and have the system send to the disk what it has of it, rather than keep it.
+
+    A file of gigabytes takes memory from all others, and to take it costs more than to copy what goes into it.
+    """
+    kept = 0
+    for part in parts:
+        kept += file.write(part)
+        if kept >= _STEP_BYTES and hasattr(os, "posix_fadvise"):
+            file.flush()
+            # What is on its way to the disk stays until the next time.
+            os.posix_fadvise(file.fileno(), 0, file.tell(), os.POSIX_FADV_DONTNEED)
+            kept = 0
 
 
 @contextmanager

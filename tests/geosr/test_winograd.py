@@ -29,7 +29,7 @@ MTF = (0.26, 0.28, 0.24, 0.26)
 def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0, gains=()):
     """A region's convolution on planes, of images ``(planes, rows, cols)``; what it is added to is the image itself."""
     code = code or compiled()
-    planes, memory = Planes(*image.shape[1:], code.lanes), Memory()
+    planes, memory = Planes(*image.shape[1:], code.step), Memory()
     layer = Convolution(weight, bias, code.outputs)
     runner = Runner(planes, code, threads, [layer], memory)
     given = memory.take("given", planes.shape(max(len(image), layer.outputs)), zero=True)
@@ -115,7 +115,7 @@ def test_sparse_filters_are_convolutions():
     rng = np.random.default_rng(4)
     image = rng.normal(size=(2, 20, 50)).astype(np.float32)
     code, memory = compiled(), Memory()
-    planes = Planes(20, 50, code.lanes)
+    planes = Planes(20, 50, code.step)
     layer = Convolution(*random_layer(rng, 1, 1), code.outputs)
     runner = Runner(planes, code, 2, [layer], memory)
     source, made = (memory.take(name, planes.shape(2), zero=True) for name in ("source", "made"))

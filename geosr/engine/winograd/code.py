@@ -51,6 +51,11 @@ class Code:
         """Tiles that go through a layer together."""
         return VECTORS * self.lanes
 
+    @property
+    def step(self) -> int:
+        """What the tiles in a row are a multiple of: half vectors."""
+        return self.lanes // 2
+
 
 @lru_cache(maxsize=1)
 def compiled() -> Code:
@@ -80,11 +85,10 @@ def compiled() -> Code:
 
 def _source(lanes: int, outputs: int) -> str:
     """The module's text."""
-    vector = f"<{lanes} x float>"
-    lines = [
-        f"declare {vector} @llvm.fma.v{lanes}f32({vector}, {vector}, {vector})",
-        "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
-    ]
+    lines = ["declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"]
+    for length in (lanes, lanes // 2):
+        vector = f"<{length} x float>"
+        lines.append(f"declare {vector} @llvm.fma.v{length}f32({vector}, {vector}, {vector})")
     convolving, gathering = Writer(lanes), Writer(lanes)
     convolve(convolving, outputs)
     gather(gathering)

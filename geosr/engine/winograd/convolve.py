@@ -6,6 +6,7 @@ direct convolution has 144. Vectors hold tiles side by side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -37,7 +38,10 @@ FILTER_TRANSFORM = np.array(
 
 
 def convolve(write: Writer, outputs: int) -> None:
-    """For rows of tiles, some vectors of tiles at a time: transform, multiply, transform back."""
+    """For rows of tiles, some vectors of tiles at a time: transform, multiply, transform back.
+
+    Rows may end with half a vector. Only products are spared there: they are most of the work.
+    """
     layer = fields(write, Layer, "%layer")
     together = VECTORS * write.lanes
 
@@ -49,9 +53,7 @@ def convolve(write: Writer, outputs: int) -> None:
             fewer = write.get(f"icmp slt i64 {left}, {together}")
             width = write.get(f"select i1 {fewer}, i64 {left}, i64 {together}")
             _transform(write, layer, top, tile, width)
-            for vectors in range(1, VECTORS + 1):
-                chosen = write.get(f"icmp eq i64 {width}, {vectors * write.lanes}")
-                write.only_if(chosen, partial(_multiply, write, layer, outputs, vectors))
+            _multiply(write, layer, outputs, width)
             _transform_back(write, layer, top, tile, width)
             return ()
 
@@ -98,9 +100,24 @@ def _transform(write: Writer, layer: dict[str, str], top: str, tile: str, width:
     write.loop(0, layer["inputs"], 1, plane)
 
 
-def _multiply(write: Writer, layer: dict[str, str], outputs: int, vectors: int) -> tuple[()]:
+def _multiply(write: Writer, layer: dict[str, str], outputs: int, width: str) -> None:
     """Sums over the input planes, for some output planes at a time: ``made[product][plane][tile]``."""
-    together = VECTORS * write.lanes
+    together, half = VECTORS * write.lanes, write.lanes // 2
+    whole = [(vectors, write.lanes) for vectors in range(1, VECTORS + 1)]
+    # As long as sums of them fit into the registers.
+    halves = [(vectors, half) for vectors in range(1, VECTORS + 1, 2)]
+    done = 0
+    for vectors, lanes in sorted(whole + halves, key=math.prod):
+        tiles = vectors * lanes
+        more = write.get(f"icmp sgt i64 {width}, {done}")
+        chosen = write.get(f"and i1 {more}, {write.get(f'icmp sle i64 {width}, {tiles}')}")
+        with write.vectors_of(lanes):
+            write.only_if(chosen, partial(_sum_up, write, layer, together, outputs, vectors))
+        done = tiles
+
+
+def _sum_up(write: Writer, layer: dict[str, str], together: int, outputs: int, vectors: int) -> tuple[()]:
+    """The same for so many vectors of tiles."""
 
     def product(number: str, _: list[str]) -> tuple[()]:
         planes = write.count("mul", layer["inputs"], layer["outputs"])

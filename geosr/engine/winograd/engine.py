@@ -37,7 +37,7 @@ class WinogradEngine(LaneEngine):
 
     def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
         card, code, (_, bands, rows, cols) = self._card, compiled(), shape
-        planes = Planes(rows, cols, code.lanes)
+        planes = Planes(rows, cols, code.step)
         runner = Runner(planes, code, self._threads, list(self._layers.values()), memory)
         spare = planes_for(bands, card.scale)
         network = Network(planes, runner, self._layers, self._size, card.halo_px, memory, spare)

@@ -43,10 +43,11 @@ class Region:
 class Planes:
     """Planes for images of one shape, and regions of them."""
 
-    def __init__(self, rows: int, cols: int, lanes: int) -> None:
-        self._lanes = lanes
+    def __init__(self, rows: int, cols: int, step: int) -> None:
+        """``step`` is what the tiles in a row are made a multiple of."""
+        self._step = step
         # An odd number of cache lines: rows and phases are then spread over all of the cache's sets.
-        self.phase_stride = _LINE * (-(-(self._vectors(cols) + _PAD) // _LINE) | 1)
+        self.phase_stride = _LINE * (-(-(self._tiles_of(cols) + _PAD) // _LINE) | 1)
         self._rows = -(-rows // TILE_PX) * TILE_PX + 2 * _ROWS_AROUND
         self.row_stride = TILE_PX * self.phase_stride
         self.plane_stride = self._rows * self.row_stride
@@ -57,8 +58,8 @@ class Planes:
         return count + 1, self._rows, TILE_PX, self.phase_stride
 
     def tiles(self, region: Region) -> int:
-        """Tiles in a row of a region, as many as make whole vectors."""
-        return self._vectors(region.cols)
+        """Tiles in a row of a region, of which the last may be beyond it."""
+        return self._tiles_of(region.cols)
 
     def address(self, planes: NDArray[np.float32], region: Region) -> int:
         """Of the region's first pixel in the first of planes."""
@@ -124,6 +125,6 @@ class Planes:
         # What follows the last row of a plane is in the next.
         return planes.reshape(len(planes), -1)[:, first :: self.row_stride][:, : self._rows - 1]
 
-    def _vectors(self, cols: int) -> int:
+    def _tiles_of(self, cols: int) -> int:
         tiles = -(-cols // TILE_PX)
-        return -(-tiles // self._lanes) * self._lanes
+        return -(-tiles // self._step) * self._step

@@ -29,7 +29,7 @@ class Layer(ctypes.Structure):
         ("plane_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
-        # Tiles in a row, a multiple of the vector's length, and rows of the region.
+        # Tiles in a row, a multiple of half the vector's length, and rows of the region.
         ("tiles", ctypes.c_int64),
         ("rows", ctypes.c_int64),
         ("slope", ctypes.c_double),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class Writer:
@@ -11,10 +12,20 @@ class Writer:
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
-        self.vector = f"<{lanes} x float>"
         self.lines: list[str] = []
         self._names = 0
         self._block = "entry"
+
+    @property
+    def vector(self) -> str:
+        return f"<{self.lanes} x float>"
+
+    @contextmanager
+    def vectors_of(self, lanes: int) -> Iterator[None]:
+        """Vectors of another length meanwhile."""
+        before, self.lanes = self.lanes, lanes
+        yield
+        self.lanes = before
 
     def name(self, kind: str = "v") -> str:
         self._names += 1
