@@ -6,26 +6,31 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog import BandSpec
-from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
+from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine, system
 from geosr.engine.memory import Memory
 from geosr.engine.start import start_engine
-from geosr.engine.system import cores
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
 from geosr.model.zoo import read_card
 from tiling import beside, fill_invalid
+
+if TYPE_CHECKING:
+    from geosr.native.dn import ToDn
 
 #: Reflectance that is 1 at the input of models that have no reference of their own.
 _UNIT_REFERENCE = 1.0
 
 #: Of bands that are mixtures: the share of what was measured from which they count as measured.
 _MEASURED = 0.999
+
+#: Bytes of the integers that are made in one pass: those of nearly all sensors.
+_NATIVE_BYTES = 2
 
 #: Source rows that become DN at a time: what is made of them on the way stays in the processor's cache.
 _STRIP_ROWS = 8
@@ -201,13 +206,17 @@ class Upscaler:
         """DN in the source's type at their places, with nodata where it belongs and nowhere else."""
         bands, rows, cols = valid.shape
         out = self._memory.lend((bands, rows * self.scale, cols * self.scale), dtype)
+        native = self._native(phases, dtype)
 
         def finish(top: int) -> None:
             some = slice(top, min(top + _STRIP_ROWS, rows))
-            dn = self._to_dn(phases[:, :, some], dtype)
-            # A view of the rows of blocks: band, row, row in the block, column, column in the block.
             part = out[:, some.start * self.scale : some.stop * self.scale]
-            part.reshape(bands, -1, self.scale, cols, self.scale)[:] = dn.transpose(0, 3, 1, 4, 2)
+            if native is not None:
+                native(phases, out, some.start, some.stop)
+            else:
+                dn = self._to_dn(phases[:, :, some], dtype)
+                # A view of the rows of blocks: band, row, row in the block, column, column in the block.
+                part.reshape(bands, -1, self.scale, cols, self.scale)[:] = dn.transpose(0, 3, 1, 4, 2)
             self._mark_nodata(part, valid[:, some])
 
         tops = range(0, rows, _STRIP_ROWS)
@@ -218,6 +227,19 @@ class Upscaler:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="finish") as pool:
             list(pool.map(finish, tops))
         return out
+
+    def _native(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> ToDn | None:
+        """What does the same as :meth:`_to_dn` in one pass; None where it cannot."""
+        sources = self._mapping.sources
+        whole = np.issubdtype(dtype, np.integer) and dtype.itemsize == _NATIVE_BYTES
+        if sources is None or not whole or not system.has_native():
+            return None
+        from geosr.native.dn import SCALE, ToDn
+
+        if self.scale != SCALE or not ToDn.takes(phases):
+            return None
+        reference = np.broadcast_to(self._reference, (len(phases), 1, 1))[list(sources)]
+        return ToDn(sources, reference, self._dn_offset, self._dn_scale, dtype)
 
     def _to_dn(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
         """``(bands, block row, block column, rows, cols)`` of the scene's bands."""
@@ -255,7 +277,7 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
     card = read_card(spec.model, spec.sharpness)
     names, roles = ([band.name for band in spec.bands], [band.role for band in spec.bands])
     mapping = map_bands(names, card, picture=spec.picture, roles=roles)
-    shared, picture = parallel or Parallel(threads=cores()), mapping.stands_in
+    shared, picture = parallel or Parallel(threads=system.cores()), mapping.stands_in
     check_engine(spec.engine)
     transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=picture)
     # The libraries of networks take seconds to load: not before a source has been found good.

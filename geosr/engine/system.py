@@ -56,9 +56,14 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
+def has_native() -> bool:
+    """Whether code of our own can be compiled for this processor: there is LLVM."""
+    return find_spec("llvmlite") is not None and bool(cpu_flags() & {"avx2", "avx512f"})
+
+
 def has_winograd() -> bool:
-    """Whether convolutions can be compiled for this processor: with LLVM, and beside OpenVINO, which does the rest."""
-    return find_spec("llvmlite") is not None and has_openvino() and bool(cpu_flags() & {"avx2", "avx512f"})
+    """Whether convolutions can: beside OpenVINO, which does the rest."""
+    return has_native() and has_openvino()
 
 
 def may_have_gpu() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,13 @@ class BandMapping:
     """What a user should know about it."""
     stands_in: bool = False
     """Whether colours of a picture stand in for the model's bands."""
+
+    @cached_property
+    def sources(self) -> tuple[int, ...] | None:
+        """Which of the model's bands each of ``keep`` is; None when one is a mixture."""
+        if any(row.count(1.0) != 1 or row.count(0.0) != len(row) - 1 for row in self.from_model):
+            return None
+        return tuple(row.index(1.0) for row in self.from_model)
 
     def enter(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scene bands ``(keep, rows, cols)`` as the model's."""

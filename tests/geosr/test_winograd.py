@@ -40,7 +40,7 @@ def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0,
     bases = [Base(given, gain) for gain in gains]
     runner.run(layer, region, [given[: len(image)]], made, slope=slope, bases=bases)
     out = np.empty((len(weight), region.rows, region.cols), np.float32)
-    planes.take(made, region, out)
+    runner.take(made, region, out)
     return out
 
 
@@ -125,7 +125,7 @@ def test_sparse_filters_are_convolutions():
     taps = Taps(planes, [[(0, -4, 3, 0.5), (1, 0, -2, 2.0)], [(1, 2, 4, -1.0)]])
     runner.gather(taps, planes.whole, source, made, made)
     out = np.empty_like(image)
-    planes.take(made, planes.whole, out)
+    runner.take(made, planes.whole, out)
     wide = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="edge")
 
     def moved(plane, row, col):

@@ -5,7 +5,7 @@ As :meth:`geosr.model.generator.Generator.constrain`, with every filter along on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -69,30 +69,32 @@ class Constraint:
         planes, bands = self._planes, self._bands
         all_left, all_step, all_pulled, trip = (room[number * bands :][:bands] for number in range(_LOW))
         half = room[self._half]
-        low, left, step, pulled = (planes.part(one, region) for one in (lr, all_left, all_step, all_pulled))
+        low, left, step, pulled, measured = (
+            planes.part(one, region) for one in (lr, all_left, all_step, all_pulled, half[:bands])
+        )
         everywhere = bool(valid.all())
-        left[...] = low
+        self._each(np.copyto, left, low)
         # The sensor is linear: what it sees of the interpolation follows from the source.
         if self._base != "none":
             self._filter(self._trips[self._base], region, lr, trip, all_left, _TRIP_REACH)
         self._filter(self._blur, region, residual, half, all_left, kernels.BLUR_REACH)
+        if not everywhere:
+            planes.put(valid, half)
         if not self._steps:
             pulled[...] = 0
         for number in range(self._steps):
-            if everywhere:
-                step[...] = left
-            else:
-                planes.put(valid, all_step)
-                step *= left
+            if not everywhere:
+                self._each(np.multiply, left, measured, step)
+            all_source, source = (all_left, left) if everywhere else (all_step, step)
             if number:
-                pulled += step
+                self._each(np.add, pulled, source, pulled)
             else:
-                pulled[...] = step
-            self._filter(self._trips["bicubic"], region, all_step, trip, all_left, _TRIP_REACH)
+                self._each(np.copyto, pulled, source)
+            self._filter(self._trips["bicubic"], region, all_source, trip, all_left, _TRIP_REACH)
         # Now for what is observed.
-        np.subtract(low, left, out=left)
+        self._each(np.subtract, low, left, left)
         if self._base == "bicubic":
-            pulled += low
+            self._each(np.add, pulled, low, pulled)
         elif self._base != "none":
             self._interpolate(self._base, region, lr, half, residual)
         if self._base == "bicubic" or self._steps:
@@ -101,6 +103,10 @@ class Constraint:
         planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
         planes.clear_around(lr, region, cols=_TRIP_REACH)
         return all_left
+
+    def _each(self, work: Callable[..., object], *parts: NDArray[np.float32]) -> None:
+        """Have threads do some bands of parts each."""
+        self._runner.share(self._bands, lambda _, first, stop: work(*(part[first:stop] for part in parts)))
 
     def _interpolate(
         self,

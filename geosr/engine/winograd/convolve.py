@@ -12,8 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from geosr.engine.winograd.tasks import Layer, fields
-from geosr.engine.winograd.writer import Writer
+from geosr.engine.winograd.tasks import Layer
+from geosr.native.structures import fields
+from geosr.native.writer import Writer
 
 #: Output pixels along a tile's side, and those read for them.
 TILE_PX, READ_PX = 4, 6

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from geosr.engine.winograd.convolve import TILE_PX
-from geosr.engine.winograd.tasks import Gathering, fields
-from geosr.engine.winograd.writer import Writer
+from geosr.engine.winograd.tasks import Gathering
+from geosr.native.structures import fields
+from geosr.native.writer import Writer
 
 
 def gather(write: Writer) -> None:

@@ -120,5 +120,9 @@ class Network:
         inner = self._planes.whole.inside(self._halo_px - margin)
         if inner != region:
             for planes in (self._grown, *self._maps):
-                self._planes.clear_around(planes, inner)
+
+                def clear(_: object, first: int, stop: int, planes: NDArray[np.float32] = planes) -> None:
+                    self._planes.clear_around(planes[first:stop], inner)
+
+                self._runner.share(len(planes), clear)
         return inner

@@ -79,15 +79,6 @@ class Planes:
             columns = image[:, :, phase::TILE_PX]
             planes[: len(image), rows, phase, _PAD : _PAD + columns.shape[2]] = columns
 
-    def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
-        """``(planes, rows, cols)`` of a region without what ``out`` has no room for, alike on both sides."""
-        rows = out.shape[1]
-        first = region.margin + (region.rows - rows) // 2
-        for column in range(TILE_PX):
-            part = out[:, :, column::TILE_PX]
-            tile, phase = divmod(first + column, TILE_PX)
-            part[...] = planes[: len(out), _ROWS_AROUND + first :, phase, _PAD + tile :][:, :rows, : part.shape[2]]
-
     def clear_around(self, planes: NDArray[np.float32], region: Region, *, cols: int = 1) -> None:
         """Zeros around a region, as around an image of its size: a row, and so many columns."""
         top, left = _ROWS_AROUND + region.margin, region.margin
@@ -106,6 +97,17 @@ class Planes:
             self._column(planes, right - 1 + number)[...] = self._column(planes, right - 1)
         planes[:, top - rows : top] = planes[:, top, None]
         planes[:, bottom : bottom + rows] = planes[:, bottom - 1, None]
+
+    def inside(self, region: Region, rows: int, cols: int) -> tuple[int, NDArray[np.int64]]:
+        """Where the middle of a region begins, so many rows and columns of it.
+
+        Returns how far its first pixel is from the region's, in floats, and how far from there that pixel and its
+        neighbours on the right are, up to the one with which the next tile begins.
+        """
+        top, left = (region.rows - rows) // 2, (region.cols - cols) // 2
+        places = [divmod(left + col, TILE_PX) for col in range(TILE_PX)]
+        phases = [phase * self.phase_stride + tile for tile, phase in places]
+        return top * self.row_stride, np.asarray(phases, np.int64)
 
     def offset(self, plane: int, row: int, col: int) -> list[int]:
         """How far, in floats, a pixel is from that at the same place in the first plane; for each phase of that."""

@@ -15,7 +15,7 @@ from geosr.engine.memory import Memory
 from geosr.engine.winograd.code import Code
 from geosr.engine.winograd.convolve import FILTER_TRANSFORM, PRODUCTS, TILE_PX
 from geosr.engine.winograd.planes import Planes, Region
-from geosr.engine.winograd.tasks import Gathering, Layer
+from geosr.engine.winograd.tasks import Gathering, Layer, Taking
 
 #: Pieces of a layer that each thread gets: where cores are shared with others, who is faster takes more.
 _PIECES_PER_THREAD = 4
@@ -121,7 +121,7 @@ class Runner:
         def some_rows(room: tuple[NDArray[np.float32], ...], first: int, stop: int) -> None:
             self._code.convolve(ctypes.byref(told), first, stop, *(part.ctypes.data for part in room))
 
-        self._share(rows, some_rows)
+        self.share(rows, some_rows)
 
     def gather(
         self,
@@ -148,13 +148,24 @@ class Runner:
             phase_stride=planes.phase_stride,
             tiles=planes.tiles(region),
         )
-        self._share(region.rows, lambda _, first, stop: self._code.gather(ctypes.byref(told), first, stop))
+        self.share(region.rows, lambda _, first, stop: self._code.gather(ctypes.byref(told), first, stop))
 
     def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
-        """See :meth:`Planes.take`."""
-        self._share(len(out), lambda _, first, stop: self._planes.take(planes[first:stop], region, out[first:stop]))
+        """The middle of a region, as much as ``out`` has room for, ``(planes, rows, cols)`` in one piece."""
+        _, rows, cols = out.shape
+        start, phases = self._planes.inside(region, rows, cols)
+        told = Taking(
+            x=self._planes.address(planes, region) + start * planes.itemsize,
+            out=out.ctypes.data,
+            phases=phases.ctypes.data,
+            plane_stride=self._planes.plane_stride,
+            row_stride=self._planes.row_stride,
+            rows=rows,
+            cols=cols,
+        )
+        self.share(len(out), lambda _, first, stop: self._code.take(ctypes.byref(told), first, stop))
 
-    def _share(self, count: int, work: Callable[[tuple[NDArray[np.float32], ...], int, int], None]) -> None:
+    def share(self, count: int, work: Callable[[tuple[NDArray[np.float32], ...], int, int], object]) -> None:
         """Have threads do parts of some work: ``work(room, first, stop)``."""
         if self._pool is None:
             work(self._rooms[0], 0, count)

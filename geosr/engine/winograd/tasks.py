@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import ctypes
 
-from geosr.engine.winograd.writer import Writer
-
-_KINDS = {ctypes.c_void_p: "ptr", ctypes.c_int64: "i64", ctypes.c_double: "double"}
-
 
 class Layer(ctypes.Structure):
     """A layer of 3 × 3 filters."""
@@ -59,7 +55,17 @@ class Gathering(ctypes.Structure):
     )
 
 
-def fields(write: Writer, structure: type[ctypes.Structure], pointer: str) -> dict[str, str]:
-    """The values of a structure's fields, each of which takes eight bytes."""
-    kinds = [(field[0], _KINDS[field[1]]) for field in structure._fields_]
-    return {name: write.item(kind, pointer, number) for number, (name, kind) in enumerate(kinds)}
+class Taking(ctypes.Structure):
+    """An image out of planes."""
+
+    _fields_ = (
+        # What is the image's first pixel in the first plane, and the first pixel there.
+        ("x", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        # How far from it its neighbours on the right are, up to the one with which the next tile begins.
+        ("phases", ctypes.c_void_p),
+        ("plane_stride", ctypes.c_int64),
+        ("row_stride", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("cols", ctypes.c_int64),
+    )

@@ -70,6 +70,9 @@ class Writer:
     def larger(self, left: str, right: str) -> str:
         return self._either("ogt", left, right, left, right)
 
+    def smaller(self, left: str, right: str) -> str:
+        return self._either("olt", left, right, left, right)
+
     def covered(self, value: str, mask: str) -> str:
         """A value where its mask is not zero, and there zero, whatever the value."""
         return self._either("une", mask, "zeroinitializer", value, "zeroinitializer")
@@ -84,6 +87,17 @@ class Writer:
     def _either(self, comparison: str, left: str, right: str, then: str, otherwise: str) -> str:
         chosen = self.get(f"fcmp {comparison} {self.vector} {left}, {right}")
         return self.get(f"select <{self.lanes} x i1> {chosen}, {self.vector} {then}, {self.vector} {otherwise}")
+
+    def interleaved(self, vectors: Sequence[str], kind: str = "float") -> str:
+        """One vector: the first of each, then the second of each, and so on. There are two, or four, of ``kind``."""
+        if len(vectors) > 2:
+            even, odd = self.interleaved(vectors[::2], kind), self.interleaved(vectors[1::2], kind)
+        else:
+            even, odd = vectors
+        each = self.lanes * len(vectors) // 2
+        order = ", ".join(f"i32 {lane}, i32 {each + lane}" for lane in range(each))
+        whole = f"<{each} x {kind}>"
+        return self.get(f"shufflevector {whole} {even}, {whole} {odd}, <{2 * each} x i32> <{order}>")
 
     # Memory
 

@@ -1,0 +1,165 @@
+"""An image's phases to DN in one pass over its pixels, as code.
+
+The same, to the bit, as :mod:`geosr.upscaler` does with NumPy, which passes over them once for each step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosr.native.machine import Compiled, Function, compile_functions, lanes_here
+from geosr.native.structures import fields
+from geosr.native.writer import Writer
+
+#: How many times finer than the source an image is.
+SCALE = 4
+
+#: Phases of a band.
+_PHASES = SCALE * SCALE
+
+
+class _Task(ctypes.Structure):
+    """Lengths and strides are in floats and DN."""
+
+    _fields_ = (
+        ("phases", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        # Of each band: where its first phase is; then what it is multiplied by, less, divided by.
+        ("starts", ctypes.c_void_p),
+        ("reference", ctypes.c_void_p),
+        ("offset", ctypes.c_void_p),
+        ("scale", ctypes.c_void_p),
+        ("bands", ctypes.c_int64),
+        ("phase_stride", ctypes.c_int64),
+        ("row_stride", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("cols", ctypes.c_int64),
+        ("lowest", ctypes.c_double),
+        ("highest", ctypes.c_double),
+    )
+
+
+class ToDn:
+    """``DN = (phases * reference - offset) / scale`` of some bands, rounded, and held within their type."""
+
+    def __init__(
+        self,
+        sources: Sequence[int],
+        reference: NDArray[np.float32],
+        offset: NDArray[np.float32],
+        scale: NDArray[np.float32],
+        dtype: np.dtype[np.integer],
+    ) -> None:
+        """``sources`` are the bands of the phases that become DN, the others are of those bands, in turn.
+
+        ``dtype`` has 16 bits.
+        """
+        self._sources = tuple(sources)
+        self._reference, self._offset, self._scale = (
+            np.ascontiguousarray(np.broadcast_to(one.ravel(), (len(self._sources),)), np.float32)
+            for one in (reference, offset, scale)
+        )
+        self._limits = np.iinfo(dtype)
+        # Kept: threads that compile at the same time make several, and but one of them lasts.
+        self._code = _compiled()
+
+    @staticmethod
+    def takes(phases: NDArray[np.float32]) -> bool:
+        """Whether an image is wide enough, and its columns lie side by side."""
+        return phases.shape[3] >= lanes_here() and phases.strides[3] == phases.itemsize
+
+    def __call__(self, phases: NDArray[np.float32], out: NDArray[np.integer], first: int, stop: int) -> None:
+        """Make DN of rows of the source, from ``first`` up to ``stop``.
+
+        ``phases`` is ``(bands, 16, rows, cols)``, ``out`` all of the image in one piece, ``(bands, 4 rows, 4 cols)``.
+        """
+        band, phase, row, _ = (stride // phases.itemsize for stride in phases.strides)
+        starts = band * np.asarray(self._sources, np.int64)
+        task = _Task(
+            phases=phases.ctypes.data,
+            out=out.ctypes.data,
+            starts=starts.ctypes.data,
+            reference=self._reference.ctypes.data,
+            offset=self._offset.ctypes.data,
+            scale=self._scale.ctypes.data,
+            bands=len(starts),
+            phase_stride=phase,
+            row_stride=row,
+            rows=phases.shape[2],
+            cols=phases.shape[3],
+            lowest=self._limits.min,
+            highest=self._limits.max,
+        )
+        self._code.functions["to_dn"](ctypes.byref(task), first, stop)
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Compiled:
+    arguments: dict[str, type[Any]] = {"task": ctypes.POINTER(_Task), "first": ctypes.c_int64, "stop": ctypes.c_int64}
+    return compile_functions({"to_dn": Function(arguments, _to_dn)}, lanes_here())
+
+
+def _to_dn(write: Writer) -> None:
+    """For some rows."""
+    task = fields(write, _Task, "%task")
+    wide = write.count("mul", task["cols"], SCALE)
+    size = write.count("mul", write.count("mul", task["rows"], SCALE), wide)
+    last = write.count("sub", task["cols"], write.lanes)
+
+    def band(number: str, _: list[str]) -> tuple[()]:
+        phases = write.at(task["phases"], write.item("i64", task["starts"], number))
+        reference, offset, scale = (
+            write.spread(write.scalar(task[name], number)) for name in ("reference", "offset", "scale")
+        )
+        image = write.count("mul", number, size)
+
+        def row(number: str, _: list[str]) -> tuple[()]:
+            source = write.at(phases, write.count("mul", number, task["row_stride"]))
+
+            def line(line: str, _: list[str]) -> tuple[()]:
+                first = write.count("mul", write.count("mul", line, SCALE), task["phase_stride"])
+                sources = [write.at(source, first)]
+                while len(sources) < SCALE:
+                    sources.append(write.at(sources[-1], task["phase_stride"]))
+                below = write.count("add", write.count("mul", number, SCALE), line)
+                target = write.count("add", image, write.count("mul", below, wide))
+
+                def some(col: str, _: list[str]) -> tuple[()]:
+                    # The last of a row are made together with some before them, once more.
+                    beyond = write.get(f"icmp sgt i64 {col}, {last}")
+                    here = write.get(f"select i1 {beyond}, i64 {last}, i64 {col}")
+                    made = [
+                        _dn(write, task, write.load(write.at(one, here)), reference, offset, scale) for one in sources
+                    ]
+                    pixels = write.interleaved(made, "i16")
+                    place = write.count("add", target, write.count("mul", here, SCALE))
+                    place = write.get(f"getelementptr i16, ptr {task['out']}, i64 {place}")
+                    write.do(f"store <{SCALE * write.lanes} x i16> {pixels}, ptr {place}, align 2")
+                    return ()
+
+                write.loop(0, task["cols"], write.lanes, some)
+                return ()
+
+            write.loop(0, SCALE, 1, line)
+            return ()
+
+        write.loop("%first", "%stop", 1, row)
+        return ()
+
+    write.loop(0, task["bands"], 1, band)
+
+
+def _dn(write: Writer, task: dict[str, str], value: str, reference: str, offset: str, scale: str) -> str:
+    """A vector of DN, 16 bits each."""
+    vector, lanes = write.vector, write.lanes
+    value = write.get(f"fdiv {vector} {write.subtract(write.multiply(value, reference), offset)}, {scale}")
+    value = write.get(f"call {vector} @llvm.rint.v{lanes}f32({vector} {value})")
+    value = write.smaller(write.larger(value, task["lowest"]), task["highest"])
+    whole = write.get(f"fptosi {vector} {value} to <{lanes} x i32>")
+    return write.get(f"trunc <{lanes} x i32> {whole} to <{lanes} x i16>")

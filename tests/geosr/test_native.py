@@ -1,0 +1,124 @@
+"""Code of our own makes the same bits as NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalog import BandSpec
+from geosr.engine import Parallel, Upscaled, system
+from geosr.model import zoo
+from geosr.model.bands import map_bands
+from geosr.upscaler import Upscaler
+
+if not system.has_native():
+    pytest.skip("needs llvmlite and a processor with AVX2", allow_module_level=True)
+
+from geosr.native import dn, machine
+
+NAMES = ("B02", "B03", "B04", "B08")
+
+
+class Given:
+    """An engine that returns what it was given, for there is nothing to compute."""
+
+    def __init__(self, phases):
+        self.phases = phases
+
+    def upscale(self, lr, valid, *, uncertainty=False):
+        return Upscaled(self.phases, np.zeros((len(self.phases), *self.phases.shape[2:]), np.float32))
+
+
+def band(name):
+    return BandSpec(name, 10.0, scale=1e-4, offset=-0.1, nodata=0, mtf_nyquist=0.25, description=name)
+
+
+def image_of(phases, names, valid, dtype, threads=1):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    bands = [band(name) for name in names]
+    mapping = map_bands(names, card, picture=False)
+    upscaler = Upscaler(card, Given(phases), bands, mapping, Parallel(1, threads))
+    margin = upscaler.margin_px
+    wide = np.pad(valid, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
+    return upscaler(np.full(wide.shape, 100, dtype), wide).image
+
+
+def both(monkeypatch, *arguments):
+    """By our own code, and by NumPy."""
+    made = []
+    to_dn = dn.ToDn.__call__
+    with monkeypatch.context() as patch:
+        patch.setattr(dn.ToDn, "__call__", lambda *told: (made.append(1), to_dn(*told)))
+        native = image_of(*arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "has_native", lambda: False)
+        other = image_of(*arguments)
+    return native, other, len(made)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 30),
+    cols=st.integers(16, 90),
+    order=st.permutations(NAMES),
+    dtype=st.sampled_from(["uint16", "int16"]),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 2**16),
+)
+def test_dn_are_the_same(rows, cols, order, dtype, threads, seed):
+    rng = np.random.default_rng(seed)
+    # Beyond what the type holds on both sides, and on its nodata value.
+    phases = rng.uniform(-8, 16, (4, 16, rows, cols)).astype(np.float32)
+    phases[0, 0, 0, :3] = -0.1
+    valid = rng.random((4, rows, cols)) > 0.1
+    valid[:, 0, 0] = True
+    with pytest.MonkeyPatch.context() as patch:
+        native, other, calls = both(patch, phases, tuple(order), valid, dtype, threads)
+    assert calls == -(-rows // 8)
+    assert native.dtype == other.dtype == dtype
+    assert (native == other).all()
+
+
+def test_an_image_within_its_margin(monkeypatch):
+    """Engines return the inside of what they made."""
+    rng = np.random.default_rng(0)
+    phases = rng.uniform(0, 1, (4, 16, 50, 60)).astype(np.float32)[..., 5:-5, 5:-5]
+    native, other, calls = both(monkeypatch, phases, NAMES, np.ones((4, 40, 50), bool), "uint16")
+    assert calls
+    assert (native == other).all()
+
+
+@pytest.mark.parametrize(("cols", "dtype"), [(15 if machine.lanes_here() == 16 else 7, "uint16"), (40, "uint8")])
+def test_what_it_is_not_for(monkeypatch, cols, dtype):
+    rng = np.random.default_rng(1)
+    phases = rng.uniform(0, 1, (4, 16, 5, cols)).astype(np.float32)
+    native, other, calls = both(monkeypatch, phases, NAMES, np.ones((4, 5, cols), bool), dtype)
+    assert not calls
+    assert (native == other).all()
+
+
+def test_mixed_bands_are_left_to_numpy():
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    assert map_bands(("B08", "B02", "B03", "B04"), card, picture=False).sources == (3, 0, 1, 2)
+    assert map_bands(("grey",), card, picture=True).sources is None
+    colours = map_bands(("red", "green", "blue"), card, picture=True)
+    assert colours.sources == (2, 1, 0)
+    assert replace(colours, from_model=((0.5, 0.5, 0, 0),)).sources is None
+
+
+def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
+    if machine.lanes_here() != 16:
+        pytest.skip("needs a processor with AVX-512")
+    rng = np.random.default_rng(2)
+    phases, valid = rng.uniform(-1, 8, (4, 16, 9, 45)).astype(np.float32), np.ones((4, 9, 45), bool)
+    wide = image_of(phases, NAMES, valid, np.uint16)
+    narrow = dn._compiled.__wrapped__
+    monkeypatch.setattr(system, "cpu_flags", lambda: frozenset({"avx2"}))
+    other = narrow()
+    monkeypatch.setattr(dn, "_compiled", lambda: other)
+    assert machine.lanes_here() == 8
+    assert (image_of(phases, NAMES, valid, np.uint16) == wide).all()
