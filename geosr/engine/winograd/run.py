@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,9 +16,6 @@ from geosr.engine.winograd.code import Code
 from geosr.engine.winograd.convolve import FILTER_TRANSFORM, PRODUCTS, TILE_PX
 from geosr.engine.winograd.planes import Planes, Region
 from geosr.engine.winograd.tasks import Gathering, Layer, Taking
-
-#: Pieces of a layer that each thread gets: where cores are shared with others, who is faster takes more.
-_PIECES_PER_THREAD = 4
 
 
 class Convolution:
@@ -170,8 +167,7 @@ class Runner:
         if self._pool is None:
             work(self._rooms[0], 0, count)
             return
-        pieces = min(count, _PIECES_PER_THREAD * len(self._rooms))
-        bounds = iter([(count * piece // pieces, count * (piece + 1) // pieces) for piece in range(pieces)])
+        bounds = _pieces(count, len(self._rooms))
         lock = threading.Lock()
 
         def take_turns(room: tuple[NDArray[np.float32], ...]) -> None:
@@ -183,3 +179,12 @@ class Runner:
                 work(room, *bound)
 
         list(self._pool.map(take_turns, self._rooms))
+
+
+def _pieces(count: int, threads: int) -> Iterator[tuple[int, int]]:
+    """Parts of some work, each smaller than the one before: where cores are shared, all end at about the same time."""
+    first = 0
+    while first < count:
+        stop = first + max(1, (count - first) // (2 * threads))
+        yield first, stop
+        first = stop
