@@ -1,10 +1,11 @@
 """Files appear complete or not at all."""
 
 import errno
+import os
 
 import pytest
 
-from tiling import DiskFullError, OutputError, replacing
+from tiling import DiskFullError, OutputError, replacing, storage, write
 
 
 def write_half(path):
@@ -37,3 +38,20 @@ def test_what_the_system_refuses_is_explained(tmp_path, number, error):
     with pytest.raises(error, match=r"a\.txt"), replacing(tmp_path / "a.txt"):
         raise OSError(number, "refused")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_large_file_leaves_memory_as_it_is_written(tmp_path, monkeypatch):
+    parts = [bytes([number]) * 30 for number in range(10)]
+    let_go = []
+    advise = os.posix_fadvise
+
+    def noting(descriptor, start, length, advice):
+        assert os.fstat(descriptor).st_size == length
+        let_go.append((start, length, advice))
+        advise(descriptor, start, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", noting)
+    monkeypatch.setattr(storage, "_STEP_BYTES", 100)
+    write(tmp_path / "large", parts)
+    assert (tmp_path / "large").read_bytes() == b"".join(parts)
+    assert let_go == [(0, 120, os.POSIX_FADV_DONTNEED), (0, 240, os.POSIX_FADV_DONTNEED)]
