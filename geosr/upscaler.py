@@ -205,7 +205,7 @@ class Upscaler:
     def _finish(self, phases: NDArray[np.float32], valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
         """DN in the source's type at their places, with nodata where it belongs and nowhere else."""
         bands, rows, cols = valid.shape
-        out = self._memory.lend((bands, rows * self.scale, cols * self.scale), dtype)
+        out = self._memory.lend("image", (bands, rows * self.scale, cols * self.scale), dtype)
         native = self._native(phases, dtype)
 
         def finish(top: int) -> None:

@@ -59,7 +59,8 @@ def encode_chunk(
         smaller = overview_fields(fields, width=pixels.shape[2], height=pixels.shape[1])
         levels.append((smaller, encode(pixels, product, threads)))
     header, _ = lay_out([(own, _sizes(blocks)) for own, blocks in levels])
-    return [header, *(enveloped(block) for number in block_order(len(levels)) for block in levels[number][1].ravel())]
+    blocks = (block for number in block_order(len(levels)) for block in levels[number][1].ravel())
+    return [header, *(part for block in blocks for part in enveloped(block))]
 
 
 def read_chunk(path: Location) -> ChunkFile:

@@ -152,7 +152,7 @@ class _Blocks:
         return pixels
 
     def _keep(self, level: int, row: int, col: int, block: bytes) -> None:
-        content = enveloped(block)
+        content = b"".join(enveloped(block))
         with self._lock:
             self._spool.seek(self._spooled)
             self._spool.write(content)

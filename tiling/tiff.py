@@ -120,9 +120,9 @@ def block_order(images: int) -> list[int]:
     return list(reversed(range(images)))
 
 
-def enveloped(block: bytes) -> bytes:
-    """A block as it stands in the file: between its size and its own last bytes."""
-    return struct.pack("<I", len(block)) + block + block[-ENVELOPE:].rjust(ENVELOPE, b"\0")
+def enveloped(block: bytes) -> tuple[bytes, bytes, bytes]:
+    """A block as it stands in the file, in parts: its size, itself, and its own last bytes."""
+    return struct.pack("<I", len(block)), block, block[-ENVELOPE:].rjust(ENVELOPE, b"\0")
 
 
 class _Form:

@@ -8,9 +8,8 @@ from geosr.model.card import ModelCard, NetworkSize
 from geosr.model.margins import kept_margin
 
 #: Sides of a chunk's core, LR pixels, that are chosen from. All are multiples of two of the output's blocks, so that
-#: chunks encode the first overview as well; the larger, the less of the work is done twice in margins. Beyond,
-#: memory grows faster than time falls.
-CORES_PX = (768, 512, 256)
+#: chunks encode the first overview as well; the larger, the less of the work is done twice in margins.
+CORES_PX = (1024, 768, 512, 256)
 
 #: Memory of a process that chunks may take by default, bytes. Larger ones gain a few percent.
 _BUDGET = 2_700_000_000

@@ -6,7 +6,8 @@ To touch memory for the first time costs more than most of what is then done in 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 #: A line of the processor's cache, bytes. Vectors that begin with one do not lie across two.
 LINE_BYTES = 64
 
-#: Lent arrays that are kept when they come back: of what is made while another is still in use.
+#: Lent arrays of a name that are kept when they come back: of what is made while another is still in use.
 _MOST_RETURNED = 2
 
 
@@ -24,7 +25,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._rooms: dict[str, NDArray[np.float32]] = {}
-        self._returned: deque[NDArray[np.uint8]] = deque(maxlen=_MOST_RETURNED)
+        self._returned: defaultdict[str, deque[NDArray[np.uint8]]] = defaultdict(partial(deque, maxlen=_MOST_RETURNED))
 
     def take(self, name: str, shape: tuple[int, ...], *, zero: bool = False) -> NDArray[np.float32]:
         """An array with whatever was there before, or all ``zero``; larger than before, it is new memory."""
@@ -39,17 +40,18 @@ class Memory:
         first = -room.ctypes.data % LINE_BYTES // room.itemsize
         return room[first : first + floats].reshape(shape)
 
-    def lend(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    def lend(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """An array of its own, whose memory comes back to be lent again when nobody has it or a part of it any more."""
         wanted = np.dtype(dtype)
         size = math.prod(shape) * wanted.itemsize
+        returned = self._returned[name]
         try:
-            room = self._returned.popleft()
+            room = returned.popleft()
         except IndexError:
             room = np.empty(0, np.uint8)
         if room.size < size:
             room = np.empty(size, np.uint8)
-        return np.asarray(_Loan(room, self._returned))[:size].view(wanted).reshape(shape)
+        return np.asarray(_Loan(room, returned))[:size].view(wanted).reshape(shape)
 
 
 class _Loan:

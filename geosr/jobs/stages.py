@@ -71,7 +71,11 @@ class _Crew:
     def work(self) -> None:
         """What each of them does, until no more is given."""
         while (item := _take(self._given, self._stop)) is not _END:
-            _put(self._results, item if isinstance(item, _Failed) else self._attempt(item), self._stop)
+            done = item if isinstance(item, _Failed) else self._attempt(item)
+            # Whoever waits for the next keeps nothing of the last.
+            item = None
+            _put(self._results, done, self._stop)
+            done = None
         with self._lock:
             self._left -= 1
             others = self._left > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -78,3 +79,28 @@ def test_tasks_that_cannot_be_made_are_an_error():
 
     with pytest.raises(OSError, match="no more"):
         list(run_stages(stages((lambda item: item, 2)), tasks()))
+
+
+def test_who_waits_keeps_nothing_of_what_was_done():
+    class Large:
+        """What a stage makes."""
+
+    made, more = [], threading.Event()
+
+    def make(_):
+        large = Large()
+        made.append(weakref.ref(large))
+        return large
+
+    def tasks():
+        yield from range(3)
+        more.wait(10)
+
+    results = run_stages(stages((make, 1), (lambda large: large, 2), (lambda large: None, 2)), tasks())
+    assert [next(results) for _ in range(3)] == [None] * 3
+    ends = time.monotonic() + 5
+    while any(one() is not None for one in made) and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert [one() for one in made] == [None] * 3
+    more.set()
+    assert list(results) == []

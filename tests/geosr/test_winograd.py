@@ -196,13 +196,13 @@ def test_memory_is_taken_again():
 
 def test_lent_memory_comes_back_when_nobody_has_it():
     memory = Memory()
-    lent = memory.lend((10, 20))
+    lent = memory.lend("one", (10, 20))
     place, part = lent.ctypes.data, lent[2:4].reshape(-1)
     part[...] = 5
     del lent
     gc.collect()
-    other = memory.lend((10, 20))
+    other = memory.lend("one", (10, 20))
     assert not np.shares_memory(part, other)
     assert (part == 5).all()
     del part
-    assert memory.lend((5, 8)).ctypes.data == place
+    assert memory.lend("one", (5, 8)).ctypes.data == place

@@ -63,12 +63,12 @@ class _Taker:
         self._whole, self._runner, self._memory, self.halo_px = planes.whole, runner, memory, halo_px
 
     def __call__(
-        self, planes: NDArray[np.float32], region: Region, margin_px: int, *, name: str | None = None
+        self, planes: NDArray[np.float32], region: Region, margin_px: int, *, name: str, lent: bool = False
     ) -> NDArray[np.float32]:
-        """``(1, planes, rows, cols)`` with a margin; with a name in memory that the next chunk takes again."""
+        """``(1, planes, rows, cols)`` with a margin: lent, or in memory that the next chunk takes again."""
         less = 2 * (self.halo_px - margin_px)
         shape = (1, len(planes), self._whole.rows - less, self._whole.cols - less)
-        image = self._memory.lend(shape) if name is None else self._memory.take(name, shape)
+        image = (self._memory.lend if lent else self._memory.take)(name, shape)
         self._runner.take(planes, region, image[0])
         return image
 
@@ -90,6 +90,6 @@ class _Chunk:
             new["deep"] = self._out(made.deep, region, kept, name="deep")
             new["residual"] = self._out(residual, region, kept, name="residual")
         observed = self._constraint(region, residual, made.lr, known["valid"][0], made.free)
-        new["phases"] = self._out(residual, region, self._margin_px)
-        new["observed"] = self._out(observed, region, self._margin_px)
+        new["phases"] = self._out(residual, region, self._margin_px, name="phases", lent=True)
+        new["observed"] = self._out(observed, region, self._margin_px, name="observed", lent=True)
         return new

@@ -74,7 +74,7 @@ class Network:
         counts = (first.outputs, max(first.outputs, spare), first.outputs)
         self._maps = [room(f"maps {number}", count) for number, count in enumerate(counts)]
         # A layer may make a few planes more than asked for, all zero.
-        grown = 4 * size.growth + layers["body.0.rdb1.conv1"].outputs
+        grown = 3 * size.growth + layers["body.0.rdb1.conv1"].outputs
         self._grown = room("grown", max(grown, 0 if last is None else last.outputs))
 
     def __call__(self, lr: NDArray[np.float32]) -> Made:
