@@ -95,7 +95,7 @@ def main() -> None:
     runs = measured_before(arguments.results, same) if arguments.add else []
     runs = [one for one in runs if one["side_px"] not in sides]
     for side in sides:
-        window = min(core, side) + 2 * card.halo_px
+        window = min(choose_core(card, spec, 4, (side, side)), side) + 2 * card.halo_px
         runs.append(measure(side, window, 1 if arguments.smoke else 5))
         runs.sort(key=lambda one: int(one["side_px"]))
         content = {

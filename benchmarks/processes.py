@@ -31,16 +31,17 @@ def run(command: Sequence[object], folder: Path) -> Run:
     began, before = time.monotonic(), _bytes_in(folder)
     process = psutil.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     peak = disk = 0
-    looked = 0.0
+    pause = looked = 0.0
     while process.poll() is None:
         try:
             family = [process, *process.children(recursive=True)]
             peak = max(peak, sum(one.memory_info().rss for one in family))
         except psutil.NoSuchProcess:
             continue
-        # Many files may be there: a look at them all is not for every time.
-        if time.monotonic() - looked > 10 * _LOOK_S:
+        # Many files may be there: to look at them all takes a hundredth of the time.
+        if (now := time.monotonic()) - looked > pause:
             disk, looked = max(disk, _bytes_in(folder) - before), time.monotonic()
+            pause = 100 * (looked - now)
         time.sleep(_LOOK_S)
     seconds = time.monotonic() - began
     output = process.stdout.read()

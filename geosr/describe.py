@@ -57,7 +57,7 @@ def system() -> dict[str, Any]:
         "memory": f"{memory_bytes() / 2**30:.1f} GiB",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "engine": f"{choose_engine()} (auto; --engine, --device and --precision choose others)",
-        "chunks": f"{choose_core(read_card(DEFAULT_MODEL), choose_engine(), 4)} source pixels (auto; --core)",
+        "chunks": f"up to {choose_core(read_card(DEFAULT_MODEL), choose_engine(), 4)} source pixels (auto; --core)",
     }
 
 

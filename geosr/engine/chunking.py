@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from geosr.engine import EngineSpec, Parallel, system
 from geosr.errors import UsageError
 from geosr.model.card import ModelCard, NetworkSize
@@ -33,10 +36,19 @@ _PADDED, _SPARE_PLANES = 1.13, 17
 _COPIES_IN_STACK = 6
 
 
-def choose_core(card: ModelCard, engine: EngineSpec, bands: int) -> int:
-    """The side of a chunk's core, LR pixels, that the machine has the memory for."""
-    budget = min(_BUDGET, _SHARE * _memory_of(engine))
-    return next((core for core in CORES_PX if bytes_of_chunk(card, engine, bands, core) <= budget), CORES_PX[-1])
+def choose_core(
+    card: ModelCard, engine: EngineSpec, bands: int, sides_px: Sequence[int] = (), processes: int = 1
+) -> int:
+    """The side of a chunk's core, LR pixels, that the machine has the memory for, in so many processes.
+
+    Of those that cut an area's ``sides_px`` into as few chunks, it is the smallest, which takes the least memory.
+    """
+    budget = min(_BUDGET, _SHARE * _memory_of(engine) / processes)
+    largest = next((core for core in CORES_PX if bytes_of_chunk(card, engine, bands, core) <= budget), CORES_PX[-1])
+    if not sides_px:
+        return largest
+    fewest = [math.ceil(side / largest) for side in sides_px]
+    return min(core for core in CORES_PX if [math.ceil(side / core) for side in sides_px] == fewest)
 
 
 def check_core(card: ModelCard, core_px: int) -> None:

@@ -115,6 +115,34 @@ def test_chunks_are_as_large_as_memory_allows(monkeypatch):
     assert sides[-1] == 256
 
 
+@pytest.mark.parametrize(
+    ("sides", "core"),
+    [
+        ((200, 100), 256),
+        ((257, 40), 512),
+        ((1100, 900), 1024),
+        ((1372, 1372), 768),
+        ((1024, 1024), 1024),
+        ((2745,) * 2, 1024),
+    ],
+)
+def test_chunks_are_no_larger_than_their_number_asks_for(monkeypatch, sides, core):
+    monkeypatch.setattr(system, "memory_bytes", lambda: int(64e9))
+    card, winograd = zoo.read_card(zoo.DEFAULT_MODEL), EngineSpec("winograd-cpu", "float32")
+    assert choose_core(card, winograd, 4, sides) == core
+    monkeypatch.setattr(system, "memory_bytes", lambda: int(1e9))
+    assert choose_core(card, winograd, 4, sides) == 256
+
+
+def test_processes_share_the_memory(monkeypatch):
+    monkeypatch.setattr(system, "memory_bytes", lambda: int(16e9))
+    card, winograd = zoo.read_card(zoo.DEFAULT_MODEL), EngineSpec("winograd-cpu", "float32")
+    sides = [choose_core(card, winograd, 4, processes=processes) for processes in (1, 2, 4, 8)]
+    assert sides == [1024, 1024, 768, 512]
+    for side, processes in zip(sides, (1, 2, 4, 8), strict=True):
+        assert processes * bytes_of_chunk(card, winograd, 4, side) < 0.5 * 16e9
+
+
 def test_a_tail_at_high_resolution_takes_more_memory_and_no_more_than_its_margin(monkeypatch):
     monkeypatch.setattr(system, "memory_bytes", lambda: int(64e9))
     card = zoo.read_card(zoo.DEFAULT_MODEL)
