@@ -16,7 +16,7 @@ def end_to_end(result: dict[str, Any]) -> str:
     lines = [
         "## End to end",
         f"`{result['command']}`: `geosr upscale` with `{result['model']}`, {result['engine']}, over the bundled sample "
-        f"repeated to scenes of growing size, in chunks of {result['core_px']} pixels. The bare network is the same "
+        f"repeated to scenes of growing size, in chunks of up to {result['core_px']} pixels. The bare network is the same "
         "engine on the scene's pixels: nothing read or written, no margin computed twice. Memory is the highest sum over "
         "all processes, disk the most that chunks and output took together, as a multiple of the output's size. "
         + (f"Time grows with the number of pixels to the power of {result['growth']}. " if result["growth"] else "")

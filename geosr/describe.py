@@ -10,7 +10,7 @@ import catalog
 from catalog import SceneRequest
 from geosr.engine import choose_engine
 from geosr.engine.chunking import choose_core
-from geosr.engine.system import CPU_FLAGS, cores, cpu_flags, has_openvino, has_winograd, memory_bytes
+from geosr.engine.system import CPU_FLAGS, cores, cpu_flags, has_native, has_openvino, memory_bytes
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.version import VERSION
 
@@ -51,7 +51,7 @@ def system() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
         "openvino": version("openvino") if has_openvino() else "none: pip install 'geosr[cpu]' for more speed",
-        "llvmlite": version("llvmlite") if has_winograd() else "not used: for Linux on AVX2, beside OpenVINO",
+        "llvmlite": version("llvmlite") if has_native() else "not used: with geosr's extra [cpu], for Linux on AVX2",
         "gdal": rasterio.__gdal_version__,
         "processor": f"{cores()} cores, {', '.join(flags) or 'instructions unknown'}",
         "memory": f"{memory_bytes() / 2**30:.1f} GiB",

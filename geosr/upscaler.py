@@ -29,9 +29,6 @@ _UNIT_REFERENCE = 1.0
 #: Of bands that are mixtures: the share of what was measured from which they count as measured.
 _MEASURED = 0.999
 
-#: Bytes of the integers that are made in one pass: those of nearly all sensors.
-_NATIVE_BYTES = 2
-
 #: Source rows that become DN at a time: what is made of them on the way stays in the processor's cache.
 _STRIP_ROWS = 8
 
@@ -231,12 +228,11 @@ class Upscaler:
     def _native(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> ToDn | None:
         """What does the same as :meth:`_to_dn` in one pass; None where it cannot."""
         sources = self._mapping.sources
-        whole = np.issubdtype(dtype, np.integer) and dtype.itemsize == _NATIVE_BYTES
-        if sources is None or not whole or not system.has_native():
+        if sources is None or not system.has_native():
             return None
-        from geosr.native.dn import SCALE, ToDn
+        from geosr.native.dn import ToDn
 
-        if self.scale != SCALE or not ToDn.takes(phases):
+        if not ToDn.takes(phases, dtype):
             return None
         reference = np.broadcast_to(self._reference, (len(phases), 1, 1))[list(sources)]
         return ToDn(sources, reference, self._dn_offset, self._dn_scale, dtype)

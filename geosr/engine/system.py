@@ -57,12 +57,12 @@ def has_openvino() -> bool:
 
 
 def has_native() -> bool:
-    """Whether code of our own can be compiled for this processor: there is LLVM."""
+    """Whether code of our own can be compiled for this processor, see :mod:`geosr.native`."""
     return find_spec("llvmlite") is not None and bool(cpu_flags() & {"avx2", "avx512f"})
 
 
 def has_winograd() -> bool:
-    """Whether convolutions can: beside OpenVINO, which does the rest."""
+    """Whether there is Winograd's engine: its code is our own, and what it has none for is left to OpenVINO."""
     return has_native() and has_openvino()
 
 

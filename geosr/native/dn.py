@@ -17,11 +17,12 @@ from geosr.native.machine import Compiled, Function, compile_functions, lanes_he
 from geosr.native.structures import fields
 from geosr.native.writer import Writer
 
-#: How many times finer than the source an image is.
-SCALE = 4
+#: How many times finer than the source an image is, and the phases that each of its bands has.
+_SCALE = 4
+_PHASES = _SCALE * _SCALE
 
-#: Phases of a band.
-_PHASES = SCALE * SCALE
+#: Bytes of the integers that are made: those of nearly all sensors.
+_BYTES = 2
 
 
 class _Task(ctypes.Structure):
@@ -56,23 +57,19 @@ class ToDn:
         scale: NDArray[np.float32],
         dtype: np.dtype[np.integer],
     ) -> None:
-        """``sources`` are the bands of the phases that become DN, the others are of those bands, in turn.
-
-        ``dtype`` has 16 bits.
-        """
+        """``sources`` are the bands of phases that become DN; the others have a value for each of those, in turn."""
         self._sources = tuple(sources)
-        self._reference, self._offset, self._scale = (
-            np.ascontiguousarray(np.broadcast_to(one.ravel(), (len(self._sources),)), np.float32)
-            for one in (reference, offset, scale)
-        )
+        self._reference, self._offset, self._scale = map(np.ascontiguousarray, (reference, offset, scale))
         self._limits = np.iinfo(dtype)
         # Kept: threads that compile at the same time make several, and but one of them lasts.
         self._code = _compiled()
 
     @staticmethod
-    def takes(phases: NDArray[np.float32]) -> bool:
-        """Whether an image is wide enough, and its columns lie side by side."""
-        return phases.shape[3] >= lanes_here() and phases.strides[3] == phases.itemsize
+    def takes(phases: NDArray[np.float32], dtype: np.dtype[Any]) -> bool:
+        """Whether it is for an image of these phases: integers of 16 bits, wide enough, its columns side by side."""
+        whole = np.issubdtype(dtype, np.integer) and dtype.itemsize == _BYTES
+        wide = phases.shape[3] >= lanes_here() and phases.strides[3] == phases.itemsize
+        return whole and wide and phases.shape[1] == _PHASES
 
     def __call__(self, phases: NDArray[np.float32], out: NDArray[np.integer], first: int, stop: int) -> None:
         """Make DN of rows of the source, from ``first`` up to ``stop``.
@@ -108,8 +105,8 @@ def _compiled() -> Compiled:
 def _to_dn(write: Writer) -> None:
     """For some rows."""
     task = fields(write, _Task, "%task")
-    wide = write.count("mul", task["cols"], SCALE)
-    size = write.count("mul", write.count("mul", task["rows"], SCALE), wide)
+    wide = write.count("mul", task["cols"], _SCALE)
+    size = write.count("mul", write.count("mul", task["rows"], _SCALE), wide)
     last = write.count("sub", task["cols"], write.lanes)
 
     def band(number: str, _: list[str]) -> tuple[()]:
@@ -123,11 +120,11 @@ def _to_dn(write: Writer) -> None:
             source = write.at(phases, write.count("mul", number, task["row_stride"]))
 
             def line(line: str, _: list[str]) -> tuple[()]:
-                first = write.count("mul", write.count("mul", line, SCALE), task["phase_stride"])
+                first = write.count("mul", write.count("mul", line, _SCALE), task["phase_stride"])
                 sources = [write.at(source, first)]
-                while len(sources) < SCALE:
+                while len(sources) < _SCALE:
                     sources.append(write.at(sources[-1], task["phase_stride"]))
-                below = write.count("add", write.count("mul", number, SCALE), line)
+                below = write.count("add", write.count("mul", number, _SCALE), line)
                 target = write.count("add", image, write.count("mul", below, wide))
 
                 def some(col: str, _: list[str]) -> tuple[()]:
@@ -138,15 +135,15 @@ def _to_dn(write: Writer) -> None:
                         _dn(write, task, write.load(write.at(one, here)), reference, offset, scale) for one in sources
                     ]
                     pixels = write.interleaved(made, "i16")
-                    place = write.count("add", target, write.count("mul", here, SCALE))
+                    place = write.count("add", target, write.count("mul", here, _SCALE))
                     place = write.get(f"getelementptr i16, ptr {task['out']}, i64 {place}")
-                    write.do(f"store <{SCALE * write.lanes} x i16> {pixels}, ptr {place}, align 2")
+                    write.do(f"store <{_SCALE * write.lanes} x i16> {pixels}, ptr {place}, align 2")
                     return ()
 
                 write.loop(0, task["cols"], write.lanes, some)
                 return ()
 
-            write.loop(0, SCALE, 1, line)
+            write.loop(0, _SCALE, 1, line)
             return ()
 
         write.loop("%first", "%stop", 1, row)

@@ -68,6 +68,29 @@ def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, seed):
     np.testing.assert_allclose(made, F.leaky_relu(expected, slope)[0].numpy(), atol=5e-5)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 12),
+    cols=st.integers(1, 150),
+    less=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    margin=st.integers(0, 9),
+    threads=st.integers(1, 2),
+)
+def test_the_middle_of_images_leaves_planes_as_it_is(rows, cols, less, margin, threads):
+    code, memory = compiled(), Memory()
+    top, left = (margin // 4 * 4 + one for one in less)
+    image = np.random.default_rng(0).random((3, rows + 2 * top, cols + 2 * left), np.float32)
+    planes = Planes(*image.shape[1:], code.step)
+    runner = Runner(
+        planes, code, threads, [Convolution(*random_layer(np.random.default_rng(0), 3, 3), code.outputs)], memory
+    )
+    there = memory.take("there", planes.shape(3), zero=True)
+    planes.put(image, there)
+    out = np.empty((3, rows, cols), np.float32)
+    runner.take(there, planes.whole.inside(margin), out)
+    assert (out == image[:, top : top + rows, left : left + cols]).all()
+
+
 def test_what_it_is_added_to():
     rng = np.random.default_rng(0)
     image = rng.normal(size=(8, 30, 70)).astype(np.float32)

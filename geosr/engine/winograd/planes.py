@@ -98,7 +98,7 @@ class Planes:
         planes[:, top - rows : top] = planes[:, top, None]
         planes[:, bottom : bottom + rows] = planes[:, bottom - 1, None]
 
-    def inside(self, region: Region, rows: int, cols: int) -> tuple[int, NDArray[np.int64]]:
+    def middle(self, region: Region, rows: int, cols: int) -> tuple[int, NDArray[np.int64]]:
         """Where the middle of a region begins, so many rows and columns of it.
 
         Returns how far its first pixel is from the region's, in floats, and how far from there that pixel and its

@@ -150,7 +150,7 @@ class Runner:
     def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
         """The middle of a region, as much as ``out`` has room for, ``(planes, rows, cols)`` in one piece."""
         _, rows, cols = out.shape
-        start, phases = self._planes.inside(region, rows, cols)
+        start, phases = self._planes.middle(region, rows, cols)
         told = Taking(
             x=self._planes.address(planes, region) + start * planes.itemsize,
             out=out.ctypes.data,
