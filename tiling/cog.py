@@ -75,7 +75,7 @@ def mosaic(
         header, _ = lay_out(list(zip(every, blocks.sizes, strict=True)))
         with ThreadPoolExecutor(_AHEAD, thread_name_prefix="read") as pool:
             parts = _ahead(pool, lambda run: run(), blocks.runs(), _AHEAD)
-            write(output, _chain(header, parts), draft=None if disk is None else disk / "mosaic.tif")
+            write(output, _chain(header, parts), draft=None if disk is None else disk / "mosaic.tif", cached=False)
 
 
 class _Blocks:

@@ -73,17 +73,21 @@ def read_range(path: Location, start: int, stop: int) -> bytes:
         return bytes(path.fs.cat_file(path.path, start=start, end=stop))
 
 
-def write(path: Location, parts: Iterable[bytes], *, draft: Path | None = None) -> None:
+def write(path: Location, parts: Iterable[bytes], *, draft: Path | None = None, cached: bool = True) -> None:
     """Write a file of these parts, which appears complete or not at all.
 
     On a disk it is made as ``draft``, or beside ``path``, and renamed; what a killed process leaves there is
-    overwritten by the next attempt. In storage it appears when its last part was sent.
+    overwritten by the next attempt. In storage it appears when its last part was sent. What is not ``cached``, as it is
+    not to be read again soon, leaves the system's memory on its way to the disk.
 
     Raises :class:`DiskFullError` or :class:`OutputError` for what is refused.
     """
     if isinstance(path, Path):
         with replacing(path, draft) as temporary, temporary.open("wb") as file:
-            _write_through(file, parts)
+            if cached:
+                file.writelines(parts)
+            else:
+                _write_through(file, parts)
         return
     with explained(path):
         file = path.fs.open(path.path, "wb", block_size=_PART_BYTES, autocommit=False)
