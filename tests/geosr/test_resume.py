@@ -1,4 +1,4 @@
-"""A run killed at any moment goes on where it was, and leaves the bytes of an undisturbed one. The kills are real."""
+"""An unfinished run: what of it is trusted, what is another run, and what it never replaces."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,12 +21,9 @@ from geosr.errors import ExistsError, ResumeError, WorkerError
 from geosr.jobs.ledger import work_folder
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
-from tests.conftest import SAMPLE, read_raster, write_raster
+from tests.conftest import read_raster, write_raster
 from tests.geosr.test_wrong_input import truncated
 from tiling import OutputError
-
-CORE = 60
-CHUNKS = 25
 
 
 class Recorder(QuietReporter):
@@ -44,100 +38,6 @@ class Recorder(QuietReporter):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
-
-
-def command(output: Path) -> list[str]:
-    return [sys.executable, "-m", "geosr", "upscale", str(SAMPLE), "-o", str(output), "--core", str(CORE), "--json"]
-
-
-def from_a_terminal(arguments: list[str], **options) -> subprocess.Popen[str]:
-    """Start a command as a terminal does; what runs in the background, tests included, may ignore interrupts."""
-    return subprocess.Popen(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options,
-    )
-
-
-def kill_when(output: Path, ready, *, number: int = signal.SIGKILL) -> None:
-    """Start the command, wait for a moment of its run, and kill it."""
-    process = subprocess.Popen(command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not ready():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.kill(process.pid, number)
-    process.wait()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    output = tmp_path_factory.mktemp("undisturbed") / "out.tif"
-    result = subprocess.run(command(output), capture_output=True, text=True, check=True)
-    assert json.loads(result.stdout)["computed"] == CHUNKS
-    return output
-
-
-@pytest.mark.slow
-def test_killed_three_times(tmp_path, undisturbed):
-    output = tmp_path / "out.tif"
-    folder = work_folder(output)
-
-    def chunks():
-        return len(list(folder.glob("r*.tif")))
-
-    def log_of_next_run() -> list[str]:
-        result = subprocess.run(command(output), capture_output=True, text=True, check=True)
-        return [event["key"] for line in result.stderr.splitlines() if (event := json.loads(line))["event"] == "chunk"]
-
-    kill_when(output, lambda: chunks() >= 1)
-    first = {path.name for path in folder.glob("r*.tif")}
-    kill_when(output, lambda: chunks() >= 15)
-    second = {path.name for path in folder.glob("r*.tif")}
-    assert first <= second
-    assert len(second) < CHUNKS
-    assert not output.exists()
-    kill_when(output, lambda: (folder / "mosaic.tif").exists() or output.exists())
-    third = {path.name for path in folder.glob("r*.tif")}
-    assert len(third) == CHUNKS
-
-    assert log_of_next_run() == []
-    assert output.read_bytes() == undisturbed.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.tif"]
-
-
-@pytest.mark.slow
-def test_only_unfinished_chunks_are_computed(tmp_path, undisturbed):
-    output = tmp_path / "out.tif"
-    folder = work_folder(output)
-    kill_when(output, lambda: len(list(folder.glob("r*.tif"))) >= 10)
-    finished = {path.stem for path in folder.glob("r*.tif")}
-    result = subprocess.run(command(output), capture_output=True, text=True, check=True)
-    events = [json.loads(line) for line in result.stderr.splitlines()]
-    computed = {event["key"] for event in events if event["event"] == "chunk"}
-    assert finished.isdisjoint(computed)
-    assert len(finished | computed) == CHUNKS
-    assert next(event for event in events if event["event"] == "begin")["finished"] == len(finished)
-    assert output.read_bytes() == undisturbed.read_bytes()
-
-
-@pytest.mark.slow
-def test_interrupted_from_the_keyboard(tmp_path):
-    output = tmp_path / "out.tif"
-    folder = work_folder(output)
-    process = from_a_terminal(command(output))
-    while len(list(folder.glob("r*.tif"))) < 3:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert "the same command goes on where it was" in errors.splitlines()[-1]
-    assert "Traceback" not in errors
-    assert len(list(folder.glob("r*.tif"))) >= 3
 
 
 def request(tmp_path: Path, sample, **options) -> UpscaleRequest:
@@ -279,23 +179,6 @@ def test_an_up_to_date_output_does_not_replace_json_of_others(tmp_path, sample):
     again = super_resolve(request(tmp_path, sample, overwrite=True))
     assert json.loads((tmp_path / "out.json").read_text())["type"] == "Feature"
     assert again.consistency_dn == pytest.approx(first.consistency_dn, rel=1e-3)
-
-
-@pytest.mark.slow
-def test_an_interrupt_ends_workers_quietly(tmp_path):
-    """The terminal interrupts every process of the group."""
-    output = tmp_path / "out.tif"
-    run = from_a_terminal([*command(output), "--workers", "2"], start_new_session=True)
-    folder = work_folder(output)
-    while len(list(folder.glob("r*.tif"))) < 2:
-        assert run.poll() is None
-        time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGINT)
-    _, errors = run.communicate(timeout=120)
-    assert run.returncode == 130
-    others = [line for line in errors.splitlines() if not line.startswith("{")]
-    assert others == ["geosr: interrupted; the same command goes on where it was"]
-    assert len(list(folder.glob("r*.tif"))) >= 2
 
 
 @pytest.mark.slow

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +15,9 @@ import rasterio
 
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
+from tests.service.browsing import PICTURES, differs, is_drawn, order_a_box, photograph, seen, settled
 from tests.service.conftest import PLAIN, Service, served
+from tests.service.files import files_server
 from tests.small_model import write_small_model
 from tests.stac_items import serve, write_item
 
@@ -46,9 +46,6 @@ ARGUMENTS = [
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
-#: Where pictures of the page go, for people to look at; nowhere by default.
-PICTURES = os.environ.get("GEOSR_TEST_PICTURES")
-
 
 @pytest.fixture(scope="module")
 def browser():
@@ -68,7 +65,7 @@ def shown(tmp_path_factory) -> Iterator[Service]:
     item = write_item(folder / "items", "S2B_found", pixels, clouds=7.0)
     data = folder / "data"
     # Its rasters are read over HTTP, as those of any catalogue.
-    with files_served(folder / "items") as files:
+    with files_server(folder / "items") as files:
         content = json.loads(item.read_text())
         for asset in content["assets"].values():
             asset["href"] = f"http://{files}/{Path(asset['href']).name}"
@@ -110,75 +107,6 @@ def watched(browser, service, size, **options):
 
 def is_own(address, service):
     return address.startswith((service.address, "blob:", "data:"))
-
-
-def files_served(folder):
-    """Files over HTTP, in ranges, as storage gives them."""
-    from tests.service.files import files_server
-
-    return files_server(folder)
-
-
-def until(page, answer, otherwise, seconds=240):
-    """An answer once there is one. (The page's own policy forbids what wait_for_function evaluates.)"""
-    end = time.monotonic() + seconds
-    while (found := answer()) is None or found is False:
-        assert time.monotonic() < end, f"after {seconds} s {otherwise}"
-        page.wait_for_timeout(250)
-    return found
-
-
-def settled(page):
-    page.wait_for_timeout(300)
-    # Chunks with uncertainty take seconds each where tests share two cores.
-    page.wait_for_selector("#stage[aria-busy=false]", timeout=240_000)
-    # The page tells of its sharpened side only; both are looked at.
-    until(page, lambda: page.evaluate("window.geosr.maps.both.every((map) => map.loaded())"), "its maps are not drawn")
-
-
-def photograph(page, name):
-    settled(page)
-    if PICTURES:
-        Path(PICTURES).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(PICTURES) / f"{name}.png")
-
-
-def pixels_of(page, x, y):
-    """What is seen around a place of the map, as the browser draws it."""
-    import io
-
-    from PIL import Image
-
-    shot = page.screenshot(clip={"x": x - 30, "y": y - 30, "width": 60, "height": 60})
-    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(float)
-
-
-def seen(page, x, y, is_right):
-    """What is seen around a place, once it is right: a browser draws when it gets to it."""
-
-    def right():
-        pixels = pixels_of(page, x, y)
-        return pixels if is_right(pixels) else None
-
-    return until(page, right, f"around ({x}, {y}) it does not show what it should")
-
-
-def differs(other, by):
-    return lambda pixels: np.abs(pixels - other).mean() > by
-
-
-def is_drawn(pixels):
-    """A scene, not the plain ground below it."""
-    return pixels.std() > 3
-
-
-def order_a_box(page, x=(300, 420), y=(250, 370)):
-    page.get_by_role("button", name="Draw a box").click()
-    page.mouse.move(x[0], y[0])
-    page.mouse.down()
-    page.mouse.move(sum(x) / 2, sum(y) / 2)
-    page.mouse.move(x[1], y[1])
-    page.mouse.up()
 
 
 def test_the_page_opens_with_the_scene_before_and_after(page):
