@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from geosr.training.run import RunFolder
+
 TINY = """
 name: tiny
 seed: 3
@@ -20,3 +29,18 @@ warmup: 5
 validate_every: 20
 checkpoint_every: 10
 """
+
+
+@contextmanager
+def killed_after(step: int, copy: Path) -> Iterator[None]:
+    """Copy what a run that is killed after this step has. (A schedule of fewer steps would be another.)"""
+    save = RunFolder.save
+
+    def keep(self, at, *arguments):
+        save(self, at, *arguments)
+        if at == step:
+            shutil.copytree(self.path, copy)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "save", keep)
+        yield

@@ -48,6 +48,7 @@ class RRDBNet(nn.Module):
         self.conv_first = _conv3x3(in_bands, features)
         self.body = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
         self.conv_body = _conv3x3(features, features)
+        self.stored = nn.Identity()
         self.tail = tail
         if tail == "interpolate":
             self.conv_up1 = _conv3x3(features, features)
@@ -81,7 +82,8 @@ class RRDBNet(nn.Module):
             deep = block(crop(deep, now - needed[3 * number]), needed[3 * number : 3 * number + 3])
             now = needed[3 * number + 2]
         # The body may be in a narrower type, see `narrow`.
-        body: Tensor = self.conv_body(crop(deep, now - needed[-1]).to(self.conv_body.weight.dtype))
+        deep = self.stored(crop(deep, now - needed[-1]).to(self.conv_body.weight.dtype))
+        body: Tensor = self.stored(self.conv_body(deep))
         near: Tensor = crop(shallow, halo_px - needed[-1])
         return near + body.to(shallow.dtype)
 
@@ -102,11 +104,17 @@ class RRDBNet(nn.Module):
         and so does the last where there is no such tail. What blocks add to stays in float32, for rounded
         after each of them it would hold half again as much error.
         """
-        self.body.to(dtype)
-        self.conv_body.to(dtype)
-        if self.tail == "interpolate":
-            for conv in (self.conv_up1, self.conv_up2, self.conv_hr, self.conv_last):
-                conv.to(dtype)
+        for module in self.narrowed():
+            module.to(dtype)
+
+    def narrowed(self) -> list[nn.Module]:
+        """What :meth:`narrow` narrows."""
+        tail = [self.conv_up1, self.conv_up2, self.conv_hr, self.conv_last] if self.tail == "interpolate" else []
+        return [self.body, self.conv_body, *tail]
+
+    def stores(self) -> list[nn.Module]:
+        """What all features of the body that are kept in that type pass. They do nothing: hooks may."""
+        return [module.stored for module in self.modules() if isinstance(module, DenseBlock | RRDBNet)]
 
     def half_width(self, exact: Tensor, deep: Tensor, phases: Tensor) -> Tensor:
         """The half-width of each pixel's interval in float32, by phase, positive and shaped as ``phases``.
@@ -164,12 +172,13 @@ class DenseBlock(nn.Module):
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data.mul_(0.1)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        self.stored = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        dense = [x.to(self.conv1.weight.dtype)]
+        dense = [self.stored(x.to(self.conv1.weight.dtype))]
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            dense.append(_leaky(conv(torch.cat(dense, dim=1))))
-        residual: Tensor = self.conv5(torch.cat(dense, dim=1))
+            dense.append(self.stored(_leaky(conv(torch.cat(dense, dim=1)))))
+        residual: Tensor = self.stored(self.conv5(torch.cat(dense, dim=1)))
         return x + RESIDUAL_SCALE * residual.to(x.dtype)
 
 

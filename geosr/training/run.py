@@ -18,6 +18,7 @@ from geosr.model.generator import Generator
 from geosr.training.config import TrainingConfig
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
+from geosr.training.rounding import exact_in_bfloat16
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
@@ -34,6 +35,7 @@ class RunFolder:
         """
         self.path = path
         self._identity = config.identity()
+        self._rounds = config.rounding is not None
         path.mkdir(parents=True, exist_ok=True)
 
     def resume(
@@ -82,7 +84,8 @@ class RunFolder:
         torch.save(state, self.path / f"{CHECKPOINT}.tmp")
         (self.path / f"{CHECKPOINT}.tmp").replace(self.path / CHECKPOINT)
         assert average.network is not None
-        weights = {key: value.cpu().contiguous() for key, value in average.network.state_dict().items()}
+        kept = exact_in_bfloat16(average.network) if self._rounds else average.network.state_dict()
+        weights = {key: value.cpu().contiguous() for key, value in kept.items()}
         save_file(weights, self.path / f"{WEIGHTS}.tmp")
         (self.path / f"{WEIGHTS}.tmp").replace(self.path / WEIGHTS)
 

@@ -29,6 +29,7 @@ from geosr.training.losses import half_width_loss
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
 from geosr.training.progress import TrainingProgress
+from geosr.training.rounding import penalty
 from geosr.training.run import RunFolder
 from geosr.training.tolerance import tolerant
 from geosr.training.validation import Validator
@@ -95,6 +96,9 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
                 loss = half_width_loss(sr - hr, half_width, config.interval)
             elif adversary is None:
                 loss = tolerant(config.loss, sr, hr, gain, sampler.slack_hr_px(step))
+                if config.rounding is not None:
+                    with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
+                        loss = loss + penalty(model, lr, sr, gain, config.rounding, config.seed + step)
             else:
                 loss = adversary.of_generator(sr, hr, gain, step - origin, bfloat16=bfloat16)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ from geosr.training.release import Stage, sha256
 from geosr.training.release_visual import keep_figures, release_visual
 from geosr.training.train import Start, build_generator, train
 from tests.conftest import REPOSITORY, SAMPLE, data_file
-from tests.small_training import TINY
+from tests.small_training import TINY, killed_after
 
 #: Torchvision's VGG19: places and channels of its convolutions.
 VGG19 = {
@@ -177,22 +177,9 @@ def test_a_run_goes_on_to_the_same_bytes(tmp_path, fidelity):
     """Of both networks: generator, discriminator and their optimisers are where they were."""
     config = configured(tmp_path)
     start = Start(fidelity, 0)
-    train(config, SAMPLE.parent, tmp_path / "whole", start, quiet=True)
-    # What a run that was killed after step 4 has: a schedule of eight steps is another than one of four.
-    kept = {}
-
-    def keep(self, step, *arguments):
-        save(self, step, *arguments)
-        if step == 4:
-            kept["folder"] = shutil.copytree(self.path, tmp_path / "killed")
-
-    from geosr.training.run import RunFolder
-
-    save = RunFolder.save
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFolder, "save", keep)
-        train(config, SAMPLE.parent, tmp_path / "again", start, quiet=True)
-    train(config, SAMPLE.parent, kept["folder"], start, quiet=True)
+    with killed_after(4, tmp_path / "killed"):
+        train(config, SAMPLE.parent, tmp_path / "whole", start, quiet=True)
+    train(config, SAMPLE.parent, tmp_path / "killed", start, quiet=True)
     first, second = ((tmp_path / run / "weights.safetensors").read_bytes() for run in ("whole", "killed"))
     assert first == second
     first, second = (torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "killed"))
