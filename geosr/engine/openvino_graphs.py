@@ -1,8 +1,9 @@
 """The generator as OpenVINO's graphs, made of a card's weights without PyTorch.
 
-In float32 it is one graph: what is only handed on inside it is never laid out anew. The network's body is a graph of
-its own where it runs in reduced precision, which nothing else does: its first layer reads reflectance, of which
-bfloat16 would keep no more than three digits. Images are held as phases, see :mod:`geosr.model.kernels`.
+In float32 it is one graph: what is only handed on inside it is never laid out anew. The network's blocks are a graph of
+their own where they run in reduced precision, which nothing else does: the first layer reads reflectance, of which
+bfloat16 would keep no more than three digits, and what the last ones make of features is in the image as it is. Images
+are held as phases, see :mod:`geosr.model.kernels`.
 """
 
 from __future__ import annotations
@@ -81,17 +82,17 @@ class Graphs:
             return [], []
         lr, shallow = self._given("lr"), self._given("shallow")
         first = ov.Model([_named(self._layers.conv(lr, "conv_first"), "shallow")], [lr], "first")
-        body = self._layers.body(shallow, self.size, self.halo_px)
+        trunk = self._layers.trunk(shallow, self.size, self.halo_px)
         if self.size.tail == "shuffle":
-            ends, follows = {"body": body}, ["shallow", "body"]
+            ends, follows = {"trunk": trunk}, ["shallow", "trunk"]
         else:
             # A tail at high resolution belongs to the body, for most of the work is there.
-            deep = op.add(self._near(shallow), body)
+            deep = op.add(self._near(shallow), self._layers.conv(trunk, "conv_body"))
             ends, follows = {"residual": self._layers.to_phases(deep, self.size, self.scale)}, ["residual"]
             if self.doubts:
                 ends["deep"] = deep
         results = [_named(node, name) for name, node in ends.items()]
-        return [(first, "float32"), (ov.Model(results, [shallow], "body"), precision)], follows
+        return [(first, "float32"), (ov.Model(results, [shallow], "blocks"), precision)], follows
 
     def _image(self, follows: Sequence[str]) -> ov.Model:
         """What remains to be done when the graphs before it have made what it ``follows``."""
@@ -110,8 +111,8 @@ class Graphs:
         """Its features and the phases of what it adds; what is ``given`` of them on the way is not computed."""
         assert self.size is not None
         shallow = given["shallow"] if "shallow" in given else self._layers.conv(lr, "conv_first")
-        body = given["body"] if "body" in given else self._layers.body(shallow, self.size, self.halo_px)
-        deep = op.add(self._near(shallow), body)
+        trunk = given["trunk"] if "trunk" in given else self._layers.trunk(shallow, self.size, self.halo_px)
+        deep = op.add(self._near(shallow), self._layers.conv(trunk, "conv_body"))
         return deep, self._layers.to_phases(deep, self.size, self.scale)
 
     def _constrained(self, lr: Any, residual: Any | None, valid: Any) -> tuple[Any, Any]:
@@ -189,8 +190,8 @@ class _Layers:
             parts.append(self.conv(_joined(parts), f"{name}.conv{number}", leaky=True))
         return _add_residual(image, self.conv(_joined(parts), f"{name}.conv5"))
 
-    def body(self, shallow: Any, size: NetworkSize, halo_px: int) -> Any:
-        """What is added to ``shallow`` features, with what is kept of their margin, ``halo_px``."""
+    def trunk(self, shallow: Any, size: NetworkSize, halo_px: int) -> Any:
+        """What the blocks make of ``shallow`` features, with what is kept of their margin, ``halo_px``."""
         needed = margins(size.blocks, halo_px)
         deep, now = shallow, halo_px
         for block in range(size.blocks):
@@ -200,7 +201,7 @@ class _Layers:
             inner = self.dense(_inside(inner, first - second), f"body.{block}.rdb2")
             inner = self.dense(_inside(inner, second - last), f"body.{block}.rdb3")
             deep, now = _add_residual(_inside(deep, first - last), inner), last
-        return self.conv(_inside(deep, now - needed[-1]), "conv_body")
+        return _inside(deep, now - needed[-1])
 
     def to_phases(self, deep: Any, size: NetworkSize, scale: int) -> Any:
         if size.tail == "shuffle":

@@ -48,7 +48,6 @@ class RRDBNet(nn.Module):
         self.conv_first = _conv3x3(in_bands, features)
         self.body = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
         self.conv_body = _conv3x3(features, features)
-        self.stored = nn.Identity()
         self.tail = tail
         if tail == "interpolate":
             self.conv_up1 = _conv3x3(features, features)
@@ -82,8 +81,7 @@ class RRDBNet(nn.Module):
             deep = block(crop(deep, now - needed[3 * number]), needed[3 * number : 3 * number + 3])
             now = needed[3 * number + 2]
         # The body may be in a narrower type, see `narrow`.
-        deep = self.stored(crop(deep, now - needed[-1]).to(self.conv_body.weight.dtype))
-        body: Tensor = self.stored(self.conv_body(deep))
+        body: Tensor = self.conv_body(crop(deep, now - needed[-1]).to(self.conv_body.weight.dtype))
         near: Tensor = crop(shallow, halo_px - needed[-1])
         return near + body.to(shallow.dtype)
 
@@ -98,23 +96,24 @@ class RRDBNet(nn.Module):
         return F.pixel_unshuffle(self.conv_last(_leaky(self.conv_hr(deep))), self.scale)
 
     def narrow(self, dtype: torch.dtype) -> None:
-        """Run the body in a narrower type, and a tail at high resolution, for there is most of the work.
+        """Run the blocks in a narrower type, and a tail at high resolution, for there is most of the work.
 
         The first layer reads reflectance, of which bfloat16 would keep no more than three digits: it stays as it is,
-        and so does the last where there is no such tail. What blocks add to stays in float32, for rounded
-        after each of them it would hold half again as much error.
+        and so do the last ones where there is no such tail, for what they round is in the image as it is. What blocks
+        add to stays in float32, for rounded after each of them it would hold half again as much error.
         """
         for module in self.narrowed():
             module.to(dtype)
 
     def narrowed(self) -> list[nn.Module]:
         """What :meth:`narrow` narrows."""
-        tail = [self.conv_up1, self.conv_up2, self.conv_hr, self.conv_last] if self.tail == "interpolate" else []
-        return [self.body, self.conv_body, *tail]
+        if self.tail == "shuffle":
+            return [self.body]
+        return [self.body, self.conv_body, self.conv_up1, self.conv_up2, self.conv_hr, self.conv_last]
 
     def stores(self) -> list[nn.Module]:
-        """What all features of the body that are kept in that type pass. They do nothing: hooks may."""
-        return [module.stored for module in self.modules() if isinstance(module, DenseBlock | RRDBNet)]
+        """What all features that blocks keep in that type pass. They do nothing: hooks may."""
+        return [module.stored for module in self.modules() if isinstance(module, DenseBlock)]
 
     def half_width(self, exact: Tensor, deep: Tensor, phases: Tensor) -> Tensor:
         """The half-width of each pixel's interval in float32, by phase, positive and shaped as ``phases``.

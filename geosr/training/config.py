@@ -161,7 +161,8 @@ class TrainingConfig(_Strict):
     interval: float = Field(default=0.9, gt=0, lt=1)
     """Share of pixels whose truth lies within the half-width that the head learns."""
     rounding: Rounding | None = None
-    """Have features bear bfloat16, and give weights that are exact in it; None for whatever comes."""
+    """Hold the image of the weights that the run begins with, and have its features bear bfloat16; the weights that
+    come are exact in it. None for a run that learns."""
     optimiser: OptimiserName = "adamw"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the network's pass in training; ``auto`` takes bfloat16 where the processor or the GPU is fast at it."""
@@ -192,7 +193,7 @@ class TrainingConfig(_Strict):
         if self.perceptual is not None and self.learns != "image":
             raise ValueError("the perceptual stage is the image's: half-widths are learned beside the fidelity stage's")
         if self.rounding is not None and (self.perceptual is not None or self.learns != "image"):
-            raise ValueError("rounding is the fidelity stage's: others go on from its weights")
+            raise ValueError("rounding is a stage of its own, of the image")
         files = self.perceptual is not None and (self.perceptual.vgg19 or self.perceptual.rrdb)
         if self.perceptual is not None and files and not set(self.perceptual.rgb) <= set(self.bands):
             raise ValueError("perceptual.rgb names bands of the network")

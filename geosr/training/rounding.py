@@ -1,9 +1,10 @@
-"""Features that bear to be kept in bfloat16: training pays for what rounding them does to the image.
+"""Features that bear to be kept in bfloat16: a stage that changes what a network's weights are, not what it does.
 
-A network is free to make a small residual of the difference of large features, and 8 bits of those are then few. What
-it costs to have it otherwise is little, but nothing in the image's own loss asks for it: the error of rounding is a
-hundredth of the image's. So the image is made a second time with errors like those of rounding, if larger, wherever a
-feature is kept, and how far that moves it is added to the loss.
+A network is free to make a small residual of the difference of large features, and 8 bits of those are then few.
+Nothing in the image's own loss asks for it to be otherwise: the error of rounding is a hundredth of the image's. So
+this stage goes on from an image that is there and holds it where it is, which is far quicker learned than the image,
+for it has no noise; and some patches are made a second time with errors like those of rounding, if larger, wherever a
+feature is kept, and how far that moves them is added to the loss.
 """
 
 from __future__ import annotations
@@ -27,28 +28,38 @@ _SHARE = 0.7355 / 256
 #: One patch in so many is made twice: from patch to patch the error of rounding differs less than the image's.
 _ONE_IN = 3
 
-#: Keeps the slope finite where rounding moves nothing, units of reference reflectance.
-_FLOOR = 1e-4
+#: Keep slopes finite where nothing moves, units of reference reflectance.
+_FLOOR = 1e-3
+_LEAST_MOVE = 1e-4
 
 
 @dataclass(frozen=True)
 class Rounding:
     """How much training cares for what bfloat16 does."""
 
-    weight: float = 3.0
-    """Of the root of the mean square by which the image moves, beside the loss of the image."""
+    weight: float = 2.0
+    """Of how far rounding moves the image, beside how far the image is from what it was."""
     amplitude: float = 8.0
     """How many times larger than bfloat16's the errors are: above those of the training's own precision."""
 
 
-def penalty(model: Generator, lr: Tensor, sr: Tensor, gain: Tensor, rounding: Rounding, seed: int) -> Tensor:
-    """What is added to the loss of ``sr``, which the model made of ``lr``; ``gain`` is ``(n, 1, 1, 1)``."""
+def strayed(sr: Tensor, held: Tensor, hr: Tensor, gain: Tensor) -> Tensor:
+    """What it adds to the root mean square error of each patch's band to be off what it is held at, and that error.
+
+    It is the loss ``rms`` without what chance there is between an error that was there and one that is new.
+    """
+    new, old = (((one - other) / gain).square().mean(dim=(-2, -1)) for one, other in ((sr, held), (held, hr)))
+    return (new + old + _FLOOR**2).sqrt().mean()
+
+
+def penalty(model: Generator, lr: Tensor, sr: Tensor, rounding: Rounding, seed: int) -> Tensor:
+    """How far rounding moves ``sr``, which the model made of ``lr``, weighted; the farthest pixels count most."""
     assert model.network is not None
     some = slice(0, -(-len(lr) // _ONE_IN))
     with amplified(model.network, rounding.amplitude, seed):
-        moved = (model(lr[some]) - sr[some]) / gain[some]
-    mean: Tensor = (moved.square().mean(dim=(-2, -1)) + _FLOOR**2).sqrt().mean()
-    return rounding.weight * mean
+        moved = model(lr[some]) - sr[some]
+    norm: Tensor = (moved.pow(4).mean() + _LEAST_MOVE**4) ** 0.25
+    return rounding.weight * norm
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from geosr.training.losses import half_width_loss
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
 from geosr.training.progress import TrainingProgress
-from geosr.training.rounding import penalty
+from geosr.training.rounding import penalty, strayed
 from geosr.training.run import RunFolder
 from geosr.training.tolerance import tolerant
 from geosr.training.validation import Validator
@@ -63,6 +63,8 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     Raises :class:`geosr.errors.TrainingError` when there is no imagery or the loss is no longer a number,
     :class:`geosr.errors.ResumeError` when ``out`` holds another configuration's run.
     """
+    if config.rounding is not None and start is None:
+        raise TrainingError("rounding holds an image that is there: name its weights (--from-weights)")
     run = RunFolder(out, config)
     torch.manual_seed(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -71,7 +73,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
         load_network(model, start.weights, image_only=config.learns == "half_widths")
     if config.learns == "half_widths":
         freeze_image(model)
-    average = copy.deepcopy(model).eval()
+    image, average = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
     optimiser = build_optimiser(model, config)
     adversary = None if config.perceptual is None else Adversary(config, config.perceptual, data, device)
     bfloat16 = wants_bfloat16(config.precision, device)
@@ -94,11 +96,14 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
                 sr, half_width = (model(lr), None) if config.learns == "image" else model.with_half_width(lr)
             if half_width is not None:
                 loss = half_width_loss(sr - hr, half_width, config.interval)
+            elif config.rounding is not None:
+                with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
+                    with torch.no_grad():
+                        held = image(lr)
+                    moved = penalty(model, lr, sr, config.rounding, config.seed + step)
+                loss = strayed(sr, held, hr, gain) + moved
             elif adversary is None:
                 loss = tolerant(config.loss, sr, hr, gain, sampler.slack_hr_px(step))
-                if config.rounding is not None:
-                    with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
-                        loss = loss + penalty(model, lr, sr, gain, config.rounding, config.seed + step)
             else:
                 loss = adversary.of_generator(sr, hr, gain, step - origin, bfloat16=bfloat16)
             loss.backward()  # type: ignore[no-untyped-call]
