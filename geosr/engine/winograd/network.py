@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine.memory import Memory
-from geosr.engine.winograd.planes import Planes, Region
+from geosr.engine.winograd.planes import AROUND_PX, Planes, Region
 from geosr.engine.winograd.run import Base, Convolution, Runner
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE
@@ -65,6 +65,8 @@ class Network:
         self._planes, self._runner, self._layers = planes, runner, layers
         self._size, self._halo_px = size, halo_px
         self._needed = margins(size.blocks, halo_px)
+        #: Whether those who work in what is free leave something around the image, where zeros are to be.
+        self._left_over = planes.whole.inside(halo_px - self._needed[-1]).margin < AROUND_PX
 
         def room(name: str, count: int) -> NDArray[np.float32]:
             return memory.take(name, planes.shape(count), zero=True)[:count]
@@ -82,8 +84,8 @@ class Network:
         features, run, region = self._size.features, self._runner.run, self._planes.whole
         first, body, last = self._layers["conv_first"], self._layers["conv_body"], self._layers.get("conv_last")
         deep, one, other = self._maps
-        # Others worked there.
-        one.fill(0)
+        if self._left_over:
+            one.fill(0)
         self._planes.put(lr, self._given)
         run(first, region, [self._given], deep)
         for block in range(self._size.blocks):

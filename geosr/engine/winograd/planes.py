@@ -20,8 +20,8 @@ _PAD = 16
 #: Floats in a line of the processor's cache.
 _LINE = LINE_BYTES // np.dtype(np.float32).itemsize
 
-#: Rows above and below.
-_ROWS_AROUND = 4
+#: Rows above and below, and how far from a region its edges may be repeated.
+AROUND_PX = 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Planes:
         self._step = step
         # An odd number of cache lines: rows and phases are then spread over all of the cache's sets.
         self.phase_stride = _LINE * (-(-(self._tiles_of(cols) + _PAD) // _LINE) | 1)
-        self._rows = -(-rows // TILE_PX) * TILE_PX + 2 * _ROWS_AROUND
+        self._rows = -(-rows // TILE_PX) * TILE_PX + 2 * AROUND_PX
         self.row_stride = TILE_PX * self.phase_stride
         self.plane_stride = self._rows * self.row_stride
         self.whole = Region(0, rows, cols)
@@ -64,7 +64,7 @@ class Planes:
     def address(self, planes: NDArray[np.float32], region: Region) -> int:
         """Of the region's first pixel in the first of planes."""
         return planes.ctypes.data + planes.itemsize * (
-            (_ROWS_AROUND + region.margin) * self.row_stride + _PAD + region.margin // TILE_PX
+            (AROUND_PX + region.margin) * self.row_stride + _PAD + region.margin // TILE_PX
         )
 
     def mask(self, region: Region) -> NDArray[np.float32]:
@@ -74,14 +74,14 @@ class Planes:
 
     def put(self, image: NDArray[np.float32], planes: NDArray[np.float32]) -> None:
         """``(planes, rows, cols)`` of the whole region into as many planes."""
-        rows = slice(_ROWS_AROUND, _ROWS_AROUND + image.shape[1])
+        rows = slice(AROUND_PX, AROUND_PX + image.shape[1])
         for phase in range(TILE_PX):
             columns = image[:, :, phase::TILE_PX]
             planes[: len(image), rows, phase, _PAD : _PAD + columns.shape[2]] = columns
 
     def clear_around(self, planes: NDArray[np.float32], region: Region, *, cols: int = 1) -> None:
         """Zeros around a region, as around an image of its size: a row, and so many columns."""
-        top, left = _ROWS_AROUND + region.margin, region.margin
+        top, left = AROUND_PX + region.margin, region.margin
         planes[:, top - 1] = 0
         planes[:, top + region.rows] = 0
         for number in range(cols):
@@ -90,7 +90,7 @@ class Planes:
 
     def repeat_edges(self, planes: NDArray[np.float32], region: Region, *, rows: int = 0, cols: int = 0) -> None:
         """Around a region, what is at its edge: so many rows and columns, four at most."""
-        top, left = _ROWS_AROUND + region.margin, region.margin
+        top, left = AROUND_PX + region.margin, region.margin
         bottom, right = top + region.rows, left + region.cols
         for number in range(1, cols + 1):
             self._column(planes, left - number)[...] = self._column(planes, left)
@@ -117,7 +117,7 @@ class Planes:
 
     def part(self, planes: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
         """All that vectors reach of a region: ``(planes, rows, phases, tiles)``."""
-        top, left = _ROWS_AROUND + region.margin, _PAD + region.margin // TILE_PX
+        top, left = AROUND_PX + region.margin, _PAD + region.margin // TILE_PX
         return planes[:, top : top + region.rows, :, left : left + self.tiles(region)]
 
     def _column(self, planes: NDArray[np.float32], column: int) -> NDArray[np.float32]:
