@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-#: Seconds between two looks at a process.
-_LOOK_S = 0.05
+#: Seconds between two looks at a process: what looks takes from what is looked at.
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ first overviews.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
@@ -19,7 +20,7 @@ from odc.geo.geobox import GeoBox
 from tiling.encode import encode, fields_of
 from tiling.errors import OutputError
 from tiling.overviews import halve
-from tiling.product import Product
+from tiling.product import BLOCK_PX, Product
 from tiling.storage import Location, explained, is_remote, read_range
 from tiling.tiff import ENVELOPE, Image, block_order, enveloped, lay_out, overview_fields, read_images
 
@@ -52,15 +53,29 @@ def encode_chunk(
 
     ``tags`` travel with the pixels.
     """
-    fields = fields_of(product, geobox, tags)
-    levels = [(fields, encode(pixels, product, threads))]
-    for _ in range(overviews):
-        pixels = halve(pixels, product.nodata)
-        smaller = overview_fields(fields, width=pixels.shape[2], height=pixels.shape[1])
-        levels.append((smaller, encode(pixels, product, threads)))
+    fields, rows = fields_of(product, geobox, tags), [*_rows_of_blocks(pixels)]
+
+    def encoded(row: NDArray[Any]) -> NDArray[np.object_]:
+        return encode(row, product)
+
+    def halved(pair: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        # Rows of blocks are even, but for the last.
+        return np.concatenate([halve(row, product.nodata) for row in pair], axis=1)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="encode") as pool:
+        levels = [(fields, np.stack([*pool.map(encoded, rows)]))]
+        for _ in range(overviews):
+            rows = [*pool.map(halved, [rows[first : first + 2] for first in range(0, len(rows), 2)])]
+            size = {"width": rows[0].shape[2], "height": sum(row.shape[1] for row in rows)}
+            levels.append((overview_fields(fields, **size), np.stack([*pool.map(encoded, rows)])))
     header, _ = lay_out([(own, _sizes(blocks)) for own, blocks in levels])
     blocks = (block for number in block_order(len(levels)) for block in levels[number][1].ravel())
     return [header, *(part for block in blocks for part in enveloped(block))]
+
+
+def _rows_of_blocks(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    for top in range(0, pixels.shape[1], BLOCK_PX):
+        yield pixels[:, top : top + BLOCK_PX]
 
 
 def read_chunk(path: Location) -> ChunkFile:

@@ -148,7 +148,7 @@ class _Blocks:
                     y, x = i * BLOCK_PX, j * BLOCK_PX
                     canvas[:, y : y + block.shape[1], x : x + block.shape[2]] = block
             pixels = halve(canvas, self._product.nodata)
-        self._keep(level, row, col, encode(pixels, self._product)[0, 0])
+        self._keep(level, row, col, encode(pixels, self._product)[0])
         return pixels
 
     def _keep(self, level: int, row: int, col: int, block: bytes) -> None:

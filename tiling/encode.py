@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,22 +13,22 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
 
-from tiling.product import BLOCK_PX, Product
+from tiling.product import Product
 from tiling.tiff import Field, read_images
 
 
-def encode(pixels: NDArray[Any], product: Product, threads: int = 1) -> NDArray[np.object_]:
-    """The blocks of ``(bands, rows, cols)``, as they are in a file: ``bytes``, ``(block rows, block columns)``.
+def encode(pixels: NDArray[Any], product: Product) -> NDArray[np.object_]:
+    """The blocks of a row of blocks, ``(bands, rows, cols)``, as they are in a file: ``bytes``, ``(block columns)``.
 
     Blocks at the right and lower edge are filled up. A block's bytes depend on its pixels and the product only.
     """
-    strips = list(_strips(pixels))
-    if threads > 1 and len(strips) > 1:
-        with ThreadPoolExecutor(threads, thread_name_prefix="encode") as pool:
-            encoded = list(pool.map(lambda strip: _encode_strip(strip, product), strips))
-    else:
-        encoded = [_encode_strip(strip, product) for strip in strips]
-    return np.stack(encoded)
+    bands, rows, cols = pixels.shape
+    with rasterio.Env(), MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", dtype=product.dtype, count=bands, height=rows, width=cols, **product.creation_options()
+        ) as raster:
+            raster.write(pixels)
+        return _blocks_in(memory.getbuffer())
 
 
 def fields_of(product: Product, geobox: GeoBox, tags: Mapping[str, str]) -> Mapping[int, Field]:
@@ -45,22 +44,6 @@ def fields_of(product: Product, geobox: GeoBox, tags: Mapping[str, str]) -> Mapp
         )
         content = bytes(memory.getbuffer())
     return read_images(lambda start, stop: content[start:stop])[0].fields
-
-
-def _strips(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    for top in range(0, pixels.shape[1], BLOCK_PX):
-        yield pixels[:, top : top + BLOCK_PX]
-
-
-def _encode_strip(pixels: NDArray[Any], product: Product) -> NDArray[np.object_]:
-    """One row of blocks."""
-    bands, rows, cols = pixels.shape
-    with rasterio.Env(), MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff", dtype=product.dtype, count=bands, height=rows, width=cols, **product.creation_options()
-        ) as raster:
-            raster.write(pixels)
-        return _blocks_in(memory.getbuffer())
 
 
 def _blocks_in(content: memoryview) -> NDArray[np.object_]:
