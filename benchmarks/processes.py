@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 #: Seconds between two looks at a process: what looks takes from what is looked at.
-_LOOK_S = 0.2
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import settings
 from pystac.validation import validate_dict
 from rasterio.transform import Affine, from_origin
 
@@ -23,6 +24,10 @@ SAMPLE = REPOSITORY / "geosr" / "data" / "sample.tif"
 
 #: Imagery and recorded catalogue answers, which are not part of the repository.
 DATA = Path(os.environ.get("GEOSR_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+# How long an example takes depends on the machine, and on what else it does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 RGBN = ("B02", "B03", "B04", "B08")
 

@@ -60,7 +60,7 @@ def both(monkeypatch, *arguments):
     return native, other, len(made)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 30),
     cols=st.integers(16, 90),

@@ -48,7 +48,7 @@ def random_layer(rng, inputs, outputs):
     return rng.normal(0, 0.2, (outputs, inputs, 3, 3)).astype(np.float32), rng.normal(size=outputs).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 40),
     cols=st.integers(1, 150),
@@ -68,7 +68,7 @@ def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, seed):
     np.testing.assert_allclose(made, F.leaky_relu(expected, slope)[0].numpy(), atol=5e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 12),
     cols=st.integers(1, 150),
