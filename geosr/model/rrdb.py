@@ -80,7 +80,7 @@ class RRDBNet(nn.Module):
         for number, block in enumerate(self.body):
             deep = block(crop(deep, now - needed[3 * number]), needed[3 * number : 3 * number + 3])
             now = needed[3 * number + 2]
-        # The body may be in a narrower type, see `narrow`.
+        # With a tail at high resolution this is in a narrower type, see `narrow`.
         body: Tensor = self.conv_body(crop(deep, now - needed[-1]).to(self.conv_body.weight.dtype))
         near: Tensor = crop(shallow, halo_px - needed[-1])
         return near + body.to(shallow.dtype)

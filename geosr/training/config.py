@@ -162,7 +162,7 @@ class TrainingConfig(_Strict):
     """Share of pixels whose truth lies within the half-width that the head learns."""
     rounding: Rounding | None = None
     """Hold the image of the weights that the run begins with, and have its features bear bfloat16; the weights that
-    come are exact in it. None for a run that learns."""
+    come are exact in it. The loss is this stage's own, and ``loss`` plays no part. None for a run that learns."""
     optimiser: OptimiserName = "adamw"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the network's pass in training; ``auto`` takes bfloat16 where the processor or the GPU is fast at it."""

@@ -73,7 +73,8 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
         load_network(model, start.weights, image_only=config.learns == "half_widths")
     if config.learns == "half_widths":
         freeze_image(model)
-    image, average = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
+    average = copy.deepcopy(model).eval()
+    image = None if config.rounding is None else copy.deepcopy(average)
     optimiser = build_optimiser(model, config)
     adversary = None if config.perceptual is None else Adversary(config, config.perceptual, data, device)
     bfloat16 = wants_bfloat16(config.precision, device)
@@ -96,7 +97,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
                 sr, half_width = (model(lr), None) if config.learns == "image" else model.with_half_width(lr)
             if half_width is not None:
                 loss = half_width_loss(sr - hr, half_width, config.interval)
-            elif config.rounding is not None:
+            elif config.rounding is not None and image is not None:
                 with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
                     with torch.no_grad():
                         held = image(lr)
