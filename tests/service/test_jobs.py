@@ -21,13 +21,11 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def job_processes():
-    """Processes of jobs, of this machine."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "geosr.service.job" in (process.info["cmdline"] or []):
-            found.append(process)
-    return found
+def job_processes(of: str):
+    """Processes of jobs, of this machine, that have `of` in their command."""
+    # Each command is read once: a process that ends meanwhile has none, and does not raise.
+    commands = {process: process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])}
+    return [one for one, command in commands.items() if "geosr.service.job" in command and of in " ".join(command)]
 
 
 @pytest.mark.slow
@@ -49,7 +47,7 @@ def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
                 time.sleep(0.1)
         service.kill()
     deadline = time.monotonic() + 10
-    while any(str(data) in " ".join(process.cmdline()) for process in job_processes() if process.is_running()):
+    while job_processes(str(data)):
         assert time.monotonic() < deadline, "a job's process outlived the service"
         time.sleep(0.1)
     with served(data, "--demo", **options) as service:
@@ -64,7 +62,7 @@ def test_dismissing_one_of_three_stops_its_work_within_two_seconds(tmp_path):
         jobs = [service.submit(scene="demo", bbox=[0.001 * i, -0.012, 0.012, -0.001]) for i in range(3)]
         for job in jobs:
             service.wait(job, "running")
-        mine = [one for one in job_processes() if jobs[1] in " ".join(one.cmdline())]
+        mine = job_processes(jobs[1])
         assert mine
         began = time.monotonic()
         assert service.http.delete(f"/jobs/{jobs[1]}").json()["status"] == "dismissed"
@@ -98,9 +96,12 @@ def test_a_job_whose_process_dies_is_tried_again(tmp_path):
     with served(tmp_path / "data", "--demo", model=DEFAULT_MODEL) as service:
         job = service.submit(scene="demo", bbox=BOX)
         service.wait(job, "running")
-        for process in job_processes():
-            if job in " ".join(process.cmdline()):
-                process.kill()
+        deadline = time.monotonic() + 10
+        while not (mine := job_processes(job)):
+            assert time.monotonic() < deadline, "the job has no process"
+            time.sleep(0.02)
+        for process in mine:
+            process.kill()
         assert service.wait(job)["status"] == "successful"
 
 
