@@ -7,26 +7,14 @@ and 0.5 of infrared, as for the default model. So a landscape fills the network'
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import rasterio
-import torch
-from rasterio.windows import Window
-from safetensors.torch import save
-from torch import Tensor
-
 from catalog.sensors import SensorBand, SensorProfile
-from geosr.errors import ExistsError, ModelError, UsageError
-from geosr.evaluate.halo import DN
+from geosr.card_files import measure_halo, places, write
+from geosr.errors import ModelError, UsageError
 from geosr.model.card import ModelCard, read_card_file
 from geosr.model.checkpoint import Checkpoint, read_checkpoint
-from geosr.model.generator import Generator
-from geosr.model.kernels import MOST_HALO_DN, sensor_sigmas
-from geosr.model.margins import crop
-from geosr.model.sensor import Sensor
 from geosr.model.widen import COLOURS, widen
 
 #: Steps of back-projection after the network, as many as the default model has.
@@ -35,15 +23,6 @@ STEPS = 16
 #: Reflectance that is 1 at the network's input, and that of infrared.
 REFERENCE = 0.3
 _INFRARED_REFERENCE = 0.5
-
-#: Margins that are tried, LR pixels. Each layer of a published network reaches a pixel further, hundreds in all, and
-#: those trained to invent detail carry far: where the last is too small, the card says by how much.
-_MARGINS_PX = (8, 16, 24, 32, 48)
-
-#: Of the bundled sample: the chunk on which the margin is measured.
-_SAMPLE = Path(__file__).parent / "data" / "sample.tif"
-_CORE_PX = 16
-_CENTRE_PX = 150
 
 
 @dataclass(frozen=True)
@@ -68,7 +47,7 @@ def adapt(request: Adaptation) -> ModelCard:
     Raises :class:`UsageError` for bands that the sensor has not got or that make no sense, :class:`ModelError` for a
     checkpoint that is no network from and to red, green and blue, :class:`ExistsError` for files that are there.
     """
-    weights_path = _places(request.output, request.checkpoint, overwrite=request.overwrite)
+    weights_path = places(request.output, request.checkpoint, overwrite=request.overwrite)
     chosen = _bands(request)
     roles: list[str] = [band.role for band in chosen]
     if not request.steps and len(chosen) > len(COLOURS):
@@ -109,7 +88,7 @@ def adapt(request: Adaptation) -> ModelCard:
             "adapted": {
                 "command": f"geosr models adapt CHECKPOINT --bands {','.join(names)} --sensor {request.sensor.name}",
                 "checkpoint": request.checkpoint.name,
-                "checkpoint_sha256": _sha256(request.checkpoint.read_bytes()),
+                "checkpoint_sha256": hashlib.sha256(request.checkpoint.read_bytes()).hexdigest(),
             }
         },
         licence="that of the checkpoint",
@@ -125,7 +104,7 @@ def with_weights(card_path: Path, weights: Path, output: Path, *, name: str | No
     What was measured on the other model is left out, and its half-widths with it. Raises :class:`ModelError` when the
     weights do not fit, :class:`ExistsError` for files that are there already.
     """
-    weights_path = _places(output, weights, card_path, overwrite=overwrite)
+    weights_path = places(output, weights, card_path, overwrite=overwrite)
     card = read_card_file(card_path)
     if card.network is None or card.network.tail != "interpolate":
         raise ModelError(f"{card_path} is not the card of an adapted model")
@@ -165,86 +144,10 @@ def _bands(request: Adaptation) -> list[SensorBand]:
     return chosen
 
 
-def _places(output: Path, *sources: Path, overwrite: bool) -> Path:
-    """Where the weights go. Refuses, before anything is computed, what cannot be written, and replacing a source."""
-    if output.suffix != ".json":
-        raise UsageError(f"the output {output} is the model's card: name it .json")
-    if not output.parent.is_dir():
-        raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist")
-    weights = output.with_suffix(".safetensors")
-    for path in (output, weights):
-        if path.exists() and not (overwrite and path.is_file()):
-            raise ExistsError(f"{path} exists: {'it is not a file' if overwrite else '--overwrite replaces it'}")
-        if path.exists() and any(source.exists() and source.samefile(path) for source in sources):
-            raise ExistsError(f"writing {path} would replace what the model is made of: name another file")
-    return weights
-
-
 def _write(card: ModelCard, network: Checkpoint, output: Path) -> ModelCard:
-    """Measure what is missing in a card, and put its weights and it in place."""
-    halo_px, curve = _measure_halo(card, network)
-    content = save({name: value.contiguous() for name, value in network.weights.items()})
-    card = ModelCard.model_validate(
-        card.model_copy(
-            update={
-                "halo_px": halo_px,
-                "weights_sha256": _sha256(content),
-                "figures": {**card.figures, "halo_difference_dn": curve},
-            }
-        ).model_dump()
-        | {"folder": output.parent.resolve()}
+    """Measure a card's margin, and put its weights and it in place."""
+    halo_px, curve = measure_halo(card, network.network())
+    card = card.model_copy(
+        update={"halo_px": halo_px, "figures": {**card.figures, "halo_difference_dn": curve}},
     )
-    _replace(output.with_suffix(".safetensors"), content)
-    _replace(output, (card.model_dump_json(indent=2) + "\n").encode())
-    return read_card_file(output)
-
-
-def _measure_halo(card: ModelCard, network: Checkpoint) -> tuple[int, dict[str, float]]:
-    """The smallest margin with which a chunk of the bundled sample is as with the largest and half as much again.
-
-    As in :mod:`geosr.evaluate.halo`, that is by less than half a DN; the largest, when none is. Also returns the
-    difference of each that was tried, DN.
-    """
-    assert card.mtf_nyquist is not None, "an adapted model has its sensor's blur"
-    sensor = Sensor(sensor_sigmas(card.mtf_nyquist, card.scale), card.scale)
-    model = Generator(sensor, network=network.network(), base=card.base, steps=card.steps).eval()
-    unit = torch.tensor(card.reference_reflectance).reshape(-1, 1, 1)
-    far = _MARGINS_PX[-1] * 3 // 2
-    with torch.inference_mode():
-        whole = crop(model(_chunk(unit, far)), far * model.scale)
-    curve: dict[str, float] = {}
-    for halo_px in _MARGINS_PX:
-        with torch.inference_mode():
-            inside = model.inside(_chunk(unit, halo_px), halo_px)
-        difference = float(((inside - whole) * unit).abs().max()) / DN
-        curve[str(halo_px)] = round(difference, 2)
-        if difference < MOST_HALO_DN:
-            return halo_px, curve
-    return _MARGINS_PX[-1], curve
-
-
-def _chunk(unit: Tensor, halo_px: int) -> Tensor:
-    """A chunk of the sample with its margin, in units of reference reflectance. Its bands are taken in turn."""
-    side = _CORE_PX + 2 * halo_px
-    corner = _CENTRE_PX - side // 2
-    with rasterio.open(_SAMPLE) as raster:
-        indexes = [1 + i % raster.count for i in range(len(unit))]
-        pixels = raster.read(indexes, window=Window(corner, corner, side, side)).astype(np.float32)
-        reflectance = torch.from_numpy(pixels * raster.scales[0] + raster.offsets[0])
-    return (reflectance / unit)[None]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place in one go."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return write(card, network.weights, output)

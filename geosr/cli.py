@@ -163,7 +163,7 @@ def search(
 def worker(
     scheduler: Annotated[str, typer.Argument(metavar="ADDRESS", help="The Dask scheduler, as tcp://host:8786.")],
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Cores to work on a chunk. [default: all]")
+        int | None, typer.Option("--threads", min=1, help="Cores to work on a chunk.", show_default="all")
     ] = None,
     debug: opt.Debug = False,
 ) -> None:

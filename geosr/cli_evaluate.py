@@ -42,14 +42,16 @@ def evaluate(
         float | None, typer.Option("--full-scale", help="DN of reflectance 1.", rich_help_panel=_OWN)
     ] = None,
     glob: Annotated[
-        str | None, typer.Option("--glob", metavar="PATTERN", help="Files. [default: *.tif]", rich_help_panel=_OWN)
+        str | None, typer.Option("--glob", metavar="PATTERN", help="Files.", show_default="*.tif", rich_help_panel=_OWN)
     ] = None,
     reduce: Annotated[
         int | None,
-        typer.Option("--reduce", min=1, help="Average blocks of this side first. [default: 1]", rich_help_panel=_OWN),
+        typer.Option(
+            "--reduce", min=1, help="Average blocks of this side first.", show_default="1", rich_help_panel=_OWN
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the set. [default: the folder's]", rich_help_panel=_OWN)
+        str | None, typer.Option("--name", help="Name of the set.", show_default="the folder's", rich_help_panel=_OWN)
     ] = None,
     output: Annotated[
         Path | None,

@@ -35,7 +35,7 @@ class _NamesAreShown(TyperGroup):
 
 models = typer.Typer(
     cls=_NamesAreShown,
-    help="List the models, show a model's card (geosr models NAME), or make a model of a published network.",
+    help="List the models, show a model's card (geosr models NAME), or make a model of a published network or a run.",
     invoke_without_command=True,
     subcommand_metavar="[NAME|COMMAND] [ARGS]...",
 )
@@ -44,13 +44,14 @@ _Card = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="FOLDER/NAME.json", help="Card to write; the weights go beside it."),
 ]
-_Name = Annotated[str | None, typer.Option("--name", help="Name of the model. [default: the card's file name]")]
+_Name = Annotated[str | None, typer.Option("--name", help="Name of the model.", show_default="the card's file name")]
+_Sensor = Annotated[str, typer.Option("--sensor", metavar="NAME|FILE.yaml", help="Whose bands they are.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing card and its weights.")]
 
 
 @models.callback()
 def list_models(ctx: typer.Context, as_json: opt.Json = False, debug: opt.Debug = False) -> None:
-    """List the models, show a model's card (geosr models NAME), or make a model of a published network."""
+    """List the models, show a model's card (geosr models NAME), or make a model of a published network or a run."""
     if ctx.invoked_subcommand is not None:
         return
     with errors(debug):
@@ -93,23 +94,22 @@ def adapt(
     bands: Annotated[str, typer.Option("--bands", metavar="NAMES", help="Bands in order, as B02,B03,B04,B08.")],
     output: _Card,
     name: _Name = None,
-    sensor: Annotated[
-        str, typer.Option("--sensor", metavar="NAME|FILE.yaml", help="Whose bands they are.")
-    ] = "sentinel-2",
+    sensor: _Sensor = "sentinel-2",
     back_projection: Annotated[
         int | None,
         typer.Option(
             "--back-projection",
             min=0,
             metavar="STEPS",
-            help="Steps through the sensor's blur that end the model; 0 for what the network gives. [default: 16]",
+            help="Steps through the sensor's blur that end the model; 0 for what the network gives.",
+            show_default="16",
         ),
     ] = None,
     overwrite: _Overwrite = False,
     as_json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Make a model for other bands of a published RGB network: its colours are kept exactly."""
+    """Make a model for other bands of a published RGB network, whose colours are kept."""
     with errors(debug):
         import catalog
 
@@ -139,6 +139,33 @@ def tuned(
         from geosr.adapt import with_weights
 
         _print_written(with_weights(card, weights, output, name=name, overwrite=overwrite), output, as_json)
+
+
+@models.command()
+def trained(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's configuration.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Its folder, as `geosr train` left it.")],
+    output: _Card,
+    name: _Name = None,
+    sensor: _Sensor = "sentinel-2",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FOLDER", help="Imagery to calibrate half-widths on; only a run of those."),
+    ] = None,
+    overwrite: _Overwrite = False,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Make a model of a run of `geosr train`, for `geosr upscale --model`; its margin is measured."""
+    with errors(debug):
+        import catalog
+
+        profile = catalog.read_sensor(sensor)
+        if data is not None and not data.is_dir():
+            raise usage(f"--data {data} is not a folder: name the one that holds the configuration's imagery")
+        from geosr.training.publish import Publication, publish
+
+        _print_written(publish(Publication(config, run, profile, output, data, name, overwrite)), output, as_json)
 
 
 def main_figures(card: ModelCard, default: ModelCard) -> dict[str, Any]:

@@ -21,7 +21,7 @@ Source = Annotated[
     str | None,
     typer.Argument(
         metavar="SOURCE",
-        help="Raster, .SAFE folder or zip, or STAC Item, by path or URL; leave out to search.",
+        help="Raster or STAC Item, by path or URL, or .SAFE folder or zip; leave out to search.",
         show_default=False,
     ),
 ]
@@ -42,11 +42,13 @@ When = Annotated[
 ]
 MaxCloud = Annotated[
     float | None,
-    _option(_AREA, "--max-cloud", metavar="PERCENT", min=0, max=100, help="Highest cloud cover. [default: 100]"),
+    _option(_AREA, "--max-cloud", metavar="PERCENT", min=0, max=100, help="Highest cloud cover.", show_default="100"),
 ]
-Api = Annotated[str | None, _option(_AREA, "--api", metavar="URL", help="STAC API to search. [default: Earth Search]")]
+Api = Annotated[
+    str | None, _option(_AREA, "--api", metavar="URL", help="STAC API to search.", show_default="Earth Search")
+]
 Collection = Annotated[
-    str | None, _option(_AREA, "--collection", help="Collection to search. [default: sentinel-2-l2a]")
+    str | None, _option(_AREA, "--collection", help="Collection to search.", show_default="sentinel-2-l2a")
 ]
 Fill = Annotated[bool, _option(_AREA, "--fill", help="Fill gaps from other overpasses, clearest first.")]
 MaskClouds = Annotated[bool, _option(_AREA, "--mask-clouds", help="Make clouds, shadows and saturated pixels nodata.")]
@@ -85,7 +87,7 @@ Sensor = Annotated[
 ]
 
 Model = Annotated[
-    str | None, _option(_HOW, "--model", help="A model of `geosr models`, or a card file. [default: rgbn-x4]")
+    str | None, _option(_HOW, "--model", help="A model of `geosr models`, or a card file.", show_default="rgbn-x4")
 ]
 Sharpness = Annotated[
     float,
@@ -104,11 +106,12 @@ Engine = Annotated[
         _HOW,
         "--engine",
         metavar="auto|torch|openvino|winograd",
-        help="What runs the network. [default: auto, by the machine]",
+        help="What runs the network.",
+        show_default="auto, by the machine",
     ),
 ]
 Device = Annotated[
-    str | None, _option(_HOW, "--device", metavar="auto|cpu|cuda", help="Where the network runs. [default: auto]")
+    str | None, _option(_HOW, "--device", metavar="auto|cpu|cuda", help="Where the network runs.", show_default="auto")
 ]
 Precision = Annotated[
     str | None,
@@ -116,7 +119,8 @@ Precision = Annotated[
         _HOW,
         "--precision",
         metavar="auto|float32|bfloat16|float16",
-        help="Type of the network's numbers. [default: auto, the narrowest that the hardware is made for]",
+        help="Type of the network's numbers.",
+        show_default="auto, the narrowest that the hardware is made for",
     ),
 ]
 Compile = Annotated[
@@ -124,11 +128,13 @@ Compile = Annotated[
 ]
 Core = Annotated[
     int | None,
-    _option(_HOW, "--core", min=1, max=4096, help="Side of a chunk, source pixels. [default: by the memory]"),
+    _option(_HOW, "--core", min=1, max=4096, help="Side of a chunk, source pixels.", show_default="by the memory"),
 ]
 Workers = Annotated[
     int | None,
-    _option(_HOW, "--workers", min=0, help="Processes of a local Dask cluster. [default: 0, threads of this process]"),
+    _option(
+        _HOW, "--workers", min=0, help="Processes of a local Dask cluster.", show_default="0, threads of this process"
+    ),
 ]
 Scheduler = Annotated[
     str | None,
@@ -136,7 +142,7 @@ Scheduler = Annotated[
 ]
 
 Compression = Annotated[
-    str | None, _option(_OUT, "--compress", metavar="zstd|deflate", help="Compression of the COG. [default: zstd]")
+    str | None, _option(_OUT, "--compress", metavar="zstd|deflate", help="Compression of the COG.", show_default="zstd")
 ]
 Uncertainty = Annotated[
     bool,

@@ -25,7 +25,7 @@ def build(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the set.")],
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="FOLDER", help="Where the configuration's files are. [default: beside it]"),
+        typer.Option("--data", metavar="FOLDER", help="Where the configuration's files are.", show_default="beside it"),
     ] = None,
     workers: opt.Workers = None,
     scheduler: opt.Scheduler = None,

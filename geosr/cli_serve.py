@@ -25,7 +25,9 @@ Config = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="FOLDER", help="Where jobs, uploads and keys are kept. [default: geosr-service]"),
+    typer.Option(
+        "--data", metavar="FOLDER", help="Where jobs, uploads and keys are kept.", show_default="geosr-service"
+    ),
 ]
 
 keys = typer.Typer(help="API keys of the service.", no_args_is_help=True)
@@ -34,8 +36,8 @@ keys = typer.Typer(help="API keys of the service.", no_args_is_help=True)
 def serve(
     config: Config = None,
     data: Data = None,
-    host: Annotated[str | None, typer.Option("--host", help="Address to listen on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port to listen on. [default: 8000]")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on.", show_default="8000")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Offer the bundled sample as a scene.")] = False,
     api: opt.Api = None,
     scheduler: Annotated[
