@@ -154,7 +154,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         tiling.mosaic(plan, files, replace(product, tags=tags), request.output, ledger.folder, cores)
         for layer in layers:
             tiling.move(ledger.ready(layer.name), layer.path)
-        item = publish(request.output, scene, card, plan, product, manifest, layers)
+        item = publish(request.output, scene, card, plan, product, manifest, layers, overwrite=request.overwrite)
         return Published(request.output, item, len(pending), len(plan), consistency, paths_of(layers))
     except (KeyboardInterrupt, catalog.UnreachableError, tiling.StorageError, WorkerError):
         # The same run later, or with fewer workers, may go on from here; no other error is mended so.

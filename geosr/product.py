@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from catalog import Scene, SourceError
 from geosr.errors import ExistsError, UsageError
 from geosr.jobs.manifest import Manifest
 from geosr.model.card import ModelCard
-from geosr.uncertainty import Layer
+from geosr.uncertainty import Layer, layer_paths
 from geosr.upscaler import ModelSpec
 from geosr.version import VERSION
 from tiling import ChunkFile, ChunkPlan, Compression, Location, OutputError, Product
@@ -63,6 +64,7 @@ def product_of(scene: Scene, compression: Compression) -> Product:
         dtype=scene.dtype,
         descriptions=tuple(band.description for band in scene.bands),
         nodata=scene.bands[0].nodata if scene.nodata_declared else None,
+        assumed_nodata=scene.bands[0].nodata,
         scales=tuple(band.scale for band in scene.bands) if scene.scaled else (),
         offsets=tuple(band.offset for band in scene.bands) if scene.scaled else (),
         colours=tuple(band.colour.capitalize() for band in scene.bands),
@@ -153,8 +155,20 @@ def publish(
     product: Product,
     manifest: Manifest,
     layers: Sequence[Layer] = (),
+    *,
+    overwrite: bool,
 ) -> Location:
-    """Write the STAC Item beside the COG; returns its path."""
+    """Write the STAC Item beside the COG; returns its path.
+
+    To ``overwrite`` another run's product is to replace its layers as well: those go for which this run has none, and
+    with its half-widths no reader takes another scene's for this one's.
+    """
+    if overwrite:
+        for path in set(layer_paths(output)) - {layer.path for layer in layers}:
+            others = path.exists() and _tags(path).get("GEOSR_MANIFEST", manifest.digest) != manifest.digest
+            if others and not _is_source(path, scene):
+                with explained(path):
+                    path.unlink()
     item = catalog.item_of_result(
         scene,
         catalog.Result(
@@ -219,8 +233,8 @@ def finished_earlier(
         if not tiling.is_whole(output) or not all(_is_there(layer, manifest) for layer in layers):
             # This run's own output, damaged or incomplete since: made anew and put in its place.
             return None
-        item = publish(output, scene, card, plan, product, manifest, layers)
-        return Published(output, item, 0, len(plan), _consistency_in(tags), paths_of(layers))
+        item = publish(output, scene, card, plan, product, manifest, layers, overwrite=overwrite)
+        return Published(output, item, 0, len(plan), _consistency_in(tags, scene.names), paths_of(layers))
     if not overwrite:
         raise ExistsError(f"{output} exists and is not this run's: --overwrite replaces it")
     return None
@@ -261,6 +275,8 @@ def _is_item_of(path: Location, manifest: Manifest) -> bool:
         return False
 
 
-def _consistency_in(tags: Mapping[str, str]) -> dict[str, float]:
-    pairs = (part.rpartition(" ") for part in tags.get("GEOSR_CONSISTENCY_DN", "").split(", ") if part)
-    return {name: float(value) for name, _, value in pairs}
+def _consistency_in(tags: Mapping[str, str], names: Sequence[str]) -> dict[str, float]:
+    """What :func:`tags_of` wrote. The names are known, and needed: they may hold commas and numbers themselves."""
+    form = ", ".join(rf"{re.escape(name)} (\S+)" for name in names)
+    found = re.fullmatch(form, tags.get("GEOSR_CONSISTENCY_DN", ""))
+    return {} if found is None else dict(zip(names, map(float, found.groups()), strict=True))

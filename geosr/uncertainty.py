@@ -87,10 +87,15 @@ def check_calibrated(card: ModelCard) -> Calibration:
 
 
 def layers_of(output: Location, scene: Scene, product: Product, calibration: Calibration) -> tuple[Layer, ...]:
-    """The rasters that go beside ``output``, named after it."""
-    return _half_width_layer(_beside(output, HALF_WIDTH), scene, product, calibration), _support_layer(
-        _beside(output, SUPPORT), product
-    )
+    """The rasters that go beside ``output``."""
+    half_width, support = layer_paths(output)
+    return _half_width_layer(half_width, scene, product, calibration), _support_layer(support, product)
+
+
+def layer_paths(output: Location) -> tuple[Location, Location]:
+    """Where an output's half-widths and its support go: beside it, named after it."""
+    half_width, support = (output.with_name(f"{output.stem}_{name}{output.suffix}") for name in (HALF_WIDTH, SUPPORT))
+    return half_width, support
 
 
 def store_half_width(half_width_dn: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -177,7 +182,3 @@ def _support_layer(path: Location, product: Product) -> Layer:
         bands=({"name": SUPPORT, "description": form.descriptions[0], "unit": "%"},),
     )
     return Layer(SUPPORT, path, form, asset)
-
-
-def _beside(output: Location, name: str) -> Location:
-    return output.with_name(f"{output.stem}_{name}{output.suffix}")

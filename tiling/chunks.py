@@ -60,7 +60,7 @@ def encode_chunk(
 
     def halved(pair: Sequence[NDArray[Any]]) -> NDArray[Any]:
         # Rows of blocks are even, but for the last.
-        return np.concatenate([halve(row, product.nodata) for row in pair], axis=1)
+        return np.concatenate([halve(row, product.left_out) for row in pair], axis=1)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="encode") as pool:
         levels = [(fields, np.stack([*pool.map(encoded, rows)]))]

@@ -24,6 +24,8 @@ class Product:
     """One per band; empty where the source had none."""
     nodata: float | None = None
     """Value declared as nodata, NaN included."""
+    assumed_nodata: float | None = None
+    """Where none is declared: value that stands for what was not measured all the same, which overviews leave out."""
     scales: tuple[float, ...] = ()
     """Reflectance per DN, per band; empty to declare none."""
     offsets: tuple[float, ...] = ()
@@ -33,6 +35,11 @@ class Product:
     compression: Compression = "zstd"
     tags: Mapping[str, str] = field(default_factory=dict)
     """Metadata of the file."""
+
+    @property
+    def left_out(self) -> float | None:
+        """What plays no part in overviews."""
+        return self.assumed_nodata if self.nodata is None else self.nodata
 
     @property
     def bands(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from geosr.errors import ResumeError
-from tiling import Location
+from tiling import Location, OutputError
 from tiling.storage import explained
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ LOCK = "lock"
 _RENEWED_S = 3.0
 _EXPIRED_S = 3 * _RENEWED_S
 
+#: What the system says of a lock that another process has; on some file systems, that access is denied.
+_TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
 
 class Lock(Protocol):
     """Held until it is released, or its process is gone."""
@@ -35,7 +39,7 @@ class Lock(Protocol):
 def lock_folder(folder: Location, output: Location) -> Lock:
     """Lock a folder, which is made where there is none.
 
-    Raises :class:`ResumeError` when another process has it.
+    Raises :class:`ResumeError` when another process has it, :class:`tiling.OutputError` where there are no locks.
     """
     taken = ResumeError(f"another process is making {output}: wait for it, or write elsewhere")
     return _FileLock(folder, taken) if isinstance(folder, Path) else _Lease(folder, taken)
@@ -57,7 +61,16 @@ class _FileLock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 lock.close()
-                raise taken from error
+                if error.errno in _TAKEN:
+                    raise taken from error
+                with suppress(OSError):
+                    # Nobody else can hold what cannot be locked.
+                    (folder / LOCK).unlink()
+                    folder.rmdir()
+                raise OutputError(
+                    f"cannot lock {folder}: {error.strerror}; write to a file system that has locks, and copy the "
+                    "result from there"
+                ) from error
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).stat()):
                     return lock

@@ -66,8 +66,8 @@ class ToDn:
 
     @staticmethod
     def takes(phases: NDArray[np.float32], dtype: np.dtype[Any]) -> bool:
-        """Whether it is for an image of these phases: integers of 16 bits, wide enough, its columns side by side."""
-        whole = np.issubdtype(dtype, np.integer) and dtype.itemsize == _BYTES
+        """Whether it is for such an image: native integers of 16 bits, wide enough, columns side by side."""
+        whole = np.issubdtype(dtype, np.integer) and dtype.itemsize == _BYTES and dtype.isnative
         wide = phases.shape[3] >= lanes_here() and phases.strides[3] == phases.itemsize
         return whole and wide and phases.shape[1] == _PHASES
 
