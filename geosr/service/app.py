@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import catalog
 from catalog import Restriction
 from geosr.errors import UsageError
-from geosr.service import metrics, problems, routes_processes, routes_results, routes_scenes, schemas
+from geosr.service import metrics, problems, results_map, routes_processes, routes_results, routes_scenes, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
 from geosr.service.egress import Egress
@@ -119,7 +119,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(routes_scenes.router)
     app.include_router(routes_processes.router)
     app.include_router(routes_results.router)
-    routes_results.add_result_tiles(app)
+    results_map.add_result_tiles(app)
     app.mount("/page", StaticFiles(directory=str(files("geosr") / "service" / "page")), name="page")
     app.openapi = lambda: _definition(app)  # type: ignore[method-assign]
     return app

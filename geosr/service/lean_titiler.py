@@ -25,6 +25,18 @@ def _not_there(*names: str) -> Iterator[None]:
 # Both are optional to rio-tiler.
 with _not_there("xarray", "rioxarray"):
     from rio_tiler.colormap import cmap
+    from rio_tiler.errors import PointOutsideBounds, RioTilerError, TileOutsideBounds
+    from titiler.core.dependencies import BidxExprParams, DefaultDependency, HistogramParams, PreviewParams
     from titiler.core.factory import TilerFactory
 
-__all__ = ["TilerFactory", "cmap"]
+__all__ = [
+    "BidxExprParams",
+    "DefaultDependency",
+    "HistogramParams",
+    "PointOutsideBounds",
+    "PreviewParams",
+    "RioTilerError",
+    "TileOutsideBounds",
+    "TilerFactory",
+    "cmap",
+]

@@ -1,4 +1,4 @@
-"""Finished products: as map tiles, and as a small STAC API."""
+"""Finished products as a small STAC API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any
 
 import shapely
-from fastapi import APIRouter, Depends, FastAPI, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pystac.utils import str_to_datetime
 
@@ -14,7 +14,6 @@ from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.job_record import SUCCESSFUL, Job
 from geosr.service.keys import Caller
-from geosr.service.lean_titiler import TilerFactory
 from geosr.service.problems import Problem
 from geosr.service.routes_processes import OUTPUTS
 
@@ -121,27 +120,6 @@ def search(
 def search_by_post(wanted: ItemSearch, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Search the results."""
     return _found(context, caller, wanted, "/search", posted=True)
-
-
-def add_result_tiles(app: FastAPI) -> None:
-    """Map tiles of finished jobs, by titiler; a job's id stands for its file, and no address is taken."""
-
-    def path(job_id: str, context: ContextOf, caller: CallerOf, output: Annotated[str, Query()] = "product") -> str:
-        job = context.jobs.get(job_id, caller)
-        found = job.files().get(output) if output in OUTPUTS and output != "item" else None
-        if job.status != SUCCESSFUL or found is None:
-            raise Problem(404, "the job has no such raster")
-        return str(found)
-
-    factory = TilerFactory(
-        path_dependency=path,
-        router=APIRouter(tags=["result tiles"]),
-        router_prefix="/jobs/{job_id}/map",
-        environment_dependency=Depends(lambda: {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}).dependency,
-        add_viewer=False,
-        add_preview=False,
-    )
-    app.include_router(factory.router, prefix="/jobs/{job_id}/map")
 
 
 def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, posted: bool = False) -> dict[str, Any]:
