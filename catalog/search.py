@@ -134,7 +134,7 @@ def _check_datetime(text: str) -> None:
 
 
 def describe(items: Sequence[pystac.Item]) -> list[dict[str, object]]:
-    """One row per Item for a table: id, time, clouds and platform."""
+    """One row per Item for a table: id, time, clouds, platform and address."""
     return [
         {
             "id": item.id,

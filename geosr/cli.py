@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from geosr import cli_options as opt
 from geosr.cli_errors import errors as _errors
@@ -22,6 +22,7 @@ from geosr.cli_evaluate import evaluate
 from geosr.cli_models import models
 from geosr.cli_pairs import pairs
 from geosr.cli_serve import keys, serve
+from geosr.cli_train import train
 from geosr.storage import share_settings
 
 if TYPE_CHECKING:
@@ -29,12 +30,28 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="geosr",
-    help="Super-resolution of satellite imagery: four times finer, lined up to the pixel, reflectance kept.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from geosr.version import VERSION
+
+        typer.echo(f"geosr {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _geosr(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Super-resolution of satellite imagery: four times finer, lined up to the pixel, reflectance kept."""
 
 
 @app.command()
@@ -138,7 +155,10 @@ def search(
     as_json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
-    """List the scenes that a STAC API has of an area, clearest first. With --json, a GeoJSON FeatureCollection."""
+    """List the scenes that a STAC API has of an area, clearest first. With --json, a GeoJSON FeatureCollection.
+
+    An area (--bbox or --aoi) and --datetime are needed.
+    """
     with _errors(debug):
         import catalog
 
@@ -152,10 +172,11 @@ def search(
             features = [item.to_dict(transform_hrefs=False) for item in items]
             _print_json({"type": "FeatureCollection", "features": features})
             return
-        table = Table("Item", "time (UTC)", "clouds %", "platform", box=None)
+        table = Table("Item", "time (UTC)", "clouds %", "platform", Column("address", overflow="fold"), box=None)
         for row in catalog.describe(items):
             clouds = "" if row["clouds"] is None else f"{row['clouds']:.0f}"
-            table.add_row(*(escape(str(text)) for text in (row["id"], row["datetime"], clouds, row["platform"])))
+            cells = (row["id"], row["datetime"], clouds, row["platform"], row["href"])
+            table.add_row(*(escape(str(cell)) for cell in cells))
         Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -191,7 +212,7 @@ def demo(
 
 @app.command()
 def info(
-    source: opt.Source = None,
+    source: opt.Described = None,
     system: Annotated[bool, typer.Option("--system", help="Show versions and hardware instead.")] = False,
     bands: opt.Bands = None,
     scale: opt.Scale = None,
@@ -218,36 +239,7 @@ def info(
         _print_pairs(describe.source(request), as_json=as_json)
 
 
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as those of configs/.")],
-    data: Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the configuration's files are.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run.")],
-    from_weights: Annotated[
-        Path | None, typer.Option("--from-weights", metavar="FILE", help="Begin with these weights of a network.")
-    ] = None,
-    from_step: Annotated[
-        int, typer.Option("--from-step", min=0, help="Steps that those weights were trained.", show_default=False)
-    ] = 0,
-    quiet: opt.Quiet = False,
-    debug: opt.Debug = False,
-) -> None:
-    """Train a generator. Interrupted or killed, the same command goes on where it was, to the same weights."""
-    with _errors(debug):
-        from geosr.training.config import read_config
-
-        if from_step and from_weights is None:
-            raise _usage("--from-step is about --from-weights: name the weights, or leave it out")
-        checked = read_config(config)
-        if not data.is_dir():
-            raise _usage(f"--data {data} is not a folder: name the one that holds the configuration's imagery")
-        from geosr.training.train import Start
-        from geosr.training.train import train as run
-
-        run(checked, data, output, Start(from_weights, from_step) if from_weights else None, quiet=quiet)
-        typer.echo(f"wrote {output}: weights.safetensors, metrics.jsonl, curves.png and samples.png")
-
-
+app.command()(train)
 app.command()(evaluate)
 app.command()(serve)
 app.add_typer(keys, name="keys")
@@ -269,8 +261,9 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        # What the parser of the command line says about its options.
-        code = _fail(f"{error.format_message()} (geosr --help shows how it is used)", 2)
+        # What the parser of the command line says about its options; nothing, where it has shown the help instead.
+        said = error.format_message()
+        code = _fail(f"{said} (geosr --help shows how it is used)", 2) if said else 2
     sys.stdout.flush()
     sys.exit(code or 0)
 

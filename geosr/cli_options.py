@@ -25,6 +25,14 @@ Source = Annotated[
         show_default=False,
     ),
 ]
+Described = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Raster or STAC Item, by path or URL, or .SAFE folder or zip; leave out with --system.",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     str,
     typer.Option(

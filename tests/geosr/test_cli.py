@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 
 import pytest
 import rasterio
@@ -37,6 +38,8 @@ def test_search_and_upscale_give_the_pixels_of_the_file(tmp_path, sample):
     assert [one["id"] for one in json.loads(found.stdout)["features"]] == ["one"]
     assert "one" in table.stdout
     assert "2023-08-15 10:00" in table.stdout
+    # What can be given to upscale.
+    assert f"{api}/collections/sentinel-2-l2a/items/one" in table.stdout
     assert "wrote" in searched.stdout
     ok(run_geosr("upscale", whole, "--bbox", box, "-o", tmp_path / "b.tif"))
     ok(run_geosr("upscale", whole, "-o", tmp_path / "c.tif"))
@@ -50,6 +53,16 @@ def test_search_and_upscale_give_the_pixels_of_the_file(tmp_path, sample):
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["properties"]["datetime"] == "2023-08-15T10:00:31Z"
     assert content["properties"]["platform"] == "sentinel-2b"
+
+
+def test_help_and_version():
+    assert ok(run_geosr("--version")).stdout.split() == ["geosr", version("geosr")]
+    shown = ok(run_geosr("upscale", "--help", COLUMNS="200")).stdout
+    for default in ("Earth Search", "sentinel-2-l2a", "rgbn-x4", "auto, by the machine", "zstd", "by the memory"):
+        assert f"[default: ({default})]" in shown
+    alone = run_geosr()
+    assert (alone.returncode, alone.stderr) == (2, "")
+    assert "upscale" in alone.stdout
 
 
 def test_an_area_over_two_items_is_one_seamless_cog(tmp_path, sample):
