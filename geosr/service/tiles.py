@@ -35,6 +35,9 @@ _MOST_CHUNKS = 36
 
 MAX_ZOOM = 22
 
+#: Of latitude; of longitude, on the equator.
+_M_PER_DEGREE = 111_320
+
 #: Pictures that are kept in memory as well: some tens of MB.
 _KEPT_IN_MEMORY = 500
 
@@ -193,17 +196,29 @@ def magnifies(live: LiveScene, grid: TileGrid) -> bool:
 
 def zooms(live: LiveScene) -> tuple[int, int]:
     """From which zoom on tiles of a scene are made, and from which on they are super-resolved."""
-    metres = (live.scene.bands[0].gsd_m or 10) / math.cos(math.radians(_latitude(live)))
-    # The equator is 40,075 km long.
-    at_native = math.log2(40_075_017 / 256 / metres)
-    first = max(0, math.ceil(at_native - math.log2(_MOST_SOURCE_PX / 256)))
-    return first, max(0, math.ceil(at_native))
+    # The equator is 40,075 km long, and away from it Mercator's metres are shorter.
+    at_short, at_long = (
+        math.log2(40_075_017 / 256 * math.cos(math.radians(_latitude(live))) / side_m) for side_m in _sides_m(live)
+    )
+    return max(0, math.ceil(at_short - math.log2(_MOST_SOURCE_PX / 256))), max(0, math.ceil(at_long))
 
 
 def _pixels_per(live: LiveScene, grid: TileGrid, scale: int) -> float:
-    """How many of a tile's pixels show one pixel of a scene, along a side; of one ``scale`` times finer."""
+    """How many of a tile's pixels show one pixel of a scene, along its longer side; of one ``scale`` times finer."""
     tile_m = render.ground_px_m(grid, _latitude(live))
-    return (live.scene.bands[0].gsd_m or 10) / scale / tile_m
+    return _sides_m(live)[1] / scale / tile_m
+
+
+def _sides_m(live: LiveScene) -> tuple[float, float]:
+    """The shorter and the longer side of the source's pixels on the ground, metres."""
+    geobox = live.scene.geobox
+    gsd_m = live.scene.bands[0].gsd_m
+    if gsd_m is not None:
+        return gsd_m, gsd_m
+    # Degrees, and those of longitude are shorter away from the equator.
+    along_y = abs(geobox.resolution.y) * _M_PER_DEGREE
+    along_x = abs(geobox.resolution.x) * _M_PER_DEGREE * math.cos(math.radians(_latitude(live)))
+    return min(along_x, along_y), max(along_x, along_y)
 
 
 def _latitude(live: LiveScene) -> float:
