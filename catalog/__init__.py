@@ -9,12 +9,13 @@ from catalog.errors import (
     CatalogError,
     RadiometryError,
     ReadError,
+    RefusedError,
     RequestError,
     SearchError,
     SourceError,
     UnreachableError,
 )
-from catalog.gdal import restrict
+from catalog.gdal import restrict, restricted, restriction_in_force
 from catalog.publish import Result, ResultLayer, item_of_result
 from catalog.restriction import Restriction, host_allowed
 from catalog.scene import BandSpec, PixelReader, Scene
@@ -32,6 +33,7 @@ __all__ = [
     "Query",
     "RadiometryError",
     "ReadError",
+    "RefusedError",
     "RequestError",
     "Restriction",
     "Result",
@@ -51,6 +53,8 @@ __all__ = [
     "read_aoi",
     "read_sensor",
     "restrict",
+    "restricted",
+    "restriction_in_force",
     "search",
     "sensor_names",
 ]

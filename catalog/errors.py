@@ -3,6 +3,7 @@
 CatalogError
 ├── RequestError      a request that cannot mean anything
 ├── SourceError       a source that cannot be opened or understood
+│   ├── RefusedError  a source that must not be opened here
 │   └── ReadError     pixels that cannot be read
 │       └── UnreachableError  pixels on a server that does not give them, perhaps later
 ├── RadiometryError   a source whose DN cannot be turned into reflectance
@@ -21,6 +22,10 @@ class RequestError(CatalogError):
 
 class SourceError(CatalogError):
     """The source cannot be opened, or is not what it has to be."""
+
+
+class RefusedError(SourceError):
+    """The source is none of those that this process may open."""
 
 
 class ReadError(SourceError):

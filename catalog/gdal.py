@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from catalog.errors import ReadError, SourceError, UnreachableError
+from catalog.errors import ReadError, RefusedError, SourceError, UnreachableError
 from catalog.restriction import Restriction
 
 # A raster without a place is refused, or noted, where that matters. The filter is set once: to change filters around
@@ -67,6 +67,9 @@ _BESIDE = (".msk", ".aux.xml")
 #: Size and time of change of files, None for those that are not there.
 _Stamps = dict[str, tuple[int, int] | None]
 
+#: Open rasters by path and by what could be opened when they were, the one used last at the end.
+_Rasters = OrderedDict[tuple[str, Restriction | None], tuple[_Stamps, DatasetReader]]
+
 _of_thread = threading.local()
 
 _restriction: Restriction | None = None
@@ -79,13 +82,38 @@ def restrict(restriction: Restriction | None) -> None:
 
 
 @contextmanager
+def restricted(restriction: Restriction | None) -> Iterator[None]:
+    """In the block this thread opens only what is allowed, whatever its process may; None leaves that as it is."""
+    before = getattr(_of_thread, "restriction", None)
+    _of_thread.restriction = before if restriction is None else restriction
+    try:
+        yield
+    finally:
+        _of_thread.restriction = before
+
+
+def restriction_in_force() -> Restriction | None:
+    """What this thread may open; None for anything."""
+    own: Restriction | None = getattr(_of_thread, "restriction", None)
+    return _restriction if own is None else own
+
+
+def check_allowed(path: str) -> None:
+    """Raises :class:`RefusedError` for a path or address that this thread must not open."""
+    restriction = restriction_in_force()
+    if restriction is not None:
+        restriction.check(path)
+
+
+@contextmanager
 def open_raster(path: str) -> Iterator[DatasetReader]:
     """Open a local path, a URL or a ``/vsi`` path for reading, in an environment of its own.
 
     A thread keeps what it opened, for opening anew would forget what was decoded: neighbouring chunks of a JPEG 2000
     file share its tiles.
 
-    Raises :class:`SourceError` when it cannot be opened, :class:`ReadError` when reading fails inside the block.
+    Raises :class:`SourceError` when it cannot be opened, :class:`RefusedError` when it must not be, and
+    :class:`ReadError` when reading fails inside the block.
     """
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **_DECODING, **(_REMOTE if is_remote(path) else {})):
         raster = _kept(path)
@@ -112,7 +140,8 @@ def colours_of(raster: DatasetReader) -> tuple[ColorInterp, ...]:
 def files_of(path: str) -> tuple[str, ...]:
     """Every local file that reading a raster reads: the path itself, what lies beside it, and what it is made of.
 
-    Rasters that others are made of may be virtual themselves, or named as GDAL names parts of files.
+    Rasters that others are made of may be virtual themselves, or named as GDAL names parts of files. Raises
+    :class:`RefusedError` for what must not be opened.
     """
     found: list[str] = []
     waiting = [path]
@@ -122,9 +151,14 @@ def files_of(path: str) -> tuple[str, ...]:
             continue
         found.append(one)
         if one == path or one.lower().endswith(".vrt") or not Path(one).is_file():
-            # What cannot be opened is told of where its pixels are needed.
-            with suppress(SourceError), open_raster(one) as raster:
-                waiting += raster.files
+            try:
+                with open_raster(one) as raster:
+                    waiting += raster.files
+            except RefusedError:
+                raise
+            except SourceError:
+                # What cannot be opened is told of where its pixels are needed.
+                continue
     return tuple(found)
 
 
@@ -183,21 +217,38 @@ def _signs(key: str) -> bool:
 
 def _kept(path: str) -> DatasetReader:
     """The open raster of a path that the thread has, as long as the file has not changed."""
-    rasters: OrderedDict[str, tuple[_Stamps, DatasetReader]] = _of_thread.__dict__.setdefault("rasters", OrderedDict())
-    if path in rasters and (is_remote(path) or _unchanged(rasters[path][0])):
-        rasters.move_to_end(path)
-        return rasters[path][1]
+    restriction = restriction_in_force()
+    # What was opened for work that may open anything is not there for work that may not.
+    key = path, restriction
+    rasters = _rasters_of_thread()
+    if key in rasters and (is_remote(path) or _unchanged(rasters[key][0])):
+        rasters.move_to_end(key)
+        return rasters[key][1]
     _forget(path)
-    if _restriction is not None:
-        _restriction.check(path)
-    try:
-        raster = rasterio.open(path, driver=None if _restriction is None else _restriction.driver_of(path))
-    except (RasterioError, CPLE_BaseError, OSError) as error:
-        raise _open_error(path, error) from error
-    rasters[path] = ({} if is_remote(path) else _stamps_of(path, raster), raster)
+    raster = _open(path, restriction)
+    rasters[key] = ({} if is_remote(path) else _stamps_of(path, raster), raster)
     while len(rasters) > _KEPT_OPEN:
         rasters.popitem(last=False)[1][1].close()
     return raster
+
+
+def _open(path: str, restriction: Restriction | None) -> DatasetReader:
+    if restriction is not None:
+        restriction.check(path)
+    try:
+        raster = rasterio.open(path, driver=None if restriction is None else restriction.driver_of(path))
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        raise _open_error(path, error) from error
+    # A GeoTIFF may say that its overviews are in another file, which any driver opens.
+    if restriction is not None and raster.tags(ns="OVERVIEWS"):
+        raster.close()
+        raise RefusedError(f"{without_query(path)} has overviews in another file, which may not be read")
+    return raster
+
+
+def _rasters_of_thread() -> _Rasters:
+    rasters: _Rasters = _of_thread.__dict__.setdefault("rasters", OrderedDict())
+    return rasters
 
 
 def _stamps_of(path: str, raster: DatasetReader) -> _Stamps:
@@ -210,7 +261,7 @@ def _unchanged(stamps: _Stamps) -> bool:
 
 
 def _forget(path: str) -> None:
-    kept = _of_thread.__dict__.setdefault("rasters", OrderedDict()).pop(path, None)
+    kept = _rasters_of_thread().pop((path, restriction_in_force()), None)
     if kept is not None:
         kept[1].close()
 

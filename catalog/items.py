@@ -47,8 +47,6 @@ class BandAsset:
     """Key of the asset."""
     index: int
     """Band of the asset's raster, from 1."""
-    bands: int
-    """Bands that the Item says the raster has."""
     radiometry: Radiometry
     nodata: float | None = None
     """DN without measurement that the Item declares."""
@@ -219,12 +217,12 @@ def _find_band(item: dict[str, Any], band: str, scale: float | None, offset: flo
     for key, asset in item.get("assets", {}).items():
         index = _index_in_asset(key, asset, band)
         if index is not None:
-            found.append((_preference(key, asset, item), key, *index))
+            found.append((_preference(key, asset, item), key, index))
     if not found:
         raise SourceError(
             f"Item {item.get('id')} has no asset for band {band}: its assets are {', '.join(item['assets'])}"
         )
-    _, key, number, count = min(found)
+    _, key, number = min(found)
     try:
         declared = radiometry.of_item(item, key, number)
     except RadiometryError:
@@ -233,7 +231,7 @@ def _find_band(item: dict[str, Any], band: str, scale: float | None, offset: flo
         declared = Radiometry(1 / sentinel2.QUANTIFICATION, offset, "given by the user")
     if scale is not None or offset is not None:
         declared = radiometry.override(scale, offset, declared)
-    return BandAsset(key, number, count, declared, _nodata_of(item["assets"][key], number))
+    return BandAsset(key, number, declared, _nodata_of(item["assets"][key], number))
 
 
 def _nodata_of(asset: dict[str, Any], number: int) -> float | None:
@@ -243,19 +241,19 @@ def _nodata_of(asset: dict[str, Any], number: int) -> float | None:
     return next((float(holder["nodata"]) for holder in holders if holder.get("nodata") is not None), None)
 
 
-def _index_in_asset(key: str, asset: dict[str, Any], band: str) -> tuple[int, int] | None:
-    """Position of a band in an asset, and the number of its bands."""
+def _index_in_asset(key: str, asset: dict[str, Any], band: str) -> int | None:
+    """Position of a band in an asset, from 1."""
     described = asset.get("bands") or asset.get("eo:bands") or []
     if len(described) <= 1:
         if sentinel2.band_name(re.sub(r"[-_](jp2|cog)$", "", key)) == band:
-            return 1, 1
+            return 1
         named = described and sentinel2.band_name(str(described[0].get("name", ""))) == band
-        return (1, 1) if named and "data" in asset.get("roles", ["data"]) else None
+        return 1 if named and "data" in asset.get("roles", ["data"]) else None
     if key in ("visual", "thumbnail", "overview", "preview", "TCI") or "visual" in asset.get("roles", []):
         return None
     for index, one in enumerate(described, start=1):
         if sentinel2.band_name(str(one.get("name", ""))) == band:
-            return index, len(described)
+            return index
     return None
 
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pystac
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from catalog.arrays import measured_pixels
 from catalog.clouds import unusable
-from catalog.gdal import is_remote, open_raster, read_error
+from catalog.errors import SourceError
+from catalog.gdal import open_raster, without_query
 from catalog.resample import Kernel, read_resampled
 from catalog.scene import Pixels
 
@@ -24,8 +23,6 @@ from catalog.scene import Pixels
 class LayerBand:
     """Where a layer holds one band."""
 
-    name: str
-    """How ``odc.stac`` calls it."""
     path: str
     index: int
     """Band of the raster, from 1."""
@@ -39,8 +36,6 @@ class LayerBand:
 class Layer:
     """One Item, reduced to what reading needs."""
 
-    item: dict[str, Any]
-    """The Item as JSON, with the assets used and absolute addresses."""
     bands: tuple[LayerBand, ...]
     bounds: tuple[float, float, float, float]
     """West, south, east and north in the scene's CRS."""
@@ -106,27 +101,26 @@ class LayerClasses:
 
 
 def _load(layer: Layer, bands: Sequence[LayerBand], geobox: GeoBox, dtype: str, nodata: float) -> list[NDArray[Any]]:
-    if not layer.aligned:
-        return [_resample(band, band is layer.scl, geobox, dtype, nodata) for band in bands]
-    # It brings xarray and pandas along, which take a second to load: not before Items are read.
-    import odc.stac
-
-    item = pystac.Item.from_dict(layer.item, preserve_dict=True)
-    names = [band.name for band in bands]
-    try:
-        loaded = odc.stac.load([item], bands=names, geobox=geobox, groupby="id", dtype=dtype, nodata=nodata)
-    except (RasterioError, OSError, ValueError) as error:
-        path = next((band.path for band in bands if is_remote(band.path)), bands[0].path)
-        raise read_error(path, error) from error
-    return [loaded[name].values[0] for name in names]
+    """Bands of a layer on a grid, each from a raster that :func:`open_raster` lets be opened."""
+    return [_read(band, layer.aligned or band is layer.scl, geobox, dtype, nodata) for band in bands]
 
 
-def _resample(band: LayerBand, classes: bool, geobox: GeoBox, dtype: str, nodata: float) -> NDArray[Any]:
+def _read(band: LayerBand, as_it_is: bool, geobox: GeoBox, dtype: str, nodata: float) -> NDArray[Any]:
+    kernel: Kernel = "nearest" if as_it_is else "cubic"
     with open_raster(band.path) as raster:
-        kernel: Kernel = "nearest" if classes else "cubic"
+        if band.index > raster.count:
+            raise SourceError(f"{without_query(band.path)} has {raster.count} bands, and the Item says {band.index}")
         declared = (raster.nodatavals[band.index - 1], band.nodata)
         pixels: NDArray[Any] = read_resampled(raster, [band.index], geobox, nodata, kernel, source_nodata=declared)[0]
-    return pixels.astype(dtype)
+    return _of_type(pixels, np.dtype(dtype))
+
+
+def _of_type(pixels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Pixels in the scene's type, at its limits where they are beyond."""
+    if pixels.dtype != dtype and np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        pixels = np.clip(np.rint(pixels), limits.min, limits.max)
+    return pixels.astype(dtype, copy=False)
 
 
 def _shifted(pixels: NDArray[Any], shift: float, nodata: float) -> NDArray[Any]:

@@ -18,8 +18,8 @@ from shapely.geometry.base import BaseGeometry
 from catalog import sentinel2
 from catalog.area import clip, project, spans_utm_zones, utm_crs, window_of
 from catalog.clouds import NOTE as CLOUD_NOTE
-from catalog.errors import AreaError, RadiometryError, RequestError, SourceError, UnreachableError
-from catalog.gdal import files_of, open_raster, without_query
+from catalog.errors import AreaError, RadiometryError, RefusedError, RequestError, SourceError, UnreachableError
+from catalog.gdal import check_allowed, files_of, open_raster, without_query
 from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
 from catalog.layers import ItemsReader, Layer, LayerBand
 from catalog.raster import raster_identity
@@ -62,8 +62,9 @@ def scene_of_items(
     if area is not None:
         window = window_of(area, geobox, "the Items found")
     lead = chosen[0]
-    dtype = _dtype_of(lead)
     layers = tuple(_layer(one, lead, geobox, target) for one in chosen)
+    _check_rasters(layers, clouds_out)
+    dtype = _dtype_of(lead)
     files = [_raster_files(layer) for layer in layers]
     if clouds_out:
         lacking = [one.item.id for one, layer in zip(chosen, layers, strict=True) if layer.scl is None]
@@ -106,8 +107,8 @@ def _usable(
     for item in items:
         try:
             found.append(candidate(item, bands, scale=scale, offset=offset))
-        except UnreachableError:
-            # It may be the best of all, and there again later.
+        except (UnreachableError, RefusedError):
+            # The one may be the best of all, and there again later; the other is not to be passed over in silence.
             raise
         except (SourceError, RadiometryError) as error:
             errors.append(error)
@@ -227,15 +228,8 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
     if any(a.radiometry.scale != b.radiometry.scale for a, b in zip(one.assets, lead.assets, strict=True)):
         raise SourceError(f"Items {one.item.id} and {lead.item.id} have different scales: process them by themselves")
     scl = next((key for key in SCL_KEYS if key in one.item.assets), None)
-    item = one.item.clone()
-    keys = {asset.key for asset in one.assets} | ({scl} if scl else set())
-    item.assets = {key: asset for key, asset in item.assets.items() if key in keys}
-    for asset in item.assets.values():
-        asset.href = local_path(asset.href)
-    item.clear_links()
     bands = tuple(
         LayerBand(
-            name=own.key if own.bands == 1 else f"{own.key}.{own.index}",
             path=one.href(own),
             index=own.index,
             shift_dn=(own.radiometry.offset - leading.radiometry.offset) / leading.radiometry.scale,
@@ -246,11 +240,10 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
     aligned = _aligned(one.grid, geobox)
     _check_spans(one, geobox, aligned=aligned)
     return Layer(
-        item=item.to_dict(include_self_link=False, transform_hrefs=False),
         bands=bands,
         bounds=Geometry(one.grid.extent.geom, one.crs).to_crs(crs).boundingbox.bbox,
         aligned=aligned,
-        scl=LayerBand(scl, item.assets[scl].href, 1) if scl else None,
+        scl=LayerBand(local_path(one.item.assets[scl].href), 1) if scl else None,
     )
 
 
@@ -265,6 +258,20 @@ def _check_spans(one: Candidate, geobox: GeoBox, *, aligned: bool) -> None:
             f"Item {one.item.id} would be resampled, and its bands have several sampling distances: "
             "ask for bands of one, or for an area inside one UTM zone"
         )
+
+
+def _check_rasters(layers: Sequence[Layer], clouds_out: bool) -> None:
+    """Refuse Items with a raster that must not be opened, and those with one to read that cannot be.
+
+    Before any pixel is read: an Item's rasters need not be in one place.
+    """
+    for layer in layers:
+        for band in _rasters(layer):
+            check_allowed(band.path)
+    for layer in layers:
+        for band in _rasters(layer) if clouds_out else layer.bands:
+            with open_raster(band.path):
+                pass
 
 
 def _dtype_of(lead: Candidate) -> str:

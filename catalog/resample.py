@@ -17,8 +17,14 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from catalog.arrays import measured_pixels
+from catalog.errors import SourceError
+from catalog.gdal import without_query
+from catalog.grids import repeat, repeated_window
 
 Kernel = Literal["nearest", "cubic"]
+
+#: Fraction of a pixel by which grids may differ and still be one: what is lost when numbers are written as text.
+_TOLERANCE_PX = 1e-3
 
 
 def read_resampled(
@@ -36,7 +42,14 @@ def read_resampled(
 
     Cubic convolution (Keys, 1981, a = -1/2) leaves these out and takes the weights of the others for the whole; a
     pixel whose nearest source pixel is one of them is nodata.
+
+    Raises :class:`SourceError` when nothing tells where the raster lies.
     """
+    if raster.crs is None:
+        raise SourceError(f"{without_query(raster.name)} has no CRS, so nothing tells where its pixels lie")
+    nested = _nested(raster, geobox) if kernel == "nearest" else None
+    if nested is not None:
+        return _read_nested(raster, indexes, nested, geobox, nodata, source_nodata)
     cols, rows = _source_position(raster, geobox)
     out = np.full((len(indexes), *cols.shape), nodata, dtype=raster.dtypes[indexes[0] - 1])
     nearest_row, nearest_col = np.floor(rows).astype(int), np.floor(cols).astype(int)
@@ -63,6 +76,44 @@ def read_resampled(
         value = np.clip(np.rint(value), lowest, limits.max)
     out[:, inside] = np.where(valid[at_nearest], value, nodata)
     return out
+
+
+def _nested(raster: DatasetReader, geobox: GeoBox) -> tuple[int, int, int] | None:
+    """How many pixels of the grid one of the raster's spans along an axis, and the row and column of its corner there.
+
+    None where its pixels are no whole blocks of the grid's.
+    """
+    own, grid = raster.transform, geobox.affine
+    span = round(own.a / grid.a)
+    if span < 1 or own.b or own.d or geobox.crs != CRS(raster.crs):
+        return None
+    stretch = max(abs(own.a / grid.a - span), abs(own.e / grid.e - span)) * max(raster.shape)
+    col, row = ~grid @ (own.c, own.f)
+    if max(stretch, abs(col - round(col)), abs(row - round(row))) > _TOLERANCE_PX:
+        return None
+    return span, round(row), round(col)
+
+
+def _read_nested(
+    raster: DatasetReader,
+    indexes: list[int],
+    nested: tuple[int, int, int],
+    geobox: GeoBox,
+    nodata: float,
+    source_nodata: Sequence[float | None],
+) -> NDArray[Any]:
+    """Bands of a raster whose pixels are whole blocks of the grid's: each is repeated over its block."""
+    span, row, col = nested
+    height, width = geobox.shape.yx
+    own, inside = repeated_window(Window(-col, -row, width, height), span)
+    out = np.full((len(indexes), own.height, own.width), nodata, dtype=raster.dtypes[indexes[0] - 1])
+    top, left = max(0, own.row_off), max(0, own.col_off)
+    bottom, right = min(raster.height, own.row_off + own.height), min(raster.width, own.col_off + own.width)
+    if top < bottom and left < right:
+        pixels = raster.read(indexes, window=Window(left, top, right - left, bottom - top))
+        part = np.s_[:, top - own.row_off : bottom - own.row_off, left - own.col_off : right - own.col_off]
+        out[part] = np.where(measured_pixels(pixels, [nodata, *source_nodata]), pixels, nodata)
+    return repeat(out, span)[:, *inside]
 
 
 def sample_cubic(

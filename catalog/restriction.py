@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from catalog.errors import SourceError
+from catalog.errors import RefusedError
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Restriction:
         return "JP2OpenJPEG" if path.partition("?")[0].lower().endswith(".jp2") else "GTiff"
 
     def check(self, path: str) -> None:
-        """Raises :class:`SourceError` for a path or address that is not allowed."""
+        """Raises :class:`RefusedError` for a path or address that is not allowed."""
         if path.startswith(("http://", "https://")):
             if not host_allowed(path, self.hosts):
-                raise SourceError(f"{urlsplit(path).netloc.rpartition('@')[2]} is not a host that may be read from")
+                raise RefusedError(f"{urlsplit(path).netloc.rpartition('@')[2]} is not a host that may be read from")
             return
         # Everything with a scheme or a system of GDAL's leads to where nothing is known of.
         if "://" in path or path.startswith("/vsi"):
-            raise SourceError(f"{path} may not be read: only https addresses may")
+            raise RefusedError(f"{path} may not be read: only https addresses may")
         real = Path(path).resolve()
         if not any(real.is_relative_to(folder.resolve()) for folder in self.folders):
-            raise SourceError("files of this machine may not be read")
+            raise RefusedError("files of this machine may not be read")
 
 
 def host_allowed(address: str, hosts: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
 
+from catalog import Restriction, restricted, restriction_in_force
 from geosr.chunk import ChunkJob, Finished, read_part, upscale_part, write_encoded
 from geosr.engine import Parallel
 from geosr.engine.system import cores
@@ -53,10 +54,12 @@ class _Model:
 class RunPlugin(WorkerPlugin):
     """A run on a worker: what computes its chunks."""
 
-    def __init__(self, job: ChunkJob, model: _Model | None) -> None:
+    def __init__(self, job: ChunkJob, model: _Model | None, restriction: Restriction | None = None) -> None:
+        """``restriction`` is what the run's own process may open: its chunks open no more elsewhere."""
         self.name = f"geosr-{job.folder}"
         self._job = job
         self._model = model
+        self._restriction = restriction
 
     def setup(self, worker: Any) -> None:
         """Keep the model's files where this worker keeps its own, and share its cores among its threads."""
@@ -84,7 +87,9 @@ class RunPlugin(WorkerPlugin):
         """Compute a chunk; what goes wrong comes without causes, for GDAL's cannot travel between processes."""
         try:
             _check_shared(self._job.folder)
-            return self._compute(chunk)
+            # Other runs on this worker may open what they may.
+            with restricted(self._restriction):
+                return self._compute(chunk)
         except Exception as error:
             error.__cause__ = error.__context__ = None
             raise
@@ -102,7 +107,7 @@ class RunPlugin(WorkerPlugin):
 
     # A worker's threads have what the plugin has: none of it travels back.
     def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name, "_job": self._job, "_model": self._model}
+        return {"name": self.name, "_job": self._job, "_model": self._model, "_restriction": self._restriction}
 
 
 def _check_shared(folder: Location) -> None:
@@ -125,7 +130,7 @@ class ClusterExecutor:
         self._client = client
 
     def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[Finished]:
-        plugin = RunPlugin(job, _files_of(job.model))
+        plugin = RunPlugin(job, _files_of(job.model), restriction_in_force())
         self._client.register_plugin(plugin)
         try:
             yield from hand_out(
