@@ -115,7 +115,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["Location", "Preference-Applied", "Retry-After"],
         )
-    _add_own_routes(app, context)
+    _add_own_routes(app, context, chunks)
     app.include_router(routes_scenes.router)
     app.include_router(routes_processes.router)
     app.include_router(routes_results.router)
@@ -151,7 +151,7 @@ def _lock(folder: Path) -> TextIO:
     return lock
 
 
-def _add_own_routes(app: FastAPI, context: Context) -> None:
+def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
     @app.get("/", tags=["service"], response_model=None)
     def landing(request: Request, f: str | None = None) -> Response:
         """The page for browsers, links for programs."""
@@ -176,6 +176,9 @@ def _add_own_routes(app: FastAPI, context: Context) -> None:
         """Whether requests can be served."""
         if not request.app.state.ready:
             raise problems.busy("the service starts or ends")
+        stopped = [name for name, part in (("jobs", context.jobs), ("live tiles", chunks)) if not part.alive]
+        if stopped:
+            raise problems.busy(f"nothing is done any more for {' and '.join(stopped)}: start the service again", 60)
         context.jobs.counts()
         return {"status": "ready"}
 

@@ -7,12 +7,10 @@ import logging
 import os
 import secrets
 import shutil
-import signal
+import sqlite3
 import subprocess
-import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from geosr.service import metrics
@@ -21,6 +19,7 @@ from geosr.service.egress import Egress
 from geosr.service.fetch import fetch_item
 from geosr.service.inputs import UpscaleInputs
 from geosr.service.job import Order
+from geosr.service.job_process import end_process, event_of, passes, start_process
 from geosr.service.job_record import ACCEPTED, DISMISSED, FAILED, RUNNING, STATUSES, SUCCESSFUL, Job, job_of
 from geosr.service.keys import Caller
 from geosr.service.problems import NO_SUCH_JOB, Problem, too_many
@@ -36,9 +35,6 @@ _LOOK_S = 1.0
 
 #: Seconds between looks for what has expired.
 _EXPIRE_S = 300.0
-
-#: Seconds that a job's process has to take its chunks back from the workers of a scheduler.
-_TAKE_BACK_S = 1.0
 
 #: Times that a job whose process died is tried again, without having failed.
 _RETRIES = 1
@@ -72,6 +68,11 @@ class Jobs:
             if str(folder) not in known:
                 shutil.rmtree(folder, ignore_errors=True)
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the queue is looked after."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """End the jobs' processes; the jobs themselves go on with the next start."""
@@ -215,37 +216,42 @@ class Jobs:
         )
 
     def _end(self, process: subprocess.Popen[str]) -> None:
-        """End a job's process and all that it has started; what is finished is in files, whole or not there."""
-        if self._settings.scheduler is not None:
-            # It takes back what the workers of others have been given; there is not much time for that.
-            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, signal.SIGINT)
-                process.wait(timeout=_TAKE_BACK_S)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
+        end_process(process, take_back=self._settings.scheduler is not None)
 
     def _notify(self) -> None:
-        for status, count in self.counts().items():
-            metrics.JOBS.labels(status).set(count)
         with self._changed:
             self._changed.notify_all()
+        for status, count in self.counts().items():
+            metrics.JOBS.labels(status).set(count)
 
     def _run(self) -> None:
         looked = 0.0
         while not self._ended:
-            if time.monotonic() - looked > _EXPIRE_S:
-                self._expire()
-                looked = time.monotonic()
-            while len(self._processes) < self._settings.jobs_at_a_time and not self._ended and self._begin_next():
-                pass
+            # Whatever goes wrong: without this thread no job would ever run again.
+            try:
+                if time.monotonic() - looked > _EXPIRE_S:
+                    looked = time.monotonic()
+                    self._expire()
+                self._take_up()
+                while len(self._processes) < self._settings.jobs_at_a_time and not self._ended and self._begin_next():
+                    pass
+            except Exception:
+                _log.exception("the queue of jobs met an error, and goes on")
             with self._changed:
                 if not self._ended:
                     self._changed.wait(_LOOK_S)
 
+    def _take_up(self) -> None:
+        """Let jobs wait again that run by the database alone: what became of them could not be taken down."""
+        with self._changed:
+            marks = ", ".join("?" * len(self._processes))
+            self._database.change(
+                f"UPDATE jobs SET status = ?, message = ? WHERE status = ? AND id NOT IN ({marks})",
+                (ACCEPTED, "goes on after an error", RUNNING, *self._processes),
+            )
+
     def _begin_next(self) -> bool:
-        """Start the process of the job whose turn it is; whether there was one."""
+        """Start the process of the job whose turn it is; whether there may be another to start."""
         row = self._database.row(
             "SELECT * FROM jobs WHERE status = ? ORDER BY priority DESC, created LIMIT 1", (ACCEPTED,)
         )
@@ -260,28 +266,63 @@ class Jobs:
             )
             if not taken:
                 return True
-            with (job.folder / "job.log").open("ab") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "geosr.service.job", str(job.folder)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    env=self._egress.environment(dict(os.environ)),
-                    # A group of its own, so that the processes of a cluster of its own end with it.
-                    start_new_session=True,
-                )
-            self._processes[job.id] = process
+            try:
+                process = start_process(job.folder, self._egress.environment(dict(os.environ)))
+                self._processes[job.id] = process
+                threading.Thread(target=self._follow, args=(job, process), name=f"job {job.id}", daemon=True).start()
+            except (OSError, RuntimeError) as error:
+                return self._not_begun(job, error)
         _log.info("job starts", extra={"job": job.id})
-        threading.Thread(target=self._follow, args=(job, process), name=f"job {job.id}", daemon=True).start()
+        return True
+
+    def _not_begun(self, job: Job, error: Exception) -> bool:
+        """Take down that a job could not be started; whether there may be another that can."""
+        process = self._processes.pop(job.id, None)
+        if process is not None:
+            self._end(process)
+        _log.error("job cannot be started: %s", error, extra={"job": job.id})
+        # Of an error of the system without its paths, which are nobody's business.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if passes(error):
+            self._settle(job, ACCEPTED, f"cannot be started yet: {reason}")
+            return False
+        reason = reason if job.folder.is_dir() else "its folder is gone"
+        self._settle(job, FAILED, f"could not be started: {reason}; order it again")
+        self._notify()
         return True
 
     def _follow(self, job: Job, process: subprocess.Popen[str]) -> None:
         """Take down what a job's process tells, until it ends."""
+        failure: str | None = None
+        try:
+            failure = self._listen(job, process)
+        except Exception:
+            _log.exception("what a job's process tells cannot be taken down", extra={"job": job.id})
+            # It would wait for ever to be heard.
+            self._end(process)
+        finally:
+            code = process.wait()
+            # At once, so that it is neither begun again before it is taken off, nor taken up as one that was lost.
+            with self._changed:
+                try:
+                    if not self._ended:
+                        self._close(job, code, failure)
+                except sqlite3.Error:
+                    _log.exception("the end of a job cannot be taken down: it is tried again", extra={"job": job.id})
+                finally:
+                    del self._processes[job.id]
+                    self._changed.notify_all()
+        self._notify()
+
+    def _listen(self, job: Job, process: subprocess.Popen[str]) -> str | None:
+        """Hear a job's process out; why it failed, where it says so."""
         failure, began, first = None, time.monotonic(), 0
         assert process.stdout is not None
         for line in process.stdout:
-            event = json.loads(line)
+            event = event_of(line)
+            if event is None:
+                _log.warning("job's process printed: %s", line.rstrip()[:200], extra={"job": job.id})
+                continue
             match event["event"]:
                 case "begin":
                     began, first = time.monotonic(), event["finished"]
@@ -297,13 +338,7 @@ class Jobs:
                     _log.info("%s", event["text"], extra={"job": job.id})
                 case "failed":
                     failure = event["message"]
-        code = process.wait()
-        with self._changed:
-            del self._processes[job.id]
-            ended = self._ended
-        if not ended:
-            self._close(job, code, failure)
-        self._notify()
+        return failure
 
     def _close(self, job: Job, code: int, failure: str | None) -> None:
         """Take down how a job's process has ended."""
@@ -315,6 +350,11 @@ class Jobs:
                 if tried <= _RETRIES
                 else (FAILED, f"its process died (code {code}), most likely for want of memory")
             )
+        self._settle(job, status, message)
+        _log.info("job is %s: %s", status, message, extra={"job": job.id})
+
+    def _settle(self, job: Job, status: str, message: str) -> None:
+        """Take down what has become of a job that ran."""
         now = time.time()
         over = None if status == ACCEPTED else now
         # One that was dismissed meanwhile stays so.
@@ -323,16 +363,19 @@ class Jobs:
             "WHERE id = ? AND status = ?",
             (status, message, over, now, job.id, RUNNING),
         )
-        _log.info("job is %s: %s", status, message, extra={"job": job.id})
 
     def _update(
         self, job: Job, message: str, finished: int | None = None, chunks: int | None = None, left: float | None = None
     ) -> None:
-        self._database.change(
-            "UPDATE jobs SET message = ?, finished_chunks = coalesce(?, finished_chunks), "
-            "chunks = coalesce(?, chunks), seconds_left = ?, updated = ? WHERE id = ? AND status = ?",
-            (message, finished, chunks, left, time.time(), job.id, RUNNING),
-        )
+        try:
+            self._database.change(
+                "UPDATE jobs SET message = ?, finished_chunks = coalesce(?, finished_chunks), "
+                "chunks = coalesce(?, chunks), seconds_left = ?, updated = ? WHERE id = ? AND status = ?",
+                (message, finished, chunks, left, time.time(), job.id, RUNNING),
+            )
+        except sqlite3.Error as error:
+            # Only told of: the job itself does not depend on it.
+            _log.warning("progress of a job cannot be taken down: %s", error, extra={"job": job.id})
         with self._changed:
             self._changed.notify_all()
 

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 import tiling
 from geosr.service import metrics
+from geosr.service.keeping import keep
 from geosr.service.problems import busy
 from geosr.service.scenes import LiveScene
 from geosr.uncertainty import store_half_width
@@ -81,6 +82,11 @@ class LiveChunks:
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether chunks are computed."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """What waits is not computed any more."""
@@ -147,15 +153,15 @@ class LiveChunks:
             began = time.perf_counter()
             try:
                 chunk = self._compute(scene, key)
+                metrics.LIVE_CHUNKS.labels("computed").inc()
+                metrics.LIVE_CHUNK_SECONDS.observe(time.perf_counter() - began)
+                # Kept before it is no longer waited for, so that nobody computes it again in between.
+                keep(self._cache, _name(key), (chunk.image, chunk.half_width), tag=key.scene)
             except Exception as error:
                 _log.warning("live chunk of %s failed: %s", key.scene, error)
                 self._done(key)
                 future.set_exception(error)
                 continue
-            metrics.LIVE_CHUNKS.labels("computed").inc()
-            metrics.LIVE_CHUNK_SECONDS.observe(time.perf_counter() - began)
-            # Kept before it is no longer waited for, so that nobody computes it again in between.
-            self._cache.set(_name(key), (chunk.image, chunk.half_width), tag=key.scene)
             self._done(key)
             future.set_result(chunk)
 

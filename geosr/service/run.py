@@ -37,7 +37,14 @@ def run(settings: ServiceSettings, *, as_json: bool) -> None:
     keys = "" if settings.with_keys else ", without keys"
     logging.getLogger("geosr.service").info("serves at %s%s", app.state.context.url("/"), keys)
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False)
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            server_header=False,
+            limit_concurrency=settings.max_connections,
+        )
     )
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])

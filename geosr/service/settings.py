@@ -73,6 +73,8 @@ class ServiceSettings(BaseSettings):
     """Unfinished jobs of one key, or of everybody where there are no keys."""
     requests_per_minute: int = Field(default=3000, ge=1)
     """Of one key, or one address where there are no keys."""
+    max_connections: int = Field(default=500, ge=1)
+    """Open connections; beyond that requests are refused at once with 503."""
 
     live_core_px: int = Field(default=128, ge=32, le=1024)
     """Side of the chunks of live tiles, source pixels."""

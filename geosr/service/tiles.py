@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 import tiling
 from geosr.service import metrics, render
+from geosr.service.keeping import keep
 from geosr.service.live import ChunkKey, LiveChunk, LiveChunks, Patch
 from geosr.service.problems import Problem, busy
 from geosr.service.render import TileGrid
@@ -75,7 +76,7 @@ class Tiles:
             return kept
         made = await self._make(live, view, grid)
         metrics.TILES.labels("made").inc()
-        await run_in_threadpool(self._cache.set, name, made, tag=live.id)
+        await run_in_threadpool(keep, self._cache, name, made, tag=live.id)
         self._remember(name, made)
         return made
 
