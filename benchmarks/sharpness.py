@@ -8,15 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from machine import arguments_of, command_of, keep
-from PIL import Image
 
 import geosr
 from geosr.evaluate.contenders import Opened, contender, sensor_of, transfers_of
 from geosr.evaluate.held_out import ImageSet, read_images
 from geosr.evaluate.sharpness import SHARES, compare_sharpness
 from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.picture import sheet_of, stretch
 from geosr.training.release_visual import keep_figures
 
 #: The scene in the picture.
@@ -24,6 +23,8 @@ SAMPLE, SAMPLE_FOLDER = ImageSet("sample", "sample.tif", 10_000), Path(geosr.__f
 
 #: In the picture: corner and side of the part of the Sentinel-2 scene, pixels, and the screen's per pixel of the result.
 CORNER, SIDE, ZOOM = (100, 180), 60, 2
+
+CAPTION = f"{10 * SIDE} m across; contains modified Copernicus Sentinel data"
 
 #: Sharpnesses in the picture, beside the source.
 SHOWN = (0.0, 0.5, 1.0)
@@ -39,22 +40,16 @@ def draw(path: Path, scene_set: ImageSet = SAMPLE, data: Path = SAMPLE_FOLDER) -
     (row, col), end = CORNER, SIDE
     # More of the scene than is shown, so that nothing is mirrored there.
     around = scene[:, row - 32 : row + end + 32, col - 32 : col + end + 32]
-    shown = [around[:, 32:-32, 32:-32].repeat_interleave(4, 1).repeat_interleave(4, 2)]
+    shown = {"source, 10 m": around[:, 32:-32, 32:-32].repeat_interleave(4, 1).repeat_interleave(4, 2)}
     for share in SHOWN:
         image = contender(Opened(card.sharpened(share)), bands, sensor).run(around).image
-        shown.append(image[:, 128:-128, 128:-128])
-    low, high = (float(torch.quantile(shown[0][colours], level)) for level in (0.01, 0.995))
-    cells = [
-        (((one[colours] - low) / (high - low)).clamp(0, 1) ** (1 / 1.6))
-        .permute(1, 2, 0)
-        .numpy()
-        .repeat(ZOOM, 0)
-        .repeat(ZOOM, 1)
-        for one in shown
-    ]
-    gap = np.ones((cells[0].shape[0], 6, 3))
-    sheet = np.concatenate([part for cell in cells for part in (cell, gap)][:-1], axis=1)
-    Image.fromarray(np.rint(sheet * 255).astype(np.uint8)).save(path)
+        shown[f"sharpness {share:g}"] = image[:, 128:-128, 128:-128]
+    enlarged = {
+        title: one[colours].repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2).numpy()
+        for title, one in shown.items()
+    }
+    limits = np.percentile(next(iter(enlarged.values())), (1.0, 99.5))
+    sheet_of([(title, stretch(one, limits)) for title, one in enlarged.items()], CAPTION).save(path)
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def before_after(
             repeated = low.repeat(scale * enlarge, axis=1).repeat(scale * enlarge, axis=2)
             panels.append(("source", stretch(repeated, limits)))
         panels.append((title, stretch(high.repeat(enlarge, axis=1).repeat(enlarge, axis=2), limits)))
-    _draw(panels, caption).save(output)
+    sheet_of(panels, caption).save(output)
     return output
 
 
@@ -64,7 +64,8 @@ def stretch(pixels: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray
     return shown
 
 
-def _draw(panels: Sequence[tuple[str, NDArray[Any]]], caption: str) -> Image.Image:
+def sheet_of(panels: Sequence[tuple[str, NDArray[np.uint8]]], caption: str = "") -> Image.Image:
+    """Pictures ``(rows, cols, 3)`` of one size side by side, each under its title, above a caption."""
     height, width, _ = panels[0][1].shape
     footer = _HEADER_PX if caption else 0
     sheet = Image.new(

@@ -43,7 +43,7 @@ def _draw_curves(figures: list[dict[str, float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     against = [line for line in figures if "discriminator" in line]
-    figure = Figure(figsize=(10, 8 if against else 4), layout="constrained")
+    figure = Figure(figsize=(12, 8 if against else 4), layout="constrained")
     (losses, gains), *below = figure.subplots(2 if against else 1, 2, squeeze=False)
     logged = [line for line in figures if "loss" in line]
     losses.plot([line["step"] for line in logged], [line["loss"] for line in logged], linewidth=0.8)
@@ -56,7 +56,10 @@ def _draw_curves(figures: list[dict[str, float]], path: Path) -> None:
         gains.plot(*zip(*points, strict=True), marker=".", label=name)
     gains.set(xlabel="step", ylabel="dB over bicubic", title="held-out imagery")
     if validated:
-        gains.legend(fontsize="x-small")
+        # Curves that have levelled off leave no place for it among them.
+        gains.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
+    for axes in (losses, gains):
+        axes.locator_params(axis="x", nbins=6)
     for terms, scores in below:
         _draw_adversary(against, terms, scores)
     figure.savefig(path, dpi=110)
