@@ -215,7 +215,7 @@ def _landing(context: Context) -> dict[str, Any]:
         "links": [
             link("/", "self"),
             link("/", "root"),
-            link("/api", "service-desc", "application/vnd.oai.openapi+json;version=3.0"),
+            link("/api", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
             link("/?f=html", "service-doc", "text/html"),
             link("/conformance", "conformance"),
             link("/conformance", "http://www.opengis.net/def/rel/ogc/1.0/conformance"),

@@ -17,8 +17,9 @@ from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.growth import growth
 from geosr.service.inputs import UpscaleInputs, parse_inputs
-from geosr.service.job_record import FAILED, RUNNING, STATUSES, SUCCESSFUL, Job
+from geosr.service.job_record import FAILED, RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, RESULT_NOT_READY, Problem
+from geosr.service.results_jobs import JobSearch
 from geosr.version import VERSION
 
 router = APIRouter(tags=["processes"])
@@ -27,7 +28,7 @@ PROCESS = "upscale"
 
 CONFORMANCE = tuple(
     f"http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/{part}"
-    for part in ("core", "ogc-process-description", "json", "oas30", "job-list", "dismiss")
+    for part in ("core", "ogc-process-description", "json", "job-list", "dismiss")
 )
 
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -46,6 +47,9 @@ OUTPUTS = {
 }
 
 _MOST_JOBS = 1000
+
+#: Jobs are never so many; no offset is beyond what the database can count.
+_MOST_BEFORE = 10**9
 
 _PREFER_ASYNC = re.compile(r"(^|[,;\s])respond-async($|[,;\s])", re.IGNORECASE)
 
@@ -140,22 +144,24 @@ def list_jobs(
     status: Annotated[list[str] | None, Query()] = None,
     type: Annotated[list[str] | None, Query()] = None,
     process_id: Annotated[list[str] | None, Query(alias="processID")] = None,
+    datetime: Annotated[
+        str | None, Query(max_length=100, description="When they were made: an instant, a date, or two with / between.")
+    ] = None,
+    min_duration: Annotated[int | None, Query(alias="minDuration", ge=0, description="Seconds.")] = None,
+    max_duration: Annotated[int | None, Query(alias="maxDuration", ge=0, description="Seconds.")] = None,
     limit: Annotated[int, Query(ge=1, le=_MOST_JOBS)] = 20,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=_MOST_BEFORE)] = 0,
 ) -> dict[str, Any]:
     """A caller's jobs, the latest first."""
     statuses = tuple(one for text in status or () for one in text.split(","))
-    unknown = [one for one in statuses if one not in STATUSES]
-    if unknown:
-        raise Problem(400, f"status: {', '.join(unknown)} is none of {', '.join(STATUSES)}")
+    wanted = JobSearch(statuses, datetime, min_duration, max_duration)
     none = (type and "process" not in type) or (process_id and PROCESS not in process_id)
-    jobs, total = ([], 0) if none else context.jobs.list(caller, statuses, limit, offset)
-    asked = "".join(f"&status={one}" for one in statuses)
-    links = [context.link(f"/jobs?limit={limit}&offset={offset}{asked}", "self")]
+    jobs, total = ([], 0) if none else wanted.find(context.jobs, caller, limit, offset)
+    links = [context.link(wanted.address(limit, offset), "self")]
     if offset + limit < total:
-        links.append(context.link(f"/jobs?limit={limit}&offset={offset + limit}{asked}", "next"))
+        links.append(context.link(wanted.address(limit, offset + limit), "next"))
     if offset > 0:
-        links.append(context.link(f"/jobs?limit={limit}&offset={max(0, offset - limit)}{asked}", "prev"))
+        links.append(context.link(wanted.address(limit, max(0, offset - limit)), "prev"))
     return {"jobs": [status_of(job, context) for job in jobs], "links": links, "numberMatched": total}
 
 

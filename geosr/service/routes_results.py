@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import shapely
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
-from pystac.utils import str_to_datetime
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.job_record import SUCCESSFUL, Job
 from geosr.service.keys import Caller
-from geosr.service.problems import Problem
+from geosr.service.problems import Problem, explain
+from geosr.service.results_search import area_of_box, area_of_geojson, parse_box, parse_period, period_of_item
 from geosr.service.routes_processes import OUTPUTS
 
 router = APIRouter(tags=["results"])
@@ -27,14 +29,27 @@ STAC_CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
     "https://api.stacspec.org/v1.0.0/item-search",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
-    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 )
 
 _MOST = 1000
+
+#: Results are never so many; no offset is beyond what indexes can be.
+_MOST_BEFORE = 10**9
 _GEOJSON = "application/geo+json"
 
 Bbox = Annotated[str | None, Query(description="West, south, east, north in degrees.")]
+Datetime = Annotated[
+    str | None, Query(max_length=100, description="An instant, a date, or two with / between them, open with ..")
+]
+Limit = Annotated[int, Query(ge=1, le=_MOST)]
+Offset = Annotated[int, Query(ge=0, le=_MOST_BEFORE)]
+
+
+class GeoJSONResponse(JSONResponse):
+    """An answer in GeoJSON."""
+
+    media_type = _GEOJSON
 
 
 class ItemSearch(BaseModel):
@@ -48,7 +63,7 @@ class ItemSearch(BaseModel):
     collections: list[str] | None = None
     ids: list[str] | None = None
     limit: int = Field(default=20, ge=1, le=_MOST)
-    offset: int = Field(default=0, ge=0)
+    offset: int = Field(default=0, ge=0, le=_MOST_BEFORE)
 
 
 @router.get("/collections")
@@ -64,48 +79,50 @@ def get_collection(collection_id: str, context: ContextOf, caller: CallerOf) -> 
     return _collection(context, caller)
 
 
-@router.get("/collections/{collection_id}/items", response_model=schemas.FeatureCollection)
+@router.get(
+    "/collections/{collection_id}/items", response_model=schemas.FeatureCollection, response_class=GeoJSONResponse
+)
 def list_items(
     collection_id: str,
     context: ContextOf,
     caller: CallerOf,
     bbox: Bbox = None,
-    datetime: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=_MOST)] = 20,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    datetime: Datetime = None,
+    limit: Limit = 20,
+    offset: Offset = 0,
 ) -> dict[str, Any]:
     """Items of results, the latest first."""
     _check_collection(collection_id)
-    wanted = ItemSearch(bbox=_box(bbox), datetime=datetime, limit=limit, offset=offset)
+    wanted = _wanted(bbox=bbox, datetime=datetime, limit=limit, offset=offset)
     return _found(context, caller, wanted, f"/collections/{COLLECTION}/items")
 
 
-@router.get("/collections/{collection_id}/items/{item_id}")
+@router.get("/collections/{collection_id}/items/{item_id}", response_class=GeoJSONResponse)
 def get_item(collection_id: str, item_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """The Item of one result."""
     _check_collection(collection_id)
     return _item(context.jobs.get(item_id, caller), context)
 
 
-@router.get("/search", response_model=schemas.FeatureCollection)
+@router.get("/search", response_model=schemas.FeatureCollection, response_class=GeoJSONResponse)
 def search(
     context: ContextOf,
     caller: CallerOf,
     bbox: Bbox = None,
-    datetime: Annotated[str | None, Query(max_length=100)] = None,
+    datetime: Datetime = None,
     intersects: str | None = None,
     collections: str | None = None,
     ids: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=_MOST)] = 20,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Limit = 20,
+    offset: Offset = 0,
 ) -> dict[str, Any]:
     """Search the results."""
     try:
         geometry = None if intersects is None else json.loads(intersects)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Problem(400, "intersects: is not GeoJSON") from None
-    wanted = ItemSearch(
-        bbox=_box(bbox),
+    wanted = _wanted(
+        bbox=bbox,
         intersects=geometry,
         datetime=datetime,
         collections=collections.split(",") if collections else None,
@@ -116,15 +133,19 @@ def search(
     return _found(context, caller, wanted, "/search")
 
 
-@router.post("/search", response_model=schemas.FeatureCollection)
+@router.post("/search", response_model=schemas.FeatureCollection, response_class=GeoJSONResponse)
 def search_by_post(wanted: ItemSearch, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Search the results."""
     return _found(context, caller, wanted, "/search", posted=True)
 
 
 def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, posted: bool = False) -> dict[str, Any]:
-    area = _area_of(wanted)
-    first, last = _range_of(wanted.datetime)
+    if wanted.bbox is not None and wanted.intersects is not None:
+        raise Problem(400, "give bbox or intersects, not both")
+    area = None if wanted.bbox is None else area_of_box(wanted.bbox)
+    if wanted.intersects is not None:
+        area = area_of_geojson(wanted.intersects)
+    period = None if wanted.datetime is None else parse_period(wanted.datetime)
     matching = []
     if wanted.collections is None or COLLECTION in wanted.collections:
         jobs, _ = context.jobs.list(caller, (SUCCESSFUL,), -1, 0)
@@ -132,10 +153,10 @@ def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, p
             if "item" not in job.files() or (wanted.ids is not None and job.id not in wanted.ids):
                 continue
             item = _item(job, context)
-            when = item["properties"].get("datetime")
-            if area is not None and not shapely.geometry.shape(item["geometry"]).intersects(area):
+            when = period_of_item(item["properties"])
+            if area is not None and not _lies_in(item, area):
                 continue
-            if (first or last) and (when is None or not _between(when, first, last)):
+            if period is not None and (when is None or not when.overlaps(period)):
                 continue
             matching.append(item)
     page = matching[wanted.offset : wanted.offset + wanted.limit]
@@ -151,6 +172,19 @@ def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, p
     }
 
 
+def _wanted(*, bbox: str | None, **content: Any) -> ItemSearch:
+    """A search of an address's parameters. Raises :class:`Problem`."""
+    try:
+        return ItemSearch(bbox=None if bbox is None else parse_box(bbox), **content)
+    except ValidationError as error:
+        raise Problem(400, explain(error.errors())) from error
+
+
+def _lies_in(item: dict[str, Any], area: shapely.geometry.base.BaseGeometry) -> bool:
+    geometry = item.get("geometry")
+    return geometry is not None and bool(shapely.geometry.shape(geometry).intersects(area))
+
+
 def _next(context: Context, wanted: ItemSearch, path: str, *, posted: bool) -> dict[str, Any]:
     content = wanted.model_dump(exclude_none=True)
     content["offset"] = wanted.offset + wanted.limit
@@ -164,8 +198,6 @@ def _next(context: Context, wanted: ItemSearch, path: str, *, posted: bool) -> d
         else value
         for name, value in content.items()
     }
-    from urllib.parse import urlencode
-
     return {**context.link(f"{path}?{urlencode(text)}", "next", _GEOJSON), "method": "GET"}
 
 
@@ -179,7 +211,12 @@ def _item(job: Job, context: Context) -> dict[str, Any]:
         name = str(asset["href"]).rpartition("/")[2]
         if name in names:
             asset["href"] = context.url(f"/jobs/{job.id}/files/{name}")
-    kept = [link for link in content.get("links", ()) if link.get("rel") == "derived_from" and "://" in link["href"]]
+    # Where the service keeps its files is nobody else's business.
+    kept = [
+        link
+        for link in content.get("links", ())
+        if link.get("rel") == "derived_from" and link["href"].startswith(("http://", "https://"))
+    ]
     return {
         **content,
         "id": job.id,
@@ -215,44 +252,3 @@ def _collection(context: Context, caller: Caller) -> dict[str, Any]:
 def _check_collection(collection_id: str) -> None:
     if collection_id != COLLECTION:
         raise Problem(404, f"there is no collection {collection_id[:80]}: there is {COLLECTION}")
-
-
-def _box(text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise Problem(400, "bbox: give west,south,east,north in degrees") from None
-
-
-def _area_of(wanted: ItemSearch) -> shapely.geometry.base.BaseGeometry | None:
-    if wanted.bbox is not None and wanted.intersects is not None:
-        raise Problem(400, "give bbox or intersects, not both")
-    try:
-        if wanted.intersects is not None:
-            return shapely.geometry.shape(wanted.intersects)
-        if wanted.bbox is not None:
-            half = len(wanted.bbox) // 2
-            return shapely.box(wanted.bbox[0], wanted.bbox[1], wanted.bbox[half], wanted.bbox[half + 1])
-    except (LookupError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-        raise Problem(400, f"the area is no geometry: {error}") from error
-    return None
-
-
-def _range_of(text: str | None) -> tuple[Any, Any]:
-    if text is None:
-        return None, None
-    first, slash, last = text.partition("/")
-    try:
-        begin, end = (
-            None if part in ("", "..") else str_to_datetime(part) for part in (first, last if slash else first)
-        )
-    except ValueError:
-        raise Problem(400, "datetime: give an instant, or two with / between them") from None
-    return begin, end
-
-
-def _between(when: str, first: Any, last: Any) -> bool:
-    moment = str_to_datetime(when)
-    return (first is None or first <= moment) and (last is None or moment <= last)
