@@ -19,6 +19,7 @@ from geosr.service.growth import growth
 from geosr.service.inputs import UpscaleInputs, parse_inputs
 from geosr.service.job_record import FAILED, RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, RESULT_NOT_READY, Problem
+from geosr.service.results_item import item_bytes
 from geosr.service.results_jobs import JobSearch
 from geosr.version import VERSION
 
@@ -250,7 +251,7 @@ def _results(job: Job, context: Context, wanted: Execute) -> Response:
                 "href": href,
                 "type": OUTPUTS[name][1],
                 "title": OUTPUTS[name][0],
-                "length": files[name].stat().st_size,
+                "length": len(item_bytes(files[name])) if name == "item" else files[name].stat().st_size,
             }
             for name, href in hrefs.items()
         }
@@ -258,7 +259,11 @@ def _results(job: Job, context: Context, wanted: Execute) -> Response:
 
 
 def _file(job: Job, path: Path, media: str) -> Response:
-    return FileResponse(path, media_type=media, filename=f"geosr-{job.id[:8]}-{path.name}")
+    name = f"geosr-{job.id[:8]}-{path.name}"
+    if media == _GEOJSON:
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(item_bytes(path), media_type=media, headers=headers)
+    return FileResponse(path, media_type=media, filename=name)
 
 
 def _summary(context: Context) -> dict[str, Any]:

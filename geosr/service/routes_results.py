@@ -16,6 +16,7 @@ from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.job_record import SUCCESSFUL, Job
 from geosr.service.keys import Caller
 from geosr.service.problems import Problem, explain
+from geosr.service.results_item import read_item
 from geosr.service.results_search import area_of_box, area_of_geojson, parse_box, parse_period, period_of_item
 from geosr.service.routes_processes import OUTPUTS
 
@@ -205,18 +206,13 @@ def _item(job: Job, context: Context) -> dict[str, Any]:
     path = job.files().get("item")
     if job.status != SUCCESSFUL or path is None:
         raise Problem(404, "the job has no Item")
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content = read_item(path)
     names = {known for _, _, known in OUTPUTS.values()}
     for asset in content["assets"].values():
         name = str(asset["href"]).rpartition("/")[2]
         if name in names:
             asset["href"] = context.url(f"/jobs/{job.id}/files/{name}")
-    # Where the service keeps its files is nobody else's business.
-    kept = [
-        link
-        for link in content.get("links", ())
-        if link.get("rel") == "derived_from" and link["href"].startswith(("http://", "https://"))
-    ]
+    kept = [link for link in content["links"] if link.get("rel") == "derived_from"]
     return {
         **content,
         "id": job.id,

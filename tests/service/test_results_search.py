@@ -164,14 +164,16 @@ def test_items_are_geojson_and_keep_where_files_are_to_themselves(service, resul
     source = "https://example.org/items/S2B.json"
     result.write(links=[{"rel": "derived_from", "href": href} for href in (source, "file:///srv/geosr/scenes/a.tif")])
     item = f"/collections/results/items/{result.job}"
-    for path in (item, "/collections/results/items?limit=1000", "/search?limit=1000"):
+    download = f"/jobs/{result.job}/files/product.json"
+    for path in (item, "/collections/results/items?limit=1000", "/search?limit=1000", download):
         answer = service.http.get(path)
         assert answer.headers["content-type"] == GEOJSON
         assert "file://" not in answer.text
         assert str(service.data) not in answer.text
     assert service.http.post("/search", json={}).headers["content-type"] == GEOJSON
-    links = service.http.get(item).json()["links"]
-    assert [link["href"] for link in links if link["rel"] == "derived_from"] == [source]
+    for path in (item, download):
+        links = service.http.get(path).json()["links"]
+        assert [link["href"] for link in links if link["rel"] == "derived_from"] == [source]
 
 
 def test_jobs_are_listed_by_when_they_were_made(service, result):
