@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import tiling
 from catalog import Scene
 from geosr.engine import Parallel
-from geosr.jobs.ledger import chunk_path
+from geosr.jobs.ledger import RUN, chunk_path
 from geosr.uncertainty import Layer
 from geosr.upscaler import ModelSpec, upscaler_of
 from tiling import Chunk, ChunkPlan, Location, Product
@@ -28,6 +28,8 @@ class ChunkJob:
     plan: ChunkPlan
     product: Product
     folder: Location
+    run: str
+    """Digest of its manifest, which chunks carry: a worker may be late, and another run have its folder."""
     layers: tuple[Layer, ...] = ()
     """What is made beside the product."""
     width_factors: tuple[float, ...] = ()
@@ -79,12 +81,12 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
             pixels, geobox, product, tags, overviews=job.plan.own_overviews, threads=job.parallel.threads
         )
 
-    files = []
+    own, files = {RUN: job.run}, []
     if result.uncertainty is not None:
         for layer in job.layers:
             path = chunk_path(job.folder, part.chunk, layer.name)
-            files.append((path, encoded(layer.pixels_of(result.uncertainty), layer.product, {})))
-    tags = {"CONSISTENCY": json.dumps([result.consistency.count, result.consistency.absolute_dn])}
+            files.append((path, encoded(layer.pixels_of(result.uncertainty), layer.product, own)))
+    tags = {**own, "CONSISTENCY": json.dumps([result.consistency.count, result.consistency.absolute_dn])}
     if result.note is not None:
         tags["NOTE"] = result.note
     files.append((chunk_path(job.folder, part.chunk), encoded(result.image, job.product, tags)))

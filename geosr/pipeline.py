@@ -131,7 +131,9 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         pending = ledger.pending()
         finished = len(plan) - len(pending)
         reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
-        job = ChunkJob(scene, model, plan, product, ledger.folder.absolute(), layers, factors, parallel)
+        job = ChunkJob(
+            scene, model, plan, product, ledger.folder.absolute(), manifest.digest, layers, factors, parallel
+        )
         told: set[str] = set()
         with open_executor(request.workers, request.scheduler) as executor:
             for chunk in executor.run(job, pending):

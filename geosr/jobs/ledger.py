@@ -12,13 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from geosr.errors import ResumeError
+from geosr.errors import ResumeError, WorkerError
 from geosr.jobs.locks import LOCK, Lock, lock_folder
 from geosr.jobs.manifest import Manifest
 from tiling import Chunk, ChunkFile, ChunkPlan, Location, OutputError, is_remote, is_whole, read_chunk, write
 from tiling.storage import explained
 
 _MANIFEST = "manifest.json"
+
+#: Tag of a chunk's file with the digest of the run that it is of.
+RUN = "RUN"
 
 #: Names of the files that a run has in its folder, whole and half-written.
 _OURS = re.compile(r"lock|\.?manifest\.json(\.part)?|\.?r\d+c\d+(\.[a-z]+)?\.tif(\.part)?|\.?(mosaic|ready)\..*")
@@ -30,8 +33,11 @@ _AT_A_TIME = 16
 class Ledger:
     """Finished and pending chunks of one run."""
 
-    def __init__(self, folder: Location, lock: Lock, plan: ChunkPlan, layers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Location, lock: Lock, plan: ChunkPlan, manifest: Manifest, layers: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
+        self._run = manifest.digest
         self._lock = lock
         self._plan = plan
         self._layers = tuple(layers)
@@ -56,7 +62,7 @@ class Ledger:
         strangers = [name for name in _names_in(folder) if not _OURS.fullmatch(name)]
         if strangers:
             raise OutputError(f"{folder}, where unfinished runs are kept, holds {strangers[0]}: move it elsewhere")
-        ledger = cls(folder, lock_folder(folder, output), plan, layers)
+        ledger = cls(folder, lock_folder(folder, output), plan, manifest, layers)
         try:
             ledger._adopt(manifest, output, restart)
         except BaseException:
@@ -98,11 +104,22 @@ class Ledger:
         return len(self._plan) - len(self.pending())
 
     def files(self, layer: str | None = None) -> Mapping[str, ChunkFile]:
-        """Every chunk's file by key, of the product or of a layer; all have to be there."""
+        """Every chunk's file by key, of the product or of a layer; all have to be there.
+
+        Raises :class:`WorkerError` when one is another run's, whose worker wrote it after that run was given up.
+        """
         chunks = list(self._plan)
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            files = pool.map(lambda chunk: read_chunk(self.path(chunk, layer)), chunks)
-            return {chunk.key: file for chunk, file in zip(chunks, files, strict=True)}
+            files = list(pool.map(lambda chunk: read_chunk(self.path(chunk, layer)), chunks))
+        foreign = [chunk for chunk, file in zip(chunks, files, strict=True) if file.tags.get(RUN) != self._run]
+        if foreign:
+            # The product's file is what makes a chunk finished.
+            _remove(self.path(chunk) for chunk in foreign)
+            raise WorkerError(
+                f"{len(foreign)} chunks in {self.folder} were written by late workers of another run: the same command "
+                "computes them anew"
+            )
+        return {chunk.key: file for chunk, file in zip(chunks, files, strict=True)}
 
     def close(self) -> None:
         """Release the folder and keep it for the next attempt."""

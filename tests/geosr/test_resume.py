@@ -317,3 +317,25 @@ def test_an_items_file_that_is_not_ours_is_kept(tmp_path, sample):
         super_resolve(request(tmp_path, sample))
     assert (tmp_path / "out.json").read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tif", "out.json"]
+
+
+def test_what_a_late_worker_of_another_run_wrote_is_made_anew(tmp_path, sample):
+    """A copy stands in for the worker: it was computing when its run was given up and another began."""
+    leave_unfinished(request(tmp_path, sample, model="bicubic"))
+    folder = work_folder(tmp_path / "out.tif")
+    (late,) = folder.glob("r*.tif")
+    content = late.read_bytes()
+    mine = request(tmp_path, sample, model="bilinear", restart=True)
+    leave_unfinished(mine)
+    late.write_bytes(content)
+    with pytest.raises(WorkerError, match="late workers"):
+        super_resolve(request(tmp_path, sample, model="bilinear"))
+    assert not late.exists()
+    assert not (tmp_path / "out.tif").exists()
+    recorder = Recorder()
+    super_resolve(request(tmp_path, sample, model="bilinear"), recorder)
+    assert recorder.computed == [late.stem]
+    resumed = (tmp_path / "out.tif").read_bytes()
+    super_resolve(request(tmp_path, sample, model="bicubic", overwrite=True))
+    super_resolve(request(tmp_path, sample, model="bilinear", overwrite=True))
+    assert (tmp_path / "out.tif").read_bytes() == resumed
