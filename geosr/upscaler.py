@@ -293,4 +293,8 @@ def _to_dtype(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]
     if not np.issubdtype(dtype, np.integer):
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    highest = np.float32(limits.max)
+    if int(highest) > limits.max:
+        # Of 32 bits and more the largest is rounded up, out of the type.
+        highest = np.nextafter(highest, np.float32(0))
+    return np.clip(np.rint(values), np.float32(limits.min), highest).astype(dtype)

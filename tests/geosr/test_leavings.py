@@ -1,4 +1,4 @@
-"""What runs leave: overviews of what was measured, layers of one run only, and nothing where there are no locks."""
+"""What runs leave: overviews of what was measured, numbers that their type holds, layers of one run only."""
 
 from __future__ import annotations
 
@@ -101,3 +101,19 @@ def test_the_order_of_bytes_does_not_matter(crop, model, dtype):
     expected = geosr.upscale(native, model)
     found = geosr.upscale(native.astype(dtype), model)
     np.testing.assert_array_equal(found.values, expected.values)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32"])
+def test_what_a_type_does_not_hold_is_its_largest_or_smallest(tmp_path, dtype):
+    """Sharpened, an edge between its ends goes beyond both."""
+    limits = np.iinfo(dtype)
+    pixels = np.full((1, 24, 24), limits.min + 1, dtype)
+    pixels[:, :, 12:] = limits.max
+    scale = 1 / (float(limits.max) - limits.min)
+    source = write_raster(tmp_path / "in.tif", pixels, names=["B02"], scale=scale, nodata=limits.min)
+    run(source, model="backprojection")
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        found = raster.read(1).astype(np.float64)
+    middle = (float(limits.max) + limits.min) / 2
+    assert found[:, :40].max() < middle < found[:, 56:].min()
+    assert found[:, 48:].max() >= limits.max * (1 - 1e-6)
