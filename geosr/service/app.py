@@ -23,7 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import catalog
 from catalog import Restriction
-from geosr.errors import UsageError
+from geosr.errors import ModelError, UsageError
+from geosr.model.zoo import read_card
 from geosr.service import metrics, problems, results_map, routes_processes, routes_results, routes_scenes, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
@@ -56,8 +57,12 @@ _HEADERS = [
 def create_app(settings: ServiceSettings) -> FastAPI:
     """The service. What runs beside its requests begins and ends with the application.
 
-    Raises :class:`geosr.errors.UsageError` when the folder of its data cannot be used.
+    Raises :class:`geosr.errors.UsageError` when the folder of its data cannot be used, or there is no such model.
     """
+    try:
+        read_card(settings.model)
+    except ModelError as error:
+        raise UsageError(f"settings of the service: model: {error}") from error
     database = Database(settings.data)
     lock = _lock(settings.data)
     egress = Egress(settings.hosts, settings.private_hosts)

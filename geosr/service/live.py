@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import diskcache  # type: ignore[import-untyped]
@@ -22,6 +22,7 @@ from geosr.service.keeping import keep
 from geosr.service.problems import busy
 from geosr.service.scenes import LiveScene
 from geosr.uncertainty import store_half_width
+from geosr.version import VERSION
 
 _log = logging.getLogger(__name__)
 
@@ -108,9 +109,9 @@ class LiveChunks:
 
         Raises :class:`geosr.service.problems.Problem` when too many chunks wait.
         """
-        kept = self._cache.get(_name(key))
+        kept = self._cache.get(self._name(scene, key))
         if kept is None and not key.uncertainty:
-            kept = self._cache.get(_name(ChunkKey(key.scene, key.row, key.col, True)))
+            kept = self._cache.get(self._name(scene, replace(key, uncertainty=True)))
         if kept is not None:
             metrics.LIVE_CHUNKS.labels("cached").inc()
             found: Future[LiveChunk] = Future()
@@ -137,6 +138,13 @@ class LiveChunks:
                 del self._wanted[key]
                 future.cancel()
 
+    def made_by(self, scene: LiveScene) -> str:
+        """What decides a scene's pixels beside the scene itself: a cache outlives settings, models and versions."""
+        return f"{VERSION}/{scene.model.digest}/{self._core}"
+
+    def _name(self, scene: LiveScene, key: ChunkKey) -> str:
+        return f"chunk/{key.scene}/{self.made_by(scene)}/{key.row}/{key.col}/{int(key.uncertainty)}"
+
     def _run(self) -> None:
         while True:
             with self._lock:
@@ -156,7 +164,7 @@ class LiveChunks:
                 metrics.LIVE_CHUNKS.labels("computed").inc()
                 metrics.LIVE_CHUNK_SECONDS.observe(time.perf_counter() - began)
                 # Kept before it is no longer waited for, so that nobody computes it again in between.
-                keep(self._cache, _name(key), (chunk.image, chunk.half_width), tag=key.scene)
+                keep(self._cache, self._name(scene, key), (chunk.image, chunk.half_width), tag=key.scene)
             except Exception as error:
                 _log.warning("live chunk of %s failed: %s", key.scene, error)
                 self._done(key)
@@ -217,7 +225,3 @@ def _known(pixels: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     finite = np.isfinite(pixels) if pixels.dtype.kind == "f" else np.ones(pixels.shape, dtype=bool)
     known: NDArray[np.bool_] = finite if nodata is None or np.isnan(nodata) else finite & (pixels != nodata)
     return known
-
-
-def _name(key: ChunkKey) -> str:
-    return f"chunk/{key.scene}/{key.row}/{key.col}/{int(key.uncertainty)}"

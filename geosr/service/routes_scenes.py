@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -62,10 +62,26 @@ class SceneSearch(BaseModel):
         return self
 
 
-@router.get("/scenes", response_model=schemas.SceneList)
+class LeftOut(BaseModel):
+    """A scene that cannot be shown now."""
+
+    id: str
+    title: str
+    kind: Literal["demo", "upload", "item"]
+    reason: str
+
+
+class AllScenes(schemas.SceneList):
+    """Scenes that can be shown, and those that cannot: their server does not answer, or the model does not fit."""
+
+    left_out: list[LeftOut]
+
+
+@router.get("/scenes", response_model=AllScenes)
 def list_scenes(context: ContextOf, caller: CallerOf) -> dict[str, Any]:
-    """Scenes that can be shown."""
-    return {"scenes": context.scenes.list(caller)}
+    """Scenes that can be shown, and why others cannot."""
+    found, left_out = context.scenes.list(caller)
+    return {"scenes": found, "left_out": left_out}
 
 
 @router.post("/scenes", status_code=201, response_model=schemas.SceneInfo)

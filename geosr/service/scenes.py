@@ -23,9 +23,9 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from catalog import Scene, SceneRequest, SourceError
+from catalog import CatalogError, Scene, SceneRequest
 from geosr.engine import Parallel, choose_engine, system
-from geosr.errors import UsageError
+from geosr.errors import GeosrError, UsageError
 from geosr.model.zoo import read_card
 from geosr.pipeline import open_for_model
 from geosr.product import detail_of, effective_resolution
@@ -34,7 +34,7 @@ from geosr.service.database import Database
 from geosr.service.fetch import fetch_item
 from geosr.service.ground import bounds_of, name_of, outline_of
 from geosr.service.keys import Caller
-from geosr.service.problems import Problem
+from geosr.service.problems import Problem, problem_of
 from geosr.service.settings import ServiceSettings
 from geosr.upscaler import ModelSpec, Upscaler, upscaler_of
 from tiling import whole
@@ -183,19 +183,21 @@ class Scenes:
             (DEMO, "Sample of Sentinel-2 (placed on Null Island)", str(sample), time.time()),
         )
 
-    def list(self, caller: Caller) -> list[dict[str, Any]]:
-        """All that a caller may see, the latest first."""
+    def list(self, caller: Caller) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """All that a caller may see, the latest first, and those of them that cannot be shown, with the reason."""
         rows = self._database.rows(
-            "SELECT id FROM scenes WHERE key_id IS ? OR key_id IS NULL ORDER BY created DESC", (caller.key_id,)
+            "SELECT id, title, kind FROM scenes WHERE key_id IS ? OR key_id IS NULL ORDER BY created DESC",
+            (caller.key_id,),
         )
-        found = []
+        found, left_out = [], []
         for row in rows:
             try:
                 found.append(self.get(row["id"], caller).describe())
-            except (SourceError, Problem) as error:
-                # A server that does not answer now may do so later.
+            except (CatalogError, GeosrError, Problem) as error:
+                # A server that does not answer now may do so later, and a model that does not fit may be another.
                 _log.warning("scene %s cannot be opened: %s", row["id"], error)
-        return found
+                left_out.append({**dict(row), "reason": problem_of(error).detail})
+        return found, left_out
 
     def source_of(self, scene_id: str, caller: Caller) -> str:
         """Where a scene's pixels are. Raises :class:`Problem` where there is none, or it is someone else's."""

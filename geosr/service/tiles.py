@@ -65,7 +65,8 @@ class Tiles:
 
     async def tile(self, live: LiveScene, view: View, grid: TileGrid) -> bytes:
         """A PNG. Raises :class:`Problem`."""
-        name = f"tile/{live.id}/{view.layer}/{view.bands}/{view.rescale}/{grid.side_px}/{grid.z}/{grid.x}/{grid.y}"
+        shown = f"{view.layer}/{view.bands}/{view.rescale}/{grid.side_px}/{grid.z}/{grid.x}/{grid.y}"
+        name = f"tile/{live.id}/{self._chunks.made_by(live)}/{shown}"
         kept: bytes | None = self._latest.get(name)
         if kept is None:
             kept = await run_in_threadpool(self._cache.get, name)
