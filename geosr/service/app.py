@@ -29,6 +29,7 @@ from geosr.service import metrics, problems, results_map, routes_processes, rout
 from geosr.service.context import Context
 from geosr.service.database import Database
 from geosr.service.egress import Egress
+from geosr.service.entrance import BodyLimit
 from geosr.service.jobs import Jobs
 from geosr.service.keys import Rates
 from geosr.service.live import LiveChunks
@@ -111,6 +112,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.context = context
     app.state.ready = False
     problems.install(app)
+    # The last is the outermost: what is refused is counted and logged as well.
+    app.add_middleware(BodyLimit)
     app.add_middleware(_Observed)
     if settings.cors_origins:
         app.add_middleware(
