@@ -1,4 +1,4 @@
-"""The process of a job: how it is started, what it says, and how it is ended with all that it has started."""
+"""The process of a job: its order, its start, what it says, and its end with all that it has started."""
 
 from __future__ import annotations
 
@@ -12,11 +12,41 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from geosr.service.fetch import fetch_item
+from geosr.service.inputs import UpscaleInputs
+from geosr.service.job import Order
+from geosr.service.settings import ServiceSettings
+
 #: Seconds that a job's process has to take its chunks back from the workers of a scheduler.
 _TAKE_BACK_S = 1.0
 
 #: Why nothing can be started for a while, whichever job it is.
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT})
+
+
+def order_of(inputs: UpscaleInputs, scene: str | None, folder: Path, settings: ServiceSettings) -> Order:
+    """What a job's process is told; ``scene`` is the file of the scene that is named.
+
+    Raises :class:`geosr.service.problems.Problem` for an Item that cannot be fetched.
+    """
+    source, folders = scene, [str(folder)]
+    if scene is not None:
+        folders.append(str(Path(scene).parent))
+    elif inputs.item is not None:
+        content = fetch_item(inputs.item, settings.allowed_hosts)
+        source = str(folder / "item.json")
+        Path(source).write_text(json.dumps(content), encoding="utf-8")
+    return Order(
+        inputs=inputs.model_dump(mode="json", exclude_defaults=True),
+        source=source,
+        api=settings.api,
+        collection=settings.collection,
+        folders=tuple(folders),
+        hosts=settings.allowed_hosts,
+        max_pixels=settings.max_pixels,
+        scheduler=settings.scheduler,
+        workers=settings.workers,
+    )
 
 
 def start_process(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:

@@ -16,10 +16,8 @@ from pathlib import Path
 from geosr.service import metrics
 from geosr.service.database import Database
 from geosr.service.egress import Egress
-from geosr.service.fetch import fetch_item
 from geosr.service.inputs import UpscaleInputs
-from geosr.service.job import Order
-from geosr.service.job_process import end_process, event_of, passes, start_process
+from geosr.service.job_process import end_process, event_of, order_of, passes, start_process
 from geosr.service.job_record import ACCEPTED, DISMISSED, FAILED, RUNNING, STATUSES, SUCCESSFUL, Job, job_of
 from geosr.service.keys import Caller
 from geosr.service.problems import NO_SUCH_JOB, Problem, too_many
@@ -87,6 +85,8 @@ class Jobs:
     def submit(self, inputs: UpscaleInputs, caller: Caller) -> Job:
         """Take a job. Raises :class:`Problem`, or :class:`catalog.CatalogError` for sources that cannot be used."""
         job_id, now = secrets.token_hex(12), time.time()
+        # Before anything else: what was made of someone else's scene is theirs as well.
+        source = self._source_of(inputs, caller)
         earlier = self._finished_earlier(inputs) if inputs.repeatable else None
         if earlier is not None:
             self._insert(job_id, caller, inputs, earlier.folder, SUCCESSFUL, earlier.chunks, now)
@@ -94,8 +94,10 @@ class Jobs:
         folder = self._folder / job_id
         folder.mkdir()
         try:
-            self._order(inputs, caller, folder).write(folder)
+            order_of(inputs, source, folder, self._settings).write(folder)
             with self._database.transaction():
+                # It may have been removed meanwhile; from here on it cannot be.
+                self._source_of(inputs, caller)
                 self._check_room(caller)
                 self._insert(job_id, caller, inputs, folder, ACCEPTED, 0, now)
         except BaseException:
@@ -186,6 +188,9 @@ class Jobs:
         job = None if row is None else job_of(row)
         return job if job is not None and "product" in job.files() else None
 
+    def _source_of(self, inputs: UpscaleInputs, caller: Caller) -> str | None:
+        return None if inputs.scene is None else self._scenes.source_of(inputs.scene, caller)
+
     def _check_room(self, caller: Caller) -> None:
         waiting = self._database.row(
             "SELECT count(*) AS n FROM jobs WHERE key_id IS ? AND status IN (?, ?)", (caller.key_id, ACCEPTED, RUNNING)
@@ -193,27 +198,6 @@ class Jobs:
         assert waiting is not None
         if waiting["n"] >= self._settings.max_queued_jobs:
             raise too_many(f"{waiting['n']} jobs are unfinished already: wait for one, or dismiss it", 30)
-
-    def _order(self, inputs: UpscaleInputs, caller: Caller, folder: Path) -> Order:
-        settings, source, folders = self._settings, None, [str(folder)]
-        if inputs.scene is not None:
-            source = self._scenes.source_of(inputs.scene, caller)
-            folders.append(str(Path(source).parent))
-        elif inputs.item is not None:
-            content = fetch_item(inputs.item, settings.allowed_hosts)
-            source = str(folder / "item.json")
-            Path(source).write_text(json.dumps(content), encoding="utf-8")
-        return Order(
-            inputs=inputs.model_dump(mode="json", exclude_defaults=True),
-            source=source,
-            api=settings.api,
-            collection=settings.collection,
-            folders=tuple(folders),
-            hosts=settings.allowed_hosts,
-            max_pixels=settings.max_pixels,
-            scheduler=settings.scheduler,
-            workers=settings.workers,
-        )
 
     def _end(self, process: subprocess.Popen[str]) -> None:
         end_process(process, take_back=self._settings.scheduler is not None)

@@ -10,7 +10,7 @@ import pytest
 from pystac_client import Client
 
 from geosr.model.zoo import DEFAULT_MODEL
-from tests.conftest import run_geosr
+from tests.conftest import SAMPLE, run_geosr
 from tests.service.conftest import BOX, served
 from tests.services import dask_scheduler, geosr_worker
 
@@ -219,6 +219,25 @@ def test_keys_are_made_shown_once_and_revoked(tmp_path):
         assert run_geosr("keys", "revoke", key_id, "--data", data).returncode == 0
         assert ask("/scenes", headers={"X-API-Key": key}).status_code == 403
     assert run_geosr("keys", "revoke", key_id, "--data", data).returncode == 2
+
+
+def test_a_product_of_someone_elses_scene_is_given_to_nobody_else(tmp_path):
+    data = tmp_path / "data"
+    mine, theirs = ({"X-API-Key": run_geosr("keys", "create", name, "--data", data).stdout.split()[1]} for name in "ab")
+    with served(data, keys="true") as service:
+        scene = service.http.post("/scenes/upload", content=SAMPLE.read_bytes(), headers=mine).json()["id"]
+        request = {"inputs": {"scene": scene, "bbox": BOX}}
+        done = service.http.post("/processes/upscale/execution", json=request, headers=mine)
+        assert done.status_code == 200
+        # Neither the product nor that there is such a scene.
+        answers = [
+            service.http.post(
+                "/processes/upscale/execution", json={"inputs": {"scene": one, "bbox": BOX}}, headers=theirs
+            )
+            for one in (scene, "none")
+        ]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        assert answers[0].json()["detail"] == answers[1].json()["detail"].replace("none", scene)
 
 
 def test_too_many_requests_are_told_when_to_come_again(tmp_path):
