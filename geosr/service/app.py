@@ -79,6 +79,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         egress.start()
         egress.take_over()
         catalog.restrict(Restriction((scenes.folder,), settings.allowed_hosts))
+        await run_in_threadpool(scenes.tidy)
         if settings.demo:
             await run_in_threadpool(scenes.add_demo)
         chunks.start()

@@ -256,27 +256,43 @@ class Scenes:
         return self._add("upload", title[:120] or "upload", caller, move)
 
     def remove(self, scene_id: str, caller: Caller) -> None:
-        """Forget a scene and its files. Raises :class:`Problem`."""
+        """Forget a scene and its files. Raises :class:`Problem`, also while jobs that are not finished read it."""
         self.source_of(scene_id, caller)
         if scene_id == DEMO:
             raise Problem(403, "the sample stays")
-        self._forget(scene_id)
+        if not self._forget(scene_id):
+            raise Problem(409, "jobs that are not finished read this scene: wait for them, or dismiss them first")
 
     def expire(self, before: float) -> None:
         """Forget scenes that were added before a time, unless a job that is not finished reads them."""
-        rows = self._database.rows(
-            "SELECT id FROM scenes WHERE kind != 'demo' AND created < ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
-            "jobs.status IN ('accepted', 'running') AND json_extract(jobs.inputs, '$.scene') = scenes.id)",
-            (before,),
-        )
-        for row in rows:
+        for row in self._database.rows("SELECT id FROM scenes WHERE kind != 'demo' AND created < ?", (before,)):
             self._forget(row["id"])
 
-    def _forget(self, scene_id: str) -> None:
-        self._database.change("DELETE FROM scenes WHERE id = ?", (scene_id,))
+    def tidy(self) -> None:
+        """Remove files that no scene has: an earlier process was killed while it took or removed them."""
+        known = {row["id"] for row in self._database.rows("SELECT id FROM scenes")}
+        for path in self.folder.iterdir():
+            if path.name in known:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _forget(self, scene_id: str) -> bool:
+        """Forget a scene and its files; False, and it stays, while a job that is not finished reads it."""
+        # In one statement, so that no job is taken in between.
+        gone = self._database.change(
+            "DELETE FROM scenes WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
+            "jobs.status IN ('accepted', 'running') AND json_extract(jobs.inputs, '$.scene') = scenes.id)",
+            (scene_id,),
+        )
+        if not gone:
+            return False
         with self._lock:
             self._open.pop(scene_id, None)
         shutil.rmtree(self.folder / scene_id, ignore_errors=True)
+        return True
 
     def _add(self, kind: str, title: str, caller: Caller, write: Any) -> LiveScene:
         scene_id = secrets.token_hex(8)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import socket
+import time
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -64,3 +67,42 @@ def test_a_service_does_not_start_with_a_model_that_is_none(tmp_path, model):
     assert ended.returncode == 2
     assert model in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_what_a_kill_has_left_of_an_upload_is_removed_at_the_next_start(tmp_path):
+    headers = {"content-type": "image/tiff"}
+    with served(tmp_path / "data", "--demo") as service:
+        folder = service.data / "scenes"
+        kept = service.http.post("/scenes/upload", content=SAMPLE.read_bytes(), headers=headers).json()["id"]
+        place = urlsplit(service.address)
+        with socket.create_connection((place.hostname, place.port), timeout=10) as client:
+            client.sendall(f"POST /scenes/upload HTTP/1.1\r\nHost: {place.netloc}\r\n".encode())
+            client.sendall(b"Content-Length: 9000000\r\n\r\n" + bytes(100_000))
+            deadline = time.monotonic() + 10
+            while not list(folder.glob(".upload-*.tif")):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            service.kill()
+        # As of one whose scene was not yet in the database.
+        (folder / "0123456789abcdef").mkdir()
+        (folder / "0123456789abcdef" / "upload.tif").touch()
+    with served(tmp_path / "data", "--demo") as service:
+        assert {path.name for path in folder.iterdir()} == {"demo", kept}
+        assert service.http.get(f"/scenes/{kept}").status_code == 200
+
+
+def test_a_scene_that_an_unfinished_job_reads_cannot_be_removed(tmp_path):
+    headers = {"content-type": "image/tiff"}
+    with served(tmp_path / "data", model="rgbn-x4") as service:
+        scene = service.http.post("/scenes/upload", content=SAMPLE.read_bytes(), headers=headers).json()["id"]
+        runs, waits = (service.submit(scene=scene, max_cloud=cloud) for cloud in (50, 60))
+        service.wait(runs, "running")
+        for job in (runs, waits):
+            answer = service.http.delete(f"/scenes/{scene}")
+            assert answer.status_code == 409
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "not finished" in answer.json()["detail"]
+            assert service.http.get(f"/scenes/{scene}").status_code == 200
+            service.http.delete(f"/jobs/{job}")
+        assert service.http.delete(f"/scenes/{scene}").status_code == 204
+        assert not (service.data / "scenes" / scene).exists()
