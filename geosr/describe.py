@@ -14,7 +14,7 @@ from geosr.engine.system import CPU_FLAGS, cores, cpu_flags, has_native, has_ope
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.version import VERSION
 
-_LIBRARIES = ("torch", "numpy", "rasterio", "xarray", "dask", "odc-geo", "odc-stac", "pystac-client")
+_LIBRARIES = ("torch", "numpy", "rasterio", "xarray", "dask", "odc-geo", "pystac-client")
 
 
 def source(request: SceneRequest) -> dict[str, Any]:
