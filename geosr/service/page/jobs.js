@@ -11,6 +11,7 @@ export class Jobs {
   constructor(maps) {
     this.maps = maps;
     this.running = false;
+    this.results = new Map();
   }
 
   begin(attempt) {
@@ -42,12 +43,9 @@ export class Jobs {
   async #refresh() {
     const { jobs } = await ask("/jobs?limit=20");
     const shown = jobs.filter((job) => job.status !== "dismissed");
+    await Promise.all(shown.filter((job) => job.status === "successful").map((job) => this.#fetchResults(job)));
     field("no-jobs").hidden = shown.length > 0;
-    const rows = await Promise.all(shown.map((job) => this.#row(job)));
-    const focused = document.activeElement?.closest("#jobs li")?.dataset.job;
-    field("jobs").replaceChildren(...rows);
-    // Rows are made anew, and whoever steers by keyboard stays where they are.
-    if (focused) field("jobs").querySelector(`[data-job="${focused}"] button, [data-job="${focused}"] a`)?.focus();
+    this.#list(shown);
     const current = shown.find((job) => job.status === "running");
     this.maps.shape("growth", current ? (await ask(`/jobs/${current.jobID}/growth`)).features : []);
     const active = shown.some((job) => job.status === "running" || job.status === "accepted");
@@ -58,24 +56,67 @@ export class Jobs {
     return active;
   }
 
-  async #row(job) {
-    const title = element("div", {}, element("strong", { className: `status-${job.status}`, textContent: NAMES[job.status] }), ` ${job.created.slice(0, 16).replace("T", " ")}, ${describe(job.inputs)}`);
-    const row = element("li", {}, title);
+  async #fetchResults(job) {
+    if (!this.results.has(job.jobID)) this.results.set(job.jobID, await ask(`/jobs/${job.jobID}/results`));
+  }
+
+  // Rows stay the elements that they are, in their places: whoever steers by keyboard stays where they are.
+  #list(shown) {
+    const list = field("jobs");
+    const ids = new Set(shown.map((job) => job.jobID));
+    for (const row of [...list.children]) {
+      if (ids.has(row.dataset.job)) continue;
+      if (row.contains(document.activeElement)) summary().focus();
+      row.remove();
+    }
+    const rows = new Map([...list.children].map((row) => [row.dataset.job, row]));
+    let next = list.firstElementChild;
+    for (const job of shown) {
+      const row = rows.get(job.jobID);
+      if (!row) {
+        list.insertBefore(this.#row(job), next);
+        continue;
+      }
+      next = row.nextElementSibling;
+      this.#update(row, job);
+    }
+  }
+
+  #update(row, job) {
+    if (row.dataset.status === job.status) {
+      row.querySelector(".what").textContent = described(job);
+      const bar = row.querySelector("progress");
+      if (!bar) return;
+      progress(bar, job);
+      row.querySelector(".hint").textContent = told(job);
+      return;
+    }
+    const made = this.#row(job);
+    const focused = row.contains(document.activeElement);
+    row.replaceWith(made);
+    if (focused) (made.querySelector("a, button") ?? summary()).focus();
+  }
+
+  #row(job) {
+    const state = element("strong", { className: `status-${job.status}`, textContent: NAMES[job.status] });
+    const row = element("li", {}, element("div", {}, state, " ", element("span", { className: "what", textContent: described(job) })));
     row.dataset.job = job.jobID;
     row.dataset.status = job.status;
     if (job.status === "running" || job.status === "accepted") {
       const bar = element("progress", { max: 100, ariaLabel: "Progress" });
-      if (job.status === "running" && job.chunks.all) bar.value = job.progress;
+      progress(bar, job);
       const cancel = element("button", { type: "button", textContent: "Cancel" });
-      cancel.addEventListener("click", () =>
-        this.attempt(async () => {
+      cancel.addEventListener("click", async () => {
+        await this.attempt(async () => {
           await ask(`/jobs/${job.jobID}`, { method: "DELETE" });
           await this.#refresh();
-        }, cancel),
-      );
+        }, cancel);
+        // It lost the focus meanwhile, for it could not be used.
+        (cancel.isConnected ? cancel : summary()).focus();
+      });
       row.append(bar, element("p", { className: "hint", textContent: told(job) }), cancel);
     } else if (job.status === "successful") {
-      row.append(await this.#downloads(job));
+      row.append(this.#downloads(job));
       if (job.inputs.sharpness) row.append(element("p", { className: "hint", textContent: "Sharpened to look like imagery: more of its detail is false, and it is not for measuring." }));
     } else {
       row.append(element("p", { className: "hint", textContent: job.message }));
@@ -83,9 +124,7 @@ export class Jobs {
     return row;
   }
 
-  async #downloads(job) {
-    this.results ??= new Map();
-    if (!this.results.has(job.jobID)) this.results.set(job.jobID, await ask(`/jobs/${job.jobID}/results`));
+  #downloads(job) {
     const links = Object.entries(this.results.get(job.jobID)).map(([name, { href, length }]) => {
       const link = element("a", { href: withKey(href), textContent: `${name} (${size(length)})` });
       link.setAttribute("download", "");
@@ -94,6 +133,16 @@ export class Jobs {
     return element("p", { className: "links" }, ...links);
   }
 }
+
+// Where the focus goes when what had it is no more.
+const summary = () => field("jobs-section").querySelector("summary");
+
+// A job that has not begun, or does not know its chunks yet, has a bar without a value.
+function progress(bar, job) {
+  if (job.status === "running" && job.chunks.all) bar.value = job.progress;
+}
+
+const described = (job) => `${job.created.slice(0, 16).replace("T", " ")}, ${describe(job.inputs)}`;
 
 function told(job) {
   const { finished, all } = job.chunks;

@@ -3,13 +3,13 @@
 import { ask, key, Refused } from "/page/api.js";
 import { element, field, say } from "/page/dom.js";
 import { Jobs } from "/page/jobs.js";
-import { Maps, polygon } from "/page/maps.js";
+import { openMaps, polygon } from "/page/maps.js";
 import { showPixel } from "/page/pixel.js";
 import { addScene, listFound, upload } from "/page/scenes.js";
 
 const state = { scenes: [], scene: null, bands: null, box: null };
 
-const maps = new Maps((error) => {
+const maps = openMaps((error) => {
   if (error?.name === "AbortError") return;
   if (error?.status === 401 || error?.status === 403) return needKey(error.message);
   say(error?.status ? `A tile could not be shown (${error.status}).` : error?.message);
@@ -79,7 +79,7 @@ async function choose(id, kept = null) {
   working(true);
   maps.show(scene, state.bands);
   const view = kept?.get("at")?.split("/").map(Number);
-  if (view?.length === 3 && view.every(Number.isFinite)) maps.after.jumpTo({ zoom: view[0], center: [view[2], view[1]] });
+  if (view?.length === 3 && view.every(Number.isFinite)) maps.go(view);
   else maps.look(scene.bbox);
   setBox(null);
   showUncertainty();
@@ -90,9 +90,8 @@ async function choose(id, kept = null) {
 
 function keep() {
   if (!state.scene) return;
-  const { lng, lat } = maps.after.getCenter();
-  const at = `${maps.after.getZoom().toFixed(2)}/${lat.toFixed(5)}/${lng.toFixed(5)}`;
-  history.replaceState(null, "", `#${new URLSearchParams({ scene: state.scene.id, bands: state.bands, at })}`);
+  const at = maps.view();
+  history.replaceState(null, "", `#${new URLSearchParams({ scene: state.scene.id, bands: state.bands, ...(at && { at }) })}`);
 }
 
 function showFacts(scene) {
@@ -173,25 +172,20 @@ function boxOfField() {
 
 const inspect = (place) => state.scene && attempt(() => showPixel(state.scene, place));
 
-for (const map of maps.both) {
-  map.on("click", (event) => inspect(event.lngLat));
-  map.on("moveend", keep);
-}
-// Only the sharpened side makes one wait: from what is chosen, before any tile is asked for, until all is drawn.
+// From what is chosen, before any tile is asked for, until all is drawn.
 function working(busy) {
+  if (!maps.drawn) return;
   field("working").hidden = !busy;
   field("stage").setAttribute("aria-busy", String(busy));
 }
-maps.after.on("dataloading", () => maps.after.areTilesLoaded() || working(true));
-maps.after.on("idle", () => working(false));
+maps.listen({ clicked: inspect, moved: keep, slid: (percent) => (field("swipe").value = percent), working });
 
 field("scene").addEventListener("change", (event) => choose(event.target.value));
 field("swipe").addEventListener("input", (event) => maps.swipe(event.target.value));
-maps.compare.on("slideend", ({ currentPosition }) => (field("swipe").value = (100 * currentPosition) / maps.after.getContainer().clientWidth));
 field("uncertainty").addEventListener("change", showUncertainty);
 field("opacity").addEventListener("input", showUncertainty);
 field("clouds").addEventListener("input", (event) => (field("clouds-value").textContent = event.target.value));
-field("inspect-middle").addEventListener("click", () => inspect(maps.after.getCenter()));
+field("inspect-middle").addEventListener("click", () => state.scene && inspect(maps.middle()));
 field("box").addEventListener("change", () =>
   attempt(async () => {
     const box = boxOfField();
@@ -221,6 +215,7 @@ field("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(async () => {
     const bbox = boxOfField() ?? maps.bounds();
+    if (!bbox) throw new Refused("Give a box to search in: west, south, east, north.", 400);
     const found = await ask("/catalogue/search", {
       method: "POST",
       json: { bbox, datetime: `${field("from").value}/${field("to").value}`, max_cloud: Number(field("clouds").value) },

@@ -1,4 +1,4 @@
-// Two maps, the original and its super-resolution, with a swipe between them.
+// Two maps, the original and its super-resolution, with a swipe between them; or none, where a browser cannot draw them.
 
 import * as library from "/page/vendor/maplibre-gl.mjs";
 import { headers } from "/page/api.js";
@@ -31,7 +31,19 @@ function newMap(container) {
   });
 }
 
-export class Maps {
+export function openMaps(onError) {
+  try {
+    return new Maps(onError);
+  } catch (error) {
+    // The library needs WebGL 2, and throws without.
+    console.warn(`There are no maps: ${error?.message ?? error}`);
+    return new NoMaps();
+  }
+}
+
+class Maps {
+  drawn = true;
+
   constructor(onError) {
     this.before = newMap("before");
     this.after = newMap("after");
@@ -41,6 +53,17 @@ export class Maps {
     for (const map of this.both) map.addControl(new library.ScaleControl({ unit: "metric" }), "bottom-left");
     this.after.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
     this.ready = Promise.all(this.both.map((map) => new Promise((done) => map.once("load", done)))).then(() => this.#addShapes());
+  }
+
+  // Tell of clicks, moves, the swipe's handle, and of when the sharpened side is being drawn: it alone makes one wait.
+  listen({ clicked, moved, slid, working }) {
+    for (const map of this.both) {
+      map.on("click", (event) => clicked(event.lngLat));
+      map.on("moveend", moved);
+    }
+    this.after.on("dataloading", () => this.after.areTilesLoaded() || working(true));
+    this.after.on("idle", () => working(false));
+    this.compare.on("slideend", ({ currentPosition }) => slid((100 * currentPosition) / this.after.getContainer().clientWidth));
   }
 
   #addShapes() {
@@ -105,6 +128,20 @@ export class Maps {
     this.after.fitBounds([[west, south], [east, north]], { padding: 24, duration: 0 });
   }
 
+  // A view as the page's address keeps it: zoom, latitude, longitude.
+  view() {
+    const { lng, lat } = this.after.getCenter();
+    return `${this.after.getZoom().toFixed(2)}/${lat.toFixed(5)}/${lng.toFixed(5)}`;
+  }
+
+  go([zoom, lat, lng]) {
+    this.after.jumpTo({ zoom, center: [lng, lat] });
+  }
+
+  middle() {
+    return this.after.getCenter();
+  }
+
   bounds() {
     return this.after.getBounds().toArray().flat();
   }
@@ -147,6 +184,45 @@ export class Maps {
     window.addEventListener("keydown", escape);
     return () => end(null);
   }
+}
+
+// What stands for them otherwise: all that needs no picture goes on.
+class NoMaps {
+  drawn = false;
+  both = [];
+  ready = Promise.resolve();
+
+  constructor() {
+    document.getElementById("maps").hidden = true;
+    document.getElementById("no-maps").hidden = false;
+    document.getElementById("view-section").hidden = true;
+    document.getElementById("draw").hidden = true;
+    for (const label of document.querySelectorAll(".side")) label.hidden = true;
+  }
+
+  show(scene) {
+    this.scene = scene;
+  }
+
+  middle() {
+    const [west, south, east, north] = this.scene.bbox;
+    return { lng: (west + east) / 2, lat: (south + north) / 2 };
+  }
+
+  view() {
+    return null;
+  }
+
+  bounds() {
+    return null;
+  }
+
+  listen() {}
+  shape() {}
+  uncertainty() {}
+  swipe() {}
+  look() {}
+  go() {}
 }
 
 const waiting = new Set();
