@@ -20,6 +20,7 @@ from rasterio.io import DatasetReader
 
 from catalog.errors import ReadError, RefusedError, SourceError, UnreachableError
 from catalog.restriction import Restriction
+from catalog.web import CONNECT_S, STALLED_S
 
 # A raster without a place is refused, or noted, where that matters. The filter is set once: to change filters around
 # each call is not safe with threads.
@@ -28,14 +29,25 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 #: Decoded blocks are kept between reads, up to this many MB: a row of JPEG 2000 tiles of a product's four bands is 92.
 _CACHE_MB = 160
 
-#: Requests that a flaky server fails are repeated; files beside a remote raster are not looked for.
-_REMOTE = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+#: What paths begin with that GDAL reads over a network.
+_SYSTEMS = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsihdfs", "/vsiwebhdfs")
+
+#: Requests that a flaky server fails are repeated; one that sends no byte for long is given up. Local rasters, too,
+#: may be made of remote ones.
+_HTTP = {
     "GDAL_HTTP_MAX_RETRY": 4,
     "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "VSI_CACHE": True,
+    "GDAL_HTTP_CONNECTTIMEOUT": CONNECT_S,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+    "GDAL_HTTP_LOW_SPEED_TIME": STALLED_S,
+    # What came of a file is forgotten when it is closed: half an answer would be kept for ever, and so would a file
+    # that has changed since.
+    "CPL_VSIL_CURL_NON_CACHED": ":".join(_SYSTEMS),
 }
+
+#: Files beside a remote raster are not looked for.
+_REMOTE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": True}
 
 #: Decoding a PNG in one go fills what a truncated file lacks with whatever is in memory; by rows it is an error.
 _DECODING = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
@@ -115,7 +127,7 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
     Raises :class:`SourceError` when it cannot be opened, :class:`RefusedError` when it must not be, and
     :class:`ReadError` when reading fails inside the block.
     """
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **_DECODING, **(_REMOTE if is_remote(path) else {})):
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **_DECODING, **_HTTP, **(_REMOTE if is_remote(path) else {})):
         raster = _kept(path)
         try:
             yield raster
@@ -172,8 +184,7 @@ def read_error(path: str, error: Exception) -> ReadError:
 def is_remote(path: str) -> bool:
     """Whether pixels come over a network."""
     schemes = ("http://", "https://", "s3://", "gs://", "az://", "oss://", "swift://")
-    systems = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsihdfs", "/vsiwebhdfs")
-    return path.startswith(schemes) or any(system in path for system in systems)
+    return path.startswith(schemes) or any(system in path for system in _SYSTEMS)
 
 
 def without_query(path: str) -> str:

@@ -26,6 +26,7 @@ from catalog.errors import CatalogError, RadiometryError, SourceError
 from catalog.gdal import open_raster, without_queries, without_query
 from catalog.grids import finest
 from catalog.radiometry import Radiometry
+from catalog.web import PatientStacIO
 
 #: Items of one platform whose times differ by less than this belong to one overpass: a datatake lasts minutes, the
 #: next orbit is 100 minutes later.
@@ -95,7 +96,7 @@ def read_item(source: str) -> pystac.Item:
     Raises :class:`SourceError`.
     """
     try:
-        item = pystac.Item.from_file(source)
+        item = pystac.Item.from_file(source, stac_io=PatientStacIO())
         item.make_asset_hrefs_absolute()
     except Exception as error:
         # Whatever is wrong with foreign JSON or a foreign server surfaces here, as any of a dozen exceptions.

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from catalog.errors import RequestError, SearchError
 from catalog.items import first_line, ground_of
+from catalog.web import CONNECT_S, STALLED_S
 
 if TYPE_CHECKING:
     from pystac_client import Client
@@ -25,9 +26,6 @@ DEFAULT_COLLECTION = "sentinel-2-l2a"
 
 #: A year, month, day or RFC 3339 instant, or an open end.
 _INSTANT = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2}))?)?)?|\.\.")
-
-#: Seconds to connect, and to wait for an answer.
-_TIMEOUT = (10.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def _connect(api: str) -> Client:
         with warnings.catch_warnings():
             # An API that declares few conformance classes is expected: what it lacks is done here.
             warnings.simplefilter("ignore")
-            client = Client.open(api, timeout=_TIMEOUT)
+            client = Client.open(api, timeout=(CONNECT_S, STALLED_S))
             searches = client.conforms_to("ITEM_SEARCH")
     except Exception as error:
         raise SearchError(f"cannot reach a STAC API at {api}: {first_line(error)}") from error

@@ -1,0 +1,80 @@
+"""Servers that stall or change what they serve: runs end with one line, and go on from there where they can."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from catalog import SceneRequest, SourceError, UnreachableError, gdal, open_scene, web
+from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.progress import QuietReporter
+from tests.conftest import write_raster
+from tests.stac_items import write_item
+from tests.web_files import web_files
+
+#: Noise, so that a file is much larger than what is read to open it.
+PIXELS = np.random.default_rng(0).integers(500, 4000, (4, 400, 200)).astype(np.uint16)
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "www").mkdir()
+    with web_files(tmp_path / "www") as served:
+        yield served
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_LOW_SPEED_TIME", 1)
+    monkeypatch.setattr(web, "STALLED_S", 1)
+
+
+def served_raster(files, name="in.tif", pixels=PIXELS):
+    write_raster(files.folder / name, pixels)
+    return files.url(name)
+
+
+def served_item(files, pixels=PIXELS):
+    path = write_item(files.folder, "one", pixels)
+    content = json.loads(path.read_text())
+    for asset in content["assets"].values():
+        asset["href"] = files.url(asset["href"].rpartition("/")[2])
+    path.write_text(json.dumps(content))
+    return files.url("one.json")
+
+
+class AtBegin(QuietReporter):
+    """Does something once the source was looked at, before its pixels are read."""
+
+    def __init__(self, act):
+        self._act = act
+
+    def begin(self, description, total, finished, lr_pixels):
+        self._act()
+
+
+def request(source, output, **options):
+    return UpscaleRequest(SceneRequest(source), output, model="bicubic", **options)
+
+
+@pytest.mark.slow
+def test_a_server_that_stalls_ends_the_run_which_can_be_resumed(tmp_path, files, impatient):
+    """Two chunks, one of which never comes."""
+    source, output = served_item(files), tmp_path / "out.tif"
+    began = time.monotonic()
+    with pytest.raises(UnreachableError, match=r"cannot read http://127\.0\.0\.1.*tif"):
+        super_resolve(request(source, output, core_px=200), AtBegin(lambda: setattr(files, "stalls_beyond", 0.8)))
+    assert time.monotonic() - began < 30
+    files.stalls_beyond = None
+    published = super_resolve(request(source, output, core_px=200))
+    assert (published.computed, published.chunks) == (1, 2)
+
+
+def test_a_server_that_never_gives_an_item_is_not_waited_for(files, impatient):
+    item = served_item(files)
+    files.stalls_beyond = 0.0
+    with pytest.raises(SourceError, match=r"that can be read.*timed out"):
+        open_scene(SceneRequest(item))
