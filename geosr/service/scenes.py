@@ -20,8 +20,10 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
+from shapely.errors import ShapelyError
 
 from catalog import CatalogError, Scene, SceneRequest
 from geosr.engine import Parallel, choose_engine, system
@@ -318,13 +320,29 @@ class Scenes:
     ) -> LiveScene:
         card = read_card(self._settings.model)
         scene = open_for_model(SceneRequest(source), card)
-        if scene.geobox.crs is None:
-            raise Problem(400, "the raster has no CRS, so that it cannot be put on a map")
+        _check_place(scene.geobox)
         if scene.geobox.shape.x * scene.geobox.shape.y > self._settings.max_pixels:
             raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")
         engine = choose_engine(network=card.learned, stack=card.stack is not None)
         model = ModelSpec(self._settings.model, card.digest, engine, scene.bands, scene.picture)
         return LiveScene(scene_id, title, kind, scene, model, created, key_id)
+
+
+def _check_place(geobox: GeoBox) -> None:
+    """Refuse grids that are nowhere on Earth. Raises :class:`Problem`."""
+    if geobox.crs is None:
+        raise Problem(400, "the raster has no CRS, so that it cannot be put on a map")
+    try:
+        west, south, east, north = bounds_of(geobox)
+    except (ProjError, ShapelyError, ValueError) as error:
+        raise Problem(400, "the raster's CRS cannot be put on a map, or its place is not within that CRS") from error
+    # Longitudes from 0 to 360 are in use. What is not finite is within nothing.
+    if not (-180 <= west < east <= 360 and -90 <= south < north <= 90):
+        raise Problem(
+            400,
+            f"the raster lies nowhere on Earth, or covers nothing: longitudes {west:g} to {east:g}, "
+            f"latitudes {south:g} to {north:g}",
+        )
 
 
 def check_raster(path: Path, max_pixels: int) -> None:

@@ -296,6 +296,30 @@ def test_a_scene_without_a_place_is_refused(service, tmp_path):
     assert nothing_kept(service)
 
 
+UTM = "EPSG:32633"
+
+
+@pytest.mark.parametrize(
+    ("crs", "left", "top", "side"),
+    [
+        ('LOCAL_CS["here",UNIT["metre",1]]', 300000, 5400000, 10),
+        ("EPSG:4978", 300000, 5400000, 10),
+        (UTM, 9e9, 9e9, 10),
+        (UTM, 9e7, 9e6, 10),
+        (UTM, float("nan"), 5400000, 10),
+        (UTM, 300000, 5400000, 1e-30),
+        ("EPSG:4326", 900, 45, 1e-4),
+        ("EPSG:4326", 10, 95, 1e-4),
+    ],
+)
+def test_scenes_that_are_nowhere_on_earth_are_refused_and_not_kept(service, tmp_path, crs, left, top, side):
+    pixels = np.full((4, 64, 64), 1000, dtype=np.uint16)
+    place = rasterio.transform.from_origin(left, top, side, side)
+    path = write_raster(tmp_path / "odd.tif", pixels, crs=rasterio.crs.CRS.from_string(crs), transform=place)
+    refused(upload(service, path.read_bytes()), 400)
+    assert nothing_kept(service)
+
+
 def test_areas_and_scenes_beyond_the_limits_are_refused(tmp_path):
     with served(tmp_path / "data", "--demo", max_area_km2=1, max_pixels=100_000) as service:
         request = {"inputs": {"scene": "demo", "bbox": [0, -0.027, 0.0269, 0]}}
