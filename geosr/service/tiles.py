@@ -84,8 +84,10 @@ class Tiles:
     def forget(self, scene_id: str) -> None:
         """Keep nothing of a scene."""
         self._cache.evict(scene_id)
-        for name in [name for name in self._latest if name.split("/")[1] == scene_id]:
-            self._latest.pop(name, None)
+        # Of a copy, for tiles are made meanwhile.
+        for name in list(self._latest):
+            if name.split("/")[1] == scene_id:
+                self._latest.pop(name, None)
 
     def _remember(self, name: str, picture: bytes) -> None:
         self._latest[name] = picture

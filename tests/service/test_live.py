@@ -6,6 +6,7 @@ import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import diskcache
 import httpx
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from rasterio.warp import transform as transform_points
 
 from geosr.model.zoo import DEFAULT_MODEL
+from geosr.service.tiles import Tiles
 from tests.conftest import SAMPLE
 from tests.service.conftest import served
 
@@ -181,6 +183,22 @@ def test_an_upload_becomes_a_scene_and_a_job(service):
     assert service.http.get(f"/scenes/{scene}").status_code == 404
     # What was made of it stays.
     assert service.http.get(f"/jobs/{job}/results").status_code == 200
+
+
+def test_a_scene_is_forgotten_while_tiles_of_others_are_made():
+    with diskcache.Cache() as cache:
+        tiles = Tiles(None, cache, 1)
+
+        class Meanwhile(str):
+            """A name at whose sight another tile is made."""
+
+            def split(self, *separator):
+                tiles._latest["tile/new/1"] = b""
+                return str(self).split(*separator)
+
+        tiles._latest.update({Meanwhile("tile/kept/1"): b"", "tile/gone/1": b"", "tile/kept/2": b""})
+        tiles.forget("gone")
+        assert set(tiles._latest) == {"tile/kept/1", "tile/kept/2", "tile/new/1"}
 
 
 def test_requests_that_are_given_up_are_not_computed_and_take_nothing_from_others(network):
