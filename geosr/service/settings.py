@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from catalog import DEFAULT_API, DEFAULT_COLLECTION
 from geosr.errors import UsageError
@@ -160,4 +160,10 @@ def read_settings(path: Path | None = None, **options: Any) -> ServiceSettings:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"settings of the service: {where + ': ' if where else ''}{first['msg']}") from error
+    except SettingsError as error:
+        # Raised for variables alone, which are read before anything is checked.
+        what = str(error).partition(" from source")[0]
+        raise UsageError(
+            f'settings of the service: {what}: in a variable, lists are JSON, as ["a.example", "b.example"]'
+        ) from error
     return settings

@@ -50,6 +50,15 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, said):
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_a_variable_that_is_no_list_is_refused_in_one_line(tmp_path):
+    ended = run_geosr("serve", "--data", tmp_path / "data", GEOSR_SERVICE_HOSTS="example.org")
+    assert ended.returncode == 2
+    assert "hosts" in ended.stderr
+    assert "JSON" in ended.stderr
+    assert "mistake" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_keys_are_off_on_loopback_and_on_elsewhere():
     assert not ServiceSettings().with_keys
     assert not ServiceSettings(host="::1").with_keys
