@@ -26,12 +26,15 @@ from geosr.service.lean_titiler import (
 from geosr.service.problems import Problem
 from geosr.service.routes_processes import OUTPUTS
 
-#: What a picture, or what statistics are taken from, has of pixels along a side at most; and around a tile.
-MOST_PX = 2048
+#: Pixels along a side at most of what statistics are taken from, and of a tile; and around that.
+_MOST_COUNTED_PX = 2048
+_MOST_SHOWN_PX = 1024
 _MOST_AROUND_PX = 128
 
-#: Bands that are read or computed at most, letters of what they are computed by, and bars of a histogram.
+#: Bands that are read at most, and that are computed, which takes eight bytes a pixel and more; letters of what they
+#: are computed by, and bars of a histogram.
 _MOST_BANDS = 16
+_MOST_COMPUTED = 4
 _MOST_LETTERS = 500
 _MOST_BARS = 1000
 
@@ -115,8 +118,8 @@ class _Layers(BidxExprParams):
 
     def __post_init__(self) -> None:
         text = self.expression or ""
-        if text.count(";") >= _MOST_BANDS:
-            raise Problem(400, f"expression: up to {_MOST_BANDS} bands are computed")
+        if text.count(";") >= _MOST_COMPUTED:
+            raise Problem(400, f"expression: up to {_MOST_COMPUTED} bands are computed")
         # Powers of whole numbers are computed before pixels are, for as long as that takes.
         if "**" in text:
             raise Problem(400, "expression: powers are not taken, write products")
@@ -132,7 +135,7 @@ class _Tile(DefaultDependency):
     padding: Annotated[
         int | None, Query(gt=0, le=_MOST_AROUND_PX, description="Pixels that are read on each side, and not shown.")
     ] = None
-    tilesize: Annotated[int | None, Query(gt=0, le=MOST_PX, description="Pixels along a side.")] = None
+    tilesize: Annotated[int | None, Query(gt=0, le=_MOST_SHOWN_PX, description="Pixels along a side.")] = None
 
     def as_dict(self, exclude_none: bool = True) -> dict[str, Any]:
         # titiler takes the size from the request itself; here it is held within limits.
@@ -143,9 +146,9 @@ class _Tile(DefaultDependency):
 class _Size(PreviewParams):
     """What statistics are taken from."""
 
-    max_size: Annotated[int, Query(gt=0, le=MOST_PX, description="Pixels along the longer side.")] = 1024
-    height: Annotated[int | None, Query(gt=0, le=MOST_PX)] = None
-    width: Annotated[int | None, Query(gt=0, le=MOST_PX)] = None
+    max_size: Annotated[int, Query(gt=0, le=_MOST_COUNTED_PX, description="Pixels along the longer side.")] = 1024
+    height: Annotated[int | None, Query(gt=0, le=_MOST_COUNTED_PX)] = None
+    width: Annotated[int | None, Query(gt=0, le=_MOST_COUNTED_PX)] = None
 
     def __post_init__(self) -> None:
         # The other would follow from the raster's shape, without a limit.
