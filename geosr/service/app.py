@@ -29,7 +29,7 @@ from geosr.service import metrics, problems, results_map, routes_processes, rout
 from geosr.service.context import Context
 from geosr.service.database import Database
 from geosr.service.egress import Egress
-from geosr.service.entrance import BodyLimit
+from geosr.service.entrance import BodyLimit, OwnPages
 from geosr.service.jobs import Jobs
 from geosr.service.keys import Rates
 from geosr.service.live import LiveChunks
@@ -115,6 +115,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     problems.install(app)
     # The last is the outermost: what is refused is counted and logged as well.
     app.add_middleware(BodyLimit)
+    if not settings.with_keys:
+        app.add_middleware(OwnPages, settings)
     app.add_middleware(_Observed)
     if settings.cors_origins:
         app.add_middleware(

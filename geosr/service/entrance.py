@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geosr.service.problems import Problem
+from geosr.service.settings import ServiceSettings, is_loopback
 
 #: Longest body of a request, bytes; areas as GeoJSON are the longest that is asked for.
 MOST_BODY_BYTES = 2 * 2**20
@@ -43,3 +46,49 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+class OwnPages:
+    """Where there are no keys, refuses what pages of others let a browser ask: it reaches what they do not.
+
+    Programs that are no browsers send no Origin. On loopback the Host has to be the machine itself as well: a name of
+    someone else's that leads there makes a page of theirs look like one of the service's own.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
+        self._app = app
+        self._loopback = settings.loopback
+        public = urlsplit((settings.public_url or "").lower())
+        self._public_host = public.hostname
+        self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
+        if public.netloc:
+            self._origins.add(f"{public.scheme}://{public.netloc}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            refusal = self._refusal(headers.get("host", "").lower(), headers.get("origin", "").lower())
+            if refusal is not None:
+                await Problem(403, refusal).response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, host: str, origin: str) -> str | None:
+        """Why a request is refused; None for one that is not."""
+        if self._loopback and host and not self._is_here(_name_in(f"//{host}")):
+            return f"the service is not known as {host[:200]}: public_url names the address that it has behind a proxy"
+        own = host and origin in (f"http://{host}", f"https://{host}")
+        if origin and not own and origin not in self._origins and "*" not in self._origins:
+            return f"pages of {origin[:200]} may not ask this service: cors_origins names those that may"
+        return None
+
+    def _is_here(self, name: str) -> bool:
+        return is_loopback(name) or name == self._public_host
+
+
+def _name_in(address: str) -> str:
+    """The host of an address without its port; empty where there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -104,12 +104,7 @@ class ServiceSettings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether only this machine reaches the service."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def with_keys(self) -> bool:
@@ -132,6 +127,16 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Variables come before what is given, which is the file's."""
         return env_settings, init_settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is one of the machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_settings(path: Path | None = None, **options: Any) -> ServiceSettings:

@@ -130,7 +130,7 @@ def test_tiles_are_shown_though_the_disk_takes_nothing(tmp_path):
 def test_a_service_that_does_nothing_any_more_is_not_ready(tmp_path, monkeypatch, part, said):
     monkeypatch.setattr(part, "_run", lambda self: None)
     monkeypatch.setattr(Egress, "take_over", lambda self: None)
-    with TestClient(create_app(ServiceSettings(data=tmp_path, model=PLAIN))) as client:
+    with TestClient(create_app(ServiceSettings(data=tmp_path, model=PLAIN)), base_url="http://localhost") as client:
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert said in answer.json()["detail"]
