@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from catalog.gdal import files_of
-from catalog.raster import raster_identity
+from catalog.gdal import parts_of
+from catalog.identity import look_up
 from catalog.scene import PixelReader, Pixels, Scene
 from catalog.sentinel2 import UNUSABLE_SCL
 
@@ -62,11 +62,13 @@ def unusable(classes: ClassReader, window: Window, shape: tuple[int, int]) -> ND
 
 def mask_clouds(scene: Scene, classes: ClassReader, path: str) -> Scene:
     """The scene with unusable pixels as nodata; ``path`` is that of the raster that holds the classes."""
+    rasters = look_up(parts_of(path))
     shape = (scene.geobox.shape.y, scene.geobox.shape.x)
     return replace(
         scene,
         reader=CloudMasked(scene.reader, classes, shape),
         nodata_declared=True,
-        identity={**scene.identity, "mask_clouds": raster_identity(path)},
-        files=(*scene.files, *files_of(path)),
+        identity={**scene.identity, "mask_clouds": rasters[path]},
+        rasters={**scene.rasters, **rasters},
+        files=(*scene.files, *rasters),
     ).noting(NOTE)

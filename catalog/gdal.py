@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode
 
 import rasterio
 from rasterio._err import CPLE_BaseError
@@ -19,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from catalog.errors import ReadError, RefusedError, SourceError, UnreachableError
+from catalog.paths import SYSTEMS, file_stamp, is_remote, without_queries, without_query
 from catalog.restriction import Restriction
 from catalog.web import CONNECT_S, STALLED_S
 
@@ -28,9 +26,6 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 #: Decoded blocks are kept between reads, up to this many MB: a row of JPEG 2000 tiles of a product's four bands is 92.
 _CACHE_MB = 160
-
-#: What paths begin with that GDAL reads over a network.
-_SYSTEMS = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsihdfs", "/vsiwebhdfs")
 
 #: Requests that a flaky server fails are repeated; one that sends no byte for long is given up. Local rasters, too,
 #: may be made of remote ones.
@@ -43,7 +38,7 @@ _HTTP = {
     "GDAL_HTTP_LOW_SPEED_TIME": STALLED_S,
     # What came of a file is forgotten when it is closed: half an answer would be kept for ever, and so would a file
     # that has changed since.
-    "CPL_VSIL_CURL_NON_CACHED": ":".join(_SYSTEMS),
+    "CPL_VSIL_CURL_NON_CACHED": ":".join(SYSTEMS),
 }
 
 #: Files beside a remote raster are not looked for.
@@ -51,24 +46,6 @@ _REMOTE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": True}
 
 #: Decoding a PNG in one go fills what a truncated file lacks with whatever is in memory; by rows it is an error.
 _DECODING = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
-
-#: Keys of a URL's query that grant access and change with every signature, lower case: Azure's, Amazon's and Google's
-#: older ones, and plain tokens. The newer ones of Amazon and Google have a prefix.
-_SIGNING = frozenset(
-    (
-        *("sig", "se", "sp", "sv", "sr", "st", "ss", "srt", "sip", "spr"),
-        *("skoid", "sktid", "skt", "ske", "sks", "skv"),
-        *("awsaccesskeyid", "googleaccessid", "signature", "expires", "policy", "key-pair-id"),
-        *("token", "access_token", "sas", "api_key", "apikey", "subscription-key"),
-    )
-)
-_SIGNING_PREFIXES = ("x-amz-", "x-goog-")
-
-#: A path into an archive or a part of a file, and the path of what holds it.
-_ARCHIVE = re.compile(r"/vsi(?:zip|gzip|tar|7z|rar|subfile)/(?:[^/,]*,)?(.*)")
-
-#: An address in running text, and its query.
-_QUERY = re.compile(r"((?:://|/vsi)[^\s?'\"]*)\?[^\s'\"]*")
 
 #: Rasters that a thread keeps open: the bands of a few scenes.
 _KEPT_OPEN = 16
@@ -152,6 +129,14 @@ def colours_of(raster: DatasetReader) -> tuple[ColorInterp, ...]:
 def files_of(path: str) -> tuple[str, ...]:
     """Every local file that reading a raster reads: the path itself, what lies beside it, and what it is made of.
 
+    Raises :class:`RefusedError` for what must not be opened.
+    """
+    return tuple(part for part in parts_of(path) if not is_remote(part))
+
+
+def parts_of(path: str) -> tuple[str, ...]:
+    """The same, and what of it is remote.
+
     Rasters that others are made of may be virtual themselves, or named as GDAL names parts of files. Raises
     :class:`RefusedError` for what must not be opened.
     """
@@ -159,9 +144,11 @@ def files_of(path: str) -> tuple[str, ...]:
     waiting = [path]
     while waiting:
         one = waiting.pop()
-        if one in found or is_remote(one):
+        if one in found:
             continue
         found.append(one)
+        if is_remote(one):
+            continue
         if one == path or one.lower().endswith(".vrt") or not Path(one).is_file():
             try:
                 with open_raster(one) as raster:
@@ -179,51 +166,6 @@ def read_error(path: str, error: Exception) -> ReadError:
     if is_remote(path):
         return UnreachableError(f"cannot read {without_query(path)}: {_detail(error)}")
     return ReadError(f"cannot read {path}: the file is damaged or incomplete ({_detail(error)})")
-
-
-def is_remote(path: str) -> bool:
-    """Whether pixels come over a network."""
-    schemes = ("http://", "https://", "s3://", "gs://", "az://", "oss://", "swift://")
-    return path.startswith(schemes) or any(system in path for system in _SYSTEMS)
-
-
-def without_query(path: str) -> str:
-    """An address without what may be a secret: the query of a signed URL."""
-    return path.partition("?")[0] if is_remote(path) else path
-
-
-def without_queries(text: str) -> str:
-    """Running text, as GDAL's messages, without the queries of the addresses in it."""
-    return _QUERY.sub(r"\1", text)
-
-
-def query_digest(path: str) -> str | None:
-    """SHA-256 of what an address's query asks for; None where it asks for nothing, but may grant access to it."""
-    query = path.partition("?")[2] if is_remote(path) else ""
-    asked = [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if not _signs(key.lower())]
-    return hashlib.sha256(urlencode(asked).encode()).hexdigest() if asked else None
-
-
-def file_stamp(path: str) -> tuple[int, int] | None:
-    """Size and time of change of a local file, or of the archive that a path leads into; None for anything else."""
-    local = None if is_remote(path) else _local_file(path)
-    if local is None:
-        return None
-    status = local.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _local_file(path: str) -> Path | None:
-    """The file that a path names, or the first on the way up from inside an archive."""
-    inner = path
-    while (inside := _ARCHIVE.match(inner)) is not None:
-        inner = inside[1]
-    named = Path(inner)
-    return next((file for file in (named, *(named.parents if inner != path else ())) if file.is_file()), None)
-
-
-def _signs(key: str) -> bool:
-    return key in _SIGNING or key.startswith(_SIGNING_PREFIXES)
 
 
 def _kept(path: str) -> DatasetReader:

@@ -23,8 +23,9 @@ from shapely.geometry.base import BaseGeometry
 from catalog import radiometry, sentinel2
 from catalog.area import project, unwrap
 from catalog.errors import CatalogError, RadiometryError, SourceError
-from catalog.gdal import open_raster, without_queries, without_query
+from catalog.gdal import open_raster
 from catalog.grids import finest
+from catalog.paths import without_queries, without_query
 from catalog.radiometry import Radiometry
 from catalog.web import PatientStacIO
 

@@ -14,7 +14,8 @@ from rasterio.windows import Window
 from catalog.arrays import measured_pixels
 from catalog.clouds import unusable
 from catalog.errors import SourceError
-from catalog.gdal import open_raster, without_query
+from catalog.gdal import open_raster
+from catalog.paths import without_query
 from catalog.resample import Kernel, read_resampled
 from catalog.scene import Pixels
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pystac
@@ -19,10 +19,11 @@ from catalog import sentinel2
 from catalog.area import clip, project, spans_utm_zones, utm_crs, window_of
 from catalog.clouds import NOTE as CLOUD_NOTE
 from catalog.errors import AreaError, RadiometryError, RefusedError, RequestError, SourceError, UnreachableError
-from catalog.gdal import check_allowed, files_of, open_raster, without_query
+from catalog.gdal import check_allowed, files_of, open_raster, parts_of
+from catalog.identity import Identity, look_up, notes_on, raster_identity
 from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
 from catalog.layers import ItemsReader, Layer, LayerBand
-from catalog.raster import raster_identity
+from catalog.paths import without_query
 from catalog.scene import BandSpec, Scene
 
 SCL_KEYS = ("scl", "SCL", "SCL_20m")
@@ -63,7 +64,14 @@ def scene_of_items(
         window = window_of(area, geobox, "the Items found")
     lead = chosen[0]
     layers = tuple(_layer(one, lead, geobox, target) for one in chosen)
-    _check_rasters(layers, clouds_out)
+    for layer in layers:
+        for band in _rasters(layer):
+            # An Item's rasters need not be in one place: before any of them is asked for.
+            check_allowed(band.path)
+    read = [band for layer in layers for band in (_rasters(layer) if clouds_out else layer.bands)]
+    rasters = look_up(part for band in read for part in parts_of(band.path))
+    notes += notes_on(rasters)
+    _check_rasters(read)
     dtype = _dtype_of(lead)
     files = [_raster_files(layer) for layer in layers]
     if clouds_out:
@@ -82,13 +90,14 @@ def scene_of_items(
         reader=ItemsReader(layers, geobox, dtype, float(sentinel2.NODATA_DN), clouds_out),
         radiometry=tuple(asset.radiometry.reason for asset in lead.assets),
         identity={
-            "items": [_identity(*each) for each in zip(chosen, layers, files, strict=True)],
+            "items": [_identity(*each, rasters) for each in zip(chosen, layers, files, strict=True)],
             "clouds_out": clouds_out,
         },
         datetime=lead.datetime,
         nodata_declared=True,
         scaled=True,
         sources=tuple(without_query(one.item.get_self_href() or one.item.id) for one in chosen),
+        rasters=rasters,
         files=(*(file for rasters in files for file in rasters), *_own_files(chosen)),
         notes=tuple(notes),
         properties={
@@ -260,18 +269,11 @@ def _check_spans(one: Candidate, geobox: GeoBox, *, aligned: bool) -> None:
         )
 
 
-def _check_rasters(layers: Sequence[Layer], clouds_out: bool) -> None:
-    """Refuse Items with a raster that must not be opened, and those with one to read that cannot be.
-
-    Before any pixel is read: an Item's rasters need not be in one place.
-    """
-    for layer in layers:
-        for band in _rasters(layer):
-            check_allowed(band.path)
-    for layer in layers:
-        for band in _rasters(layer) if clouds_out else layer.bands:
-            with open_raster(band.path):
-                pass
+def _check_rasters(bands: Sequence[LayerBand]) -> None:
+    """Refuse Items with a raster that cannot be opened, or must not be, before any pixel is read."""
+    for band in bands:
+        with open_raster(band.path):
+            pass
 
 
 def _dtype_of(lead: Candidate) -> str:
@@ -307,13 +309,15 @@ def _own_files(chosen: Sequence[Candidate]) -> list[str]:
     return [local_path(href) for one in chosen if (href := one.item.get_self_href()) is not None]
 
 
-def _identity(one: Candidate, layer: Layer, files: Sequence[str]) -> dict[str, Any]:
+def _identity(one: Candidate, layer: Layer, files: Sequence[str], found: Mapping[str, Identity]) -> dict[str, Any]:
+    def known(path: str) -> Identity:
+        # Of a classification that is not read, nobody was asked.
+        return found.get(path) or raster_identity(path)
+
     return {
         "id": one.item.id,
         "updated": one.item.properties.get("updated"),
-        "rasters": [
-            {**raster_identity(band.path), "band": band.index, "shift_dn": band.shift_dn} for band in _rasters(layer)
-        ],
-        "files": [raster_identity(file) for file in files],
+        "rasters": [{**known(band.path), "band": band.index, "shift_dn": band.shift_dn} for band in _rasters(layer)],
+        "files": [known(file) for file in files],
         "aligned": layer.aligned,
     }

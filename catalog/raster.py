@@ -16,8 +16,10 @@ from rasterio.windows import Window
 from catalog import radiometry, sentinel2
 from catalog.arrays import check_plausible, validity
 from catalog.errors import SourceError
-from catalog.gdal import colours_of, file_stamp, files_of, open_raster, query_digest, without_query
+from catalog.gdal import colours_of, open_raster, parts_of
 from catalog.grids import repeat, repeated_window
+from catalog.identity import look_up, notes_on
+from catalog.paths import is_remote, without_query
 from catalog.pictures import brightness, is_plain_image, picture_names, reduced
 from catalog.radiometry import Radiometry
 from catalog.scene import BandSpec, Pixels, Scene, gsd_m_of
@@ -84,7 +86,7 @@ def open_raster_scene(
     Raises :class:`SourceError` or :class:`catalog.errors.RadiometryError`.
     """
     # This opens and closes rasters: not while one of them is in use.
-    files = files_of(path)
+    rasters = look_up(parts_of(path))
     with open_raster(path) as raster:
         _check_grid(raster, path)
         names, notes = _name_bands(raster, path, bands, sensor)
@@ -119,6 +121,7 @@ def open_raster_scene(
         if any(reason.startswith("assumed") for reason in reasons):
             notes.append(f"reflectance = DN / {sentinel2.QUANTIFICATION} is {reasons[0]}")
         notes += _scale_note(specs, sensor)
+        notes += notes_on(rasters)
         notes += [] if sensor is None else _contradictions(raster, keep, sensor)
         return Scene(
             id=Path(without_query(path)).stem,
@@ -137,32 +140,20 @@ def open_raster_scene(
             ),
             radiometry=tuple(reasons),
             identity={
-                **raster_identity(path),
+                **rasters[path],
                 "bands": [i + 1 for i in keep],
-                "files": [raster_identity(file) for file in files],
+                "files": list(rasters.values()),
             },
             nodata_declared=raster.nodata is not None or transparent,
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
             picture=plain,
             sources=(without_query(path),),
-            files=files,
+            files=tuple(file for file in rasters if not is_remote(file)),
+            rasters=rasters,
             notes=tuple(notes),
             tags=_tags(raster),
             sensor=None if sensor is None else sensor.name,
         )
-
-
-def raster_identity(path: str) -> dict[str, str | int]:
-    """What changes when the file does: its size and time of change where it is a local one.
-
-    Of an address the query counts, but for what grants access.
-    """
-    stamp = file_stamp(path)
-    if stamp is None:
-        asked = query_digest(path)
-        return {"path": without_query(path), **({} if asked is None else {"query_sha256": asked})}
-    size, modified_ns = stamp
-    return {"path": path, "size": size, "modified_ns": modified_ns}
 
 
 def _check_grid(raster: DatasetReader, path: str) -> None:

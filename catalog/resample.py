@@ -18,8 +18,8 @@ from rasterio.windows import Window
 
 from catalog.arrays import measured_pixels
 from catalog.errors import SourceError
-from catalog.gdal import without_query
 from catalog.grids import repeat, repeated_window
+from catalog.paths import without_query
 
 Kernel = Literal["nearest", "cubic"]
 

@@ -20,9 +20,10 @@ from rasterio.windows import Window
 
 from catalog import radiometry, sentinel2
 from catalog.errors import SourceError
-from catalog.gdal import files_of, open_raster
+from catalog.gdal import open_raster, parts_of
 from catalog.grids import finest, repeat, repeated_window
-from catalog.raster import RasterReader, raster_identity
+from catalog.identity import look_up
+from catalog.raster import RasterReader
 from catalog.scene import BandSpec, Scene
 
 _METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
@@ -133,7 +134,7 @@ def open_safe_scene(
         for band, values in zip(bands, decided, strict=True)
     )
     geobox, spans, dtype = _common_grid(images, product.name)
-    files = tuple(file for image in images for file in files_of(image))
+    rasters = look_up(part for image in images for part in parts_of(image))
     return Scene(
         id=product.name,
         sensor="sentinel-2",
@@ -147,12 +148,13 @@ def open_safe_scene(
             spans=spans if max(spans) > 1 else (),
         ),
         radiometry=tuple(values.reason for values in decided),
-        identity={"product": product.name, "rasters": [raster_identity(file) for file in files]},
+        identity={"product": product.name, "rasters": list(rasters.values())},
         datetime=product.acquired,
         nodata_declared=True,
         scaled=True,
         sources=(source,),
-        files=files,
+        rasters=rasters,
+        files=tuple(rasters),
         properties={
             "platform": product.platform.lower(),
             "constellation": "sentinel-2",

@@ -89,6 +89,8 @@ class Scene:
     """A plain image: DN mean brightness and there need not be a CRS."""
     sources: tuple[str, ...] = ()
     """Paths or addresses that the scene is derived from."""
+    rasters: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
+    """Identity of each file and address that pixels come from, see :mod:`catalog.identity`."""
     files: tuple[str, ...] = ()
     """Local files that are read, and must not be written."""
     notes: tuple[str, ...] = ()

@@ -15,8 +15,8 @@ class WebFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.address = ""
-        self.tags = True
-        """Whether answers tell version and time of change."""
+        self.tags: tuple[str, ...] = ("ETag", "Last-Modified")
+        """Which of these headers answers have."""
         self.status: int | None = None
         """What every request is answered from now on."""
         self.asked: list[tuple[str, str]] = []
@@ -63,9 +63,10 @@ def web_files(folder: Path) -> Iterator[WebFiles]:
                 self.send_response(200)
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Length", str(len(content)))
-            if files.tags:
-                self.send_header("ETag", f'"{path.stat().st_mtime_ns:x}-{size:x}"')
-                self.send_header("Last-Modified", self.date_time_string(int(path.stat().st_mtime)))
+            changed = path.stat().st_mtime
+            versions = {"ETag": f'"{changed:f}-{size:x}"', "Last-Modified": self.date_time_string(int(changed))}
+            for name in files.tags:
+                self.send_header(name, versions[name])
             self.end_headers()
             if self.command == "HEAD":
                 return

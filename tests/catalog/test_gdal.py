@@ -11,8 +11,9 @@ import pytest
 import rasterio
 
 from catalog import ReadError, SceneRequest, SourceError, open_scene
-from catalog.gdal import files_of, open_raster, without_queries
-from catalog.raster import raster_identity
+from catalog.gdal import files_of, open_raster
+from catalog.identity import raster_identity
+from catalog.paths import without_queries
 from tests.conftest import write_raster
 
 NAMES = ["B02", "B03", "B04", "B08"]

@@ -163,7 +163,7 @@ def test_floats_too_large_to_be_anything_are_nodata(tmp_path, sample):
 
 
 def test_secrets_in_addresses_stay_out_of_products():
-    from catalog.gdal import without_query
+    from catalog.paths import without_query
 
     assert without_query("https://x/a.tif?sig=SECRET") == "https://x/a.tif"
     assert without_query("/a/b?c.tif") == "/a/b?c.tif"

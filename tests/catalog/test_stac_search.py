@@ -164,7 +164,7 @@ def test_items_across_the_antimeridian_are_found_from_either_side(tmp_path, samp
 
 
 def test_an_item_whose_server_does_not_answer_is_not_left_out(tmp_path, sample, monkeypatch):
-    monkeypatch.setitem(gdal._REMOTE, "GDAL_HTTP_MAX_RETRY", 0)
+    monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_MAX_RETRY", 0)
     good = write_item(tmp_path, "good", sample[:, :60, :60])
     silent = json.loads(write_item(tmp_path, "silent", sample[:, :60, :60]).read_text())
     del silent["properties"]["proj:epsg"]

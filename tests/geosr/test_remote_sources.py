@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from catalog import SceneRequest, SourceError, UnreachableError, gdal, open_scene, web
+from geosr.errors import ExistsError, ResumeError
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
-from tests.conftest import write_raster
+from tests.conftest import read_raster, write_raster
+from tests.services import s3_server
 from tests.stac_items import write_item
 from tests.web_files import web_files
+from tiling import locate
 
 #: Noise, so that a file is much larger than what is read to open it.
 PIXELS = np.random.default_rng(0).integers(500, 4000, (4, 400, 200)).astype(np.uint16)
@@ -56,6 +59,17 @@ class AtBegin(QuietReporter):
         self._act()
 
 
+class AtChunk(QuietReporter):
+    """Does something once the first chunk is finished."""
+
+    def __init__(self, act):
+        self._act = act
+
+    def chunk(self, key, finished, total):
+        if finished == 1:
+            self._act()
+
+
 def request(source, output, **options):
     return UpscaleRequest(SceneRequest(source), output, model="bicubic", **options)
 
@@ -78,3 +92,45 @@ def test_a_server_that_never_gives_an_item_is_not_waited_for(files, impatient):
     files.stalls_beyond = 0.0
     with pytest.raises(SourceError, match=r"that can be read.*timed out"):
         open_scene(SceneRequest(item))
+
+
+def test_a_product_of_what_a_server_had_before_is_not_up_to_date(tmp_path, files):
+    output = tmp_path / "out.tif"
+    old, new = (np.full((4, 40, 40), value, np.uint16) for value in (1000, 5000))
+    source = served_raster(files, pixels=old)
+    super_resolve(request(source, output))
+    assert super_resolve(request(source, output)).computed == 0
+    served_raster(files, pixels=new)
+    with pytest.raises(ExistsError):
+        super_resolve(request(source, output))
+    super_resolve(request(source, output, overwrite=True))
+    assert (read_raster(output) == 5000).all()
+
+
+def test_an_unfinished_run_does_not_go_on_with_what_a_server_has_now(tmp_path, files):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    old, new = (np.full((4, 40, 40), value, np.uint16) for value in (1000, 5000))
+    source = served_raster(files, pixels=old)
+    with pytest.raises(KeyboardInterrupt):
+        super_resolve(request(source, tmp_path / "out.tif", core_px=20), AtChunk(interrupt))
+    served_raster(files, pixels=new)
+    with pytest.raises(ResumeError, match="source"):
+        super_resolve(request(source, tmp_path / "out.tif", core_px=20))
+
+
+@pytest.mark.slow
+def test_objects_in_storage_have_a_version(tmp_path, monkeypatch):
+    with s3_server(tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        place = locate("s3://versions/in.tif")
+        place.fs.mkdir("versions")
+        place.write_bytes(b"one")
+        first = web.version_of("s3://versions/in.tif")
+        assert {"etag", "size"} == first.keys()
+        assert web.version_of("/vsis3/versions/in.tif") == first
+        place.write_bytes(b"two")
+        assert web.version_of("s3://versions/in.tif") != first
+        assert web.version_of("s3://versions/absent.tif") == {}

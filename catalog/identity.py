@@ -1,0 +1,62 @@
+"""What tells a source from another, and from itself after a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from catalog.gdal import check_allowed
+from catalog.paths import file_stamp, is_remote, query_digest, without_query
+from catalog.web import version_of
+
+Identity = dict[str, str | int]
+
+#: Files that servers are asked about at a time: each answers after a while, but many together.
+_AT_A_TIME = 8
+
+#: What tells that a file is another one of the same size.
+_VERSIONS = {"etag", "modified"}
+
+
+def look_up(paths: Iterable[str]) -> dict[str, Identity]:
+    """The identity of each path, with what servers say of those that are remote.
+
+    Raises :class:`catalog.errors.RefusedError` for an address that must not be asked, and
+    :class:`catalog.errors.UnreachableError` where a server does not answer.
+    """
+    each = list(dict.fromkeys(paths))
+    remote = [path for path in each if is_remote(path)]
+    for path in remote:
+        check_allowed(path)
+    versions: dict[str, Identity] = {}
+    if remote:
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            versions = dict(zip(remote, pool.map(version_of, remote), strict=True))
+    return {path: raster_identity(path) | versions.get(path, {}) for path in each}
+
+
+def raster_identity(path: str) -> Identity:
+    """What changes when a file does: its size and time of change where it is a local one.
+
+    Of an address the query counts, but for what grants access; what its server says of it comes with :func:`look_up`.
+    """
+    stamp = file_stamp(path)
+    if stamp is None:
+        asked = query_digest(path)
+        return {"path": without_query(path), **({} if asked is None else {"query_sha256": asked})}
+    size, modified_ns = stamp
+    return {"path": path, "size": size, "modified_ns": modified_ns}
+
+
+def notes_on(found: Mapping[str, Identity]) -> list[str]:
+    """A word on remote files of which no server tells the version."""
+    silent = {urlsplit(path).netloc or path for path, one in found.items() if is_remote(path) and not _versioned(one)}
+    if not silent:
+        return []
+    places = ", ".join(without_query(place) for place in sorted(silent))
+    return [f"{places} tells no version of its files: should the source change, nobody would notice"]
+
+
+def _versioned(one: Identity) -> bool:
+    return not _VERSIONS.isdisjoint(one)
