@@ -7,6 +7,7 @@ from catalog.area import parse_aoi, parse_bbox, read_aoi
 from catalog.errors import (
     AreaError,
     CatalogError,
+    ChangedError,
     RadiometryError,
     ReadError,
     RefusedError,
@@ -16,6 +17,7 @@ from catalog.errors import (
     UnreachableError,
 )
 from catalog.gdal import restrict, restricted, restriction_in_force
+from catalog.identity import check_unchanged
 from catalog.publish import Result, ResultLayer, item_of_result
 from catalog.restriction import Restriction, host_allowed
 from catalog.scene import BandSpec, PixelReader, Scene
@@ -29,6 +31,7 @@ __all__ = [
     "AreaError",
     "BandSpec",
     "CatalogError",
+    "ChangedError",
     "PixelReader",
     "Query",
     "RadiometryError",
@@ -44,6 +47,7 @@ __all__ = [
     "SensorProfile",
     "SourceError",
     "UnreachableError",
+    "check_unchanged",
     "describe",
     "host_allowed",
     "item_of_result",

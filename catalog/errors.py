@@ -4,6 +4,7 @@ CatalogError
 ├── RequestError      a request that cannot mean anything
 ├── SourceError       a source that cannot be opened or understood
 │   ├── RefusedError  a source that must not be opened here
+│   ├── ChangedError  a source that changed while it was read
 │   └── ReadError     pixels that cannot be read
 │       └── UnreachableError  pixels on a server that does not give them, perhaps later
 ├── RadiometryError   a source whose DN cannot be turned into reflectance
@@ -26,6 +27,10 @@ class SourceError(CatalogError):
 
 class RefusedError(SourceError):
     """The source is none of those that this process may open."""
+
+
+class ChangedError(SourceError):
+    """The source changed while it was read."""
 
 
 class ReadError(SourceError):

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+from catalog.errors import ChangedError, UnreachableError
 from catalog.gdal import check_allowed
 from catalog.paths import file_stamp, is_remote, query_digest, without_query
+from catalog.scene import Scene
 from catalog.web import version_of
 
 Identity = dict[str, str | int]
@@ -49,6 +51,25 @@ def raster_identity(path: str) -> Identity:
     return {"path": path, "size": size, "modified_ns": modified_ns}
 
 
+def check_unchanged(scene: Scene) -> None:
+    """Hold what a scene was read from against what it was when the scene was opened.
+
+    Raises :class:`ChangedError` where it is another, and :class:`UnreachableError` where a server that told the
+    version then does not tell it now.
+    """
+    now = look_up(scene.rasters)
+    for path, before in scene.rasters.items():
+        if is_remote(path) and _versioned(before) and not _versioned(now[path]):
+            raise UnreachableError(f"the server of {without_query(path)} does not say any more whether it changed")
+    changed = [without_query(path) for path, before in scene.rasters.items() if now[path] != before]
+    if changed:
+        others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise ChangedError(
+            f"{changed[0]}{others} changed while it was read, so nothing was written: run the same again once it no "
+            "longer changes"
+        )
+
+
 def notes_on(found: Mapping[str, Identity]) -> list[str]:
     """A word on remote files of which no server tells the version."""
     silent = {urlsplit(path).netloc or path for path, one in found.items() if is_remote(path) and not _versioned(one)}
@@ -58,5 +79,5 @@ def notes_on(found: Mapping[str, Identity]) -> list[str]:
     return [f"{places} tells no version of its files: should the source change, nobody would notice"]
 
 
-def _versioned(one: Identity) -> bool:
+def _versioned(one: Mapping[str, str | int]) -> bool:
     return not _VERSIONS.isdisjoint(one)

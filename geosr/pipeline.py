@@ -143,6 +143,8 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
                     reporter.note(chunk.note)
                     told.add(chunk.note)
 
+        # Its chunks would be of two sources; without them the next attempt starts anew.
+        catalog.check_unchanged(scene)
         reporter.stage("assembling")
         files = ledger.files()
         consistency = sum_up(plan, files, scene)

@@ -78,11 +78,15 @@ class Manifest:
         return json.dumps(self.content, sort_keys=True)
 
     def differences(self, other: Manifest) -> list[str]:
-        """Which entries differ from those of another run, as ``engine (torch-cpu-float32, now torch-cpu-bfloat16)``."""
+        """Which entries differ from those of another run, as ``engine (torch-cpu-float32, now torch-cpu-bfloat16)``.
+
+        Of the source it is said that it may have changed by itself.
+        """
         found = []
         for key in sorted(self.content.keys() | other.content.keys()):
             mine, theirs = self.content.get(key), other.content.get(key)
             if mine != theirs:
                 short = isinstance(mine, str | int | float) and isinstance(theirs, str | int | float)
-                found.append(f"{key} ({theirs}, now {mine})" if short else key)
+                told = "source (another, or changed since)" if key == "source" else key
+                found.append(f"{key} ({theirs}, now {mine})" if short else told)
         return found
