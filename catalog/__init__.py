@@ -16,7 +16,7 @@ from catalog.errors import (
     SourceError,
     UnreachableError,
 )
-from catalog.gdal import restrict, restricted, restriction_in_force
+from catalog.gdal import forget, restrict, restricted, restriction_in_force
 from catalog.identity import check_unchanged
 from catalog.publish import Result, ResultLayer, item_of_result
 from catalog.restriction import Restriction, host_allowed
@@ -49,6 +49,7 @@ __all__ = [
     "UnreachableError",
     "check_unchanged",
     "describe",
+    "forget",
     "host_allowed",
     "item_of_result",
     "open_scene",

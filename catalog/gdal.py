@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,10 +57,30 @@ _BESIDE = (".msk", ".aux.xml")
 #: Size and time of change of files, None for those that are not there.
 _Stamps = dict[str, tuple[int, int] | None]
 
-#: Open rasters by path and by what could be opened when they were, the one used last at the end.
-_Rasters = OrderedDict[tuple[str, Restriction | None], tuple[_Stamps, DatasetReader]]
+
+class _Kept:
+    """What a thread keeps open. Other threads close it between its reads only."""
+
+    def __init__(self) -> None:
+        self.reading = threading.RLock()
+        self.depth = 0
+        """Blocks that the thread is in, one inside the other, each with a raster."""
+        self.stale = False
+        """Whether the thread is to close all that it keeps as soon as it has read."""
+        self.rasters: OrderedDict[tuple[str, Restriction | None], tuple[_Stamps, DatasetReader]] = OrderedDict()
+        """By path and by what could be opened when it was, the one used last at the end."""
+
+    def close(self, which: Callable[[str, _Stamps], bool]) -> None:
+        """Close the rasters whose path and stamps are to go."""
+        for key in [key for key, (stamps, _) in self.rasters.items() if which(key[0], stamps)]:
+            self.rasters.pop(key)[1].close()
+
 
 _of_thread = threading.local()
+
+#: Those of all threads; one goes with its thread.
+_all_kept: weakref.WeakSet[_Kept] = weakref.WeakSet()
+_all_kept_lock = threading.Lock()
 
 _restriction: Restriction | None = None
 
@@ -104,14 +125,40 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
     Raises :class:`SourceError` when it cannot be opened, :class:`RefusedError` when it must not be, and
     :class:`ReadError` when reading fails inside the block.
     """
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **_DECODING, **_HTTP, **(_REMOTE if is_remote(path) else {})):
-        raster = _kept(path)
+    options = {**_DECODING, **_HTTP, **(_REMOTE if is_remote(path) else {})}
+    with _reading() as kept, rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **options):
+        raster = _raster(kept, path)
         try:
             yield raster
         except (RasterioError, CPLE_BaseError) as error:
             # rasterio lets some of GDAL's own errors through.
-            _forget(path)
+            kept.close(lambda one, _: one == path)
             raise read_error(path, error) from error
+
+
+def forget(path: str) -> None:
+    """Close what threads keep open of a file, or of files below a folder, that is deleted, or may have changed.
+
+    Until then the system keeps a deleted file's bytes. A thread that is reading closes all it has when it has read.
+    """
+
+    def concerned(one: str) -> bool:
+        return one == path or one.startswith(path.rstrip("/") + "/")
+
+    with _all_kept_lock:
+        everyones = list(_all_kept)
+    for kept in everyones:
+        # The lock of the thread itself is no hindrance to it, but it may be reading.
+        if not kept.reading.acquire(blocking=False):
+            kept.stale = True
+            continue
+        try:
+            if kept.depth:
+                kept.stale = True
+            else:
+                kept.close(lambda one, stamps: concerned(one) or any(map(concerned, stamps)))
+        finally:
+            kept.reading.release()
 
 
 def colours_of(raster: DatasetReader) -> tuple[ColorInterp, ...]:
@@ -168,20 +215,46 @@ def read_error(path: str, error: Exception) -> ReadError:
     return ReadError(f"cannot read {path}: the file is damaged or incomplete ({_detail(error)})")
 
 
-def _kept(path: str) -> DatasetReader:
+@contextmanager
+def _reading() -> Iterator[_Kept]:
+    """What this thread keeps open, which no other thread closes in the block."""
+    kept: _Kept | None = getattr(_of_thread, "kept", None)
+    if kept is None:
+        kept = _of_thread.kept = _Kept()
+        with _all_kept_lock:
+            _all_kept.add(kept)
+    with kept.reading:
+        _close_stale(kept)
+        kept.depth += 1
+        try:
+            yield kept
+        finally:
+            kept.depth -= 1
+            _close_stale(kept)
+
+
+def _close_stale(kept: _Kept) -> None:
+    if kept.stale and not kept.depth:
+        kept.stale = False
+        kept.close(lambda *_: True)
+
+
+def _raster(kept: _Kept, path: str) -> DatasetReader:
     """The open raster of a path that the thread has, as long as the file has not changed."""
     restriction = restriction_in_force()
     # What was opened for work that may open anything is not there for work that may not.
     key = path, restriction
-    rasters = _rasters_of_thread()
-    if key in rasters and (is_remote(path) or _unchanged(rasters[key][0])):
-        rasters.move_to_end(key)
-        return rasters[key][1]
-    _forget(path)
+    if key in kept.rasters and (is_remote(path) or _unchanged(kept.rasters[key][0])):
+        kept.rasters.move_to_end(key)
+        return kept.rasters[key][1]
+    if kept.depth == 1:
+        # Files that are there no more, or are others by now: to look is little beside opening one.
+        kept.close(lambda one, stamps: not is_remote(one) and not _unchanged(stamps))
+    kept.close(lambda one, _: one == path)
     raster = _open(path, restriction)
-    rasters[key] = ({} if is_remote(path) else _stamps_of(path, raster), raster)
-    while len(rasters) > _KEPT_OPEN:
-        rasters.popitem(last=False)[1][1].close()
+    kept.rasters[key] = ({} if is_remote(path) else _stamps_of(path, raster), raster)
+    while len(kept.rasters) > _KEPT_OPEN:
+        kept.rasters.popitem(last=False)[1][1].close()
     return raster
 
 
@@ -199,11 +272,6 @@ def _open(path: str, restriction: Restriction | None) -> DatasetReader:
     return raster
 
 
-def _rasters_of_thread() -> _Rasters:
-    rasters: _Rasters = _of_thread.__dict__.setdefault("rasters", OrderedDict())
-    return rasters
-
-
 def _stamps_of(path: str, raster: DatasetReader) -> _Stamps:
     """Stamps of the files under an open raster, which may be a part of one or made of several, and beside it."""
     return {file: file_stamp(file) for file in (path, *(path + beside for beside in _BESIDE), *raster.files)}
@@ -211,12 +279,6 @@ def _stamps_of(path: str, raster: DatasetReader) -> _Stamps:
 
 def _unchanged(stamps: _Stamps) -> bool:
     return any(stamps.values()) and all(file_stamp(file) == stamp for file, stamp in stamps.items())
-
-
-def _forget(path: str) -> None:
-    kept = _rasters_of_thread().pop((path, restriction_in_force()), None)
-    if kept is not None:
-        kept[1].close()
 
 
 def _open_error(path: str, error: Exception) -> SourceError:

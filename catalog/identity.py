@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from catalog.errors import ChangedError, UnreachableError
-from catalog.gdal import check_allowed
+from catalog.gdal import check_allowed, forget
 from catalog.paths import file_stamp, is_remote, query_digest, without_query
 from catalog.scene import Scene
 from catalog.web import version_of
@@ -31,6 +31,8 @@ def look_up(paths: Iterable[str]) -> dict[str, Identity]:
     remote = [path for path in each if is_remote(path)]
     for path in remote:
         check_allowed(path)
+        # What is open of it may be of an earlier version than the one that is told now.
+        forget(path)
     versions: dict[str, Identity] = {}
     if remote:
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
