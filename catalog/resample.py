@@ -6,7 +6,7 @@ not meet. Here each pixel's place in the source is computed exactly, and its val
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,9 @@ Kernel = Literal["nearest", "cubic"]
 
 #: Fraction of a pixel by which grids may differ and still be one: what is lost when numbers are written as text.
 _TOLERANCE_PX = 1e-3
+
+#: Share of the weights below which the pixels that have them say nothing of a value between them.
+_LEAST_WEIGHT = 0.1
 
 
 def read_resampled(
@@ -122,25 +125,62 @@ def sample_cubic(
     """Cubic convolution of ``(bands, rows, cols)`` at positions (pixels from the corner): ``(bands, positions)``.
 
     Pixels that are not ``valid``, of the same shape or with one band for all, are left out; they must hold finite
-    numbers.
+    numbers. Where some are, the value lies among those of the valid ones around it: the weights left may be few, or
+    cancel one another.
     """
-    top, row_weights = _keys(rows)
-    left, col_weights = _keys(cols)
-    height, width = source.shape[1:]
     flat = source.reshape(len(source), -1)
     known = None if valid.all() else valid.reshape(len(valid), -1)
     total = np.zeros((len(source), rows.size))
     weight = np.zeros((1 if known is None else len(known), rows.size))
+    holes = np.zeros(rows.size, dtype=bool)
+    for at, share in _around(rows, cols, source.shape[1:]):
+        if known is not None:
+            there = known.take(at, axis=1)
+            holes |= ~there.all(axis=0)
+            share = share * there
+        total += share * flat.take(at, axis=1)
+        weight += share
+    value = total / np.where(np.abs(weight) > _LEAST_WEIGHT, weight, 1)
+    if known is not None and holes.any():
+        few = np.abs(weight[:, holes]) <= _LEAST_WEIGHT
+        value[:, holes] = _among_valid(value[:, holes], few, flat, known, rows[holes], cols[holes], source.shape[1:])
+    return value
+
+
+def _among_valid(
+    value: NDArray[np.float64],
+    few: NDArray[np.bool_],
+    flat: NDArray[Any],
+    known: NDArray[np.bool_],
+    rows: NDArray[np.float64],
+    cols: NDArray[np.float64],
+    shape: tuple[int, ...],
+) -> NDArray[np.float64]:
+    """Values beside holes, brought among those of the valid pixels around; of the nearest where ``few`` weigh in."""
+    height, width = shape
+    nearest = np.clip(np.floor(rows), 0, height - 1).astype(int) * width
+    nearest += np.clip(np.floor(cols), 0, width - 1).astype(int)
+    value = np.where(few & known.take(nearest, axis=1), flat.take(nearest, axis=1), value)
+    low, high = np.full(value.shape, np.inf), np.full(value.shape, -np.inf)
+    for at, _ in _around(rows, cols, shape):
+        there, pixels = known.take(at, axis=1), flat.take(at, axis=1)
+        low = np.where(there, np.minimum(low, pixels), low)
+        high = np.where(there, np.maximum(high, pixels), high)
+    # Where all around are holes there is nothing to be among.
+    return np.where(low <= high, np.clip(value, low, high), value)
+
+
+def _around(
+    rows: NDArray[np.float64], cols: NDArray[np.float64], shape: tuple[int, ...]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Each of the 4 × 4 pixels around positions: where it is in a flat image of a shape, and its weight."""
+    top, row_weights = _keys(rows)
+    left, col_weights = _keys(cols)
+    height, width = shape
     for i in range(4):
         first = np.clip(top + i, 0, height - 1) * width
         for j in range(4):
-            at = first + np.clip(left + j, 0, width - 1)
-            share = row_weights[i] * col_weights[j]
-            if known is not None:
-                share = share * known.take(at, axis=1)
-            total += share * flat.take(at, axis=1)
-            weight += share
-    return total / np.where(np.abs(weight) > 0.1, weight, 1)
+            yield first + np.clip(left + j, 0, width - 1), row_weights[i] * col_weights[j]
 
 
 def _source_position(raster: DatasetReader, geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
