@@ -15,7 +15,7 @@ from geosr.errors import TrainingError, UsageError
 from geosr.model.card import ModelCard, NetworkSize
 from geosr.training.calibrate import calibrate
 from geosr.training.config import TrainingConfig, read_config
-from geosr.training.run import WEIGHTS, read_figures
+from geosr.training.run import WEIGHTS, check_trained_with, read_figures
 from geosr.training.train import build_generator, load_network
 
 _COMMAND = "geosr models trained"
@@ -43,13 +43,14 @@ def publish(request: Publication) -> ModelCard:
 
     Raises :class:`UsageError` for bands that the sensor has not got, and for half-widths that cannot be calibrated,
     :class:`ModelError` for weights that are not of the configured network, :class:`TrainingError` for a run that has
-    none, :class:`ExistsError` for files that are there.
+    none or was trained with another configuration, :class:`ExistsError` for files that are there.
     """
     config, trained = read_config(request.config), request.run / WEIGHTS
     weights_path = places(request.output, request.config, trained, overwrite=request.overwrite)
     gsd_m = _gsd_m(config, request.sensor)
     if not trained.is_file():
         raise TrainingError(f"{request.run} holds no {WEIGHTS}: it is not a run of geosr train, or has not begun")
+    check_trained_with(config, request.run)
     if config.network.width_features and not (config.calibration and request.data):
         raise UsageError(
             f"{request.config} is of half-widths, which are calibrated: name imagery in its `calibration`, and the "

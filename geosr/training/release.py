@@ -31,7 +31,7 @@ from geosr.model.card import Calibration, ModelCard, NetworkSize
 from geosr.model.generator import Generator
 from geosr.training.calibrate import calibrate
 from geosr.training.config import TrainingConfig, read_config
-from geosr.training.run import WEIGHTS, read_figures
+from geosr.training.run import WEIGHTS, check_trained_with, read_figures
 from geosr.training.train import Start, build_generator, load_network
 
 _COMMAND = "python -m geosr.training.release"
@@ -73,8 +73,11 @@ class Stage:
 def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
     """Measure the last stage's averaged weights, and write weights and card into the zoo's folder.
 
-    The stages are the image's and, for a model with half-widths, theirs.
+    The stages are the image's and, for a model with half-widths, theirs. Raises :class:`TrainingError` for a run that
+    was not trained with its configuration.
     """
+    for stage in stages:
+        check_trained_with(stage.config, stage.run)
     run, config = stages[-1].run, stages[-1].config
     model = build_generator(config).eval()
     assert model.network is not None

@@ -20,7 +20,7 @@ from geosr.evaluate.halo import measure_halo
 from geosr.model.card import Visual, read_card_file
 from geosr.training.perceptual import features_used
 from geosr.training.release import HALO_SCENES, Stage, read_scene, sha256
-from geosr.training.run import WEIGHTS
+from geosr.training.run import WEIGHTS, check_trained_with
 from geosr.training.train import Start, build_generator, load_network
 
 _COMMAND = "python -m geosr.training.release_visual"
@@ -30,7 +30,7 @@ def release_visual(stage: Stage, steps: int, data: Path, zoo: Path) -> Visual:
     """Write the run's averaged weights beside the card of the model that it is named after, and into that card.
 
     ``steps`` of back-projection end the sharpened model. Raises :class:`ModelError` when the run is no perceptual
-    stage, or did not begin with that model's weights.
+    stage, or did not begin with that model's weights, :class:`TrainingError` when it had another configuration.
     """
     config, path = stage.config, zoo / f"{stage.config.name}.json"
     card = read_card_file(path)
@@ -38,6 +38,7 @@ def release_visual(stage: Stage, steps: int, data: Path, zoo: Path) -> Visual:
         raise ModelError(f"{stage.config_path} is not a perceptual stage: release its run with the fidelity stage")
     if sha256(stage.start.weights) != card.weights_sha256:
         raise ModelError(f"the run began with {stage.start.weights}, which are not the weights of {card.name}")
+    check_trained_with(config, stage.run)
     model = build_generator(config.model_copy(update={"back_projection_steps": steps})).eval()
     load_network(model, stage.run / WEIGHTS)
     scenes = [read_scene(data / name, config) for name in HALO_SCENES]

@@ -6,6 +6,8 @@ Files are replaced in one go: a run that is killed at any moment goes on from it
 from __future__ import annotations
 
 import json
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from geosr.errors import ResumeError
+from geosr.errors import ResumeError, TrainingError
 from geosr.model.generator import Generator
 from geosr.training.config import TrainingConfig
 from geosr.training.optimiser import Optimiser
@@ -34,22 +36,17 @@ class RunFolder:
         Raises :class:`ResumeError` when it holds a run that another configuration began.
         """
         self.path = path
-        self._identity = config.identity()
-        self._rounds = config.rounding is not None
+        self._config = config
         path.mkdir(parents=True, exist_ok=True)
 
     def resume(
         self, model: nn.Module, average: nn.Module, optimiser: Optimiser, adversary: Adversary | None = None
     ) -> int | None:
         """Load the last checkpoint; returns the steps that it had reached, or None when there is none."""
-        path = self.path / CHECKPOINT
-        if not path.exists():
+        state = _read_checkpoint(self.path)
+        if state is None:
             return None
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        begun = {**TrainingConfig.defaults(), **state["config"]}
-        differing = sorted(
-            key for key in self._identity.keys() | begun.keys() if self._identity.get(key) != begun.get(key)
-        )
+        differing = _differing(state["config"], self._config)
         if differing:
             raise ResumeError(
                 f"{self.path} holds a run of another configuration, which differs in {', '.join(differing)}: "
@@ -74,7 +71,7 @@ class RunFolder:
         """Replace the checkpoint and the averaged weights."""
         state = {
             "step": step,
-            "config": self._identity,
+            "config": self._config.identity(),
             "model": model.state_dict(),
             "average": average.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -84,7 +81,8 @@ class RunFolder:
         torch.save(state, self.path / f"{CHECKPOINT}.tmp")
         (self.path / f"{CHECKPOINT}.tmp").replace(self.path / CHECKPOINT)
         assert average.network is not None
-        kept = exact_in_bfloat16(average.network) if self._rounds else average.network.state_dict()
+        rounds = self._config.rounding is not None
+        kept = exact_in_bfloat16(average.network) if rounds else average.network.state_dict()
         weights = {key: value.cpu().contiguous() for key, value in kept.items()}
         save_file(weights, self.path / f"{WEIGHTS}.tmp")
         (self.path / f"{WEIGHTS}.tmp").replace(self.path / WEIGHTS)
@@ -107,6 +105,26 @@ class RunFolder:
         (self.path / f"{METRICS}.tmp").replace(self.path / METRICS)
 
 
+def check_trained_with(config: TrainingConfig, run: Path) -> None:
+    """Hold a run's checkpoint against the configuration that is said to be the run's.
+
+    Weights alone do not tell: with another order of bands or another blur they fit as well, and make wrong pixels.
+    Raises :class:`TrainingError` when the two differ, or when there is no checkpoint.
+    """
+    state = _read_checkpoint(run)
+    if state is None:
+        raise TrainingError(
+            f"{run} holds no {CHECKPOINT}, and weights alone do not say how they were trained: name the run's own "
+            "folder, whole"
+        )
+    differing = _differing(state["config"], config)
+    if differing:
+        raise TrainingError(
+            f"{run} was trained with another configuration, which differs in {', '.join(differing)}: name the one that "
+            "it was trained with"
+        )
+
+
 def read_figures(path: Path) -> list[dict[str, float]]:
     """The figures of a run's folder; a line that a kill cut short is left out."""
     figures: list[dict[str, Any]] = []
@@ -117,3 +135,24 @@ def read_figures(path: Path) -> list[dict[str, float]]:
         except ValueError:
             continue
     return figures
+
+
+def _read_checkpoint(run: Path) -> dict[str, Any] | None:
+    """All that a run goes on from; None where there is nothing yet."""
+    path = run / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ResumeError(f"{path} cannot be read: it is damaged, or was not written by geosr train") from error
+    if not isinstance(state, dict) or "config" not in state:
+        raise ResumeError(f"{path} is no checkpoint of geosr train")
+    return state
+
+
+def _differing(begun: Mapping[str, Any], config: TrainingConfig) -> list[str]:
+    """Names of the fields in which a configuration is not the one that a run began with."""
+    # Fields that there were not yet when it began are what they were before there was a choice.
+    begun, now = {**TrainingConfig.defaults(), **begun}, config.identity()
+    return sorted(key for key in now.keys() | begun.keys() if now.get(key) != begun.get(key))

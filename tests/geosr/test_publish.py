@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import rasterio
 import torch
 
+from geosr.errors import TrainingError
 from geosr.model.card import read_card_file
 from geosr.training.config import read_config
+from geosr.training.release import Stage, release
 from geosr.training.run import WEIGHTS
 from geosr.training.train import Start, build_generator, load_network, train
 from tests.conftest import SAMPLE, run_geosr
@@ -24,10 +28,15 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     (folder / "image.yaml").write_text(TINY.replace("steps: 40", "steps: 20"))
     (folder / "widths.yaml").write_text(HALF_WIDTHS.replace("steps: 40", "steps: 20") + CALIBRATION)
-    (folder / "uncalibrated.yaml").write_text(HALF_WIDTHS)
+    (folder / "uncalibrated.yaml").write_text(HALF_WIDTHS.replace("steps: 40", "steps: 20"))
+    image = (folder / "image.yaml").read_text()
+    (folder / "other_order.yaml").write_text(image.replace("[B02, B03, B04, B08]", "[B04, B03, B02, B08]", 1))
+    (folder / "other_blur.yaml").write_text(image.replace("0.24, 0.26]", "0.24, 0.3]"))
     train(read_config(folder / "image.yaml"), SAMPLE.parent, folder / "image", quiet=True)
     start = Start(folder / "image" / WEIGHTS, 0)
     train(read_config(folder / "widths.yaml"), SAMPLE.parent, folder / "widths", start, quiet=True)
+    (folder / "weights").mkdir()
+    shutil.copy(folder / "image" / WEIGHTS, folder / "weights")
     return folder
 
 
@@ -79,7 +88,10 @@ def test_half_widths_are_calibrated_on_the_way(runs, tmp_path):
     [
         ("widths.yaml", "widths", [], 2, "--data"),
         ("uncalibrated.yaml", "widths", ["--data", SAMPLE.parent], 2, "`calibration`"),
-        ("widths.yaml", "image", ["--data", SAMPLE.parent], 1, "do not fit the configured network"),
+        ("widths.yaml", "image", ["--data", SAMPLE.parent], 1, "which differs in learns, network:"),
+        ("other_order.yaml", "image", [], 1, "which differs in bands:"),
+        ("other_blur.yaml", "image", [], 1, "which differs in mtf_nyquist:"),
+        ("image.yaml", "weights", [], 1, "holds no checkpoint.pt"),
         ("image.yaml", "nowhere", [], 1, "not a run of geosr train"),
         ("absent.yaml", "image", [], 1, "cannot read the configuration"),
         ("image.yaml", "image", ["--sensor", "landsat-oli"], 2, "landsat-oli has no band"),
@@ -103,3 +115,10 @@ def test_another_model_is_not_replaced_unless_told(runs, tmp_path):
     assert (tmp_path / "mine.json").read_text() == "{}"
     assert run_geosr(*command, "--overwrite").returncode == 0
     assert read_card_file(tmp_path / "mine.json").name == "mine"
+
+
+def test_a_stage_is_released_with_its_own_configuration_alone(runs, tmp_path):
+    stages = [Stage(runs / "other_order.yaml", runs / "image"), Stage(runs / "widths.yaml", runs / "widths")]
+    with pytest.raises(TrainingError, match="another configuration, which differs in bands"):
+        release(stages, SAMPLE.parent, tmp_path)
+    assert not list(tmp_path.iterdir())
