@@ -147,8 +147,9 @@ class TrainingConfig(_Strict):
     network: Network = Network()
     degradation: Degradation = Degradation()
     missing_bands: float = Field(default=0.1, ge=0, le=1)
-    """Share of patches whose infrared is the mean of the visible bands, or whose bands are all one band: so that
-    colour and grey images, which have no infrared, can be served by the same weights."""
+    """Share of patches whose infrared is the mean of the visible bands, or whose bands are all one of these: so that
+    colour and grey images, which have no infrared, can be served by the same weights. Where no band is infrared all of
+    the share is grey, and where there is one band alone nothing is missing."""
     sources: tuple[Source, ...]
     pairs: tuple[Pairs, ...] = ()
     patch_lr_px: int = 32

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from torch import Tensor
 from torch.nn import functional as F
 
+from catalog.sensors import role_of
 from geosr.errors import TrainingError
 from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
@@ -26,6 +27,9 @@ from geosr.training.second_order import REACH_LR_PX, degrade_twice
 
 #: LR pixels cut from each side of a degraded patch, so that its blur never saw the patch's edge.
 _MARGIN_LR_PX = 3
+
+#: Roles of the bands that colour images have not got, see :mod:`catalog.sensors`.
+_INFRARED = {"rededge071", "rededge075", "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class PatchSampler:
         self._config = config
         self._margin = _MARGIN_LR_PX if config.second_order is None else REACH_LR_PX
         self._side = (config.patch_lr_px + 2 * self._margin) * config.scale + 2 * config.degradation.shift_hr_px
+        self._visible, self._infrared = visible_and_infrared(config)
         self._canvases: list[Canvas | PairCanvas] = []
         weights: list[float] = []
         for source in config.sources:
@@ -143,12 +148,28 @@ class PatchSampler:
         return self._drop_bands(patch, rng)
 
     def _drop_bands(self, patch: Tensor, rng: torch.Generator) -> Tensor:
-        if _uniform(rng) >= self._config.missing_bands:
+        if _uniform(rng) >= self._config.missing_bands or len(patch) == 1:
             return patch
-        visible = patch[:-1]
-        if _uniform(rng) < 0.5:
-            return torch.cat([visible, visible.mean(dim=0, keepdim=True)])
-        return visible[int(_uniform(rng) * len(visible))].expand_as(patch)
+        visible, infrared = self._visible, self._infrared
+        if infrared and _uniform(rng) < 0.5:
+            coloured = patch.clone()
+            coloured[infrared] = patch[visible].mean(dim=0)
+            return coloured
+        return patch[visible[int(_uniform(rng) * len(visible))]].expand_as(patch)
+
+
+def visible_and_infrared(config: TrainingConfig) -> tuple[list[int], list[int]]:
+    """Positions of the bands that a picture may show, and of those that it has not got, by names and descriptions.
+
+    Bands that are not known are taken for visible; where none is, all are, as then there is nothing to tell apart.
+    """
+    infrared = [
+        index
+        for index, band in enumerate(config.bands)
+        if any(role_of(name, None) in _INFRARED for name in (band, *config.descriptions[band]))
+    ]
+    visible = [index for index in range(len(config.bands)) if index not in infrared]
+    return (visible, infrared) if visible else (infrared, [])
 
 
 def read_source(source: Source, config: TrainingConfig, data: Path) -> list[Tensor]:
