@@ -224,7 +224,8 @@ def _core_px(request: UpscaleRequest, card: ModelCard, engine: EngineSpec, scene
     begun = None if request.restart else unfinished(request.output)
     chosen = None if begun is None else begun.core_px
     sides = (scene.area.height, scene.area.width)
-    return chosen or choose_core(card, engine, len(scene.bands), sides, max(1, request.workers))
+    processes = max(1, request.workers)
+    return chosen or choose_core(card, engine, len(scene.bands), sides, processes, uncertainty=request.uncertainty)
 
 
 def _restrict(scene: Scene, keep: tuple[str, ...], note: str | None) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ _MEASURED = 0.999
 
 #: Source rows that become DN at a time: what is made of them on the way stays in the processor's cache.
 _STRIP_ROWS = 8
+
+#: Engines that a process keeps, and upscalers.
+_KEPT = 2
+
+_building = threading.Lock()
 
 #: Support of a place where no band was measured.
 NO_SUPPORT = 255
@@ -264,21 +270,46 @@ class Upscaler:
         return out
 
 
-@lru_cache(maxsize=4)
 def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
-    """The upscaler of a specification, built once per process; by default all cores work on one window.
+    """The upscaler of a specification, kept by the process; by default all cores work on one window.
 
     Raises :class:`geosr.errors.ModelError`.
     """
+    # Threads that ask at the same time would each start an engine, with memory and threads of its own.
+    with _building:
+        return _build(spec, parallel or Parallel(threads=system.cores()))
+
+
+@lru_cache(maxsize=_KEPT)
+def _build(spec: ModelSpec, shared: Parallel) -> Upscaler:
     card = read_card(spec.model, spec.sharpness)
     names, roles = ([band.name for band in spec.bands], [band.role for band in spec.bands])
     mapping = map_bands(names, card, picture=spec.picture, roles=roles)
-    shared, picture = parallel or Parallel(threads=system.cores()), mapping.stands_in
-    check_engine(spec.engine)
-    transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=picture)
-    # The libraries of networks take seconds to load: not before a source has been found good.
-    engine = start_engine(card, transfers, spec.engine, shared, picture=picture)
+    transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=mapping.stands_in)
+    engine = _engine(
+        spec.model, spec.digest, spec.sharpness, tuple(transfers), spec.engine, shared, picture=mapping.stands_in
+    )
     return Upscaler(card, engine, spec.bands, mapping, shared)
+
+
+@lru_cache(maxsize=_KEPT)
+def _engine(
+    model: str,
+    digest: str,
+    sharpness: float,
+    transfers: tuple[float | None, ...],
+    spec: EngineSpec,
+    shared: Parallel,
+    *,
+    picture: bool,
+) -> Engine:
+    """An engine, for scenes of whatever radiometry: it has the memory, and upscalers next to none.
+
+    By its ``digest`` a card that has changed is another model.
+    """
+    check_engine(spec)
+    # The libraries of networks take seconds to load: not before a source has been found good.
+    return start_engine(read_card(model, sharpness), transfers, spec, shared, picture=picture)
 
 
 def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:

@@ -32,19 +32,33 @@ _BYTES_PER_HR_VALUE = 16
 #: What Winograd's planes take, of what their pixels do, and planes besides the maps'.
 _PADDED, _SPARE_PLANES = 1.13, 17
 
+#: Bytes per band and LR pixel that half-widths and support take at their fullest.
+_BYTES_OF_DOUBT = 480
+
 #: Copies of the image that a stack has at its fullest.
 _COPIES_IN_STACK = 6
 
 
 def choose_core(
-    card: ModelCard, engine: EngineSpec, bands: int, sides_px: Sequence[int] = (), processes: int = 1
+    card: ModelCard,
+    engine: EngineSpec,
+    bands: int,
+    sides_px: Sequence[int] = (),
+    processes: int = 1,
+    *,
+    uncertainty: bool = False,
 ) -> int:
     """The side of a chunk's core, LR pixels, that the machine has the memory for, in so many processes.
 
     Of those that cut an area's ``sides_px`` into as few chunks, it is the smallest, which takes the least memory.
     """
-    budget = min(_BUDGET, _SHARE * _memory_of(engine) / processes)
-    largest = next((core for core in CORES_PX if bytes_of_chunk(card, engine, bands, core) <= budget), CORES_PX[-1])
+    # Processes have a thread each, and a chunk at a time; alone, one computes as many as it has lanes.
+    at_a_time = processes if processes > 1 else _lanes(engine)
+    budget = min(_BUDGET, _SHARE * _memory_of(engine) / at_a_time)
+    largest = next(
+        (core for core in CORES_PX if bytes_of_chunk(card, engine, bands, core, uncertainty=uncertainty) <= budget),
+        CORES_PX[-1],
+    )
     if not sides_px:
         return largest
     fewest = [math.ceil(side / largest) for side in sides_px]
@@ -57,7 +71,9 @@ def check_core(card: ModelCard, core_px: int) -> None:
         raise UsageError(f"chunks of {core_px} pixels: {card.name} needs a multiple of {card.span}")
 
 
-def bytes_of_chunk(card: ModelCard, engine: EngineSpec, bands: int, core_px: int) -> float:
+def bytes_of_chunk(
+    card: ModelCard, engine: EngineSpec, bands: int, core_px: int, *, uncertainty: bool = False
+) -> float:
     """Memory that a chunk takes at most, besides the model's weights; measured by ``benchmarks/engines.py``."""
     read = (core_px + 2 * card.halo_px) ** 2
     image = bands * card.scale**2
@@ -76,6 +92,8 @@ def bytes_of_chunk(card: ModelCard, engine: EngineSpec, bands: int, core_px: int
         if engine.name == "openvino-cpu" and width < 4:
             # Its graphs hand on float32: the first layer's maps and the body's, given and taken, and their sum.
             total += 5 * size.features * 4 * read
+    if uncertainty:
+        total += _BYTES_OF_DOUBT * bands * read
     if card.stack is not None:
         # The coarse bands' detail, their image and its blocks, and the guides' phases; the body is small beside them.
         total += _COPIES_IN_STACK * 4 * image * read
@@ -98,10 +116,14 @@ def _bytes_of_planes(size: NetworkSize) -> float:
 def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:
     """How the cores are shared by so many chunks."""
     cores = system.cores()
-    # While a GPU computes one, another is sent to it or becomes DN.
-    wanted = _LANES_PER_GPU if engine.name == "torch-cuda" else cores // _CORES_PER_LANE
-    lanes = max(1, min(chunks, wanted))
+    lanes = max(1, min(chunks, _lanes(engine)))
     return Parallel(lanes, max(1, cores // lanes))
+
+
+def _lanes(engine: EngineSpec) -> int:
+    """Chunks at a time, where there are as many."""
+    # While a GPU computes one, another is sent to it or becomes DN.
+    return _LANES_PER_GPU if engine.name == "torch-cuda" else max(1, system.cores() // _CORES_PER_LANE)
 
 
 def _memory_of(engine: EngineSpec) -> int:

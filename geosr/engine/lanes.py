@@ -46,13 +46,15 @@ class _Lane:
 class LaneEngine(ABC):
     """Runs a generator on as many chunks at a time as it has lanes. Loads PyTorch only for half-widths."""
 
-    def __init__(self, card: ModelCard, mtf_nyquist: Sequence[float | None], parallel: Parallel) -> None:
-        """``mtf_nyquist`` is what is assumed of the bands.
+    def __init__(
+        self, card: ModelCard, mtf_nyquist: Sequence[float | None], parallel: Parallel, *, picture: bool
+    ) -> None:
+        """``mtf_nyquist`` is what is assumed of the bands, which stand in for those of a ``picture`` or do not.
 
         Raises :class:`geosr.errors.ModelError` for weights that are missing or not those of the card.
         """
         self._card = card
-        self._mtf_nyquist = list(mtf_nyquist)
+        self._mtf_nyquist, self._picture = list(mtf_nyquist), picture
         self._taps = kernels.gaussian_taps(np.asarray(kernels.sensor_sigmas(mtf_nyquist, card.scale)), card.scale)
         self._weights = {} if card.network is None else read_weights(card)
         self._threads = parallel.threads
@@ -101,7 +103,7 @@ class LaneEngine(ABC):
         from geosr.engine.doubts import Doubts
         from geosr.model.build import build
 
-        return Doubts(self._card, build(self._card, self._mtf_nyquist))
+        return Doubts(self._card, build(self._card, self._mtf_nyquist, picture=self._picture))
 
     @contextmanager
     def _lane(self, shape: tuple[int, ...], *, doubts: bool) -> Iterator[_Lane]:

@@ -31,9 +31,11 @@ class OpenVinoEngine(LaneEngine):
         mtf_nyquist: Sequence[float | None],
         spec: EngineSpec,
         parallel: Parallel,
+        *,
+        picture: bool = False,
     ) -> None:
         """See :class:`LaneEngine`."""
-        super().__init__(card, mtf_nyquist, parallel)
+        super().__init__(card, mtf_nyquist, parallel, picture=picture)
         self._precision = spec.precision
 
     def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:

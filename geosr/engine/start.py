@@ -23,11 +23,11 @@ def start_engine(
     if spec.name == "winograd-cpu":
         from geosr.engine.winograd.engine import WinogradEngine
 
-        return WinogradEngine(card, mtf_nyquist, spec, parallel)
+        return WinogradEngine(card, mtf_nyquist, spec, parallel, picture=picture)
     if spec.name == "openvino-cpu":
         from geosr.engine.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(card, mtf_nyquist, spec, parallel)
+        return OpenVinoEngine(card, mtf_nyquist, spec, parallel, picture=picture)
     from geosr.engine.torch_engine import TorchEngine
     from geosr.model.build import build
 

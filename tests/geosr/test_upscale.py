@@ -17,11 +17,11 @@ from rio_cogeo import cog_validate
 from shapely.geometry import box, shape
 
 from catalog import SceneRequest
+from geosr import upscaler
 from geosr.model import zoo
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor
 from geosr.pipeline import UpscaleRequest, super_resolve
-from geosr.upscaler import upscaler_of
 from tests.conftest import RGBN, SAMPLE, assert_valid_item, data_file, read_raster, write_raster
 
 HALO = zoo.read_card(zoo.DEFAULT_MODEL).halo_px
@@ -303,6 +303,10 @@ def test_a_cluster_of_processes_gives_the_same_bytes(tmp_path, sample):
 def test_models_are_built_once(tmp_path, sample):
     source = write_raster(tmp_path / "in.tif", sample[:, :40, :40])
     upscaled(source, tmp_path / "a.tif", core_px=10)
-    before = upscaler_of.cache_info().misses
+    before = upscaler._engine.cache_info().misses
     upscaled(source, tmp_path / "b.tif", core_px=20)
-    assert upscaler_of.cache_info().misses == before
+    assert upscaler._engine.cache_info().misses == before
+    # Other radiometry is no other model.
+    write_raster(source, sample[:, :40, :40], scale=2e-4, offset=-0.1)
+    upscaled(source, tmp_path / "c.tif", core_px=20)
+    assert upscaler._engine.cache_info().misses == before

@@ -26,10 +26,16 @@ class WinogradEngine(LaneEngine):
     """
 
     def __init__(
-        self, card: ModelCard, mtf_nyquist: Sequence[float | None], spec: EngineSpec, parallel: Parallel
+        self,
+        card: ModelCard,
+        mtf_nyquist: Sequence[float | None],
+        spec: EngineSpec,
+        parallel: Parallel,
+        *,
+        picture: bool = False,
     ) -> None:
         """See :class:`LaneEngine`; for a card with a network, and of ``spec`` there is one precision."""
-        super().__init__(card, mtf_nyquist, parallel)
+        super().__init__(card, mtf_nyquist, parallel, picture=picture)
         assert card.network is not None, "without a network there is nothing to convolve"
         assert spec.precision == "float32", "there is no other code"
         self._size = card.network
