@@ -90,7 +90,6 @@ def main() -> None:
                     "precision": spec.precision,
                     "core_px": core,
                     "mpx_per_s": round(core * core / seconds / 1e6, 4),
-                    "gmac_per_s": round(card.multiply_adds_per_lr_px * side * side / seconds / 1e9, 1),
                     "peak_mib": round(taken.peak_mib),
                     "reckoned_mib": round(bytes_of_chunk(card, spec, 4, core) / 2**20),
                 }

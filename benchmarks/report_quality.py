@@ -33,7 +33,7 @@ def fidelity(result: dict[str, Any]) -> str:
         f"`{result['command']}`: `geosr evaluate` of `{result['model']}` on imagery that no model was trained on, seen "
         f"through Sentinel-2's blur (sigma {sigmas} pixels, noise 0.001). [Evaluation](evaluation.md) says what the "
         "figures mean. A network for three bands is compared with the rows of the same bands. Million multiply-adds per "
-        f"input pixel: {costs}. {in_words(result['machine'])}",
+        f"input pixel, those of half-widths included: {costs}. {in_words(result['machine'])}",
         f"| set | model | {' | '.join(title for title, _, _ in _FIGURES)} |\n|---|---|{'---|' * len(_FIGURES)}",
     ]
     rows = [
@@ -64,8 +64,8 @@ def uncertainty(result: dict[str, Any]) -> str:
     lines = [
         "## Half-widths",
         f"`{result['command']}`: what the 90 % half-widths of `{result['model']}` cover on imagery held out, and what "
-        "those of an oracle would that is told the true errors of each pixel's neighbours: more than any half-width "
-        "made from the source can know. [Evaluation](evaluation.md#half-widths) says what the columns mean; the width is "
+        "those of an oracle would that knows the true errors of neighbouring pixels, which nothing made from the source can "
+        "know. [Evaluation](evaluation.md#half-widths) says what the columns mean; the width is "
         "relative to a constant one of equal coverage. The forward pass takes "
         f"{forward['ratio']:.3f} times as long with half-widths; the whole command, which also computes the support and "
         f"writes two more files, {command['ratio']:.2f} times on a scene of {command['side_px']} × {command['side_px']} "

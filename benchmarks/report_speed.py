@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from machine import in_words
+from work import multiply_adds_of_chunk
+
+from geosr.model.zoo import read_card
 
 
 def end_to_end(result: dict[str, Any]) -> str:
@@ -51,15 +54,19 @@ def engines(result: dict[str, Any]) -> str:
     lines = [
         "## Engines",
         f"`{result['command']}`: one chunk of `{result['model']}` at a time on all cores, in a process of its own. Speed "
-        "counts the chunk's own pixels; multiply-adds also those of its margin. Memory is the process's peak, beside what "
+        "counts the chunk's own pixels; multiply-adds are those of a direct convolution, also of what is computed of the "
+        "margin. Memory is the process's peak, beside what "
         f"the size of chunks is chosen by. {in_words(result['machine'])}",
         f"| engine | precision | chunk, pixels | Mpx/s | GMAC/s | peak memory, MiB | reckoned, MiB |\n|{'---|' * 7}",
     ]
-    rows = [
-        f"| {row['engine']} | {row['precision']} | {row['core_px']} | {row['mpx_per_s']:.4f} | {row['gmac_per_s']:.0f} "
-        f"| {row['peak_mib']} | {row['reckoned_mib']} |"
-        for row in result["rows"]
-    ]
+    card = read_card(result["model"])
+    rows = []
+    for row in result["rows"]:
+        per_pixel = multiply_adds_of_chunk(card, row["engine"], row["core_px"]) / row["core_px"] ** 2
+        rows.append(
+            f"| {row['engine']} | {row['precision']} | {row['core_px']} | {row['mpx_per_s']:.4f} "
+            f"| {row['mpx_per_s'] * per_pixel / 1e3:.0f} | {row['peak_mib']} | {row['reckoned_mib']} |"
+        )
     return "\n\n".join(lines) + "\n" + "\n".join(rows)
 
 

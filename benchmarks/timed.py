@@ -17,13 +17,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from work import needed_margins
+
 import tiling
 from catalog import SceneRequest
 from geosr.engine import choose_engine, openvino_engine
 from geosr.engine.lanes import LaneEngine
-from geosr.engine.winograd.planes import Region
 from geosr.jobs import executor
-from geosr.model.margins import margins
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import PlainReporter
@@ -61,12 +61,8 @@ def main() -> None:
     timed(executor, "write_encoded", "write")
     timed(tiling, "mosaic", "assemble")
     card, upscale = read_card(DEFAULT_MODEL), LaneEngine.upscale
-    assert card.network is not None
     # Dense blocks are nearly all of the network.
-    needed = margins(card.network.blocks, card.halo_px)[:-1]
-    if choose_engine().name == "winograd-cpu":
-        whole = Region(0, 1, 1)
-        needed = [card.halo_px - whole.inside(card.halo_px - margin).margin for margin in needed]
+    needed = needed_margins(card, choose_engine().name)[:-1]
 
     def counting(engine: Any, lr: Any, *arguments: Any, **options: Any) -> Any:
         rows, cols = (side - 2 * card.halo_px for side in lr.shape[1:])

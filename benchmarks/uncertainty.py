@@ -62,6 +62,18 @@ def oracle(errors: Sequence[torch.Tensor], level: float) -> list[torch.Tensor]:
     return [mean * torch.tensor(factors).reshape(-1, 1, 1) for mean in means]
 
 
+def first_pixels(images: list[torch.Tensor], count: int) -> list[torch.Tensor]:
+    """The first images of a set with so many pixels in all, to a row; the last of them is cut."""
+    taken = []
+    for image in images:
+        rows = min(image.shape[1], round(count / image.shape[2]))
+        if rows < 1:
+            break
+        taken.append(image[:, :rows])
+        count -= rows * image.shape[2]
+    return taken
+
+
 def worth(data: Path) -> dict[str, Any]:
     """Coverage by set, by whose half-widths they are, and by band."""
     opened = open_model(DEFAULT_MODEL)
@@ -78,8 +90,7 @@ def worth(data: Path) -> dict[str, Any]:
         errors = [(image - truth).abs() for image, truth in zip(images, truths, strict=True)]
         kept[which.name] = (images, widths, oracle(errors, subject.level), truths)
     least = min(sum(one[0].numel() for one in lists[3]) for lists in kept.values())
-    counts = {name: max(1, least // lists[3][0][0].numel()) for name, lists in kept.items()}
-    together = tuple([one for name, lists in kept.items() for one in lists[i][: counts[name]]] for i in range(4))
+    together = tuple([one for lists in kept.values() for one in first_pixels(lists[i], least)] for i in range(4))
     return {
         name: {
             who: {band: asdict(one) for band, one in measure_coverage(images, given, truths, bands).items()}
