@@ -18,7 +18,7 @@ from geosr.evaluate.held_out import observe
 from geosr.model.card import Calibration
 from geosr.model.generator import Generator
 from geosr.training.config import TrainingConfig
-from geosr.training.data import read_source, reduce_by_area, whole_blocks
+from geosr.training.data import read_whole_source, reduce_by_area, whole_blocks
 
 
 def calibrate(model: Generator, config: TrainingConfig, halo_px: int, data: Path, command: str) -> Calibration:
@@ -29,7 +29,7 @@ def calibrate(model: Generator, config: TrainingConfig, halo_px: int, data: Path
     subject = of_generator(config.name, model, config.bands, config.reference_reflectance, halo_px, uncalibrated)
     ratios: dict[str, list[NDArray[np.float32]]] = {}
     for source in config.calibration:
-        images = read_source(source, config, data)
+        images = read_whole_source(source, config, data)
         for factor in source.reduce:
             truths = [whole_blocks(reduce_by_area(image, factor), config.scale) for image in images]
             found = ratios.setdefault(f"{source.glob}, averaged by {factor}" if factor > 1 else source.glob, [])

@@ -14,6 +14,7 @@ import numpy as np
 import rasterio
 import torch
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,6 +23,7 @@ from catalog.sensors import role_of
 from geosr.errors import TrainingError
 from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
+from geosr.training.measured import draw_place, measured_part
 from geosr.training.pair_sets import read_pair_set
 from geosr.training.second_order import REACH_LR_PX, degrade_twice
 
@@ -42,6 +44,8 @@ class PairCanvas:
     """First LR row and column of the patches that may be taken; None for any."""
     slack_hr_px: int = 0
     """By how much the truth may be off."""
+    measured: Tensor | None = None
+    """LR pixels that both sensors measured, ``(rows, cols)``; None for all."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Canvas:
     """Blocks of this side are averaged; where they begin is a matter of chance."""
     gain: tuple[float, float]
     band_gain: float
+    measured: Tensor | None = None
+    """Pixels that were measured, ``(rows, cols)``; None for all."""
 
 
 class PatchSampler:
@@ -66,15 +72,20 @@ class PatchSampler:
         self._canvases: list[Canvas | PairCanvas] = []
         weights: list[float] = []
         for source in config.sources:
+            names = [str(path) for path in find_source(source, data)]
             images = read_source(source, config, data)
             joined: list[Tensor] = []
             for factor, share in source.reduce.items():
-                fits = all(min(image.shape[1:]) >= self._side * factor for image in images)
+                side = self._side * factor
+                fits = all(min(image.shape[1:]) >= side for image in images)
                 if not fits and not joined:
                     joined = [_side_by_side(images, self._side * max(source.reduce))]
                 canvases = images if fits else joined
                 area = torch.tensor([float(c.shape[1] * c.shape[2]) for c in canvases])
-                self._canvases += [Canvas(c, factor, source.gain, source.band_gain) for c in canvases]
+                self._canvases += [
+                    Canvas(c, factor, source.gain, source.band_gain, measured_part(name, c, side))
+                    for name, c in zip(names if fits else [source.glob], canvases, strict=True)
+                ]
                 weights += (share * area / area.sum()).tolist()
         for pairs in config.pairs:
             joint = read_pairs(pairs, config, data)
@@ -130,7 +141,7 @@ class PatchSampler:
         side, scale = self._config.patch_lr_px, self._config.scale
         _, rows, cols = canvas.lr.shape
         if canvas.places is None:
-            y, x = (int(_uniform(rng) * (length - side + 1)) for length in (rows, cols))
+            y, x = draw_place((rows, cols), side, canvas.measured, rng)
         else:
             y, x = canvas.places[int(_uniform(rng) * len(canvas.places))]
         lr = canvas.lr[:, y : y + side, x : x + side]
@@ -141,8 +152,7 @@ class PatchSampler:
     def _patch(self, canvas: Canvas, rng: torch.Generator) -> Tensor:
         _, rows, cols = canvas.pixels.shape
         side = self._side * canvas.reduce
-        y = int(_uniform(rng) * (rows - side + 1))
-        x = int(_uniform(rng) * (cols - side + 1))
+        y, x = draw_place((rows, cols), side, canvas.measured, rng)
         patch = reduce_by_area(canvas.pixels[:, y : y + side, x : x + side], canvas.reduce)
         patch = turned(patch, [_uniform(rng) < 0.5 for _ in range(3)])
         return self._drop_bands(patch, rng)
@@ -172,12 +182,28 @@ def visible_and_infrared(config: TrainingConfig) -> tuple[list[int], list[int]]:
     return (visible, infrared) if visible else (infrared, [])
 
 
-def read_source(source: Source, config: TrainingConfig, data: Path) -> list[Tensor]:
-    """All images of a source: reflectance ``(bands, rows, cols)`` in the configuration's band order."""
+def find_source(source: Source, data: Path) -> list[Path]:
+    """A source's files, in the order of their names. Raises :class:`TrainingError` when there is none."""
     paths = [p for p in sorted(data.glob(source.glob)) if not any(fnmatch(p.name, one) for one in source.exclude)]
     if not paths:
         raise TrainingError(f"no imagery matches {source.glob} in {data}")
-    return [_read(path, config, source.full_scale, source.rows) for path in paths]
+    return paths
+
+
+def read_source(source: Source, config: TrainingConfig, data: Path) -> list[Tensor]:
+    """All images of a source: reflectance ``(bands, rows, cols)`` in the configuration's band order.
+
+    Pixels without measurement in any of the bands are NaN in all.
+    """
+    return [_read(path, config, source.full_scale, source.rows) for path in find_source(source, data)]
+
+
+def read_whole_source(source: Source, config: TrainingConfig, data: Path) -> list[Tensor]:
+    """The same for imagery that figures are of. Raises :class:`TrainingError` where a pixel was not measured."""
+    images = read_source(source, config, data)
+    for path, image in zip(find_source(source, data), images, strict=True):
+        _check_whole(path, image)
+    return images
 
 
 def read_pairs(pairs: Pairs, config: TrainingConfig, data: Path) -> list[PairCanvas]:
@@ -194,30 +220,49 @@ def read_pairs(pairs: Pairs, config: TrainingConfig, data: Path) -> list[PairCan
             raise TrainingError(f"{high} has not exactly {config.scale} times the rows and columns of {low}")
         if min(lr.shape[1:]) < config.patch_lr_px:
             raise TrainingError(f"{low} is smaller than a patch of {config.patch_lr_px} pixels")
-        canvases.append(PairCanvas(lr, hr))
+        # NaN as soon as one of a block's pixels is: only where both were measured is there a pair.
+        both = lr + reduce_by_area(hr, config.scale)
+        canvases.append(PairCanvas(lr, hr, measured=measured_part(str(low), both, config.patch_lr_px)))
     return canvases
 
 
 def _read(path: Path, config: TrainingConfig, full_scale: float, rows: tuple[float, float] = (0, 1)) -> Tensor:
-    """Reflectance of a part of a file, its bands found by their descriptions."""
+    """Reflectance of a part of a file, its bands found by their descriptions; NaN where one was not measured."""
     try:
         with rasterio.open(path) as raster:
             indexes = [_band_index(raster.descriptions, config.descriptions[band], path) for band in config.bands]
             top, bottom = (round(part * raster.height) for part in rows)
             window = Window(0, top, raster.width, bottom - top)
-            return torch.from_numpy(raster.read(indexes, window=window).astype(np.float32) / full_scale)
+            return _reflectance(raster, indexes, full_scale, window)
     except RasterioError as error:
         raise TrainingError(f"cannot read {path}: {error}") from error
 
 
 def read_bands(path: Path, bands: Sequence[str], full_scale: float) -> Tensor:
-    """Reflectance ``(bands, rows, cols)`` of a file's bands of these descriptions. Raises :class:`TrainingError`."""
+    """Reflectance ``(bands, rows, cols)`` of a file's bands of these descriptions.
+
+    Raises :class:`TrainingError` where one is missing, or was not measured.
+    """
     try:
         with rasterio.open(path) as raster:
             indexes = [_band_index(raster.descriptions, (band,), path) for band in bands]
-            return torch.from_numpy(raster.read(indexes).astype(np.float32) / full_scale)
+            image = _reflectance(raster, indexes, full_scale)
     except RasterioError as error:
         raise TrainingError(f"cannot read {path}: {error}") from error
+    _check_whole(path, image)
+    return image
+
+
+def _reflectance(raster: DatasetReader, indexes: list[int], full_scale: float, window: Window | None = None) -> Tensor:
+    pixels = raster.read(indexes, window=window).astype(np.float32) / full_scale
+    measured = (raster.read_masks(indexes, window=window) > 0).all(axis=0) & np.isfinite(pixels).all(axis=0)
+    pixels[:, ~measured] = np.nan
+    return torch.from_numpy(pixels)
+
+
+def _check_whole(path: Path, image: Tensor) -> None:
+    if not image.isfinite().all():
+        raise TrainingError(f"{path} has pixels without data: cut out a part that has none, or leave it out")
 
 
 def reduce_by_area(image: Tensor, factor: int) -> Tensor:

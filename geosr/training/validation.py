@@ -11,7 +11,7 @@ from torch import Tensor
 from geosr.evaluate.metrics import psnr
 from geosr.model.generator import Generator
 from geosr.training.config import TrainingConfig
-from geosr.training.data import read_source, reduce_by_area, whole_blocks
+from geosr.training.data import read_whole_source, reduce_by_area, whole_blocks
 
 #: Standard deviation of the noise, reflectance.
 _NOISE = 0.001
@@ -35,7 +35,7 @@ class Validator:
         self._sets: dict[str, list[Tensor]] = {}
         for source in config.validation:
             for factor in source.reduce:
-                images = [reduce_by_area(image, factor) for image in read_source(source, config, data)]
+                images = [reduce_by_area(image, factor) for image in read_whole_source(source, config, data)]
                 self._sets[f"{source.glob}/{factor}"] = [whole_blocks(image, config.scale) for image in images]
 
     def __call__(self, model: Generator) -> Validation:
