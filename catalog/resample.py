@@ -162,12 +162,14 @@ def _among_valid(
     nearest += np.clip(np.floor(cols), 0, width - 1).astype(int)
     value = np.where(few & known.take(nearest, axis=1), flat.take(nearest, axis=1), value)
     low, high = np.full(value.shape, np.inf), np.full(value.shape, -np.inf)
+    whole = np.ones((len(known), rows.size), dtype=bool)
     for at, _ in _around(rows, cols, shape):
         there, pixels = known.take(at, axis=1), flat.take(at, axis=1)
+        whole &= there
         low = np.where(there, np.minimum(low, pixels), low)
         high = np.where(there, np.maximum(high, pixels), high)
-    # Where all around are holes there is nothing to be among.
-    return np.where(low <= high, np.clip(value, low, high), value)
+    # Where all around are holes there is nothing to be among; where none is the kernel may overshoot.
+    return np.where(whole | (low > high), value, np.clip(value, low, high))
 
 
 def _around(
