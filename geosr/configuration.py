@@ -1,4 +1,4 @@
-"""Configurations in YAML: read, and checked by what they are to become."""
+"""Configurations in YAML: read, checked by what they are to become, and the files that they name."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ def read_yaml(path: Path, model: type[_Model], wrong: type[GeosrError]) -> _Mode
         raise wrong(f"{path} is wrong{' at ' + where if where else ''}: {first['msg']}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise wrong(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def find_files(folder: Path, pattern: str, wrong: type[GeosrError]) -> list[Path]:
+    """What matches a pattern in a folder, in the order of names. Raises ``wrong`` for what is no pattern in there."""
+    try:
+        return sorted(folder.glob(pattern))
+    except (ValueError, IndexError, NotImplementedError) as error:
+        raise wrong(
+            f"{pattern!r} is not a pattern of files in {folder}: name them from that folder on, as '*.tif', or "
+            "'**/*.tif' for those of all folders in it"
+        ) from error
 
 
 def _extended(base: Path, path: Path, wrong: type[GeosrError]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from catalog.gdal import open_raster
 from catalog.sentinel2 import BANDS, band_name
+from geosr.configuration import find_files
 from geosr.errors import UsageError
 from geosr.model.sensor import Sensor
 
@@ -56,7 +57,7 @@ def find_images(which: ImageSet, data: Path) -> list[Path]:
     """Files of a set, in the order of their names. Raises :class:`UsageError` when there are none."""
     if not data.is_dir():
         raise UsageError(f"{data} is not a folder: name one that holds high-resolution rasters")
-    paths = sorted(path for path in data.glob(which.glob) if path.is_file())
+    paths = [path for path in find_files(data, which.glob, UsageError) if path.is_file()]
     if not paths:
         raise UsageError(f"no imagery matches {which.glob} in {data}")
     return paths

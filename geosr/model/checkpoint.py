@@ -88,7 +88,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ModelError(f"{path} is not a checkpoint of tensors alone: {str(error).splitlines()[0]}") from error
+        what = next(iter(str(error).splitlines()), "it is empty or cut short")
+        raise ModelError(f"{path} is not a checkpoint of tensors alone: {what}") from error
     for key in _NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -24,6 +24,7 @@ from catalog.items import is_item, read_item
 from catalog.overpass import SCL_KEYS, scene_of_items
 from catalog.resample import read_resampled
 from catalog.safe import is_safe
+from geosr.configuration import find_files
 from geosr.errors import PairsError
 from geosr.pairs.config import Imagery, PairsConfig
 
@@ -142,7 +143,7 @@ def _sources(imagery: Imagery, data: Path) -> list[str]:
             continue
         if Path(source).is_absolute():
             raise RequestError(f"sources lie in the data folder and are named from there, not as {source}")
-        paths = sorted(data.glob(source))
+        paths = find_files(data, source, PairsError)
         if not paths:
             raise PairsError(f"no imagery matches {source} in {data}")
         found += map(str, paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -23,6 +23,16 @@ from geosr.training.second_order import SecondOrder
 _LOOKING = {"validation", "validate_every", "checkpoint_every", "calibration", "scene_exponent"}
 
 
+#: A number of pixels, steps or layers.
+Count = Annotated[int, Field(ge=1)]
+
+#: A reflectance, a factor or a DN, above 0.
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+#: Modulation transfer at Nyquist.
+Transfer = Annotated[float, Field(gt=0, lt=1)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,25 +46,31 @@ class Source(_Strict):
     """Files to leave out, as patterns of their names: held-out imagery."""
     rows: tuple[float, float] = (0.0, 1.0)
     """The part of each image's rows that is used, as fractions from its top."""
-    full_scale: float
+    full_scale: Positive
     """DN that stands for reflectance 1."""
-    gain: tuple[float, float]
+    gain: tuple[Positive, Positive]
     """Reflectance of each patch is multiplied by a number drawn log-uniformly from this range."""
     band_gain: float = 0.15
     """Each band's gain differs from its patch's by up to this fraction."""
-    reduce: dict[int, float] = {1: 1.0}
+    reduce: dict[Count, Annotated[float, Field(ge=0)]] = Field(default={1: 1.0}, min_length=1)
     """Area-averaged reductions of the pixel grid, each with its share of all patches."""
+
+    @model_validator(mode="after")
+    def _is_a_part(self) -> Source:
+        if not 0 <= self.rows[0] < self.rows[1] <= 1:
+            raise ValueError("rows are two fractions between 0 and 1, the smaller first")
+        return self
 
 
 class Network(_Strict):
     """Size of the generator's network."""
 
-    features: int = 48
-    growth: int = 32
-    blocks: int = 3
+    features: Count = 48
+    growth: Count = 32
+    blocks: Count = 3
     tail: Tail = "shuffle"
     """``interpolate`` is the published upsampler, with convolutions at high resolution; ``shuffle`` costs a tenth."""
-    width_features: int = 0
+    width_features: int = Field(default=0, ge=0)
     """Hidden channels of the head for half-widths; 0 for none."""
 
 
@@ -65,7 +81,7 @@ class Pairs(_Strict):
     """Files of the sensor to be upscaled, relative to the data folder."""
     hr: str
     """Files of the sharper sensor, in the same order of names: each has exactly four times the rows and columns."""
-    full_scale: float
+    full_scale: Positive
     """DN that stands for reflectance 1, in both."""
     share: float = Field(gt=0)
     """Share of all patches."""
@@ -133,15 +149,16 @@ class TrainingConfig(_Strict):
     name: str
     """Name of the model in the zoo."""
     seed: int = 0
-    bands: tuple[str, ...]
+    bands: tuple[str, ...] = Field(min_length=1)
     """Band names in the network's order."""
     descriptions: dict[str, tuple[str, ...]]
     """For each band, the descriptions under which rasters hold it."""
-    reference_reflectance: tuple[float, ...]
+    reference_reflectance: tuple[Positive, ...]
     """Reflectance that becomes 1 at the network's input."""
-    mtf_nyquist: tuple[float, ...]
+    mtf_nyquist: tuple[Transfer, ...]
     """Modulation transfer at Nyquist assumed by the back-projection step."""
-    scale: int = 4
+    scale: Literal[4] = 4
+    """How many times finer than its input the image is; there is no network for any other."""
     back_projection_steps: int = Field(default=1, ge=0)
     """Steps of back-projection that end the generator, in training and after."""
     network: Network = Network()
@@ -152,9 +169,9 @@ class TrainingConfig(_Strict):
     the share is grey, and where there is one band alone nothing is missing."""
     sources: tuple[Source, ...]
     pairs: tuple[Pairs, ...] = ()
-    patch_lr_px: int = 32
-    batch: int = 8
-    steps: int
+    patch_lr_px: Count = 32
+    batch: Count = 8
+    steps: Count
     loss: Loss = Loss()
     learns: Literal["image", "half_widths"] = "image"
     """What is trained. The half-widths come second, from imagery that the image's weights, which then stay as they
@@ -167,9 +184,10 @@ class TrainingConfig(_Strict):
     optimiser: OptimiserName = "adamw"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the network's pass in training; ``auto`` takes bfloat16 where the processor or the GPU is fast at it."""
-    learning_rate: float = 6e-4
-    warmup: int = 250
-    ema: float = 0.999
+    learning_rate: Positive = 6e-4
+    warmup: int = Field(default=250, ge=0)
+    """Steps in which the learning rate rises to its height."""
+    ema: float = Field(default=0.999, ge=0, le=1)
     """Decay of the running average of the weights that is kept as the model."""
     scene_exponent: float = Field(default=0.5, ge=0, le=1)
     """How much a scene's own rehearsal moves its half-widths, see :mod:`geosr.model.rehearsal`; 0 for not at all."""
@@ -177,8 +195,8 @@ class TrainingConfig(_Strict):
     """Imagery for the half-widths' calibration, which is neither trained on nor tested on."""
     validation: tuple[Source, ...] = ()
     """Held-out imagery, degraded with the nominal blur; only ``full_scale`` and ``reduce`` matter."""
-    validate_every: int = 500
-    checkpoint_every: int = 250
+    validate_every: Count = 500
+    checkpoint_every: Count = 250
     base: Base = "bicubic"
     """Interpolation that the network's residual is added to; ``none`` where the network gives the image itself, as
     published ones do."""
@@ -188,6 +206,26 @@ class TrainingConfig(_Strict):
     """Real-ESRGAN's chain of blurs, resizings and noises in the place of ``degradation``; None for the sensor's."""
     pair_sets: tuple[PairSet, ...] = ()
     """Sets of aligned and harmonised patches; for the image only, as shifts that are left would widen intervals."""
+
+    @model_validator(mode="after")
+    def _is_of_its_bands(self) -> TrainingConfig:
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError("bands names one twice")
+        unknown = [band for band in self.bands if not self.descriptions.get(band)]
+        if unknown:
+            raise ValueError(f"descriptions says nothing of {', '.join(unknown)}: under what names do rasters hold it?")
+        for name in ("reference_reflectance", "mtf_nyquist"):
+            given = len(getattr(self, name))
+            if given != len(self.bands):
+                raise ValueError(f"{name} has one number for each of the {len(self.bands)} bands, not {given}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_imagery(self) -> TrainingConfig:
+        shares = [share for source in self.sources for share in source.reduce.values()]
+        if not any(shares) and not self.pairs and not self.pair_sets:
+            raise ValueError("there is nothing to train on: name imagery in sources, pairs or pair_sets")
+        return self
 
     @model_validator(mode="after")
     def _has_what_it_learns(self) -> TrainingConfig:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from catalog.sensors import role_of
+from geosr.configuration import find_files
 from geosr.errors import TrainingError
 from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
@@ -184,7 +185,8 @@ def visible_and_infrared(config: TrainingConfig) -> tuple[list[int], list[int]]:
 
 def find_source(source: Source, data: Path) -> list[Path]:
     """A source's files, in the order of their names. Raises :class:`TrainingError` when there is none."""
-    paths = [p for p in sorted(data.glob(source.glob)) if not any(fnmatch(p.name, one) for one in source.exclude)]
+    found = find_files(data, source.glob, TrainingError)
+    paths = [path for path in found if not any(fnmatch(path.name, one) for one in source.exclude)]
     if not paths:
         raise TrainingError(f"no imagery matches {source.glob} in {data}")
     return paths
@@ -208,7 +210,7 @@ def read_whole_source(source: Source, config: TrainingConfig, data: Path) -> lis
 
 def read_pairs(pairs: Pairs, config: TrainingConfig, data: Path) -> list[PairCanvas]:
     """All pairs of two sensors. Raises :class:`TrainingError` when they do not fit one another."""
-    lows, highs = sorted(data.glob(pairs.lr)), sorted(data.glob(pairs.hr))
+    lows, highs = (find_files(data, pattern, TrainingError) for pattern in (pairs.lr, pairs.hr))
     if not lows or len(lows) != len(highs):
         raise TrainingError(
             f"{len(lows)} files match {pairs.lr} in {data} and {len(highs)} match {pairs.hr}: each needs its other"

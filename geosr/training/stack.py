@@ -56,6 +56,8 @@ def train_stack(
     scenes = [scene for scene in config.scenes if scene.name != leave_out]
     if leave_out is not None and len(scenes) == len(config.scenes):
         raise TrainingError(f"no scene {leave_out}: there are {', '.join(scene.name for scene in config.scenes)}")
+    if not scenes:
+        raise TrainingError(f"there is nothing to train on without {leave_out}: it is the only scene")
     out.mkdir(parents=True, exist_ok=True)
     _check_run(out / "run.json", {"config": config.model_dump(mode="json"), "leave_out": leave_out})
     guide_card = read_card(config.guide)
@@ -153,7 +155,7 @@ def _reduced(truth: Tensor, config: StackConfig, scale: int, rng: torch.Generato
 def _rate(config: StackConfig, number: int) -> float:
     """Half a cosine down to a hundredth, after a linear warm-up."""
     cosine = 0.5 * (1 + math.cos(math.pi * number / config.steps))
-    return config.learning_rate * (0.01 + 0.99 * cosine) * min(1.0, (number + 1) / config.warmup)
+    return config.learning_rate * (0.01 + 0.99 * cosine) * min(1.0, (number + 1) / max(1, config.warmup))
 
 
 def _uniform(rng: torch.Generator, low: float, high: float) -> float:

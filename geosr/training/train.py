@@ -178,7 +178,7 @@ def learning_rate(config: TrainingConfig, step: int, origin: int = 0) -> float:
     """Half a cosine down to a hundredth, after a linear warm-up from the step where the optimiser began."""
     progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
     rate = config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-    return rate * min(1.0, (step - origin + 1) / config.warmup)
+    return rate * min(1.0, (step - origin + 1) / max(1, config.warmup))
 
 
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:

@@ -22,6 +22,7 @@ from geosr.model.card import FusionSize
 from geosr.model.generator import Generator
 from geosr.model.kernels import sensor_sigmas
 from geosr.model.sensor import Sensor
+from geosr.training.config import Count, Positive, Transfer
 from geosr.training.data import read_bands
 
 Step = Literal["coarse", "fine"]
@@ -54,23 +55,23 @@ class StackConfig(BaseModel):
     guides: tuple[str, ...]
     bands: tuple[str, ...]
     """Coarse bands."""
-    full_scale: float = 10000
+    full_scale: Positive = 10000
     """DN that stands for reflectance 1."""
-    reference_reflectance: tuple[float, ...]
+    reference_reflectance: tuple[Positive, ...]
     """Of the guides, then of the bands."""
-    mtf_nyquist: tuple[float, ...]
+    mtf_nyquist: tuple[Transfer, ...]
     """Likewise, each at the Nyquist frequency of its own grid."""
     back_projection_steps: int = Field(default=16, ge=0)
     coarse: FusionSize
     fine: FusionSize
-    scenes: tuple[TwoGrids, ...]
-    patch_px: int = 16
+    scenes: tuple[TwoGrids, ...] = Field(min_length=1)
+    patch_px: Count = 16
     """Side of a patch, pixels of the reduced coarse bands."""
-    batch: int = 8
-    steps: int
-    learning_rate: float = 1e-3
-    warmup: int = 50
-    ema: float = 0.995
+    batch: Count = 8
+    steps: Count
+    learning_rate: Positive = 1e-3
+    warmup: int = Field(default=50, ge=0)
+    ema: float = Field(default=0.995, ge=0, le=1)
     noise: float = 0.001
     """Standard deviation of the noise of the input, reflectance."""
     blur: float = 0.07

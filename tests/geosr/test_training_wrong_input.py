@@ -1,0 +1,101 @@
+"""Wrong configurations of trainings and pair sets, and what is no checkpoint: one line each, and an exit code."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from geosr.errors import TrainingError
+from geosr.training.config import read_config
+from geosr.training.stack import _rate, train_stack
+from geosr.training.train import learning_rate
+from geosr.training.wald import read_stack_config
+from tests.conftest import REPOSITORY, SAMPLE, call_geosr
+from tests.small_training import TINY
+
+SOURCE = {"glob": "*.tif", "full_scale": 10000, "gain": [1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"warmup": -1}, "wrong at warmup"),
+        ({"checkpoint_every": 0}, "wrong at checkpoint_every"),
+        ({"validate_every": 0}, "wrong at validate_every"),
+        ({"scale": 2}, "wrong at scale: Input should be 4"),
+        ({"sources": []}, "nothing to train on"),
+        ({"sources": [{**SOURCE, "reduce": {1: 0}}]}, "nothing to train on"),
+        ({"sources": [{**SOURCE, "reduce": {0: 1}}]}, "wrong at sources.0.reduce.0"),
+        ({"sources": [{**SOURCE, "gain": [0, 1]}]}, "wrong at sources.0.gain.0"),
+        ({"sources": [{**SOURCE, "full_scale": 0}]}, "wrong at sources.0.full_scale"),
+        ({"sources": [{**SOURCE, "rows": [0.5, 0.5]}]}, "wrong at sources.0: Value error, rows are"),
+        ({"descriptions": {"B02": ["B02"]}}, "descriptions says nothing of B03, B04, B08"),
+        ({"mtf_nyquist": [1.2, 0.28, 0.24, 0.26]}, "wrong at mtf_nyquist.0"),
+        ({"mtf_nyquist": [0.3]}, "mtf_nyquist has one number for each of the 4 bands, not 1"),
+        ({"reference_reflectance": [0.3]}, "reference_reflectance has one number for each of the 4 bands, not 1"),
+        ({"reference_reflectance": [0.3, 0.3, 0, 0.5]}, "wrong at reference_reflectance.2"),
+        ({"bands": []}, "wrong at bands"),
+        ({"bands": ["B02", "B03", "B04", "B04"]}, "bands names one twice"),
+        ({"steps": 0}, "wrong at steps"),
+        ({"batch": 0}, "wrong at batch"),
+        ({"patch_lr_px": 0}, "wrong at patch_lr_px"),
+        ({"learning_rate": 0}, "wrong at learning_rate"),
+        ({"network": {"features": 0}}, "wrong at network.features"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path, changes, said):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(TINY), **changes}))
+    with pytest.raises(TrainingError) as refused:
+        read_config(path)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("pattern", [str(SAMPLE), "**.tif", "", "."])
+def test_what_is_no_pattern_of_files_is_told_in_one_line(tmp_path, monkeypatch, capsys, pattern):
+    def refused(code, *arguments):
+        assert call_geosr(monkeypatch, *arguments) == code
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        return said
+
+    train, pairs = tmp_path / "train.yaml", tmp_path / "pairs.yaml"
+    train.write_text(yaml.safe_dump({**yaml.safe_load(TINY), "sources": [{**SOURCE, "glob": pattern}]}))
+    said = refused(1, "train", train, "--data", SAMPLE.parent, "-o", tmp_path / "run")
+    assert f"{pattern!r} is not a pattern of files" in said or "no imagery matches ." in said
+    if pattern in ("**.tif", "."):
+        said = refused(2, "evaluate", "bicubic", SAMPLE.parent, "--full-scale", 10000, "--glob", pattern)
+        assert f"{pattern!r} is not a pattern of files" in said or "no imagery matches ." in said
+    if pattern == "**.tif":
+        imagery = {"sources": [pattern]}
+        pairs.write_text(yaml.safe_dump({"name": "x", "bands": ["B04"], "lr": imagery, "hr": imagery}))
+        said = refused(1, "pairs", "build", pairs, "--data", SAMPLE.parent, "-o", tmp_path / "set")
+        assert "'**.tif' is not a pattern of files" in said
+
+
+def test_without_a_warm_up_the_first_step_is_at_the_height(tiny):
+    assert learning_rate(tiny.model_copy(update={"warmup": 0}), 0) == pytest.approx(tiny.learning_rate)
+    stack = read_stack_config(REPOSITORY / "configs" / "s2_ten_x4.yaml")
+    assert _rate(stack.model_copy(update={"warmup": 0}), 0) == pytest.approx(stack.learning_rate)
+
+
+def test_a_stack_without_scenes_is_refused(tmp_path):
+    stack = read_stack_config(REPOSITORY / "configs" / "s2_ten_x4.yaml")
+    one = stack.model_copy(update={"scenes": stack.scenes[:1]})
+    with pytest.raises(TrainingError, match="it is the only scene"):
+        train_stack(one, tmp_path, tmp_path / "run", one.scenes[0].name, quiet=True)
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump({**stack.model_dump(mode="json"), "scenes": []}))
+    with pytest.raises(TrainingError, match="wrong at scenes"):
+        read_stack_config(path)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"xx", b"\x80\x02", b"not a checkpoint at all\n", bytes(64)])
+def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path, monkeypatch, capsys, name, content):
+    (tmp_path / name).write_bytes(content)
+    command = ("models", "adapt", tmp_path / name, "--bands", "B02,B03,B04", "-o", tmp_path / "card.json")
+    assert call_geosr(monkeypatch, *command) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{name} is not a checkpoint of tensors alone: " in said
