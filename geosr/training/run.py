@@ -40,9 +40,12 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
 
     def resume(
-        self, model: nn.Module, average: nn.Module, optimiser: Optimiser, adversary: Adversary | None = None
+        self, model: nn.Module, average: Generator, optimiser: Optimiser, adversary: Adversary | None = None
     ) -> int | None:
-        """Load the last checkpoint; returns the steps that it had reached, or None when there is none."""
+        """Load the last checkpoint; returns the steps that it had reached, or None when there is none.
+
+        The averaged weights are written again: a kill may have come between the two files.
+        """
         state = _read_checkpoint(self.path)
         if state is None:
             return None
@@ -57,6 +60,7 @@ class RunFolder:
         optimiser.load_state_dict(state["optimiser"])
         if adversary is not None:
             adversary.load_state_dict(state["adversary"])
+        self._save_weights(average)
         self._forget_after(int(state["step"]))
         return int(state["step"])
 
@@ -80,12 +84,7 @@ class RunFolder:
             state["adversary"] = adversary.state_dict()
         torch.save(state, self.path / f"{CHECKPOINT}.tmp")
         (self.path / f"{CHECKPOINT}.tmp").replace(self.path / CHECKPOINT)
-        assert average.network is not None
-        rounds = self._config.rounding is not None
-        kept = exact_in_bfloat16(average.network) if rounds else average.network.state_dict()
-        weights = {key: value.cpu().contiguous() for key, value in kept.items()}
-        save_file(weights, self.path / f"{WEIGHTS}.tmp")
-        (self.path / f"{WEIGHTS}.tmp").replace(self.path / WEIGHTS)
+        self._save_weights(average)
 
     def log(self, **values: float) -> None:
         """Append a line of figures."""
@@ -103,6 +102,14 @@ class RunFolder:
         text = "".join(json.dumps(line) + "\n" for line in kept)
         (self.path / f"{METRICS}.tmp").write_text(text, encoding="utf-8")
         (self.path / f"{METRICS}.tmp").replace(self.path / METRICS)
+
+    def _save_weights(self, average: Generator) -> None:
+        assert average.network is not None
+        rounds = self._config.rounding is not None
+        kept = exact_in_bfloat16(average.network) if rounds else average.network.state_dict()
+        weights = {key: value.cpu().contiguous() for key, value in kept.items()}
+        save_file(weights, self.path / f"{WEIGHTS}.tmp")
+        (self.path / f"{WEIGHTS}.tmp").replace(self.path / WEIGHTS)
 
 
 def check_trained_with(config: TrainingConfig, run: Path) -> None:
