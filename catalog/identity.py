@@ -17,6 +17,9 @@ Identity = dict[str, str | int]
 #: Files that servers are asked about at a time: each answers after a while, but many together.
 _AT_A_TIME = 8
 
+#: Times that a server is asked again whose answer is not what it was.
+_MIRRORS = 4
+
 #: What tells that a file is another one of the same size.
 _VERSIONS = {"etag", "modified"}
 
@@ -63,7 +66,11 @@ def check_unchanged(scene: Scene) -> None:
     for path, before in scene.rasters.items():
         if is_remote(path) and _versioned(before) and not _versioned(now[path]):
             raise UnreachableError(f"the server of {without_query(path)} does not say any more whether it changed")
-    changed = [without_query(path) for path, before in scene.rasters.items() if now[path] != before]
+    differing = [path for path, before in scene.rasters.items() if now[path] != before]
+    for _ in range(_MIRRORS):
+        # Behind one name there may be several servers, each with a version of its own for the same file.
+        differing = [path for path in differing if not is_remote(path) or look_up([path])[path] != scene.rasters[path]]
+    changed = [without_query(path) for path in differing]
     if changed:
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise ChangedError(

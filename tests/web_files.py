@@ -17,6 +17,8 @@ class WebFiles:
         self.address = ""
         self.tags: tuple[str, ...] = ("ETag", "Last-Modified")
         """Which of these headers answers have."""
+        self.mirrors = 1
+        """How many servers take turns behind the address, each with an ETag of its own for the same file."""
         self.status: int | None = None
         """What every request is answered from now on."""
         self.asked: list[tuple[str, str]] = []
@@ -64,7 +66,11 @@ def web_files(folder: Path) -> Iterator[WebFiles]:
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Length", str(len(content)))
             changed = path.stat().st_mtime
-            versions = {"ETag": f'"{changed:f}-{size:x}"', "Last-Modified": self.date_time_string(int(changed))}
+            mirror = len(files.asked) % files.mirrors
+            versions = {
+                "ETag": f'"{changed:f}-{size:x}-{mirror}"',
+                "Last-Modified": self.date_time_string(int(changed)),
+            }
             for name in files.tags:
                 self.send_header(name, versions[name])
             self.end_headers()

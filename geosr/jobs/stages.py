@@ -100,12 +100,13 @@ def _feed(tasks: Iterable[Any], results: _Queue, stop: threading.Event) -> None:
 
 
 def _take(work: _Queue, stop: threading.Event) -> Any:
-    while True:
+    """What is next, unless all is to stop: what waits then would only delay the end."""
+    while not stop.is_set():
         try:
             return work.get(timeout=_LOOK_S)
         except queue.Empty:
-            if stop.is_set():
-                return _END
+            continue
+    return _END
 
 
 def _put(results: _Queue, item: Any, stop: threading.Event) -> bool:

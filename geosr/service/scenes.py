@@ -25,6 +25,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from shapely.errors import ShapelyError
 
+import catalog
 from catalog import CatalogError, Scene, SceneRequest
 from geosr.engine import Parallel, choose_engine, system
 from geosr.errors import GeosrError, UsageError
@@ -294,6 +295,8 @@ class Scenes:
         with self._lock:
             self._open.pop(scene_id, None)
         shutil.rmtree(self.folder / scene_id, ignore_errors=True)
+        # What is open stays on the disk.
+        catalog.forget(str(self.folder / scene_id))
         return True
 
     def _add(self, kind: str, title: str, caller: Caller, write: Any) -> LiveScene:

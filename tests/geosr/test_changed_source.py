@@ -129,3 +129,17 @@ def test_what_a_server_replaces_during_a_run_gives_no_product(tmp_path):
         files.tags = ("ETag",)
         super_resolve(request(source, output))
     assert (read_raster(output) == 5000).all()
+
+
+def test_servers_that_take_turns_are_not_taken_for_a_change(tmp_path):
+    """Each has an ETag of its own; the one that was asked first is asked again before long."""
+    (tmp_path / "www").mkdir()
+    write_raster(tmp_path / "www" / "in.tif", OLD)
+    with web_files(tmp_path / "www") as files:
+        files.mirrors = 2
+        # Whichever of them is asked when the run ends.
+        for number in range(2):
+            output = tmp_path / f"out{number}.tif"
+            act = AtChunk(lambda number=number: files.asked.extend([("GET", "/other")] * number))
+            super_resolve(request(files.url("in.tif"), output), act)
+            assert (read_raster(output) == 1000).all()
