@@ -47,7 +47,7 @@ def _draw_curves(figures: list[dict[str, float]], path: Path) -> None:
     (losses, gains), *below = figure.subplots(2 if against else 1, 2, squeeze=False)
     logged = [line for line in figures if "loss" in line]
     losses.plot([line["step"] for line in logged], [line["loss"] for line in logged], linewidth=0.8)
-    losses.set(xlabel="step", ylabel="loss", title="training loss, mean of 50 steps")
+    losses.set(xlabel="step", ylabel="loss", title="training loss, mean of up to 50 steps")
     if logged:
         losses.set_ylim(*np.percentile([line["loss"] for line in logged], (0, 98)) * (0.98, 1.05))
     validated = [line for line in figures if any("/" in key for key in line)]

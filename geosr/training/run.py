@@ -61,7 +61,6 @@ class RunFolder:
         if adversary is not None:
             adversary.load_state_dict(state["adversary"])
         self._save_weights(average)
-        self._forget_after(int(state["step"]))
         return int(state["step"])
 
     def save(
@@ -92,16 +91,18 @@ class RunFolder:
         with (self.path / METRICS).open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
-    def figures(self) -> list[dict[str, float]]:
-        """All lines of figures, in order."""
-        return read_figures(self.path)
-
-    def _forget_after(self, step: int) -> None:
+    def forget_after(self, step: int) -> None:
         """Drop figures of steps that are about to be done again."""
+        if not (self.path / METRICS).exists():
+            return
         kept = [line for line in self.figures() if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         (self.path / f"{METRICS}.tmp").write_text(text, encoding="utf-8")
         (self.path / f"{METRICS}.tmp").replace(self.path / METRICS)
+
+    def figures(self) -> list[dict[str, float]]:
+        """All lines of figures, in order."""
+        return read_figures(self.path)
 
     def _save_weights(self, average: Generator) -> None:
         assert average.network is not None

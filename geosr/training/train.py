@@ -43,7 +43,7 @@ _HEAD = "width."
 #: And how they began in the first models that had any.
 _FORMER_HEAD = "conv_width"
 
-#: Steps whose mean loss is one figure.
+#: After so many steps their mean loss is a figure; of fewer, where a run goes on between two.
 _LOG_EVERY = 50
 
 
@@ -86,8 +86,9 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     if resumed is None and start is None and adversary is not None:
         raise TrainingError("the perceptual stage goes on from the fidelity stage: name its weights (--from-weights)")
     step = origin if resumed is None else resumed
+    run.forget_after(step)
 
-    running = 0.0
+    running, summed = 0.0, 0
     with TrainingProgress(config.steps, step, quiet=quiet) as progress:
         progress.say(f"training {config.name} on {device} in {'bfloat16' if bfloat16 else 'float32'} from step {step}")
         while step < config.steps:
@@ -116,14 +117,14 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
             step += 1
 
-            running += float(loss.detach())
+            running, summed = running + float(loss.detach()), summed + 1
             if step % _LOG_EVERY == 0:
                 if not math.isfinite(running):
                     raise TrainingError(f"the loss is no longer a number at step {step}: lower learning_rate")
                 further = {} if adversary is None else adversary.figures()
-                run.log(step=step, loss=running / _LOG_EVERY, steps_per_s=progress.rate(step), **further)
-                progress.step(step, running / _LOG_EVERY)
-                running = 0.0
+                run.log(step=step, loss=running / summed, steps_per_s=progress.rate(step), **further)
+                progress.step(step, running / summed)
+                running, summed = 0.0, 0
             if step % config.validate_every == 0 or step == config.steps:
                 validation = validate(average)
                 run.log(step=step, **validation.gains_db)
