@@ -27,6 +27,9 @@ router = APIRouter(tags=["scenes"])
 
 _PNG = "image/png"
 
+#: Seconds for which browsers do not ask again whether a tile is still the same.
+_TILE_FRESH_S = 600
+
 #: Items that a search gives at most.
 _MOST_FOUND = 100
 
@@ -201,9 +204,13 @@ async def tile(
     if live is None:
         live = await run_in_threadpool(context.scenes.get, scene_id, caller)
     view = View(layer, bands or tiles.default_bands(live.scene.names), tiles.parse_rescale(rescale))
-    content = await unless_gone(request, context.tiles.tile(live, view, TileGrid(z, x, y, 256 * scale)))
-    # A scene's id stands for its pixels and its model: what was made of them stays.
-    return Response(content, media_type=_PNG, headers={"Cache-Control": "private, max-age=86400"})
+    grid = TileGrid(z, x, y, 256 * scale)
+    # A scene's id stands for its pixels; the model may be another after a start of the service.
+    headers = {"Cache-Control": f"private, max-age={_TILE_FRESH_S}", "ETag": context.tiles.tag(live, view, grid)}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    content = await unless_gone(request, context.tiles.tile(live, view, grid))
+    return Response(content, media_type=_PNG, headers=headers)
 
 
 @router.get("/scenes/{scene_id}/point", response_model=schemas.Point)

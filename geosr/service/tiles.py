@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -65,8 +66,7 @@ class Tiles:
 
     async def tile(self, live: LiveScene, view: View, grid: TileGrid) -> bytes:
         """A PNG. Raises :class:`Problem`."""
-        shown = f"{view.layer}/{view.bands}/{view.rescale}/{grid.side_px}/{grid.z}/{grid.x}/{grid.y}"
-        name = f"tile/{live.id}/{self._chunks.made_by(live)}/{shown}"
+        name = self._name(live, view, grid)
         kept: bytes | None = self._latest.get(name)
         if kept is None:
             kept = await run_in_threadpool(self._cache.get, name)
@@ -80,6 +80,14 @@ class Tiles:
         await run_in_threadpool(keep, self._cache, name, made, tag=live.id)
         self._remember(name, made)
         return made
+
+    def tag(self, live: LiveScene, view: View, grid: TileGrid) -> str:
+        """What tells a tile from others, and from what another model made of it; as the header ``ETag`` has it."""
+        return f'"{hashlib.sha256(self._name(live, view, grid).encode()).hexdigest()[:32]}"'
+
+    def _name(self, live: LiveScene, view: View, grid: TileGrid) -> str:
+        shown = f"{view.layer}/{view.bands}/{view.rescale}/{grid.side_px}/{grid.z}/{grid.x}/{grid.y}"
+        return f"tile/{live.id}/{self._chunks.made_by(live)}/{shown}"
 
     def forget(self, scene_id: str) -> None:
         """Keep nothing of a scene."""

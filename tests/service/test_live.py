@@ -43,6 +43,16 @@ def metric(service, name):
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
+def test_a_tile_that_a_browser_has_is_not_sent_again(network):
+    service, _ = network
+    first = service.http.get(f"/scenes/demo/tiles/{TILE}")
+    again = service.http.get(f"/scenes/demo/tiles/{TILE}", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    for other in ("?layer=original", "?scale=2", "?bands=ndvi"):
+        assert service.http.get(f"/scenes/demo/tiles/{TILE}{other}").headers["etag"] != first.headers["etag"]
+
+
 def test_a_pixel_is_that_of_the_batch_product_and_its_half_width(network):
     service, folder = network
     rng = np.random.default_rng(5)

@@ -35,8 +35,12 @@ def test_a_cache_gives_nothing_of_chunks_of_another_size(tmp_path):
 def test_a_cache_gives_nothing_of_another_model(tmp_path):
     with served(tmp_path / "data", "--demo", model="nearest") as service:
         tile, chunks = shown(service), shown(service, scale=2)
+        tag = service.http.get(TILE, params={"bands": "B08"}).headers["etag"]
     with served(tmp_path / "other", "--demo") as service:
         assert np.abs(shown(service) - tile).max() > 5
+        # What a browser has of the one is not taken for the other's.
+        answer = service.http.get(TILE, params={"bands": "B08"}, headers={"if-none-match": tag})
+        assert answer.status_code == 200
     with served(tmp_path / "other", "--demo", model="nearest") as service:
         assert (shown(service) == tile).all()
         assert (shown(service, scale=2) == chunks).all()
