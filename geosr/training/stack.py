@@ -33,6 +33,9 @@ from geosr.training.wald import Scale, StackConfig, Step, read_scene, read_stack
 
 STEPS: tuple[Step, ...] = ("coarse", "fine")
 
+#: In a run's folder, what it is a run of.
+RUN = "run.json"
+
 #: Reduced pixels cut from each side of a patch, so that its blur never saw the patch's edge.
 _MARGIN_PX = 3
 
@@ -59,7 +62,7 @@ def train_stack(
     if not scenes:
         raise TrainingError(f"there is nothing to train on without {leave_out}: it is the only scene")
     out.mkdir(parents=True, exist_ok=True)
-    _check_run(out / "run.json", {"config": config.model_dump(mode="json"), "leave_out": leave_out})
+    _check_run(out / RUN, {"config": config.model_dump(mode="json"), "leave_out": leave_out})
     guide_card = read_card(config.guide)
     guide = build_guide(guide_card, config.mtf_nyquist, len(config.guides))
     images = [read_scene(scene, config, data) for scene in scenes]
@@ -67,6 +70,21 @@ def train_stack(
     for step in STEPS:
         views = [scales(fine, coarse, config, step, guide) for fine, coarse in images]
         _train_step(config, step, views, shares, out, quiet=quiet)
+
+
+def check_trained_with(config: StackConfig, run: Path) -> None:
+    """Hold what a run says of itself against the configuration that is said to be the run's.
+
+    Raises :class:`TrainingError` when the two differ, or when it says nothing.
+    """
+    path = run / RUN
+    try:
+        told = StackConfig.model_validate(json.loads(path.read_text(encoding="utf-8"))["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} does not say how the run was trained: it is not the folder of a run") from error
+    differing = [name for name in StackConfig.model_fields if getattr(told, name) != getattr(config, name)]
+    if differing:
+        raise TrainingError(f"{run} was trained with another configuration, which differs in {', '.join(differing)}")
 
 
 def untrained(config: StackConfig, step: Step) -> Fusion:

@@ -26,7 +26,7 @@ from geosr.model.card import ModelCard, Stack
 from geosr.model.generator import Generator
 from geosr.model.stack import COARSE, FINE, assemble, build_guide, multiply_adds_per_lr_pixel
 from geosr.model.zoo import read_card
-from geosr.training.stack import STEPS, untrained
+from geosr.training.stack import RUN, STEPS, check_trained_with, untrained
 from geosr.training.stack_calibrate import calibrate_stack
 from geosr.training.wald import StackConfig, Step, TwoGrids, read_scene, read_stack_config, scales
 
@@ -37,8 +37,13 @@ _HALO_SIDE_PX = 192
 
 
 def release(config_path: Path, run: Path, left_out: Mapping[str, Path], data: Path, zoo: Path) -> ModelCard:
-    """Measure, and write weights and card into the zoo's folder."""
+    """Measure, and write weights and card into the zoo's folder.
+
+    Raises :class:`TrainingError` for a run that was not trained with the configuration.
+    """
     config = read_stack_config(config_path)
+    for one in (run, *left_out.values()):
+        check_trained_with(config, one)
     weights = {
         f"{begin}{key}": value
         for begin, step in ((COARSE, "coarse"), (FINE, "fine"))
@@ -107,7 +112,7 @@ def measure(
     """For each scene that a run left out, and each step, how contenders fare on it, reduced by the step's scale."""
     figures: dict[str, dict[str, Any]] = {}
     for name, run in left_out.items():
-        told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        told = json.loads((run / RUN).read_text(encoding="utf-8"))
         if told["leave_out"] != name:
             raise TrainingError(f"the run {run} did not leave {name} out")
         fine, coarse = read_scene(_scene(config, name), config, data)

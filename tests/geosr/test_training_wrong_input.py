@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
 from geosr.errors import TrainingError
 from geosr.training.config import read_config
 from geosr.training.stack import _rate, train_stack
+from geosr.training.stack_release import release
 from geosr.training.train import learning_rate
 from geosr.training.wald import read_stack_config
 from tests.conftest import REPOSITORY, SAMPLE, call_geosr
@@ -99,3 +102,17 @@ def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path, monkeypatch, capsys
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"{name} is not a checkpoint of tensors alone: " in said
+
+
+def test_a_stack_is_released_with_its_own_configuration_alone(tmp_path):
+    path, run, zoo = REPOSITORY / "configs" / "s2_ten_x4.yaml", tmp_path / "run", tmp_path / "zoo"
+    for folder in (run, zoo):
+        folder.mkdir()
+    content = read_stack_config(path).model_dump(mode="json")
+    (run / "run.json").write_text(json.dumps({"config": {**content, "seed": 8, "warmup": 1}, "leave_out": None}))
+    with pytest.raises(TrainingError, match="another configuration, which differs in seed, warmup"):
+        release(path, run, {}, tmp_path, zoo)
+    (run / "run.json").unlink()
+    with pytest.raises(TrainingError, match="does not say how the run was trained"):
+        release(path, run, {}, tmp_path, zoo)
+    assert not list(zoo.iterdir())
