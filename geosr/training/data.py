@@ -264,7 +264,10 @@ def _reflectance(raster: DatasetReader, indexes: list[int], full_scale: float, w
 
 def _check_whole(path: Path, image: Tensor) -> None:
     if not image.isfinite().all():
-        raise TrainingError(f"{path} has pixels without data: cut out a part that has none, or leave it out")
+        raise TrainingError(
+            f"{path} has pixels without data, which only imagery that patches are drawn from may have: cut out a part "
+            "that has none, or leave it out"
+        )
 
 
 def reduce_by_area(image: Tensor, factor: int) -> Tensor:
