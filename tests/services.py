@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from s3fs import S3FileSystem
+
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -67,6 +69,8 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
             return False
 
     with running(command, ready, folder / "s3.log"):
+        # fsspec keeps file systems, with the server that they were opened for.
+        S3FileSystem.clear_instance_cache()
         yield {
             "AWS_ENDPOINT_URL": address,
             "AWS_ACCESS_KEY_ID": "test",

@@ -103,7 +103,7 @@ def test_within_the_limits_a_result_is_shown_and_counted(service, result):
 
 
 def test_links_have_the_services_address_whatever_host_a_request_names(service, result):
-    content = ask(f"{result}/WebMercatorQuad/tilejson.json?bidx=1", host="elsewhere.example").json()
+    content = ask(f"{result}/WebMercatorQuad/tilejson.json?bidx=1", host="localhost:1").json()
     (tile,) = content["tiles"]
     assert tile.startswith(f"{result}/tiles/WebMercatorQuad/")
     address = tile.replace("{z}/{x}/{y}", TILE.partition("Quad/")[2])
