@@ -15,7 +15,7 @@ from geosr.training.config import read_config
 from geosr.training.release import Stage, release
 from geosr.training.run import WEIGHTS
 from geosr.training.train import Start, build_generator, load_network, train
-from tests.conftest import SAMPLE, run_geosr
+from tests.conftest import SAMPLE, call_geosr, run_geosr
 from tests.small_training import TINY
 
 HALF_WIDTHS = TINY.replace("blocks: 1}", "blocks: 1, width_features: 4}") + "learns: half_widths\n"
@@ -66,19 +66,17 @@ def test_a_run_becomes_a_model_that_upscales(runs, tmp_path):
         assert product.tags()["GEOSR_MODEL"].startswith("mine")
 
 
-def test_half_widths_are_calibrated_on_the_way(runs, tmp_path):
+def test_half_widths_are_calibrated_on_the_way(runs, tmp_path, monkeypatch):
     card = tmp_path / "mine.json"
-    made = run_geosr(
-        "models", "trained", runs / "widths.yaml", runs / "widths", "-o", card, "--data", SAMPLE.parent, "--name", "own"
-    )
-    assert made.returncode == 0, made.stderr
+    command = ("models", "trained", runs / "widths.yaml", runs / "widths", "-o", card, "--data", SAMPLE.parent)
+    assert call_geosr(monkeypatch, *command, "--name", "own") == 0
     read = read_card_file(card)
     assert read.name == "own"
     assert read.calibration is not None
     assert read.calibration.command == "geosr models trained"
     assert list(read.calibration.data) == ["*.tif"]
-    done = run_geosr("upscale", SAMPLE, "-o", tmp_path / "out.tif", "--model", card, "--uncertainty")
-    assert done.returncode == 0, done.stderr
+    output = tmp_path / "out.tif"
+    assert call_geosr(monkeypatch, "upscale", SAMPLE, "-o", output, "--model", card, "--uncertainty") == 0
     with rasterio.open(tmp_path / "out_uncertainty.tif") as widths:
         assert widths.read(1).max() > 0
 
@@ -98,22 +96,24 @@ def test_half_widths_are_calibrated_on_the_way(runs, tmp_path):
         ("image.yaml", "image", ["--data", "nowhere"], 2, "is not a folder"),
     ],
 )
-def test_what_cannot_become_a_model_is_refused_and_leaves_nothing(runs, tmp_path, config, run, more, code, said):
-    made = run_geosr("models", "trained", runs / config, runs / run, "-o", tmp_path / "mine.json", *more)
-    assert made.returncode == code, made.stderr
-    assert said in made.stderr
-    assert made.stderr.count("\n") == 1
+def test_what_cannot_become_a_model_is_refused_and_leaves_nothing(
+    runs, tmp_path, monkeypatch, capsys, config, run, more, code, said
+):
+    command = ("models", "trained", runs / config, runs / run, "-o", tmp_path / "mine.json", *more)
+    assert call_geosr(monkeypatch, *command) == code
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_another_model_is_not_replaced_unless_told(runs, tmp_path):
+def test_another_model_is_not_replaced_unless_told(runs, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.json").write_text("{}")
     command = ("models", "trained", runs / "image.yaml", runs / "image", "-o", tmp_path / "mine.json")
-    refused = run_geosr(*command)
-    assert refused.returncode == 1
-    assert "--overwrite" in refused.stderr
+    assert call_geosr(monkeypatch, *command) == 1
+    assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "mine.json").read_text() == "{}"
-    assert run_geosr(*command, "--overwrite").returncode == 0
+    assert call_geosr(monkeypatch, *command, "--overwrite") == 0
     assert read_card_file(tmp_path / "mine.json").name == "mine"
 
 
