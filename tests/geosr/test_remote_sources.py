@@ -13,6 +13,7 @@ from geosr.errors import ExistsError, ResumeError
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
 from tests.conftest import read_raster, write_raster
+from tests.geosr.test_changed_source import AtChunk
 from tests.services import s3_server
 from tests.stac_items import write_item
 from tests.web_files import web_files
@@ -57,17 +58,6 @@ class AtBegin(QuietReporter):
 
     def begin(self, description, total, finished, lr_pixels):
         self._act()
-
-
-class AtChunk(QuietReporter):
-    """Does something once the first chunk is finished."""
-
-    def __init__(self, act):
-        self._act = act
-
-    def chunk(self, key, finished, total):
-        if finished == 1:
-            self._act()
 
 
 def request(source, output, **options):
