@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--side", type=int, default=1000, help="of the command's scene, pixels")
+    parser.add_argument("--side", type=int, default=600, help="of the command's scene, pixels")
     arguments = parser.parse_args()
     card = read_card(DEFAULT_MODEL)
     model = build(card, [None] * 4)
