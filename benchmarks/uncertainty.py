@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import keep
+from machine import command_of, keep
 from scenes import write_scene
 from torch.nn import functional as F
 
@@ -128,7 +128,7 @@ def main() -> None:
         plain, doubting = alternate(upscale, lambda: upscale("--uncertainty"), max(1, arguments.repeats // 3))
     keep(
         "uncertainty",
-        "python benchmarks/uncertainty.py --data DATA",
+        command_of(parser, arguments),
         {
             "model": DEFAULT_MODEL,
             "coverage": worth(arguments.data),
