@@ -60,11 +60,16 @@ class Start:
 def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = None, *, quiet: bool = False) -> None:
     """Train up to step ``config.steps``, resuming from ``out`` when it holds a checkpoint.
 
-    Raises :class:`geosr.errors.TrainingError` when there is no imagery or the loss is no longer a number,
-    :class:`geosr.errors.ResumeError` when ``out`` holds another configuration's run.
+    Raises :class:`geosr.errors.TrainingError` when there is no imagery, no step is left, or the loss is no longer a
+    number, :class:`geosr.errors.ResumeError` when ``out`` holds another configuration's run.
     """
     if config.rounding is not None and start is None:
         raise TrainingError("rounding holds an image that is there: name its weights (--from-weights)")
+    if start is not None and start.step >= config.steps:
+        raise TrainingError(
+            f"the weights have had {start.step} steps already, of the configuration's {config.steps}: nothing would be"
+            " trained; give it more steps, or leave out --from-step to begin its schedule with these weights"
+        )
     run = RunFolder(out, config)
     torch.manual_seed(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -118,9 +123,9 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             step += 1
 
             running, summed = running + float(loss.detach()), summed + 1
+            if not math.isfinite(running):  # before anything of this step is kept
+                raise TrainingError(f"the loss is no longer a number at step {step}: lower learning_rate")
             if step % _LOG_EVERY == 0:
-                if not math.isfinite(running):
-                    raise TrainingError(f"the loss is no longer a number at step {step}: lower learning_rate")
                 further = {} if adversary is None else adversary.figures()
                 run.log(step=step, loss=running / summed, steps_per_s=progress.rate(step), **further)
                 progress.step(step, running / summed)

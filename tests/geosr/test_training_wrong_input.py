@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
+import geosr.training.train as training
 from geosr.errors import TrainingError
 from geosr.training.config import read_config
+from geosr.training.run import WEIGHTS
 from geosr.training.stack import _rate, train_stack
 from geosr.training.stack_release import release
-from geosr.training.train import learning_rate
+from geosr.training.train import Start, learning_rate, train
 from geosr.training.wald import read_stack_config
 from tests.conftest import REPOSITORY, SAMPLE, call_geosr
 from tests.small_training import TINY
@@ -80,6 +84,23 @@ def test_without_a_warm_up_the_first_step_is_at_the_height(tiny):
     assert learning_rate(tiny.model_copy(update={"warmup": 0}), 0) == pytest.approx(tiny.learning_rate)
     stack = read_stack_config(REPOSITORY / "configs" / "s2_ten_x4.yaml")
     assert _rate(stack.model_copy(update={"warmup": 0}), 0) == pytest.approx(stack.learning_rate)
+
+
+def test_weights_that_have_had_all_steps_are_not_trained(tiny, tmp_path):
+    start = Start(tmp_path / "weights.safetensors", tiny.steps)
+    with pytest.raises(TrainingError, match="40 steps already, of the configuration's 40"):
+        train(tiny, SAMPLE.parent, tmp_path / "run", start, quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_is_noticed_before_it_is_kept(tiny, tmp_path, monkeypatch):
+    """Whichever step of an interval it is."""
+    config = tiny.model_copy(update={"steps": 4, "checkpoint_every": 1, "validate_every": 4})
+    monkeypatch.setattr(training, "tolerant", lambda _, sr, *rest: sr.mean() * (math.nan if rest[-1] == 2 else 1))
+    monkeypatch.setattr(training.PatchSampler, "slack_hr_px", lambda _, step: step)
+    with pytest.raises(TrainingError, match="no longer a number at step 3: lower learning_rate"):
+        train(config, SAMPLE.parent, tmp_path / "run", quiet=True)
+    assert all(bool(value.isfinite().all()) for value in load_file(tmp_path / "run" / WEIGHTS).values())
 
 
 def test_a_stack_without_scenes_is_refused(tmp_path):
