@@ -1,9 +1,9 @@
-"""What bfloat16 does to pixels, on imagery held out: differences from float32 in DN, and in PSNR against the truth.
+"""What narrower types do to pixels, on imagery held out: differences from float32 in DN, and in PSNR against the truth.
 
-    python benchmarks/precision.py --data DATA
+    python benchmarks/precision.py --data DATA [--model MODEL]
 
-By each engine that computes in bfloat16 here: PyTorch on any processor, if slowly without instructions for it, OpenVINO
-only where there are some.
+bfloat16 by each engine that computes in it here: PyTorch on any processor, if slowly without instructions for it, OpenVINO
+only where there are some. float16, which GPUs are given, by PyTorch on the CPU: it rounds what they round.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from machine import arguments_of, command_of, keep
 
-from geosr.engine import Engine, EngineSpec, Parallel, Precision, choose_engine, system
+from geosr.engine import Engine, EngineSpec, Parallel, choose_engine, system
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
 from geosr.evaluate.contenders import open_model, sensor_of, transfers_of
@@ -28,28 +28,38 @@ from geosr.model.zoo import DEFAULT_MODEL
 
 DN = 10_000
 
-PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
+SPECS = (
+    EngineSpec("torch-cpu", "bfloat16"),
+    EngineSpec("openvino-cpu", "bfloat16"),
+    EngineSpec("torch-cpu", "float16"),
+)
 
 
-def engines(card: ModelCard, transfers: Sequence[float | None]) -> dict[str, list[Engine]]:
-    """For each that there is, one in float32 and one in bfloat16."""
-    parallel = Parallel(1, system.cores())
-    made: dict[str, list[Engine]] = {
-        "torch-cpu": [
-            TorchEngine(card, build(card, transfers), EngineSpec("torch-cpu", precision), parallel)
-            for precision in PRECISIONS
-        ]
+def engines(card: ModelCard, transfers: Sequence[float | None]) -> dict[str, tuple[Engine, Engine]]:
+    """By engine and type, of those that there are: one in float32 and one in that type."""
+    has_openvino = choose_engine(precision="bfloat16").name == "openvino-cpu"
+    specs = [spec for spec in SPECS if spec.name == "torch-cpu" or has_openvino]
+    return {
+        f"{spec.name} {spec.precision}": (
+            _engine(card, transfers, EngineSpec(spec.name, "float32")),
+            _engine(card, transfers, spec),
+        )
+        for spec in specs
     }
-    if choose_engine(precision="bfloat16").name == "openvino-cpu":
-        made["openvino-cpu"] = [
-            OpenVinoEngine(card, transfers, EngineSpec("openvino-cpu", precision), parallel) for precision in PRECISIONS
-        ]
-    return made
 
 
-def measure(held_out: ImageSet, data: Path, count: int | None, side: int | None) -> dict[str, dict[str, Any]]:
-    """By engine, over the first ``count`` images of a set, each no larger than ``side`` HR pixels."""
-    card = open_model(DEFAULT_MODEL).card
+def _engine(card: ModelCard, transfers: Sequence[float | None], spec: EngineSpec) -> Engine:
+    parallel = Parallel(1, system.cores())
+    if spec.name == "torch-cpu":
+        return TorchEngine(card, build(card, transfers), spec, parallel)
+    return OpenVinoEngine(card, transfers, spec, parallel)
+
+
+def measure(
+    model: str, held_out: ImageSet, data: Path, count: int | None, side: int | None
+) -> dict[str, dict[str, Any]]:
+    """By engine and type, over the first ``count`` images of a set, each no larger than ``side`` HR pixels."""
+    card = open_model(model).card
     bands, halo = card.bands or (), card.halo_px
     truths = [image[..., :side, :side] for image in read_images(held_out, data, bands)[:count]]
     reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
@@ -81,15 +91,16 @@ def main() -> None:
     """Measure every set."""
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--set", action="append", choices=[one.name for one in SETS], help="only this set")
     arguments = parser.parse_args()
     sizes = (1, 640) if arguments.smoke else (None, None)
     sets = {
-        one.name: measure(one, arguments.data, *sizes)
+        one.name: measure(arguments.model, one, arguments.data, *sizes)
         for one in SETS
         if arguments.set is None or one.name in arguments.set
     }
-    keep("precision", command_of(parser, arguments), {"model": DEFAULT_MODEL, "sets": sets}, arguments.results)
+    keep("precision", command_of(parser, arguments), {"model": arguments.model, "sets": sets}, arguments.results)
 
 
 if __name__ == "__main__":

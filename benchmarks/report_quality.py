@@ -123,12 +123,13 @@ def adaptation(result: dict[str, Any]) -> str:
 
 
 def precision(result: dict[str, Any]) -> str:
-    """What bfloat16 does to pixels."""
+    """What narrower types do to pixels."""
     lines = [
         "## Precision",
-        f"`{result['command']}`: what bfloat16 does to the pixels of `{result['model']}` on imagery held out, seen through "
-        f"Sentinel-2's blur: differences from float32 in DN, and the change in PSNR. {in_words(result['machine'])}",
-        "| set | images | engine | root mean square, DN | 99.9th percentile, DN | PSNR, dB |\n|---|---|---|---|---|---|",
+        f"`{result['command']}`: what narrower types do to the pixels of `{result['model']}` on imagery held out, seen through "
+        f"Sentinel-2's blur: differences from float32 in DN, and the change in PSNR. float16 is for GPUs, and was computed "
+        f"on the CPU here, which rounds the same. {in_words(result['machine'])}",
+        "| set | images | engine, type | root mean square, DN | 99.9th percentile, DN | PSNR, dB |\n|---|---|---|---|---|---|",
     ]
     rows = [
         f"| {name} | {one['images']} | {engine} | {one['dn_rms']:.1f} | {one['dn_999']:.1f} | {one['psnr_db']:+.4f} |"

@@ -95,7 +95,8 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         compiled=request.compiled,
     )
     if engine.precision != "float32":
-        scene = scene.noting(f"the network ran in {engine.precision}: some DN from float32, also between chunk sizes")
+        moved = "about 1 DN" if engine.precision == "float16" else "some DN"
+        scene = scene.noting(f"the network ran in {engine.precision}: {moved} from float32, also between chunk sizes")
     if calibration is not None and scene.picture:
         scene = scene.noting("half-widths are calibrated for reflectance: of a picture they are a guess")
     if card.sharpness:

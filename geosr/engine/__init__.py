@@ -53,8 +53,9 @@ def choose_engine(
     """The engine that runs a model, with a ``network`` or without, or with a ``stack`` of them.
 
     ``auto`` takes CUDA where there is a GPU, and else what is installed of OpenVINO and, in float32, of Winograd's
-    convolutions; of precisions the narrowest that the hardware is made for. A model without a network has nothing to
-    run in another precision than float32, to convolve, or to be ``compiled``. A stack runs in PyTorch and in float32.
+    convolutions; of precisions the most exact of those in which the hardware is fastest. A model without a network has
+    nothing to run in another precision than float32, to convolve, or to be ``compiled``. A stack runs in PyTorch and in
+    float32.
 
     Raises :class:`UsageError` for what does not exist or go together, :class:`DeviceError` for what is not there.
     """
@@ -133,9 +134,8 @@ def _choose_name(engine: EngineName, device: Device, precision: Precision) -> st
 
 def _fastest(name: str) -> str:
     if name == "torch-cuda":
-        import torch
-
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        # As fast as bfloat16 on any GPU that has both, and keeps three bits more.
+        return "float16"
     return "bfloat16" if "bfloat16" in _PRECISIONS[name] and system.has_fast_bfloat16() else "float32"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from geosr.engine import EngineSpec, Parallel, Upscaled
 from geosr.engine.doubts import Doubts
-from geosr.errors import DeviceError
+from geosr.errors import DeviceError, ModelError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.margins import crop, kept_margin
@@ -50,6 +50,7 @@ class TorchEngine:
         self._generator = generator.to(self._device)
         self._halo = card.halo_px
         self._doubts = None if card.calibration is None else Doubts(card, self._generator)
+        self._may_overflow = spec.precision == "float16"
         self._features = None
         if generator.network is not None:
             generator.network.narrow(getattr(torch, spec.precision))
@@ -116,6 +117,8 @@ class TorchEngine:
                 crop(low, given_up), residual, None if mask is None else crop(mask, given_up)
             )
             inside, seen = crop(phases, margin), crop(observed, margin)
+            if self._may_overflow and not bool(inside.isfinite().all()):
+                raise ModelError("the network's features leave float16's range: take --precision bfloat16 or float32")
             if not uncertainty:
                 return _Inside(*self._received(inside, seen))
             assert deep is not None

@@ -246,8 +246,8 @@ def test_a_network_in_three_parts_is_the_network_in_one(tmp_path, sample, tail):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", range(len(SETS)), ids=[one.name for one in SETS])
-def test_bfloat16_is_as_good_on_imagery_held_out(tmp_path, which):
-    """Within 0.02 dB, and a few DN in all but a thousandth of the pixels; OpenVINO, which rounds more, where it can.
+def test_narrower_types_are_as_good_on_imagery_held_out(tmp_path, which):
+    """Within 0.02 dB, and a few DN in all but a thousandth of the pixels, a single one in float16.
 
     Of Sentinel-2 itself, whose reflectance is mostly below 0.2, fewer than of aerial imagery at full brightness.
     """
@@ -259,11 +259,36 @@ def test_bfloat16_is_as_good_on_imagery_held_out(tmp_path, which):
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     result = json.loads((tmp_path / "precision.json").read_text())["sets"][name]
-    limits = {"torch-cpu": (4, 9), "openvino-cpu": (5, 12)}
-    assert "torch-cpu" in result
-    for engine, one in result.items():
-        assert 0 < one["dn_999"] <= limits[engine][0 if name.startswith("austria") else 1]
+    limits = {"torch-cpu bfloat16": (4, 9), "openvino-cpu bfloat16": (5, 12), "torch-cpu float16": (1, 1)}
+    assert {"torch-cpu bfloat16", "torch-cpu float16"} <= set(result)
+    for how, one in result.items():
+        assert 0 < one["dn_999"] <= limits[how][0 if name.startswith("austria") else 1]
         assert abs(one["psnr_db"]) <= 0.02
+
+
+def test_float16_is_within_a_dn(sample):
+    """What GPUs take; the arithmetic is that of PyTorch on the CPU, which rounds features alike."""
+    card = zoo.read_card("rgbn-x4")
+    lr, reference = entering(card, sample[:, :100, :100])
+    valid = np.ones(lr.shape, bool)
+    exact, rounded = (
+        TorchEngine(card, build(card, MTF), EngineSpec("torch-cpu", precision), TWO_THREADS).upscale(lr, valid)
+        for precision in ("float32", "float16")
+    )
+    off = np.abs(exact.phases - rounded.phases) * reference[..., None] * DN
+    assert 0 < np.quantile(off, 0.999) <= 1
+
+
+def test_features_that_float16_cannot_hold_are_refused(sample):
+    """Not handed on as pixels without a number."""
+    card = zoo.read_card("rgbn-x4")
+    model = build(card, MTF)
+    with torch.no_grad():
+        model.network.conv_first.weight.mul_(1e6)
+    engine = TorchEngine(card, model, EngineSpec("torch-cpu", "float16"), TWO_THREADS)
+    lr, _ = entering(card, sample[:, :70, :70])
+    with pytest.raises(ModelError, match=r"leave float16's range: take --precision bfloat16 or float32"):
+        engine.upscale(lr, np.ones(lr.shape, bool))
 
 
 # Memory and compilation
