@@ -128,7 +128,7 @@ Precision = Annotated[
         "--precision",
         metavar="auto|float32|bfloat16|float16",
         help="Type of the network's numbers.",
-        show_default="auto, the narrowest that the hardware is made for",
+        show_default="auto, the most exact of those in which the hardware is fastest",
     ),
 ]
 Compile = Annotated[

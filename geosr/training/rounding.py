@@ -1,8 +1,8 @@
-"""Features that bear to be kept in bfloat16: a stage that changes what a network's weights are, not what it does.
+"""Features that bear to be kept in bfloat16: a stage that changes what a network's weights are, and what it does as little as it can.
 
 A network is free to make a small residual of the difference of large features, and 8 bits of those are then few.
 Nothing in the image's own loss asks for it to be otherwise: the error of rounding is a hundredth of the image's. So
-this stage goes on from an image that is there and holds it where it is, which is far quicker learned than the image,
+this stage goes on from an image that is there and holds it as near as it can, which is far quicker learned than the image,
 for it has no noise; and some patches are made a second time with errors like those of rounding, if larger, wherever a
 feature is kept, and how far that moves them is added to the loss.
 """
