@@ -1,10 +1,10 @@
-"""Features that bear to be kept in bfloat16: a stage that changes what a network's weights are, and what it does as little as it can.
+"""Features that bear to be kept in bfloat16: a stage that costs the image little.
 
 A network is free to make a small residual of the difference of large features, and 8 bits of those are then few.
 Nothing in the image's own loss asks for it to be otherwise: the error of rounding is a hundredth of the image's. So
-this stage goes on from an image that is there and holds it as near as it can, which is far quicker learned than the image,
-for it has no noise; and some patches are made a second time with errors like those of rounding, if larger, wherever a
-feature is kept, and how far that moves them is added to the loss.
+this stage goes on from an image that is there and holds it as near as it can, which is far quicker learned than the
+image, for it has no noise; and some patches are made a second time with errors like those of rounding, if larger,
+wherever a feature is kept, and how far that moves them is added to the loss.
 """
 
 from __future__ import annotations
