@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--set", action="append", choices=[one.name for one in SETS], help="only this set")
     arguments = parser.parse_args()
-    sizes = (1, 640) if arguments.smoke else (None, None)
+    sizes = (1, 320) if arguments.smoke else (None, None)
     sets = {
         one.name: measure(arguments.model, one, arguments.data, *sizes)
         for one in SETS
