@@ -28,23 +28,16 @@ from geosr.model.zoo import DEFAULT_MODEL
 
 DN = 10_000
 
-SPECS = (
-    EngineSpec("torch-cpu", "bfloat16"),
-    EngineSpec("openvino-cpu", "bfloat16"),
-    EngineSpec("torch-cpu", "float16"),
-)
+PRECISIONS = {"torch-cpu": ("bfloat16", "float16"), "openvino-cpu": ("bfloat16",)}
 
 
-def engines(card: ModelCard, transfers: Sequence[float | None]) -> dict[str, tuple[Engine, Engine]]:
-    """By engine and type, of those that there are: one in float32 and one in that type."""
+def engines(card: ModelCard, transfers: Sequence[float | None]) -> dict[str, dict[str, Engine]]:
+    """By name, of those that there are, and by type, float32 among them."""
     has_openvino = choose_engine(precision="bfloat16").name == "openvino-cpu"
-    specs = [spec for spec in SPECS if spec.name == "torch-cpu" or has_openvino]
     return {
-        f"{spec.name} {spec.precision}": (
-            _engine(card, transfers, EngineSpec(spec.name, "float32")),
-            _engine(card, transfers, spec),
-        )
-        for spec in specs
+        name: {precision: _engine(card, transfers, EngineSpec(name, precision)) for precision in ("float32", *narrower)}
+        for name, narrower in PRECISIONS.items()
+        if name == "torch-cpu" or has_openvino
     }
 
 
@@ -65,25 +58,30 @@ def measure(
     reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
     transfers = transfers_of(bands, card)
     seen = observe(truths, sensor_of(bands, transfers))
+
+    def upscaled(engine: Engine, lr: torch.Tensor) -> torch.Tensor:
+        padded = np.pad(lr.numpy(), ((0, 0), (halo, halo), (halo, halo)), mode="symmetric") / reference
+        phases = engine.upscale(padded, np.ones(padded.shape, bool)).phases
+        flat = torch.from_numpy(phases.reshape(1, -1, *phases.shape[2:]))
+        return torch.nn.functional.pixel_shuffle(flat, card.scale)[0] * torch.from_numpy(reference)
+
     found = {}
-    for name, pair in engines(card, list(transfers.values())).items():
-        differences, gains = [], []
-        for truth, lr in zip(truths, seen, strict=True):
-            padded = np.pad(lr.numpy(), ((0, 0), (halo, halo), (halo, halo)), mode="symmetric") / reference
-            images = []
-            for engine in pair:
-                phases = engine.upscale(padded, np.ones(padded.shape, bool)).phases
-                flat = torch.from_numpy(phases.reshape(1, -1, *phases.shape[2:]))
-                images.append(torch.nn.functional.pixel_shuffle(flat, card.scale)[0] * torch.from_numpy(reference))
-            differences.append((images[0] - images[1]).numpy().ravel() * DN)
-            gains.append(psnr(images[1], truth) - psnr(images[0], truth))
-        every = np.abs(np.concatenate(differences))
-        found[name] = {
-            "images": len(truths),
-            "dn_rms": round(float(np.sqrt((every**2).mean())), 2),
-            "dn_999": round(float(np.quantile(every, 0.999)), 2),
-            "psnr_db": round(float(np.mean(gains)), 5),
-        }
+    for name, by_precision in engines(card, list(transfers.values())).items():
+        exact = by_precision.pop("float32")
+        images = [upscaled(exact, lr) for lr in seen]
+        for precision, engine in by_precision.items():
+            differences, gains = [], []
+            for truth, lr, image in zip(truths, seen, images, strict=True):
+                rounded = upscaled(engine, lr)
+                differences.append((image - rounded).numpy().ravel() * DN)
+                gains.append(psnr(rounded, truth) - psnr(image, truth))
+            every = np.abs(np.concatenate(differences))
+            found[f"{name} {precision}"] = {
+                "images": len(truths),
+                "dn_rms": round(float(np.sqrt((every**2).mean())), 2),
+                "dn_999": round(float(np.quantile(every, 0.999)), 2),
+                "psnr_db": round(float(np.mean(gains)), 5),
+            }
     return found
 
 
@@ -92,14 +90,9 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--set", action="append", choices=[one.name for one in SETS], help="only this set")
     arguments = parser.parse_args()
     sizes = (1, 320) if arguments.smoke else (None, None)
-    sets = {
-        one.name: measure(arguments.model, one, arguments.data, *sizes)
-        for one in SETS
-        if arguments.set is None or one.name in arguments.set
-    }
+    sets = {one.name: measure(arguments.model, one, arguments.data, *sizes) for one in SETS}
     keep("precision", command_of(parser, arguments), {"model": arguments.model, "sets": sets}, arguments.results)
 
 

@@ -76,7 +76,9 @@ class TorchEngine:
     def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         with self._lane(), _memory_errors(self._device), _exact(), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)
-            ratios: NDArray[np.float32] = self._needed().rehearse(low).cpu().numpy()
+            made = self._needed().rehearse(low)
+            self._check_range(made)
+            ratios: NDArray[np.float32] = made.cpu().numpy()
             return ratios
 
     def _in_parts(self, low: Tensor, mask: Tensor | None, uncertainty: bool) -> _Inside:
@@ -117,8 +119,7 @@ class TorchEngine:
                 crop(low, given_up), residual, None if mask is None else crop(mask, given_up)
             )
             inside, seen = crop(phases, margin), crop(observed, margin)
-            if self._may_overflow and not bool(inside.isfinite().all()):
-                raise ModelError("the network's features leave float16's range: take --precision bfloat16 or float32")
+            self._check_range(inside)
             if not uncertainty:
                 return _Inside(*self._received(inside, seen))
             assert deep is not None
@@ -126,6 +127,10 @@ class TorchEngine:
             doubts = self._needed()
             phases = crop(phases, margin - doubts.margin_px)
             return _Inside(*self._received(inside, seen, *doubts(low, mask, deep, residual, phases)))
+
+    def _check_range(self, made: Tensor) -> None:
+        if self._may_overflow and not bool(made.isfinite().all()):
+            raise ModelError("the network's features leave float16's range: take --precision bfloat16 or float32")
 
     def _sent(self, tensor: Tensor) -> Tensor:
         """On the device. From pinned memory it is copied while the device computes for another lane."""

@@ -288,6 +288,8 @@ def test_features_that_float16_cannot_hold_are_refused(sample):
     lr, _ = entering(card, sample[:, :60, :60])
     with pytest.raises(ModelError, match=r"leave float16's range: take --precision bfloat16 or float32"):
         engine.upscale(lr, np.ones(lr.shape, bool))
+    with pytest.raises(ModelError, match="leave float16's range"):
+        engine.rehearse(lr)
 
 
 # Memory and compilation
