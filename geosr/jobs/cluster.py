@@ -249,6 +249,8 @@ def run_worker(scheduler: str, threads: int | None) -> None:
     # Dask lets its processes use one core, but where this says otherwise.
     os.environ["OMP_NUM_THREADS"] = str(threads or cores())
     arguments = [scheduler, "--nthreads", "1", "--no-dashboard", "--death-timeout", str(_CONNECT_S)]
+    # What a run needs is loaded before one comes.
+    arguments += ["--preload", __name__]
     main.main(args=arguments, prog_name="geosr worker", standalone_mode=False)
 
 
