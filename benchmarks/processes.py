@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -52,9 +53,11 @@ def run(command: Sequence[object], folder: Path) -> Run:
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_blocks * 512
-        except FileNotFoundError:
-            continue
+    # What is looked at may be gone at any moment: walk() passes over folders that are, rglob() does not.
+    for at, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            try:
+                total += Path(at, name).stat().st_blocks * 512
+            except FileNotFoundError:
+                continue
     return total
