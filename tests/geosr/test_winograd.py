@@ -66,7 +66,7 @@ def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, seed):
         for given in ((image[None], weight, bias), (abs(image)[None], abs(weight), abs(bias)))
     )  # in double precision
     made = convolved(image, weight, bias, slope=slope)
-    # What is rounded grows with what is summed: of some ten thousand such layers the worst was off by half as much.
+    # What is rounded grows with what is summed.
     np.testing.assert_allclose(made, F.leaky_relu(expected, slope).numpy(), rtol=0, atol=1e-5 * float(magnitude.max()))
 
 
