@@ -117,6 +117,7 @@ def with_weights(card_path: Path, weights: Path, output: Path, *, name: str | No
             "name": name or output.stem,
             "weights": weights_path.name,
             "effective_resolution_lr_px": None,
+            "bfloat16": None,
             "training": {**card.training, "tuned": {"weights": weights.name, "began_with_sha256": card.weights_sha256}},
         }
     )

@@ -153,7 +153,9 @@ def upscale(
     check_core(card, core_px)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, core_px, card.halo_px)
     chosen_engine = choose_engine(engine, device, precision, network=card.learned, stack=card.stack is not None)
-    spec = ModelSpec(model, card.digest, chosen_engine, specs, picture=False, sharpness=sharpness)
+    spec = ModelSpec(
+        model, card.digest_in(chosen_engine.precision), chosen_engine, specs, picture=False, sharpness=sharpness
+    )
 
     picked = cube.isel({cube.dims[-3]: chosen})
     lead = picked.shape[:-3]

@@ -104,7 +104,9 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     for note in scene.notes:
         reporter.note(note)
 
-    model = ModelSpec(request.model, card.digest, engine, scene.bands, scene.picture, request.sharpness)
+    model = ModelSpec(
+        request.model, card.digest_in(engine.precision), engine, scene.bands, scene.picture, request.sharpness
+    )
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, card, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
     layers = () if calibration is None else layers_of(request.output, scene, product, calibration)

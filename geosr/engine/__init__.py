@@ -136,7 +136,8 @@ def _fastest(name: str) -> str:
     if name == "torch-cuda":
         # As fast as bfloat16 on any GPU that has both, and keeps three bits more.
         return "float16"
-    return "bfloat16" if "bfloat16" in _PRECISIONS[name] and system.has_fast_bfloat16() else "float32"
+    # PyTorch's, which hands out no more digits than it is given, gains nothing where features are split.
+    return "bfloat16" if name == "openvino-cpu" and system.has_fast_bfloat16() else "float32"
 
 
 def _has_cuda(*, needed: bool) -> bool:

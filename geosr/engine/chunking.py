@@ -88,7 +88,7 @@ def bytes_of_chunk(
             # Its planes stay, and in them the residual becomes the image.
             total += _bytes_of_planes(size) * read - 4 * image * read + tail
         else:
-            total += max(_bytes_of_body(size, engine, width) * read, tail)
+            total += max((_bytes_of_body(size, engine, width) + _bytes_of_split(card, engine)) * read, tail)
         if engine.name == "openvino-cpu" and width < 4:
             # Its graphs hand on float32: the first layer's maps and the body's, given and taken, and their sum.
             total += 5 * size.features * 4 * read
@@ -106,6 +106,16 @@ def _bytes_of_body(size: NetworkSize, engine: EngineSpec, width: int) -> float:
     # float32, whatever it computes in.
     kept = 4 * size.features * (width if engine.name == "openvino-cpu" else 4)
     return 2 * (size.features + 4 * size.growth) * width + kept
+
+
+def _bytes_of_split(card: ModelCard, engine: EngineSpec) -> float:
+    """Of what bfloat16 takes from features, where that is kept."""
+    if card.bfloat16 is None or engine.precision != "bfloat16":
+        return 0
+    most = max(text.count("1") for text in card.bfloat16.split)
+    # In bfloat16, and in the copy that a layer reads. PyTorch makes a second one, of features as well, and float32.
+    again = 0 if engine.name == "openvino-cpu" else 2 * (len(card.bfloat16.split[0]) + most)
+    return 4 * most + again + 4 * (card.network.features if card.network else 0)
 
 
 def _bytes_of_planes(size: NetworkSize) -> float:

@@ -15,8 +15,9 @@ from geosr.engine.memory import Memory
 from geosr.engine.openvino_graphs import Graphs
 from geosr.engine.quiet_openvino import ov
 from geosr.errors import DeviceError
+from geosr.model.bfloat16 import Rounded
 from geosr.model.card import ModelCard
-from geosr.model.weights import misfit
+from geosr.model.weights import misfit, read_rounded
 
 #: Outputs that are handed on while the next chunk is computed.
 _OWN = ("phases", "observed")
@@ -37,10 +38,12 @@ class OpenVinoEngine(LaneEngine):
         """See :class:`LaneEngine`."""
         super().__init__(card, mtf_nyquist, parallel, picture=picture)
         self._precision = spec.precision
+        narrow = card.network is not None and spec.precision == "bfloat16"
+        self._rounded = read_rounded(card, self._weights) if narrow else None
 
     def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
         # OpenVINO has its own memory.
-        graphs = graphs_of(self._card, self._taps, self._weights, shape, self._margin, doubts=doubts)
+        graphs = graphs_of(self._card, self._taps, self._weights, shape, self._margin, self._rounded, doubts=doubts)
         try:
             parts = graphs.all(self._precision)
         except (KeyError, RuntimeError) as error:
@@ -54,10 +57,11 @@ def graphs_of(
     weights: Mapping[str, NDArray[np.float32]],
     shape: tuple[int, ...],
     margin_px: int,
+    rounded: Rounded | None = None,
     *,
     doubts: bool,
 ) -> Graphs:
-    """A card's graphs for chunks of a shape; ``taps`` are the sensor's."""
+    """A card's graphs for chunks of a shape; ``taps`` are the sensor's, and what is ``rounded`` is for bfloat16."""
     return Graphs(
         shape,
         card.scale,
@@ -69,6 +73,7 @@ def graphs_of(
         doubts=doubts,
         size=card.network,
         weights=weights,
+        rounded=rounded,
     )
 
 

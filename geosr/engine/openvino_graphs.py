@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geosr.engine.openvino_bfloat16 import RoundedLayers
+from geosr.engine.openvino_layers import Layers, Weights, convolve, inside
 from geosr.engine.quiet_openvino import op, ov
 from geosr.model import kernels
+from geosr.model.bfloat16 import Rounded
 from geosr.model.card import NetworkSize
-from geosr.model.kernels import RESIDUAL_SCALE, Base
-from geosr.model.margins import kept_margin, margins
-
-Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
-
-_LEAK = 0.2
+from geosr.model.kernels import Base
+from geosr.model.margins import kept_margin
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Graphs:
     size: NetworkSize | None
     weights: Weights
     """By name, in float32; none without a network."""
+    rounded: Rounded | None = None
+    """The dense blocks for bfloat16."""
 
     def all(self, precision: str) -> list[tuple[ov.Model, str]]:
         """The graphs in the order in which they run, and the precision of each."""
@@ -82,13 +83,15 @@ class Graphs:
             return [], []
         lr, shallow = self._given("lr"), self._given("shallow")
         first = ov.Model([_named(self._layers.conv(lr, "conv_first"), "shallow")], [lr], "first")
-        trunk = self._layers.trunk(shallow, self.size, self.halo_px)
+        assert self.rounded is not None, "the blocks in bfloat16 are given"
+        layers = RoundedLayers(self.weights, self.rounded)
+        trunk = layers.trunk(shallow, self.size, self.halo_px)
         if self.size.tail == "shuffle":
             ends, follows = {"trunk": trunk}, ["shallow", "trunk"]
         else:
             # A tail at high resolution belongs to the body, for most of the work is there.
-            deep = op.add(self._near(shallow), self._layers.conv(trunk, "conv_body"))
-            ends, follows = {"residual": self._layers.to_phases(deep, self.size, self.scale)}, ["residual"]
+            deep = op.add(self._near(shallow), layers.conv(trunk, "conv_body"))
+            ends, follows = {"residual": layers.to_phases(deep, self.size, self.scale)}, ["residual"]
             if self.doubts:
                 ends["deep"] = deep
         results = [_named(node, name) for name, node in ends.items()]
@@ -131,7 +134,7 @@ class Graphs:
             pull = step if pull is None else op.add(pull, step)
             left = op.subtract(left, _separable(step, kernels.round_trip(taps, scale)))
         inset = self._near_px - self.margin_px
-        parts = [] if residual is None else [_inside(residual, inset)]
+        parts = [] if residual is None else [inside(residual, inset)]
         if base == "bicubic" and pull is not None:
             parts.append(_interpolated(op.add(lr, pull), "bicubic", scale, inset))
         else:
@@ -140,11 +143,11 @@ class Graphs:
         phases = parts[0]
         for part in parts[1:]:
             phases = op.add(phases, part)
-        return phases, _inside(op.subtract(lr, left), inset)
+        return phases, inside(op.subtract(lr, left), inset)
 
     @property
-    def _layers(self) -> _Layers:
-        return _Layers(self.weights)
+    def _layers(self) -> Layers:
+        return Layers(self.weights)
 
     @property
     def _near_px(self) -> int:
@@ -152,7 +155,7 @@ class Graphs:
         return self.halo_px if self.size is None else kept_margin(self.halo_px)
 
     def _near(self, image: Any) -> Any:
-        return _inside(image, self.halo_px - self._near_px)
+        return inside(image, self.halo_px - self._near_px)
 
     def _given(self, name: str) -> Any:
         """An input: the bands, or what a graph before has made."""
@@ -172,83 +175,12 @@ def _named(node: Any, name: str) -> Any:
     return result
 
 
-class _Layers:
-    """The network's layers, by the names of their weights."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-
-    def conv(self, image: Any, name: str, *, leaky: bool = False) -> Any:
-        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        pad = weight.shape[2] // 2
-        out = op.add(_convolve(image, weight, (pad, pad)), op.constant(bias.reshape(1, -1, 1, 1)))
-        return self._leaky(out) if leaky else out
-
-    def dense(self, image: Any, name: str) -> Any:
-        parts = [image]
-        for number in (1, 2, 3, 4):
-            parts.append(self.conv(_joined(parts), f"{name}.conv{number}", leaky=True))
-        return _add_residual(image, self.conv(_joined(parts), f"{name}.conv5"))
-
-    def trunk(self, shallow: Any, size: NetworkSize, halo_px: int) -> Any:
-        """What the blocks make of ``shallow`` features, with what is kept of their margin, ``halo_px``."""
-        needed = margins(size.blocks, halo_px)
-        deep, now = shallow, halo_px
-        for block in range(size.blocks):
-            first, second, last = needed[3 * block : 3 * block + 3]
-            deep = _inside(deep, now - first)
-            inner = self.dense(deep, f"body.{block}.rdb1")
-            inner = self.dense(_inside(inner, first - second), f"body.{block}.rdb2")
-            inner = self.dense(_inside(inner, second - last), f"body.{block}.rdb3")
-            deep, now = _add_residual(_inside(deep, first - last), inner), last
-        return _inside(deep, now - needed[-1])
-
-    def to_phases(self, deep: Any, size: NetworkSize, scale: int) -> Any:
-        if size.tail == "shuffle":
-            return self.conv(deep, "conv_last")
-        for name in ("conv_up1", "conv_up2"):
-            deep = self.doubled(deep, name)
-        image = self.conv(self.conv(deep, "conv_hr", leaky=True), "conv_last")
-        return op.space_to_depth(image, "depth_first", scale)
-
-    def doubled(self, image: Any, name: str) -> Any:
-        """A layer that reads each pixel twice along each axis.
-
-        Of three neighbours two are then the same pixel, so each phase of what it makes follows from 2 × 2 pixels: less
-        than half of the work, and the larger image is never there.
-        """
-        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        phases = []
-        for i in (0, 1):
-            for j in (0, 1):
-                near = _of_doubled(_of_doubled(weight, 2, i), 3, j)
-                made = op.convolution(image, op.constant(near), [1, 1], [1 - i, 1 - j], [i, j], [1, 1])
-                phases.append(self._leaky(op.add(made, op.constant(bias.reshape(1, -1, 1, 1)))))
-        return op.depth_to_space(op.concat(phases, 1), "blocks_first", 2)
-
-    def _leaky(self, image: Any) -> Any:
-        return op.prelu(image, op.constant(np.array([_LEAK], np.float32)))
-
-
-def _inside(image: Any, inset: int) -> Any:
-    """An image without ``inset`` pixels on each side, or with more of them, where its edge repeats."""
-    if inset == 0:
-        return image
-    if inset < 0:
-        pads = op.constant(np.array([0, 0, -inset, -inset], np.int64))
-        return op.pad(image, pads, pads, "edge")
-    start, stop, step, axes = (
-        op.constant(np.array(values, np.int64)) for values in ([inset, inset], [-inset, -inset], [1, 1], [2, 3])
-    )
-    return op.slice(image, start, stop, step, axes)
-
-
 def _interpolated(lr: Any, base: Base, scale: int, inset: int) -> Any:
     """The phases of an interpolation without ``inset`` pixels on each side."""
     kernel = kernels.interpolation(base, scale)
     bands = lr.get_output_shape(0)[1]
     weights = np.broadcast_to(kernel[None, :, None], (bands, len(kernel), 1, *kernel.shape[1:]))
-    return _convolve_groups(_inside(lr, inset - kernel.shape[1] // 2), weights, (0, 0))
+    return _convolve_groups(inside(lr, inset - kernel.shape[1] // 2), weights, (0, 0))
 
 
 def _observe(phases: Any, taps: NDArray[np.float32], scale: int) -> Any:
@@ -265,33 +197,14 @@ def _observe(phases: Any, taps: NDArray[np.float32], scale: int) -> Any:
             across[band, band * scale + i, :, 0] = split[band, :, i]
             for j in range(scale):
                 along[band * scale + i, band * scale**2 + i * scale + j, 0] = split[band, :, j]
-    return _convolve(_convolve(_inside(phases, -reach), along, (0, 0)), across, (0, 0))
+    return convolve(convolve(inside(phases, -reach), along, (0, 0)), across, (0, 0))
 
 
 def _separable(lr: Any, taps: NDArray[np.float32]) -> Any:
     """Filter each band along both axes, beyond whose ends the edge repeats; ``taps`` is ``(bands, taps)``."""
-    lr = _inside(lr, -(taps.shape[1] // 2))
+    lr = inside(lr, -(taps.shape[1] // 2))
     lr = _convolve_groups(lr, taps[:, None, None, None, :], (0, 0))
     return _convolve_groups(lr, taps[:, None, None, :, None], (0, 0))
-
-
-def _add_residual(image: Any, residual: Any) -> Any:
-    return op.add(image, op.multiply(residual, op.constant(np.float32(RESIDUAL_SCALE))))
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else op.concat(list(parts), 1)
-
-
-def _of_doubled(weight: NDArray[np.float32], axis: int, phase: int) -> NDArray[np.float32]:
-    """What three taps along an axis that has each pixel twice are on the pixels themselves: two taps."""
-    first, middle, last = np.moveaxis(weight, axis, 0)
-    taps = (first + middle, last) if phase else (first, middle + last)
-    return np.ascontiguousarray(np.stack(taps, axis))
-
-
-def _convolve(image: Any, weights: NDArray[np.float32], pad: tuple[int, int]) -> Any:
-    return op.convolution(image, op.constant(np.ascontiguousarray(weights)), [1, 1], list(pad), list(pad), [1, 1])
 
 
 def _convolve_groups(image: Any, weights: NDArray[np.float32], pad: tuple[int, int]) -> Any:

@@ -19,6 +19,8 @@ from geosr.errors import DeviceError, ModelError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.margins import crop, kept_margin
+from geosr.model.narrow import narrow
+from geosr.model.weights import read_rounded, read_weights
 
 #: Sides of what is computed at once are halved down to this many LR pixels, without the halo, when memory runs out.
 _SMALLEST_PX = 32
@@ -53,7 +55,10 @@ class TorchEngine:
         self._may_overflow = spec.precision == "float16"
         self._features = None
         if generator.network is not None:
-            generator.network.narrow(getattr(torch, spec.precision))
+            rounded = None
+            if spec.precision == "bfloat16" and card.bfloat16 is not None:
+                rounded = read_rounded(card, read_weights(card))
+            narrow(generator.network, getattr(torch, spec.precision), rounded)
             generator.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._features = torch.compile(generator.network.features) if spec.compiled else generator.network.features
         self._side = 0

@@ -24,6 +24,7 @@ from geosr.chunk import ChunkJob, Finished, read_part, upscale_part, write_encod
 from geosr.engine import Parallel
 from geosr.engine.system import cores
 from geosr.errors import WorkerError
+from geosr.model.weights import find_rounding
 from geosr.model.zoo import read_card
 from geosr.storage import share_settings
 from geosr.upscaler import ModelSpec
@@ -260,6 +261,8 @@ def _files_of(model: ModelSpec) -> _Model | None:
         return None
     card = read_card(model.model, model.sharpness)
     names = [card.weights, card.visual.weights if card.visual is not None and card.sharpness else None]
+    if card.bfloat16 is not None and not card.sharpness and model.engine.precision == "bfloat16":
+        names.append(find_rounding(card).name)
     return _Model(
         Path(model.model).read_text(encoding="utf-8"),
         {name: (card.folder / name).read_bytes() for name in names if name is not None},

@@ -49,7 +49,7 @@ class Manifest:
                 "shape": list(plan.extent.shape.yx),
                 "area": [plan.area.col_off, plan.area.row_off, plan.area.width, plan.area.height],
             },
-            "model": {"name": card.name, "digest": card.digest},
+            "model": {"name": card.name, "digest": spec.digest},
             "engine": str(spec.engine),
             "chunks": {"core_px": plan.core_px, "halo_px": plan.halo_px, "scale": plan.scale},
             "product": {"dtype": product.dtype, "nodata": product.nodata, "compression": product.compression},

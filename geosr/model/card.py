@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -74,6 +74,20 @@ class Stack(BaseModel):
         return self
 
 
+class Bfloat16(BaseModel):
+    """What keeps an image that is computed in bfloat16 near that in float32, see :mod:`geosr.model.bfloat16`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: tuple[Annotated[str, Field(pattern="^[01]*$")], ...]
+    """For each dense block a 1 or a 0 for each channel that its last layer reads: whether it is kept as two numbers."""
+    weights: str
+    """File beside the card: by layer, a bit for each weight, 1 where it becomes the farther of its neighbours."""
+    weights_sha256: str
+    command: str = ""
+    """What found them."""
+
+
 class Calibration(BaseModel):
     """What makes the head's half-widths hold: split-conformal factors, per band (Lei et al., 2018)."""
 
@@ -134,6 +148,8 @@ class ModelCard(BaseModel):
     """None for a model without weights, and for a stack."""
     stack: Stack | None = None
     """Of a model for bands of two sampling distances."""
+    bfloat16: Bfloat16 | None = None
+    """Of a network; None for one that is only rounded."""
     calibration: Calibration | None = None
     """Of the half-widths; None for a model that gives none."""
     weights: str | None = None
@@ -175,6 +191,11 @@ class ModelCard(BaseModel):
                 "a stack needs bands, weights, references and transfers, its fine network's scale, "
                 "and no network of its own"
             )
+        if self.bfloat16 is not None:
+            size = self.network
+            read = 0 if size is None else size.features + 4 * size.growth
+            if size is None or [len(text) for text in self.bfloat16.split] != [read] * 3 * size.blocks:
+                raise ValueError("bfloat16.split needs a network, and a digit for each channel of its dense blocks")
         for name in ("reference_reflectance", "mtf_nyquist"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.bands or ()):
@@ -241,6 +262,13 @@ class ModelCard(BaseModel):
     def weights_path(self) -> Path | None:
         """File of the weights."""
         return None if self.weights is None else self.folder / self.weights
+
+    def digest_in(self, precision: str) -> str:
+        """Identity of what a network computes in a precision: in bfloat16 more decides its pixels."""
+        if self.bfloat16 is None or precision != "bfloat16":
+            return self.digest
+        decisive = [self.digest, *self.bfloat16.split, self.bfloat16.weights_sha256]
+        return hashlib.sha256(" ".join(decisive).encode()).hexdigest()
 
     @cached_property
     def digest(self) -> str:

@@ -80,7 +80,7 @@ class RRDBNet(nn.Module):
         for number, block in enumerate(self.body):
             deep = block(crop(deep, now - needed[3 * number]), needed[3 * number : 3 * number + 3])
             now = needed[3 * number + 2]
-        # With a tail at high resolution this is in a narrower type, see `narrow`.
+        # With a tail at high resolution this may be in a narrower type, see geosr/model/narrow.py.
         body: Tensor = self.conv_body(crop(deep, now - needed[-1]).to(self.conv_body.weight.dtype))
         near: Tensor = crop(shallow, halo_px - needed[-1])
         return near + body.to(shallow.dtype)
@@ -94,26 +94,6 @@ class RRDBNet(nn.Module):
         for conv in (self.conv_up1, self.conv_up2):
             deep = _leaky(conv(F.interpolate(deep, scale_factor=2, mode="nearest")))
         return F.pixel_unshuffle(self.conv_last(_leaky(self.conv_hr(deep))), self.scale)
-
-    def narrow(self, dtype: torch.dtype) -> None:
-        """Run the blocks in a narrower type, and a tail at high resolution, for there is most of the work.
-
-        The first layer reads reflectance, of which bfloat16 would keep no more than three digits: it stays as it is,
-        and so do the last ones where there is no such tail, for what they round is in the image as it is. What blocks
-        add to stays in float32, for rounded after each of them it would hold half again as much error.
-        """
-        for module in self.narrowed():
-            module.to(dtype)
-
-    def narrowed(self) -> list[nn.Module]:
-        """What :meth:`narrow` narrows."""
-        if self.tail == "shuffle":
-            return [self.body]
-        return [self.body, self.conv_body, self.conv_up1, self.conv_up2, self.conv_hr, self.conv_last]
-
-    def stores(self) -> list[nn.Module]:
-        """What all features that blocks keep in that type pass. They do nothing: hooks may."""
-        return [module.stored for module in self.modules() if isinstance(module, DenseBlock)]
 
     def half_width(self, exact: Tensor, deep: Tensor, phases: Tensor) -> Tensor:
         """The half-width of each pixel's interval in float32, by phase, positive and shaped as ``phases``.
@@ -171,13 +151,14 @@ class DenseBlock(nn.Module):
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data.mul_(0.1)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        self.stored = nn.Identity()
+        self.kept = nn.Identity()
+        """All features that layers read pass it; it does nothing: hooks may."""
 
     def forward(self, x: Tensor) -> Tensor:
-        dense = [self.stored(x.to(self.conv1.weight.dtype))]
+        dense = [self.kept(x.to(self.conv1.weight.dtype))]
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            dense.append(self.stored(_leaky(conv(torch.cat(dense, dim=1)))))
-        residual: Tensor = self.stored(self.conv5(torch.cat(dense, dim=1)))
+            dense.append(self.kept(_leaky(conv(torch.cat(dense, dim=1)))))
+        residual: Tensor = self.conv5(torch.cat(dense, dim=1))
         return x + RESIDUAL_SCALE * residual.to(x.dtype)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from geosr.errors import ModelError
+from geosr.model.bfloat16 import Rounded, channels_of, nearest, other
 from geosr.model.card import ModelCard, NetworkSize
+from geosr.model.kernels import RESIDUAL_SCALE
 
 
 def find_weights(card: ModelCard) -> Path:
@@ -31,6 +35,12 @@ def find_visual_weights(card: ModelCard) -> Path:
     return _checked(card, card.folder / card.visual.weights, card.visual.weights_sha256)
 
 
+def find_rounding(card: ModelCard) -> Path:
+    """The file of what weights become in bfloat16. Raises :class:`ModelError` as above."""
+    assert card.bfloat16 is not None, "only a card that says so has weights rounded together"
+    return _checked(card, card.folder / card.bfloat16.weights, card.bfloat16.weights_sha256)
+
+
 def read_weights(card: ModelCard) -> dict[str, NDArray[np.float32]]:
     """The weights by name, in float32, mixed where the card has a sharpness: see :meth:`ModelCard.sharpened`.
 
@@ -46,6 +56,42 @@ def read_weights(card: ModelCard) -> dict[str, NDArray[np.float32]]:
             raise misfit(card, f"{name} of the visual weights is not that of a layer")
         weights[name] = (1 - share) * weights[name] + share * values
     return weights
+
+
+def read_rounded(card: ModelCard, weights: Mapping[str, NDArray[np.float32]]) -> Rounded:
+    """The dense blocks of a network of these ``weights`` in bfloat16.
+
+    Weights that are mixed are each rounded by themselves, for what their sums are off by is not known of a mixture.
+    Raises :class:`ModelError` as above.
+    """
+    size, own = card.network, card.bfloat16
+    assert size is not None, "only a network has weights"
+    farther = {} if own is None or card.sharpness else _read_farther(card, size)
+    found = {}
+    for name, exact in weights.items():
+        if not name.startswith("body."):
+            continue
+        values = exact * np.float32(RESIDUAL_SCALE) if ".conv5." in name else exact
+        if name.endswith(".weight"):
+            near = nearest(values)
+            values = np.where(farther[name], other(values), near) if name in farther else near
+        found[name] = values
+    split = ["0" * (size.features + 4 * size.growth)] * 3 * size.blocks if own is None else own.split
+    return Rounded(found, channels_of(split, size.features, size.growth))
+
+
+def _read_farther(card: ModelCard, size: NetworkSize) -> dict[str, NDArray[np.bool_]]:
+    """By layer, which weights become the farther of their neighbours."""
+    path = find_rounding(card)
+    shapes = {name: shape for name, shape in _shapes(size, 0).items() if name.startswith("body.")}
+    try:
+        packed = load_file(path)
+        return {
+            name: np.unpackbits(packed[name], count=math.prod(shape)).reshape(shape).astype(bool)
+            for name, shape in shapes.items()
+        }
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise misfit(card, error) from error
 
 
 def _checked(card: ModelCard, path: Path, sha256: str | None) -> Path:

@@ -327,7 +327,7 @@ class Scenes:
         if scene.geobox.shape.x * scene.geobox.shape.y > self._settings.max_pixels:
             raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")
         engine = choose_engine(network=card.learned, stack=card.stack is not None)
-        model = ModelSpec(self._settings.model, card.digest, engine, scene.bands, scene.picture)
+        model = ModelSpec(self._settings.model, card.digest_in(engine.precision), engine, scene.bands, scene.picture)
         return LiveScene(scene_id, title, kind, scene, model, created, key_id)
 
 

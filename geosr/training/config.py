@@ -16,7 +16,6 @@ from geosr.model.kernels import Base
 from geosr.training.degrade import Degradation
 from geosr.training.losses import Loss
 from geosr.training.optimiser import OptimiserName
-from geosr.training.rounding import Rounding
 from geosr.training.second_order import SecondOrder
 
 #: Fields on which a run's course does not depend.
@@ -178,9 +177,6 @@ class TrainingConfig(_Strict):
     are, were not trained on: where they were, their errors are smaller than elsewhere."""
     interval: float = Field(default=0.9, gt=0, lt=1)
     """Share of pixels whose truth lies within the half-width that the head learns."""
-    rounding: Rounding | None = None
-    """Hold the image of the weights that the run begins with, and have its features bear bfloat16; the weights that
-    come are exact in it. The loss is this stage's own, and ``loss`` plays no part. None for a run that learns."""
     optimiser: OptimiserName = "adamw"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the network's pass in training; ``auto`` takes bfloat16 where the processor or the GPU is fast at it."""
@@ -231,8 +227,6 @@ class TrainingConfig(_Strict):
     def _has_what_it_learns(self) -> TrainingConfig:
         if self.perceptual is not None and self.learns != "image":
             raise ValueError("the perceptual stage is the image's: half-widths are learned beside the fidelity stage's")
-        if self.rounding is not None and (self.perceptual is not None or self.learns != "image"):
-            raise ValueError("rounding is a stage of its own, of the image")
         files = self.perceptual is not None and (self.perceptual.vgg19 or self.perceptual.rrdb)
         if self.perceptual is not None and files and not set(self.perceptual.rgb) <= set(self.bands):
             raise ValueError("perceptual.rgb names bands of the network")

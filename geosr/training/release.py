@@ -29,6 +29,7 @@ from geosr.evaluate.held_out import SETS
 from geosr.evaluate.result import figures_of
 from geosr.model.card import Calibration, ModelCard, NetworkSize
 from geosr.model.generator import Generator
+from geosr.training import bfloat16
 from geosr.training.calibrate import calibrate
 from geosr.training.config import TrainingConfig, read_config
 from geosr.training.run import WEIGHTS, check_trained_with, read_figures
@@ -108,6 +109,7 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
         base=config.base,
         steps=config.back_projection_steps,
         network=NetworkSize(**config.network.model_dump()),
+        bfloat16=bfloat16.find(model, stages[0].config, data, zoo / f"{config.name}.json"),
         calibration=calibration,
         weights=weights.name,
         weights_sha256=sha256(weights),
@@ -128,8 +130,7 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
         sensor=_SENSOR,
         gsd_m=min(BANDS[band].gsd_m for band in config.bands),
     )
-    text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    (zoo / f"{config.name}.json").write_text(text + "\n", encoding="utf-8")
+    bfloat16.write(card, zoo / f"{config.name}.json")
     return card
 
 

@@ -20,7 +20,6 @@ from geosr.model.generator import Generator
 from geosr.training.config import TrainingConfig
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
-from geosr.training.rounding import exact_in_bfloat16
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
@@ -106,9 +105,7 @@ class RunFolder:
 
     def _save_weights(self, average: Generator) -> None:
         assert average.network is not None
-        rounds = self._config.rounding is not None
-        kept = exact_in_bfloat16(average.network) if rounds else average.network.state_dict()
-        weights = {key: value.cpu().contiguous() for key, value in kept.items()}
+        weights = {key: value.cpu().contiguous() for key, value in average.network.state_dict().items()}
         save_file(weights, self.path / f"{WEIGHTS}.tmp")
         (self.path / f"{WEIGHTS}.tmp").replace(self.path / WEIGHTS)
 

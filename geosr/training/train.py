@@ -29,7 +29,6 @@ from geosr.training.losses import half_width_loss
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
 from geosr.training.progress import TrainingProgress
-from geosr.training.rounding import penalty, strayed
 from geosr.training.run import RunFolder
 from geosr.training.tolerance import tolerant
 from geosr.training.validation import Validator
@@ -63,8 +62,6 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     Raises :class:`geosr.errors.TrainingError` when there is no imagery, no step is left, or the loss is no longer a
     number, :class:`geosr.errors.ResumeError` when ``out`` holds another configuration's run.
     """
-    if config.rounding is not None and start is None:
-        raise TrainingError("rounding holds an image that is there: name its weights (--from-weights)")
     if start is not None and start.step >= config.steps:
         raise TrainingError(
             f"the weights have had {start.step} steps already, of the configuration's {config.steps}: nothing would be"
@@ -79,7 +76,6 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     if config.learns == "half_widths":
         freeze_image(model)
     average = copy.deepcopy(model).eval()
-    image = None if config.rounding is None else copy.deepcopy(average)
     optimiser = build_optimiser(model, config)
     adversary = None if config.perceptual is None else Adversary(config, config.perceptual, data, device)
     bfloat16 = wants_bfloat16(config.precision, device)
@@ -103,12 +99,6 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
                 sr, half_width = (model(lr), None) if config.learns == "image" else model.with_half_width(lr)
             if half_width is not None:
                 loss = half_width_loss(sr - hr, half_width, config.interval)
-            elif config.rounding is not None and image is not None:
-                with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
-                    with torch.no_grad():
-                        held = image(lr)
-                    moved = penalty(model, lr, sr, config.rounding, config.seed + step)
-                loss = strayed(sr, held, hr, gain) + moved
             elif adversary is None:
                 loss = tolerant(config.loss, sr, hr, gain, sampler.slack_hr_px(step))
             else:

@@ -217,7 +217,7 @@ def test_chunks_of_many_sizes_one_after_another(sample):
 
 @pytest.mark.parametrize("tail", ["shuffle", "interpolate"])
 def test_a_network_in_three_parts_is_the_network_in_one(tmp_path, sample, tail):
-    """As for bfloat16, which a processor without it computes in float32: what is left is how the parts fit."""
+    """As for bfloat16: what is left, but for rounding, is how the parts fit."""
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
@@ -230,7 +230,7 @@ def test_a_network_in_three_parts_is_the_network_in_one(tmp_path, sample, tail):
     card = card_of(tmp_path, network=size, halo_px=8, calibration=calibration)
     lr, _ = entering(card, sample[:, :60, :50])
     valid = np.ones(lr.shape, bool)
-    tolerance = 0.02 if system.cpu_flags() & {"amx_bf16", "avx512_bf16"} else 1e-5
+    tolerance = 0.02
     one, parts = (
         OpenVinoEngine(card, MTF, replace(FLOAT32, precision=precision), TWO_THREADS).upscale(
             lr, valid, uncertainty=True
@@ -246,10 +246,7 @@ def test_a_network_in_three_parts_is_the_network_in_one(tmp_path, sample, tail):
 
 @pytest.mark.slow
 def test_narrower_types_are_as_good_on_imagery_held_out(tmp_path):
-    """Within 0.02 dB, and a few DN in all but a thousandth of the pixels, a single one in float16.
-
-    Of Sentinel-2 itself, whose reflectance is mostly below 0.2, fewer than of aerial imagery at full brightness.
-    """
+    """Within 0.02 dB, and 3 DN in all but a thousandth of the pixels, a single one in float16."""
     if not DATA.exists():
         pytest.skip(f"needs the development data: {DATA} is absent")
     command = [sys.executable, REPOSITORY / "benchmarks" / "precision.py", "--smoke", "--data", DATA]
@@ -257,11 +254,11 @@ def test_narrower_types_are_as_good_on_imagery_held_out(tmp_path):
     assert told.returncode == 0, told.stderr
     sets = json.loads((tmp_path / "precision.json").read_text())["sets"]
     assert set(sets) == {one.name for one in SETS}
-    limits = {"torch-cpu bfloat16": (4, 9), "openvino-cpu bfloat16": (5, 12), "torch-cpu float16": (1, 1)}
+    limits = {"torch-cpu bfloat16": 3, "openvino-cpu bfloat16": 3, "torch-cpu float16": 1}
     for name, result in sets.items():
         assert {"torch-cpu bfloat16", "torch-cpu float16"} <= set(result)
         for how, one in result.items():
-            assert 0 < one["dn_999"] <= limits[how][0 if name.startswith("austria") else 1], (name, how)
+            assert 0 < one["dn_999"] <= limits[how], (name, how)
             assert abs(one["psnr_db"]) <= 0.02, (name, how)
 
 
