@@ -38,6 +38,9 @@ _LEFT = 0.08
 #: Batches of patches that are looked at.
 _BATCHES = 24
 
+#: Channels that are split at a time: processors multiply so many at once, and a split of few costs as many steps.
+_AT_ONCE = 16
+
 #: Halvings of the interval in which the price of a multiply-add is looked for.
 _HALVINGS = 60
 
@@ -65,16 +68,25 @@ def find_split(model: Generator, batches: Sequence[Tensor], reference: Sequence[
     blocks = _blocks(model)
     errors = _errors(model, blocks, batches, torch.tensor(reference).reshape(-1, 1, 1))
     growth, features = blocks[0].conv1.out_channels, blocks[0].conv5.out_channels
+    starts = [features + growth * number for number in range(4)]
+    # All blocks share their input's channels; others are in an order of their own.
+    common = np.argsort(-np.sum([one[:features] for one in errors], axis=0), kind="stable")
+    orders = [
+        [common, *(start + np.argsort(-one[start : start + growth], kind="stable") for start in starts)]
+        for one in errors
+    ]
     # A channel costs what all layers make that read it.
-    read = [features + growth * (4 - number) for number in range(5)]
-    costs = np.repeat(np.array(read, float), [features, *[growth] * 4])
-    order = np.argsort(-np.sum([one[:features] for one in errors], axis=0), kind="stable")
-    low, high = 0.0, max(float((one / costs).max()) for one in errors)
+    costs = [features + growth * (4 - number) for number in range(5)]
+
+    def chosen(price: float) -> list[NDArray[np.bool_]]:
+        return [_worth(one, parts, [price * cost for cost in costs]) for one, parts in zip(errors, orders, strict=True)]
+
+    low, high = 0.0, max(float(one.max()) for one in errors)
     for _ in range(_HALVINGS):
         price = (low + high) / 2
-        left = sum(one[~_worth(one, price * costs, order)].sum() for one in errors)
+        left = sum(one[~found].sum() for one, found in zip(errors, chosen(price), strict=True))
         low, high = (price, high) if left <= _LEFT * sum(one.sum() for one in errors) else (low, price)
-    return tuple("".join(map(str, _worth(one, low * costs, order).astype(int))) for one in errors)
+    return tuple("".join(map(str, found.astype(int))) for found in chosen(low))
 
 
 def round_weights(model: Generator, batches: Sequence[Tensor]) -> dict[str, NDArray[np.uint8]]:
@@ -97,15 +109,15 @@ def _blocks(model: Generator) -> list[DenseBlock]:
     return [module for module in model.network.modules() if isinstance(module, DenseBlock)]
 
 
-def _worth(errors: NDArray[np.float64], prices: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which channels are worth their price.
-
-    Of the input's, in an ``order`` that all blocks share, the first so many are that are worth it together.
-    """
-    worth = errors > prices
-    gains = np.cumsum((errors - prices)[order])
-    worth[: len(order)] = False
-    worth[order[: int(gains.argmax()) + 1 if gains.max() > 0 else 0]] = True
+def _worth(
+    errors: NDArray[np.float64], parts: Sequence[NDArray[np.intp]], prices: Sequence[float]
+) -> NDArray[np.bool_]:
+    """Which channels are worth their part's price: the first so many of each part that are, together, by most."""
+    worth = np.zeros(len(errors), bool)
+    for order, price in zip(parts, prices, strict=True):
+        counts = np.arange(0, len(order) + 1, min(_AT_ONCE, len(order)))
+        gains = np.concatenate([[0], np.cumsum(errors[order] - price)])
+        worth[order[: counts[gains[counts].argmax()]]] = True
     return worth
 
 
