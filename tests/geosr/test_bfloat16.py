@@ -99,6 +99,17 @@ def test_channels_that_are_split_come_first():
     assert mixed[1][0].order[: mixed[1][0].split].tolist() == [0, 1, 2]
 
 
+def test_the_default_model_splits_some_of_its_channels_by_sixteens():
+    """Of which processors multiply as many at once."""
+    channels = channels_of(CARD.bfloat16.split, CARD.network.features, CARD.network.growth)
+    counts = [part.split for block in channels for part in block]
+    assert not any(count % 16 for count in counts)
+    marked = [text.count("1") for text in CARD.bfloat16.split]
+    # None is split only because of the order that blocks share.
+    assert [sum(part.split for part in block) for block in channels] == marked
+    assert 0.2 < sum(marked) / sum(map(len, CARD.bfloat16.split)) < 0.7
+
+
 def test_features_in_two_numbers_are_convolved_exactly():
     """Of weights that bfloat16 has, to sixteen digits."""
     rng = np.random.default_rng(2)
