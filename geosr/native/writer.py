@@ -113,8 +113,8 @@ class Writer:
     def store(self, value: str, pointer: str) -> None:
         self.do(f"store {self.vector} {value}, ptr {pointer}, align 4")
 
-    def prefetch(self, pointer: str) -> None:
-        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 2, i32 1)")
+    def prefetch(self, pointer: str, *, to_write: bool = False) -> None:
+        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(to_write)}, i32 2, i32 1)")
 
     def item(self, kind: str, pointer: str, index: str | int) -> str:
         """Of items of eight bytes each: ``i64`` or ``ptr``, or ``double``, which becomes a vector of it."""

@@ -22,6 +22,9 @@ TILE_PX, READ_PX = 4, 6
 #: Products per tile and pair of planes.
 PRODUCTS = READ_PX * READ_PX
 
+#: Floats by which products lie further apart than they must: else all of them fall into the same few sets of a cache.
+APART = 16
+
 #: Vectors of tiles that go through a layer together; with one row of weights they fill the registers.
 VECTORS = 3
 
@@ -65,14 +68,24 @@ def convolve(write: Writer, outputs: int) -> None:
 
 
 def _transform(write: Writer, layer: dict[str, str], top: str, tile: str, width: str) -> None:
-    """Each input plane's tiles: ``in[product][plane][tile]``."""
+    """Each input plane's tiles: ``in[product][plane][tile]``.
+
+    What is read is called for twice: from memory while the tiles before these are at work, and near the core while the
+    plane before is.
+    """
     together = VECTORS * write.lanes
-    stride = write.count("mul", layer["inputs"], together)
+    stride = _product_stride(write, layer["inputs"], together)
     start = write.count("mul", write.count("sub", top, 1), layer["row_stride"])
     window = write.at(layer["x"], write.count("add", start, tile))
+    next_tile = write.count("add", tile, together)
+    next_row = write.count("sub", write.count("mul", layer["row_stride"], TILE_PX), tile)
+    row_ends = write.get(f"icmp sge i64 {next_tile}, {layer['tiles']}")
+    later = write.get(f"select i1 {row_ends}, i64 {next_row}, i64 {together}")
 
     def plane(number: str, _: list[str]) -> tuple[()]:
-        source = write.at(window, write.item("i64", layer["planes"], number))
+        here, after = (write.item("i64", layer["planes"], write.count("add", number, further)) for further in (0, 1))
+        next_plane = write.count("sub", after, here)
+        source = write.at(window, here)
         target = write.at("%in", write.count("mul", number, together))
 
         def vector(offset: str, _: list[str]) -> tuple[()]:
@@ -83,9 +96,10 @@ def _transform(write: Writer, layer: dict[str, str], top: str, tile: str, width:
                 phases = _phases(write, layer, pointer)
                 # A tile reads one pixel of the tiles on its left and right.
                 pixels = [write.at(phases[-1], -1), *phases, write.at(phases[0], 1)]
-                if row >= READ_PX - TILE_PX:
-                    for phase in phases:
-                        write.prefetch(write.at(phase, together))
+                for phase in phases:
+                    write.prefetch(write.at(phase, next_plane))
+                    if row >= READ_PX - TILE_PX:
+                        write.prefetch(write.at(phase, later))
                 rows.append(_to_products(write, [write.load(pixel) for pixel in pixels]))
             columns = [_to_products(write, [row[column] for row in rows]) for column in range(READ_PX)]
             place = write.at(target, offset)
@@ -123,8 +137,8 @@ def _sum_up(write: Writer, layer: dict[str, str], together: int, outputs: int, v
     def product(number: str, _: list[str]) -> tuple[()]:
         planes = write.count("mul", layer["inputs"], layer["outputs"])
         filters = write.at(layer["filters"], write.count("mul", number, planes))
-        source = write.at("%in", write.count("mul", write.count("mul", number, layer["inputs"]), together))
-        target = write.at("%made", write.count("mul", write.count("mul", number, layer["outputs"]), together))
+        source = write.at("%in", write.count("mul", number, _product_stride(write, layer["inputs"], together)))
+        target = write.at("%made", write.count("mul", number, _product_stride(write, layer["outputs"], together)))
 
         def some(first: str, _: list[str]) -> tuple[()]:
             weights = write.at(filters, write.count("mul", first, layer["inputs"]))
@@ -157,7 +171,7 @@ def _sum_up(write: Writer, layer: dict[str, str], together: int, outputs: int, v
 def _transform_back(write: Writer, layer: dict[str, str], top: str, tile: str, width: str) -> None:
     """Each output plane's pixels, with all that is done to them."""
     together = VECTORS * write.lanes
-    stride = write.count("mul", layer["outputs"], together)
+    stride = _product_stride(write, layer["outputs"], together)
     start = write.count("add", write.count("mul", top, layer["row_stride"]), tile)
     window = write.at(layer["out"], start)
     bases = [
@@ -184,6 +198,8 @@ def _transform_back(write: Writer, layer: dict[str, str], top: str, tile: str, w
                 pixels = [write.add(pixel, bias) for pixel in pixels]
                 inside = write.get(f"icmp slt i64 {write.count('add', top, row)}, {layer['rows']}")
                 from_top = write.count("add", here, write.count("mul", layer["row_stride"], row))
+                for place in _phases(write, layer, write.at(window, from_top)):
+                    write.prefetch(write.at(place, layer["plane_stride"]), to_write=True)
                 write.only_if(inside, partial(_finish, write, layer, window, bases, pixels, from_top, mask))
             return ()
 
@@ -214,6 +230,11 @@ def _finish(
     for pixel, place, covered in zip(pixels, _phases(write, layer, write.at(window, offset)), mask, strict=True):
         write.store(write.covered(pixel, write.load(covered)), place)
     return ()
+
+
+def _product_stride(write: Writer, planes: str, together: int) -> str:
+    """How far it is from one product of so many planes to the next, for so many tiles."""
+    return write.count("add", write.count("mul", planes, together), APART)
 
 
 def _phases(write: Writer, layer: dict[str, str], pointer: str) -> list[str]:

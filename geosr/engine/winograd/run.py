@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geosr.engine.memory import Memory
 from geosr.engine.winograd.code import Code
-from geosr.engine.winograd.convolve import FILTER_TRANSFORM, PRODUCTS, TILE_PX
+from geosr.engine.winograd.convolve import APART, FILTER_TRANSFORM, PRODUCTS, TILE_PX
 from geosr.engine.winograd.planes import Planes, Region
 from geosr.engine.winograd.tasks import Gathering, Layer, Taking
 
@@ -61,10 +61,10 @@ class Runner:
 
     def __init__(self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution], memory: Memory) -> None:
         self._planes, self._code = planes, code
-        floats = PRODUCTS * code.tiles
-        rooms = [max(layer.inputs for layer in layers), max(layer.outputs for layer in layers)]
+        planes_at_once = [max(layer.inputs for layer in layers), max(layer.outputs for layer in layers)]
+        rooms = [(PRODUCTS * (code.tiles * count + APART),) for count in planes_at_once]
         self._rooms = [
-            tuple(memory.take(f"room {thread} {number}", (floats * count,)) for number, count in enumerate(rooms))
+            tuple(memory.take(f"room {thread} {number}", room) for number, room in enumerate(rooms))
             for thread in range(threads)
         ]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="winograd") if threads > 1 else None
@@ -91,7 +91,8 @@ class Runner:
             for some in inputs
             for number in range(len(some))
         ]
-        offsets = (np.asarray(places, np.int64) - places[0]) // item
+        # Of each plane that after it is told too.
+        offsets = (np.asarray([*places, places[0]], np.int64) - places[0]) // item
         added = [*bases, *(None,) * (2 - len(bases))]
         told = Layer(
             x=places[0],

@@ -9,7 +9,8 @@ class Layer(ctypes.Structure):
     """A layer of 3 × 3 filters."""
 
     _fields_ = (
-        # The first pixel of the region in the first plane, and where each input plane begins, counted from there.
+        # The first pixel of the region in the first plane, and where each input plane begins, counted from there. After
+        # the last stands one more, which need not be one.
         ("x", ctypes.c_void_p),
         ("planes", ctypes.c_void_p),
         ("inputs", ctypes.c_int64),
