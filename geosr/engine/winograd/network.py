@@ -63,16 +63,17 @@ class Network:
         When it has run, at least ``spare`` planes are free until it runs again.
         """
         self._planes, self._runner, self._layers = planes, runner, layers
-        self._size, self._halo_px = size, halo_px
-        self._needed = margins(size.blocks, halo_px)
+        self._size = size
+        #: Of what the blocks and the last layers work on.
+        self._regions = [planes.whole.inside(halo_px - needed) for needed in margins(size.blocks, halo_px)]
         #: Whether those who work in what is free leave something around the image, where zeros are to be.
-        self._left_over = planes.whole.inside(halo_px - self._needed[-1]).margin < AROUND_PX
+        self._left_over = self._regions[-1].margin < AROUND_PX
 
         def room(name: str, count: int) -> NDArray[np.float32]:
-            return memory.take(name, planes.shape(count), zero=True)[:count]
+            return memory.take(name, planes.room_for(count), zero=True)
 
         first, last = layers["conv_first"], layers.get("conv_last")
-        self._given = room("given", first.inputs)
+        self._given = planes.aligned(room("given", first.inputs), planes.whole)
         counts = (first.outputs, max(first.outputs, spare), first.outputs)
         self._maps = [room(f"maps {number}", count) for number, count in enumerate(counts)]
         # A layer may make a few planes more than asked for, all zero.
@@ -81,50 +82,54 @@ class Network:
 
     def __call__(self, lr: NDArray[np.float32]) -> Made:
         """``lr`` is ``(bands, rows, cols)``."""
-        features, run, region = self._size.features, self._runner.run, self._planes.whole
+        features, run = self._size.features, self._runner.run
         first, body, last = self._layers["conv_first"], self._layers["conv_body"], self._layers.get("conv_last")
-        deep, one, other = self._maps
+        aligned, regions = self._planes.aligned, self._regions
+        deep_room, one_room, other_room = self._maps
         if self._left_over:
-            one.fill(0)
+            one_room.fill(0)
         self._planes.put(lr, self._given)
-        run(first, region, [self._given], deep)
+        # What blocks add to stays where it is. The others are aligned in the region of those who read them.
+        deep = aligned(deep_room, regions[0])
+        run(first, self._planes.whole, [self._given], deep)
         for block in range(self._size.blocks):
+            begin, then, end = regions[3 * block : 3 * block + 3]
+            one, other = aligned(one_room, then), aligned(other_room, end)
             steps = [
-                (deep, one, [Base(deep, RESIDUAL_SCALE)]),
-                (one, other, [Base(one, RESIDUAL_SCALE)]),
-                (other, deep, [Base(other, RESIDUAL_SCALE), Base(deep, RESIDUAL_SCALE)]),
+                (begin, deep, one, [Base(deep, RESIDUAL_SCALE)]),
+                (then, one, other, [Base(one, RESIDUAL_SCALE)]),
+                (end, other, deep, [Base(other, RESIDUAL_SCALE), Base(deep, RESIDUAL_SCALE)]),
             ]
-            for number, (image, target, bases) in enumerate(steps):
-                region = self._narrowed(region, self._needed[3 * block + number])
-                self._dense(f"body.{block}.rdb{number + 1}", region, image[:features], target, bases)
-        region = self._narrowed(region, self._needed[-1])
-        run(body, region, [deep[:features]], one)
+            for number, (region, image, target, bases) in enumerate(steps, 1):
+                self._dense(f"body.{block}.rdb{number}", region, image[:features], target, bases)
+        region = regions[-1]
+        free, kept, phases = (aligned(room, region) for room in (one_room, other_room, self._grown))
+        self._clear_around(region, deep)
+        run(body, region, [deep[:features]], free)
         # Its first features are made anew: to keep them would take memory all along.
-        run(first, region, [self._given], other, bases=[Base(one, 1.0)])
+        run(first, region, [self._given], kept, bases=[Base(free, 1.0)])
         if last is None:
-            return Made(region, self._given, other[:features], None, one)
-        run(last, region, [other[:features]], self._grown)
-        return Made(region, self._given, other[:features], self._grown[: last.made], one)
+            return Made(region, self._given, kept[:features], None, free)
+        self._clear_around(region, kept)
+        run(last, region, [kept[:features]], phases)
+        return Made(region, self._given, kept[:features], phases[: last.made], free)
 
     def _dense(
         self, name: str, region: Region, image: NDArray[np.float32], target: NDArray[np.float32], bases: Sequence[Base]
     ) -> None:
         """A dense block of ``image``."""
-        growth, run = self._size.growth, self._runner.run
+        growth, run, grown = self._size.growth, self._runner.run, self._planes.aligned(self._grown, region)
+        self._clear_around(region, image, grown)
         for number in range(4):
-            inputs = [image, self._grown[: number * growth]]
             layer = self._layers[f"{name}.conv{number + 1}"]
-            run(layer, region, inputs, self._grown[number * growth :], slope=_LEAK)
-        run(self._layers[f"{name}.conv5"], region, [image, self._grown[: 4 * growth]], target, bases=bases)
+            run(layer, region, [image, grown[: number * growth]], grown[number * growth :], slope=_LEAK)
+        run(self._layers[f"{name}.conv5"], region, [image, grown[: 4 * growth]], target, bases=bases)
 
-    def _narrowed(self, region: Region, margin: int) -> Region:
-        """A region with a smaller margin, around which everything is zero; the same where it is not smaller."""
-        inner = self._planes.whole.inside(self._halo_px - margin)
-        if inner != region:
-            for planes in (self._grown, *self._maps):
+    def _clear_around(self, region: Region, *images: NDArray[np.float32]) -> None:
+        """Layers see zeros around a region, whatever is there of a larger one."""
+        for image in images:
 
-                def clear(_: object, first: int, stop: int, planes: NDArray[np.float32] = planes) -> None:
-                    self._planes.clear_around(planes[first:stop], inner)
+            def clear(_: object, first: int, stop: int, image: NDArray[np.float32] = image) -> None:
+                self._planes.clear_around(image[first:stop], region)
 
-                self._runner.share(len(planes), clear)
-        return inner
+            self._runner.share(len(image), clear)

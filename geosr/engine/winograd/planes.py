@@ -6,6 +6,7 @@ four pixels have in common lies side by side. Around each plane there are zeros.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,15 @@ class Planes:
     def shape(self, count: int) -> tuple[int, ...]:
         """Of so many planes: ``(planes, rows, phases, columns / 4)``, with the padding, and one more for its zeros."""
         return count + 1, self._rows, TILE_PX, self.phase_stride
+
+    def room_for(self, count: int) -> tuple[int]:
+        """The shape of memory for so many planes, wherever :meth:`aligned` has them begin."""
+        return (math.prod(self.shape(count)) + _LINE,)
+
+    def aligned(self, room: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
+        """All planes in such memory, laid out so that vectors of a region's tiles begin with a line of the cache."""
+        first = _LINE - region.margin // TILE_PX % _LINE
+        return room[first : first + len(room) - _LINE].reshape(-1, *self.shape(0)[1:])[:-1]
 
     def tiles(self, region: Region) -> int:
         """Tiles in a row of a region, of which the last may be beyond it."""
