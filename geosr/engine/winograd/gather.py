@@ -20,34 +20,35 @@ def gather(write: Writer) -> None:
             weights = write.at(task["weights"], write.count("mul", output, task["taps"]))
             target = write.count("add", start, write.count("mul", output, task["plane_stride"]))
 
-            def phase(number: str, _: list[str]) -> tuple[()]:
-                column = write.count("mul", number, task["phase_stride"])
-                first = write.count("add", write.count("mul", output, TILE_PX), number)
-                first = write.count("mul", first, task["taps"])
+            first = write.count("mul", output, write.count("mul", task["taps"], TILE_PX))
+            offsets = [write.count("add", first, write.count("mul", task["taps"], phase)) for phase in range(TILE_PX)]
 
-                def vector(tile: str, _: list[str]) -> tuple[()]:
-                    here = write.count("add", write.count("add", target, column), tile)
-                    there = write.at(task["x"], write.count("add", start, tile))
+            def vector(tile: str, _: list[str]) -> tuple[()]:
+                there = write.at(task["x"], write.count("add", start, tile))
+                columns = [write.count("mul", task["phase_stride"], phase) for phase in range(TILE_PX)]
+                here = [write.count("add", write.count("add", target, column), tile) for column in columns]
 
-                    def base() -> list[str]:
-                        return [write.load(write.at(task["base"], here))]
+                def base() -> list[str]:
+                    return [write.load(write.at(task["base"], place)) for place in here]
 
-                    given = write.only_if(based, base, ["zeroinitializer"])
+                given = write.only_if(based, base, ["zeroinitializer"] * TILE_PX)
 
-                    def tap(number: str, sums: list[str]) -> list[str]:
-                        offset = write.item("i64", task["offsets"], write.count("add", first, number))
-                        weight = write.spread(write.scalar(weights, number))
-                        return [write.fused(weight, write.load(write.at(there, offset)), sums[0])]
+                def tap(number: str, sums: list[str]) -> list[str]:
+                    # The same of all phases, whose sums do not wait for each other.
+                    weight = write.spread(write.scalar(weights, number))
+                    places = [
+                        write.item("i64", task["offsets"], write.count("add", offset, number)) for offset in offsets
+                    ]
+                    read = [write.load(write.at(there, place)) for place in places]
+                    return [write.fused(weight, pixels, total) for pixels, total in zip(read, sums, strict=True)]
 
-                    (made,) = write.loop(0, task["taps"], 1, tap, given)
+                made = write.loop(0, task["taps"], 1, tap, given)
+                for pixels, column, place in zip(made, columns, here, strict=True):
                     mask = write.load(write.at(task["mask"], write.count("add", column, tile)))
-                    write.store(write.covered(made, mask), write.at(task["out"], here))
-                    return ()
-
-                write.loop(0, task["tiles"], write.lanes, vector)
+                    write.store(write.covered(pixels, mask), write.at(task["out"], place))
                 return ()
 
-            write.loop(0, TILE_PX, 1, phase)
+            write.loop(0, task["tiles"], write.lanes, vector)
             return ()
 
         write.loop(0, task["outputs"], 1, plane)
