@@ -197,6 +197,21 @@ def test_numbers_that_are_none_do_not_stay(sample):
     assert (engine.upscale(lr, valid).phases == before).all()
 
 
+@pytest.mark.parametrize("margin", [0, 4, 20, 64, 68])
+def test_maps_are_aligned_for_a_region(margin):
+    """There a vector of tiles is one line of the cache, and all that belongs to the planes is in their memory."""
+    planes, memory = Planes(150, 170, compiled().step), Memory()
+    region = planes.whole.inside(margin)
+    room = memory.take("maps", planes.room_for(3))
+    maps = planes.aligned(room, region)
+    assert maps.shape == planes.shape(2)
+    assert planes.address(maps, region) % 64 == 0
+    assert planes.address(maps[1:], region) % 64 == 0
+    start, end = np.lib.array_utils.byte_bounds(maps)
+    assert room.ctypes.data <= start
+    assert end + planes.plane_stride * room.itemsize <= room.ctypes.data + room.nbytes
+
+
 def test_regions_keep_tiles_whole():
     whole = Region(0, 100, 90)
     assert whole.inside(7) == Region(4, 92, 82)
