@@ -223,5 +223,8 @@ def test_requests_that_are_given_up_are_not_computed_and_take_nothing_from_other
             httpx.get(address, timeout=0.05, trust_env=False)
     time.sleep(3)
     computed = metric(service, 'geosr_live_chunks_total{how="computed"}') - before
-    assert computed <= 4, "all 25 would have been under way"
+    # What was begun before a request was given up is finished: how many that are depends on the machine.
+    assert computed <= 10, "all 25 would have been under way"
+    time.sleep(1)
+    assert metric(service, 'geosr_live_chunks_total{how="computed"}') - before == computed, "nobody waits for more"
     assert picture(service.http.get(tiles[-1])).any()
