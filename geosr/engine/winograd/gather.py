@@ -12,6 +12,7 @@ def gather(write: Writer) -> None:
     """For rows of pixels: each output plane's taps, one after another."""
     task = fields(write, Gathering, "%task")
     based = write.get(f"icmp ne ptr {task['base']}, null")
+    columns = [write.count("mul", task["phase_stride"], phase) for phase in range(TILE_PX)]
 
     def row(number: str, _: list[str]) -> tuple[()]:
         start = write.count("mul", number, task["row_stride"])
@@ -25,7 +26,6 @@ def gather(write: Writer) -> None:
 
             def vector(tile: str, _: list[str]) -> tuple[()]:
                 there = write.at(task["x"], write.count("add", start, tile))
-                columns = [write.count("mul", task["phase_stride"], phase) for phase in range(TILE_PX)]
                 here = [write.count("add", write.count("add", target, column), tile) for column in columns]
 
                 def base() -> list[str]:

@@ -92,6 +92,7 @@ class Network:
         # What blocks add to stays where it is. The others are aligned in the region of those who read them.
         deep = aligned(deep_room, regions[0])
         run(first, self._planes.whole, [self._given], deep)
+        cleared = None
         for block in range(self._size.blocks):
             begin, then, end = regions[3 * block : 3 * block + 3]
             one, other = aligned(one_room, then), aligned(other_room, end)
@@ -101,7 +102,11 @@ class Network:
                 (end, other, deep, [Base(other, RESIDUAL_SCALE), Base(deep, RESIDUAL_SCALE)]),
             ]
             for number, (region, image, target, bases) in enumerate(steps, 1):
-                self._dense(f"body.{block}.rdb{number}", region, image[:features], target, bases)
+                grown = aligned(self._grown, region)
+                # Nothing is written around what grows in a region.
+                self._clear_around(region, image, *(() if region == cleared else (grown,)))
+                cleared = region
+                self._dense(f"body.{block}.rdb{number}", region, image[:features], grown, target, bases)
         region = regions[-1]
         free, kept, phases = (aligned(room, region) for room in (one_room, other_room, self._grown))
         self._clear_around(region, deep)
@@ -115,11 +120,16 @@ class Network:
         return Made(region, self._given, kept[:features], phases[: last.made], free)
 
     def _dense(
-        self, name: str, region: Region, image: NDArray[np.float32], target: NDArray[np.float32], bases: Sequence[Base]
+        self,
+        name: str,
+        region: Region,
+        image: NDArray[np.float32],
+        grown: NDArray[np.float32],
+        target: NDArray[np.float32],
+        bases: Sequence[Base],
     ) -> None:
-        """A dense block of ``image``."""
-        growth, run, grown = self._size.growth, self._runner.run, self._planes.aligned(self._grown, region)
-        self._clear_around(region, image, grown)
+        """A dense block of ``image``, with planes for what grows in it."""
+        growth, run = self._size.growth, self._runner.run
         for number in range(4):
             layer = self._layers[f"{name}.conv{number + 1}"]
             run(layer, region, [image, grown[: number * growth]], grown[number * growth :], slope=_LEAK)
