@@ -40,13 +40,19 @@ def machine() -> dict[str, Any]:
     fields = dict(line.split(":", 1) for line in info if ":" in line)
     flags = system.cpu_flags()
     return {
-        "processor": fields.get("model name\t", "unknown").strip(),
+        "processor": _processor(fields),
         "cores": system.cores(),
         "memory_gib": round(system.memory_bytes() / 2**30, 1),
         "amx": "amx_tile" in flags,
         "avx512": "avx512f" in flags,
         "versions": {name: version(name) for name in _VERSIONS},
     }
+
+
+def _processor(fields: dict[str, str]) -> str:
+    """Its name, and where it is told its family and model: clouds give several generations one name."""
+    name, *numbers = (fields.get(key, "").strip() for key in ("model name\t", "cpu family\t", "model\t\t"))
+    return f"{name or 'unknown'} (family {numbers[0]}, model {numbers[1]})" if all(numbers) else name or "unknown"
 
 
 def in_words(machine: dict[str, Any]) -> str:
