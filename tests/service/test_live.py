@@ -215,16 +215,17 @@ def test_requests_that_are_given_up_are_not_computed_and_take_nothing_from_other
     service, _ = network
     content, headers = SAMPLE.read_bytes(), {"content-type": "image/tiff"}
     scene = service.http.post("/scenes/upload", content=content, headers=headers).json()["id"]
-    before = metric(service, 'geosr_live_chunks_total{how="computed"}')
+
+    def computed():
+        return metric(service, 'geosr_live_chunks_total{how="computed"}')
+
     # Of all four, nine chunks and more each.
     tiles = [f"{service.address}/scenes/{scene}/tiles/15/{x}/{y}" for x in (16384, 16385) for y in (16384, 16385)]
     for address in tiles * 2:
         with pytest.raises(httpx.TimeoutException):
             httpx.get(address, timeout=0.05, trust_env=False)
+    given_up = computed()
     time.sleep(3)
-    computed = metric(service, 'geosr_live_chunks_total{how="computed"}') - before
-    # What was begun before a request was given up is finished: how many that are depends on the machine.
-    assert computed <= 10, "all 25 would have been under way"
-    time.sleep(1)
-    assert metric(service, 'geosr_live_chunks_total{how="computed"}') - before == computed, "nobody waits for more"
+    # However fast the machine is: the one that is under way becomes whole, and one more before it is known.
+    assert computed() - given_up <= 2, "the rest of all 25 would have been under way"
     assert picture(service.http.get(tiles[-1])).any()
