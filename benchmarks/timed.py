@@ -21,7 +21,7 @@ from work import needed_margins
 
 import tiling
 from catalog import SceneRequest
-from geosr.engine import choose_engine, openvino_engine
+from geosr.engine import choose_engine
 from geosr.engine.lanes import LaneEngine
 from geosr.jobs import executor
 from geosr.model.zoo import DEFAULT_MODEL, read_card
@@ -55,14 +55,19 @@ def main() -> None:
     source, output = sys.argv[1:]
     timed(executor, "read_part", "read")
     timed(LaneEngine, "upscale", "engine")
-    timed(openvino_engine, "compile_graph", "compile")
+    spec = choose_engine()
+    if spec.name == "openvino-cpu":
+        # Only then, for others do not load it.
+        from geosr.engine import openvino_engine
+
+        timed(openvino_engine, "compile_graph", "compile")
     timed(Upscaler, "__call__", "upscale")
     timed(tiling, "encode_chunk", "encode")
     timed(executor, "write_encoded", "write")
     timed(tiling, "mosaic", "assemble")
     card, upscale = read_card(DEFAULT_MODEL), LaneEngine.upscale
     # Dense blocks are nearly all of the network.
-    needed = needed_margins(card, choose_engine().name)[:-1]
+    needed = needed_margins(card, spec.name)[:-1]
 
     def counting(engine: Any, lr: Any, *arguments: Any, **options: Any) -> Any:
         rows, cols = (side - 2 * card.halo_px for side in lr.shape[1:])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from geosr.engine.winograd.planes import Region
 from geosr.model.card import ModelCard
 from geosr.model.margins import margins
-from geosr.model.rrdb import RRDBNet
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def needed_margins(card: ModelCard, engine: str) -> list[int]:
@@ -24,6 +25,11 @@ def needed_margins(card: ModelCard, engine: str) -> list[int]:
 
 def multiply_adds_of_chunk(card: ModelCard, engine: str, core_px: int) -> int:
     """Those of the image's layers at low resolution for a chunk, as a direct convolution has them."""
+    # What is timed may not load it: the command does not.
+    import torch
+
+    from geosr.model.rrdb import RRDBNet
+
     assert card.network is not None
     assert card.network.tail == "shuffle", "a tail at high resolution is counted otherwise"
     with torch.device("meta"):
@@ -37,4 +43,6 @@ def multiply_adds_of_chunk(card: ModelCard, engine: str, core_px: int) -> int:
 
 
 def _weights(module: nn.Module) -> int:
+    from torch import nn
+
     return sum(one.weight.numel() for one in module.modules() if isinstance(one, nn.Conv2d))
