@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from catalog import BandSpec
 from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine, system
 from geosr.engine.memory import Memory
+from geosr.engine.rows import Rows, in_strips
 from geosr.engine.start import start_engine
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
@@ -30,8 +30,8 @@ _UNIT_REFERENCE = 1.0
 #: Of bands that are mixtures: the share of what was measured from which they count as measured.
 _MEASURED = 0.999
 
-#: Source rows that become DN at a time: what is made of them on the way stays in the processor's cache.
-_STRIP_ROWS = 8
+#: Rows of images at the source's resolution that are worked on at a time, for the same reason as fewer are of others.
+_WIDE_STRIP_ROWS = 64
 
 #: Engines that a process keeps, and upscalers.
 _KEPT = 2
@@ -153,23 +153,55 @@ class Upscaler:
             nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
             unknown = self._know_nothing(core_valid) if uncertainty else None
             return Result(self._nothing(core_valid, pixels.dtype), nothing, unknown)
-        reflectance = self._reflectance(pixels, valid)
-        reflectance = _inside(fill_invalid(reflectance, valid, reach_px=margin - halo), margin - halo)
-        measured = _inside(valid, margin - halo)
-        upscaled = self._engine.upscale(
-            self._mapping.enter(reflectance) / self._reference,
-            self._mapping.enter(measured.astype(np.float32)) > _MEASURED,
-            uncertainty=uncertainty,
-        )
-        observed = self._mapping.leave(upscaled.observed * self._reference)
-        residual = np.abs(observed - _inside(reflectance, halo)) / np.abs(self._dn_scale)
-        consistency = Consistency(
-            count=tuple(int(n) for n in core_valid.sum(axis=(1, 2))),
-            absolute_dn=tuple(float(s) for s in np.where(core_valid, residual, 0).sum(axis=(1, 2), dtype=np.float64)),
-        )
-        image = self._finish(upscaled.phases, core_valid, pixels.dtype)
+        reflectance, lr, measured = self._entering(pixels, valid)
+        bands, rows, cols = core_valid.shape
+        image = self._memory.lend("image", (bands, rows * self.scale, cols * self.scale), pixels.dtype)
+        finish = partial(self._finish, core_valid, image)
+        upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, take=finish)
+        consistency = self._compare(upscaled.observed, _inside(reflectance, halo), core_valid)
         doubts = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
         return Result(image, consistency, doubts, upscaled.note)
+
+    def _entering(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Reflectance without the margin to fill from; the same as it enters the network, and what of that is measured.
+
+        What is lent for it is the next chunk's when this one has gone.
+        """
+        outer = self.margin_px - self.halo_px
+        filled = None
+        if not valid.all():
+            filled = _inside(fill_invalid(self._reflectance(pixels, valid), valid, reach_px=outer), outer)
+        pixels, valid = _inside(pixels, outer), _inside(valid, outer)
+        _, rows, cols = pixels.shape
+        bands = len(self._mapping.to_model)
+        reflectance, lr = (self._memory.lend("source", (count, rows, cols)) for count in (len(pixels), bands))
+
+        def enter(some: slice) -> None:
+            part = reflectance[:, some]
+            part[...] = self._reflectance(pixels[:, some], valid[:, some]) if filled is None else filled[:, some]
+            np.divide(self._mapping.enter(part), self._reference, out=lr[:, some])
+
+        in_strips(rows, self._threads, enter, _WIDE_STRIP_ROWS)
+        if filled is None:
+            return reflectance, lr, np.ones(lr.shape, bool)
+        return reflectance, lr, self._mapping.enter(valid.astype(np.float32)) > _MEASURED
+
+    def _compare(
+        self, observed: NDArray[np.float32], reflectance: NDArray[np.float32], valid: NDArray[np.bool_]
+    ) -> Consistency:
+        """The source with what the sensor would see of the result, all without a margin."""
+
+        def compare(some: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            seen = self._mapping.leave(observed[:, some] * self._reference)
+            residual = np.abs(seen - reflectance[:, some]) / np.abs(self._dn_scale)
+            there = valid[:, some]
+            return there.sum(axis=(1, 2)), np.where(there, residual, 0).sum(axis=(1, 2), dtype=np.float64)
+
+        parts = in_strips(valid.shape[1], self._threads, compare, _WIDE_STRIP_ROWS)
+        counts, sums = (np.sum(one, axis=0) for one in zip(*parts, strict=True))
+        return Consistency(tuple(map(int, counts)), tuple(map(float, sums)))
 
     def _reflectance(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         # What was not measured may be a number that 32 bits cannot hold.
@@ -205,31 +237,23 @@ class Upscaler:
         """``(bands, rows, cols)`` at high resolution, pixel by pixel."""
         return valid.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
 
-    def _finish(self, phases: NDArray[np.float32], valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _finish(self, valid: NDArray[np.bool_], out: NDArray[Any], image: Rows) -> None:
         """DN in the source's type at their places, with nodata where it belongs and nowhere else."""
         bands, rows, cols = valid.shape
-        out = self._memory.lend("image", (bands, rows * self.scale, cols * self.scale), dtype)
-        native = self._native(phases, dtype)
 
-        def finish(top: int) -> None:
-            some = slice(top, min(top + _STRIP_ROWS, rows))
+        def finish(some: slice) -> None:
             part = out[:, some.start * self.scale : some.stop * self.scale]
+            phases = image(some.start, some.stop)
+            native = self._native(phases, out.dtype)
             if native is not None:
-                native(phases, out, some.start, some.stop)
+                native(phases, part)
             else:
-                dn = self._to_dn(phases[:, :, some], dtype)
+                dn = self._to_dn(phases, out.dtype)
                 # A view of the rows of blocks: band, row, row in the block, column, column in the block.
                 part.reshape(bands, -1, self.scale, cols, self.scale)[:] = dn.transpose(0, 3, 1, 4, 2)
             self._mark_nodata(part, valid[:, some])
 
-        tops = range(0, rows, _STRIP_ROWS)
-        if self._threads == 1:
-            for top in tops:
-                finish(top)
-            return out
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="finish") as pool:
-            list(pool.map(finish, tops))
-        return out
+        in_strips(rows, self._threads, finish)
 
     def _native(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> ToDn | None:
         """What does the same as :meth:`_to_dn` in one pass; None where it cannot."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine import system
+from geosr.engine.rows import Take
 from geosr.errors import DeviceError, UsageError
 
 EngineName = Literal["auto", "torch", "openvino", "winograd"]
@@ -173,8 +174,8 @@ class Parallel:
 class Upscaled:
     """What a generator makes of the inside of one chunk, in units of the bands' reference reflectance."""
 
-    phases: NDArray[np.float32]
-    """The image, see :mod:`geosr.model.kernels`: ``(bands, scale * scale, rows, cols)``."""
+    phases: NDArray[np.float32] | None
+    """The image, see :mod:`geosr.model.kernels`: ``(bands, scale * scale, rows, cols)``; None when it was taken."""
     observed: NDArray[np.float32]
     """What the sensor would observe of it, ``(bands, rows, cols)``."""
     half_width: NDArray[np.float32] | None = None
@@ -188,10 +189,18 @@ class Upscaled:
 class Engine(Protocol):
     """Runs a generator on as many chunks at a time as it has lanes; whoever comes more waits."""
 
-    def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
+    def upscale(
+        self,
+        lr: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        *,
+        uncertainty: bool = False,
+        take: Take | None = None,
+    ) -> Upscaled:
         """Upscale ``(bands, rows, cols)`` but for the model's halo on each side.
 
-        The image is the same with uncertainty and without.
+        The image is the same with uncertainty and without. ``take`` is given it a few rows at a time, for as long as it
+        does not return: the whole of it need never be in memory.
         """
 
     def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine import MARGIN_PX, Parallel, Upscaled
 from geosr.engine.memory import Memory
+from geosr.engine.rows import ArrayRows, Rows, Take, hand_over
 from geosr.model import kernels
 from geosr.model.card import ModelCard
 from geosr.model.margins import crop
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 #: What is known of a chunk, by name, each with a first axis of one: to begin with ``lr``, its bands, and ``valid``, 1
 #: where a pixel was measured and 0 where it was filled in. In the end the image's ``phases`` and what the sensor has
 #: ``observed`` of it, both with a margin; for half-widths also the network's features, ``deep``, and its ``residual``.
-Known: TypeAlias = Mapping[str, NDArray[np.float32]]
+#: All are arrays, but for ``rows``, which an engine may have in the place of ``phases``: the image, without a margin.
+Known: TypeAlias = Mapping[str, Any]
 
 #: From what is known to more of it.
-Step: TypeAlias = Callable[[Known], dict[str, NDArray[np.float32]]]
+Step: TypeAlias = Callable[[Known], dict[str, Any]]
 
 
 @dataclass
@@ -67,16 +69,22 @@ class LaneEngine(ABC):
     def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
         """What is done in turn to chunks of a shape, ``(1, bands, rows, cols)``."""
 
-    def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
+    def upscale(
+        self,
+        lr: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        *,
+        uncertainty: bool = False,
+        take: Take | None = None,
+    ) -> Upscaled:
         low = np.ascontiguousarray(lr)[None]
-        known = {"lr": low, "valid": valid.astype(np.float32)[None]}
+        known: dict[str, Any] = {"lr": low, "valid": valid.astype(np.float32)[None]}
         with self._lane(low.shape, doubts=uncertainty) as lane:
             for step in lane.steps:
                 known |= step(known)
-            near, observed = known["phases"], known["observed"]
-            phases = crop(near[0], self._margin)
-            image = phases.reshape(len(lr), -1, *phases.shape[1:])
-            seen = crop(observed[0], self._margin)
+            seen = crop(known["observed"][0], self._margin)
+            rows: Rows = known["rows"] if "rows" in known else self._rows_of(known["phases"])
+            image = hand_over(rows, take, self._threads)
             if not uncertainty:
                 return Upscaled(image, seen)
             import torch
@@ -87,9 +95,14 @@ class LaneEngine(ABC):
                     None if valid.all() else torch.from_numpy(known["valid"]),
                     torch.from_numpy(known["deep"]),
                     torch.from_numpy(known["residual"]),
-                    torch.from_numpy(near),
+                    torch.from_numpy(known["phases"]),
                 )
             return Upscaled(image, seen, half_width[0].numpy(), support[0].numpy())
+
+    def _rows_of(self, near: NDArray[np.float32]) -> Rows:
+        """Of ``(1, bands * scale * scale, rows, cols)`` with a margin."""
+        phases = crop(near[0], self._margin)
+        return ArrayRows(phases.reshape(len(self._taps), -1, *phases.shape[1:]))
 
     def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         import torch

@@ -44,14 +44,16 @@ class Memory:
         """An array of its own, whose memory comes back to be lent again when nobody has it or a part of it any more."""
         wanted = np.dtype(dtype)
         size = math.prod(shape) * wanted.itemsize
+        most = size + LINE_BYTES
         returned = self._returned[name]
         try:
             room = returned.popleft()
         except IndexError:
             room = np.empty(0, np.uint8)
-        if room.size < size:
-            room = np.empty(size, np.uint8)
-        return np.asarray(_Loan(room, returned))[:size].view(wanted).reshape(shape)
+        if room.size < most:
+            room = np.empty(most, np.uint8)
+        first = -room.ctypes.data % LINE_BYTES
+        return np.asarray(_Loan(room, returned))[first : first + size].view(wanted).reshape(shape)
 
 
 class _Loan:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geosr.engine import EngineSpec, Parallel, Upscaled
+from geosr.engine.rows import ArrayRows, Take, hand_over
 from geosr.model.card import ModelCard
 from geosr.model.stack import StackedGenerator
 from geosr.model.stack_doubts import StackDoubts
@@ -34,14 +35,21 @@ class StackEngine:
             self._doubts = StackDoubts(self._generator, reference, card.calibration.factors)
         self._one_at_a_time = threading.Lock()
 
-    def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
+    def upscale(
+        self,
+        lr: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        *,
+        uncertainty: bool = False,
+        take: Take | None = None,
+    ) -> Upscaled:
         with self._running():
             low = self._generator.whole(self._sent(lr))
             mask = None if valid.all() else self._generator.whole(self._sent(valid.astype(np.float32)))
             made = self._generator.make(low, mask)
             rows, cols = lr.shape[1:]
             inside = self._inside(made.phases[0], rows, cols)
-            phases = inside.reshape(len(lr), -1, *inside.shape[1:])
+            phases = hand_over(ArrayRows(inside.reshape(len(lr), -1, *inside.shape[1:])), take)
             observed = self._inside(made.observed[0], rows, cols)
             if not uncertainty:
                 return Upscaled(phases, observed)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from geosr.engine import EngineSpec, Parallel, Upscaled
 from geosr.engine.doubts import Doubts
+from geosr.engine.rows import ArrayRows, Take, hand_over
 from geosr.errors import DeviceError, ModelError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
@@ -64,14 +65,21 @@ class TorchEngine:
         self._side = 0
         """Longest side that is computed at once, LR pixels without the halo; 0 for no limit."""
 
-    def upscale(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, uncertainty: bool = False) -> Upscaled:
+    def upscale(
+        self,
+        lr: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        *,
+        uncertainty: bool = False,
+        take: Take | None = None,
+    ) -> Upscaled:
         low = torch.from_numpy(np.ascontiguousarray(lr))[None]
         mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32))[None]
         with self._lane(), _exact(), torch.inference_mode():
             made = self._in_parts(low, mask, uncertainty)
         phases = made.phases[0].numpy()
         return Upscaled(
-            phases.reshape(len(lr), -1, *phases.shape[1:]),
+            hand_over(ArrayRows(phases.reshape(len(lr), -1, *phases.shape[1:])), take),
             made.observed[0].numpy(),
             None if made.half_width is None else made.half_width[0].numpy(),
             None if made.support is None else made.support[0].numpy(),

@@ -39,6 +39,8 @@ class _Task(ctypes.Structure):
         ("bands", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
+        # From one band of the image that is made to the next.
+        ("out_stride", ctypes.c_int64),
         ("rows", ctypes.c_int64),
         ("cols", ctypes.c_int64),
         ("lowest", ctypes.c_double),
@@ -71,11 +73,8 @@ class ToDn:
         wide = phases.shape[3] >= lanes_here() and phases.strides[3] == phases.itemsize
         return whole and wide and phases.shape[1] == _PHASES
 
-    def __call__(self, phases: NDArray[np.float32], out: NDArray[np.integer], first: int, stop: int) -> None:
-        """Make DN of rows of the source, from ``first`` up to ``stop``.
-
-        ``phases`` is ``(bands, 16, rows, cols)``, ``out`` all of the image in one piece, ``(bands, 4 rows, 4 cols)``.
-        """
+    def __call__(self, phases: NDArray[np.float32], out: NDArray[np.integer]) -> None:
+        """Make DN of ``(bands, 16, rows, cols)``: ``(bands, 4 rows, 4 cols)``, its rows one after another."""
         band, phase, row, _ = (stride // phases.itemsize for stride in phases.strides)
         starts = band * np.asarray(self._sources, np.int64)
         task = _Task(
@@ -88,25 +87,24 @@ class ToDn:
             bands=len(starts),
             phase_stride=phase,
             row_stride=row,
+            out_stride=out.strides[0] // out.itemsize,
             rows=phases.shape[2],
             cols=phases.shape[3],
             lowest=self._limits.min,
             highest=self._limits.max,
         )
-        self._code.functions["to_dn"](ctypes.byref(task), first, stop)
+        self._code.functions["to_dn"](ctypes.byref(task))
 
 
 @lru_cache(maxsize=1)
 def _compiled() -> Compiled:
-    arguments: dict[str, type[Any]] = {"task": ctypes.POINTER(_Task), "first": ctypes.c_int64, "stop": ctypes.c_int64}
-    return compile_functions({"to_dn": Function(arguments, _to_dn)}, lanes_here())
+    return compile_functions({"to_dn": Function({"task": ctypes.POINTER(_Task)}, _to_dn)}, lanes_here())
 
 
 def _to_dn(write: Writer) -> None:
-    """For some rows."""
+    """Band by band, row by row."""
     task = fields(write, _Task, "%task")
     wide = write.count("mul", task["cols"], _SCALE)
-    size = write.count("mul", write.count("mul", task["rows"], _SCALE), wide)
     last = write.count("sub", task["cols"], write.lanes)
 
     def band(number: str, _: list[str]) -> tuple[()]:
@@ -114,7 +112,7 @@ def _to_dn(write: Writer) -> None:
         reference, offset, scale = (
             write.spread(write.scalar(task[name], number)) for name in ("reference", "offset", "scale")
         )
-        image = write.count("mul", number, size)
+        image = write.count("mul", number, task["out_stride"])
 
         def row(number: str, _: list[str]) -> tuple[()]:
             source = write.at(phases, write.count("mul", number, task["row_stride"]))
@@ -146,7 +144,7 @@ def _to_dn(write: Writer) -> None:
             write.loop(0, _SCALE, 1, line)
             return ()
 
-        write.loop("%first", "%stop", 1, row)
+        write.loop(0, task["rows"], 1, row)
         return ()
 
     write.loop(0, task["bands"], 1, band)

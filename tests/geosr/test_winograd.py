@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -182,6 +183,31 @@ def test_chunks_do_not_depend_on_those_before_them(threads, sample):
         assert (kept == after).all()
         # And what was handed out is not overwritten.
         assert (before == kept).all()
+
+
+@pytest.mark.parametrize(("base", "steps"), [("bicubic", 2), ("bilinear", 2), ("nearest", 0), ("none", 0)])
+def test_rows_that_are_taken_are_those_of_the_image(base, steps, sample):
+    """However many at a time, in whatever order, by several threads."""
+    card = zoo.read_card(zoo.DEFAULT_MODEL).model_copy(update={"base": base, "steps": steps})
+    spec = EngineSpec("winograd-cpu", "float32")
+    engine = WinogradEngine(card, card.transfers(MTF, picture=False), spec, Parallel(1, 2))
+    lr = sample[:, :103, :122].astype(np.float32) / 10_000
+    valid = np.ones(lr.shape, bool)
+    image = engine.upscale(lr, valid).phases
+    taken = np.full_like(image, np.nan)
+
+    def take(rows):
+        assert rows.shape == image.shape
+
+        def some(first, stop):
+            taken[:, :, first:stop] = rows(first, stop)
+
+        bounds = [*range(0, rows.shape[2], 5), rows.shape[2]]
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(some, bounds[-2::-1], bounds[:0:-1]))
+
+    assert engine.upscale(lr, valid, take=take).phases is None
+    assert (taken == image).all()
 
 
 def test_numbers_that_are_none_do_not_stay(sample):

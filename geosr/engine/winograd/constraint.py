@@ -6,6 +6,7 @@ As :meth:`geosr.model.generator.Generator.constrain`, with every filter along on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -31,6 +32,18 @@ def planes_for(bands: int, scale: int) -> int:
     return _LOW * bands + bands * scale
 
 
+@dataclass(frozen=True)
+class Constrained:
+    """What is left of a chunk: its image is the last filter's of ``half``, added to the ``residual``."""
+
+    region: Region
+    residual: NDArray[np.float32]
+    half: NDArray[np.float32]
+    last: Taps
+    observed: NDArray[np.float32]
+    """What the sensor sees of the image, as planes."""
+
+
 class Constraint:
     """For chunks of one shape."""
 
@@ -52,6 +65,7 @@ class Constraint:
         bases = {base, "bicubic"} - {"none"}
         self._trips = {one: _round_trip(planes, kernels.round_trip(taps, scale, one)) for one in bases}
         self._interpolations = {one: _interpolation(planes, bands, one, scale) for one in bases}
+        self._nothing = Taps(planes, [()] * bands * scale**2)
 
     def __call__(
         self,
@@ -60,11 +74,11 @@ class Constraint:
         lr: NDArray[np.float32],
         valid: NDArray[np.float32],
         room: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        """Make the image's phases out of the ``residual``, in its planes; what is observed of it is returned as planes.
+    ) -> Constrained:
+        """All but the last pass over the image's phases, which whoever takes them makes on the way.
 
-        ``lr`` are planes as well, ``room`` as many others as :func:`planes_for` tells, and ``valid`` is that of the
-        whole chunk, ``(bands, rows, cols)``.
+        ``lr`` are planes like the ``residual``, ``room`` as many others as :func:`planes_for` tells, and ``valid`` is
+        that of the whole chunk, ``(bands, rows, cols)``.
         """
         planes, bands = self._planes, self._bands
         all_left, all_step, all_pulled, trip = (room[number * bands :][:bands] for number in range(_LOW))
@@ -93,30 +107,28 @@ class Constraint:
             self._filter(self._trips["bicubic"], region, all_source, trip, all_left, _TRIP_REACH)
         # Now for what is observed.
         self._each(np.subtract, low, left, left)
+        added: list[tuple[Base, NDArray[np.float32]]] = []
         if self._base == "bicubic":
             self._each(np.add, pulled, low, pulled)
         elif self._base != "none":
-            self._interpolate(self._base, region, lr, half, residual)
+            added.append((self._base, lr))
         if self._base == "bicubic" or self._steps:
-            self._interpolate("bicubic", region, all_pulled, half, residual)
+            added.append(("bicubic", all_pulled))
+        last = self._nothing
+        for number, (base, image) in enumerate(added, 1):
+            along, across = self._interpolations[base]
+            self._along(along, region, image, half, kernels.CUBIC_REACH)
+            last = across
+            if number < len(added):
+                self._runner.gather(across, region, half, residual, residual)
         # As the network left them.
         planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
         planes.clear_around(lr, region, cols=_TRIP_REACH)
-        return all_left
+        return Constrained(region, residual, half, last, all_left)
 
     def _each(self, work: Callable[..., object], *parts: NDArray[np.float32]) -> None:
         """Have threads do some bands of parts each."""
         self._runner.share(self._bands, lambda _, first, stop: work(*(part[first:stop] for part in parts)))
-
-    def _interpolate(
-        self,
-        base: Base,
-        region: Region,
-        image: NDArray[np.float32],
-        half: NDArray[np.float32],
-        phases: NDArray[np.float32],
-    ) -> None:
-        self._filter(self._interpolations[base], region, image, half, phases, kernels.CUBIC_REACH)
 
     def _filter(
         self,
@@ -128,10 +140,16 @@ class Constraint:
         reach: int,
     ) -> None:
         """Add to ``out`` what two filters make of an image, beyond whose edges these repeat."""
-        self._planes.repeat_edges(image, region, cols=reach)
-        self._runner.gather(pair[0], region, image, half)
-        self._planes.repeat_edges(half, region, rows=reach)
+        self._along(pair[0], region, image, half, reach)
         self._runner.gather(pair[1], region, half, out, out)
+
+    def _along(
+        self, taps: Taps, region: Region, image: NDArray[np.float32], half: NDArray[np.float32], reach: int
+    ) -> None:
+        """The first of two filters, and what the second needs beyond the edges."""
+        self._planes.repeat_edges(image, region, cols=reach)
+        self._runner.gather(taps, region, image, half)
+        self._planes.repeat_edges(half, region, rows=reach)
 
 
 def _blur(planes: Planes, taps: NDArray[np.float32], scale: int) -> _Pair:

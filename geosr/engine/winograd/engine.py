@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from geosr.engine import EngineSpec, Parallel
 from geosr.engine.lanes import Known, LaneEngine, Step
 from geosr.engine.memory import Memory
 from geosr.engine.winograd.code import compiled
-from geosr.engine.winograd.constraint import Constraint, planes_for
+from geosr.engine.winograd.constraint import Constrained, Constraint, planes_for
 from geosr.engine.winograd.network import Network, read_layers
 from geosr.engine.winograd.planes import Planes, Region
 from geosr.engine.winograd.run import Runner
@@ -66,16 +67,31 @@ class _Taker:
     """Takes images out of planes."""
 
     def __init__(self, planes: Planes, runner: Runner, memory: Memory, halo_px: int) -> None:
-        self._whole, self._runner, self._memory, self.halo_px = planes.whole, runner, memory, halo_px
+        self._planes, self.runner, self._memory, self.halo_px = planes, runner, memory, halo_px
 
     def __call__(
         self, planes: NDArray[np.float32], region: Region, margin_px: int, *, name: str, lent: bool = False
     ) -> NDArray[np.float32]:
         """``(1, planes, rows, cols)`` with a margin: lent, or in memory that the next chunk takes again."""
-        less = 2 * (self.halo_px - margin_px)
-        shape = (1, len(planes), self._whole.rows - less, self._whole.cols - less)
+        shape = (1, len(planes), *self.sides(margin_px))
         image = (self._memory.lend if lent else self._memory.take)(name, shape)
-        self._runner.take(planes, region, image[0])
+        self.runner.take(planes, region, image[0])
+        return image
+
+    def sides(self, margin_px: int) -> tuple[int, int]:
+        """Rows and columns of an image with a margin."""
+        less, whole = 2 * (self.halo_px - margin_px), self._planes.whole
+        return whole.rows - less, whole.cols - less
+
+    def rows(self, made: Constrained, first: int, stop: int) -> NDArray[np.float32]:
+        """Rows of an image without a margin, ``(planes, rows, cols)``, with the last that is to be done to it."""
+        region, count = made.region, len(made.residual)
+        rows, cols = self.sides(0)
+        top = (region.rows - rows) // 2
+        strip = self._memory.lend("strip", self._planes.shape_of_rows(count, stop - first))
+        self.runner.gather_rows(made.last, region, made.half, strip, made.residual, top + first)
+        image: NDArray[np.float32] = self._memory.lend("rows", (count, stop - first, cols))
+        self.runner.take_rows(strip, region, image)
         return image
 
 
@@ -90,12 +106,28 @@ class _Chunk:
         made = self._network(known["lr"][0])
         region, residual = made.region, made.residual
         assert residual is not None, "its tail is at low resolution"
-        new = {}
+        new: dict[str, Any] = {}
         if self._doubts:
             kept = kept_margin(self._out.halo_px)
             new["deep"] = self._out(made.deep, region, kept, name="deep")
             new["residual"] = self._out(residual, region, kept, name="residual")
-        observed = self._constraint(region, residual, made.lr, known["valid"][0], made.free)
-        new["phases"] = self._out(residual, region, self._margin_px, name="phases", lent=True)
-        new["observed"] = self._out(observed, region, self._margin_px, name="observed", lent=True)
+        left = self._constraint(region, residual, made.lr, known["valid"][0], made.free)
+        if self._doubts:
+            self._out.runner.gather(left.last, region, left.half, residual, residual)
+            new["phases"] = self._out(residual, region, self._margin_px, name="phases", lent=True)
+        else:
+            new["rows"] = _Rows(self._out, left, len(made.lr))
+        new["observed"] = self._out(left.observed, region, self._margin_px, name="observed", lent=True)
         return new
+
+
+class _Rows:
+    """An image that is made as its rows are taken."""
+
+    def __init__(self, out: _Taker, made: Constrained, bands: int) -> None:
+        self._out, self._made = out, made
+        self.shape = (bands, len(made.residual) // bands, *out.sides(0))
+
+    def __call__(self, first: int, stop: int) -> NDArray[np.float32]:
+        rows = self._out.rows(self._made, first, stop)
+        return rows.reshape(*self.shape[:2], stop - first, self.shape[3])

@@ -19,17 +19,23 @@ def gather(write: Writer) -> None:
 
         def plane(output: str, _: list[str]) -> tuple[()]:
             weights = write.at(task["weights"], write.count("mul", output, task["taps"]))
-            target = write.count("add", start, write.count("mul", output, task["plane_stride"]))
+            below, target = (
+                write.count("add", start, write.count("mul", output, task[stride]))
+                for stride in ("plane_stride", "out_stride")
+            )
 
             first = write.count("mul", output, write.count("mul", task["taps"], TILE_PX))
             offsets = [write.count("add", first, write.count("mul", task["taps"], phase)) for phase in range(TILE_PX)]
 
             def vector(tile: str, _: list[str]) -> tuple[()]:
                 there = write.at(task["x"], write.count("add", start, tile))
-                here = [write.count("add", write.count("add", target, column), tile) for column in columns]
+                under, here = (
+                    [write.count("add", write.count("add", first, column), tile) for column in columns]
+                    for first in (below, target)
+                )
 
                 def base() -> list[str]:
-                    return [write.load(write.at(task["base"], place)) for place in here]
+                    return [write.load(write.at(task["base"], place)) for place in under]
 
                 given = write.only_if(based, base, ["zeroinitializer"] * TILE_PX)
 

@@ -62,6 +62,10 @@ class Planes:
         """The shape of memory for so many planes, wherever :meth:`aligned` has them begin."""
         return (math.prod(self.shape(count)) + _LINE,)
 
+    def shape_of_rows(self, count: int, rows: int) -> tuple[int, ...]:
+        """Of so many rows of a region in so many planes, with nothing before its first column."""
+        return count, rows, TILE_PX, self.phase_stride
+
     def aligned(self, room: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
         """All planes in such memory, laid out so that vectors of a region's tiles begin with a line of the cache."""
         first = _LINE - region.margin // TILE_PX % _LINE

@@ -130,11 +130,40 @@ class Runner:
         base: NDArray[np.float32] | None = None,
     ) -> None:
         """Convolve a region of planes into others, and add a ``base``, which may be the same as ``out``."""
+        told = self._gathering(taps, region, source, self._planes.address(out, region), base)
+        self.share(region.rows, lambda _, first, stop: self._code.gather(ctypes.byref(told), first, stop))
+
+    def gather_rows(
+        self,
+        taps: Taps,
+        region: Region,
+        source: NDArray[np.float32],
+        out: NDArray[np.float32],
+        base: NDArray[np.float32],
+        first: int,
+    ) -> None:
+        """The same for a region's rows from ``first`` on, on the thread that asks for them.
+
+        There are as many as ``out`` has room for, see :meth:`Planes.shape_of_rows`.
+        """
+        place = out.ctypes.data - first * self._planes.row_stride * out.itemsize
+        told = self._gathering(taps, region, source, place, base, out.strides[0] // out.itemsize)
+        self._code.gather(ctypes.byref(told), first, first + out.shape[1])
+
+    def _gathering(
+        self,
+        taps: Taps,
+        region: Region,
+        source: NDArray[np.float32],
+        place: int,
+        base: NDArray[np.float32] | None,
+        out_stride: int | None = None,
+    ) -> Gathering:
         planes = self._planes
         mask = self._masks.setdefault(region, planes.mask(region))
-        told = Gathering(
+        return Gathering(
             x=planes.address(source, region),
-            out=planes.address(out, region),
+            out=place,
             base=None if base is None else planes.address(base, region),
             mask=mask.ctypes.data,
             weights=taps.weights.ctypes.data,
@@ -142,11 +171,11 @@ class Runner:
             outputs=len(taps.weights),
             taps=taps.count,
             plane_stride=planes.plane_stride,
+            out_stride=planes.plane_stride if out_stride is None else out_stride,
             row_stride=planes.row_stride,
             phase_stride=planes.phase_stride,
             tiles=planes.tiles(region),
         )
-        self.share(region.rows, lambda _, first, stop: self._code.gather(ctypes.byref(told), first, stop))
 
     def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
         """The middle of a region, as much as ``out`` has room for, ``(planes, rows, cols)`` in one piece."""
@@ -162,6 +191,21 @@ class Runner:
             cols=cols,
         )
         self.share(len(out), lambda _, first, stop: self._code.take(ctypes.byref(told), first, stop))
+
+    def take_rows(self, rows: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
+        """The middle of a region's rows, as many columns as ``out`` has, on the thread that asks for them."""
+        _, count, cols = out.shape
+        _, phases = self._planes.middle(region, region.rows, cols)
+        told = Taking(
+            x=rows.ctypes.data,
+            out=out.ctypes.data,
+            phases=phases.ctypes.data,
+            plane_stride=rows.strides[0] // rows.itemsize,
+            row_stride=self._planes.row_stride,
+            rows=count,
+            cols=cols,
+        )
+        self._code.take(ctypes.byref(told), 0, len(out))
 
     def share(self, count: int, work: Callable[[tuple[NDArray[np.float32], ...], int, int], object]) -> None:
         """Have threads do parts of some work: ``work(room, first, stop)``."""

@@ -50,6 +50,8 @@ class Gathering(ctypes.Structure):
         ("outputs", ctypes.c_int64),
         ("taps", ctypes.c_int64),
         ("plane_stride", ctypes.c_int64),
+        # Of what is made, which may be a few rows.
+        ("out_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
         ("tiles", ctypes.c_int64),
