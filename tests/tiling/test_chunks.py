@@ -69,3 +69,19 @@ def test_damage_is_seen(chunk, damage):
 
 def test_what_is_not_there_is_not_whole(tmp_path):
     assert not is_whole(tmp_path / "nothing.tif")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"])
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 513), (512, 700)])
+def test_gdal_reads_differences_between_the_ends_of_a_type(tmp_path, dtype, rows, cols):
+    limits, rng = np.iinfo(dtype), np.random.default_rng(rows)
+    pixels = rng.integers(limits.min, limits.max, (3, rows, cols), dtype, endpoint=True)
+    pixels[:, :, ::2] = rng.choice(np.array([limits.min, limits.max], dtype), pixels[:, :, ::2].shape)
+    grid = GeoBox((rows, cols), GRID.affine, GRID.crs)
+    # A view, as the bands of a part of an image are.
+    wide = np.zeros((3, rows, cols + 9), dtype)
+    wide[:, :, 4:-5] = pixels
+    write(tmp_path / "chunk.tif", encode_chunk(wide[:, :, 4:-5], grid, Product(dtype, ("1", "2", "3")), {}))
+    with rasterio.open(tmp_path / "chunk.tif") as raster:
+        assert raster.compression is rasterio.enums.Compression.zstd
+        assert (raster.read() == pixels).all()
