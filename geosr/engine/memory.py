@@ -27,16 +27,14 @@ class Memory:
         self._rooms: dict[str, NDArray[np.float32]] = {}
         self._returned: defaultdict[str, deque[NDArray[np.uint8]]] = defaultdict(partial(deque, maxlen=_MOST_RETURNED))
 
-    def take(self, name: str, shape: tuple[int, ...], *, zero: bool = False) -> NDArray[np.float32]:
-        """An array with whatever was there before, or all ``zero``; larger than before, it is new memory."""
+    def take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """An array with whatever was there before; larger than before, it is new memory, all zero."""
         floats, line = math.prod(shape), LINE_BYTES // np.dtype(np.float32).itemsize
         room = self._rooms.get(name)
         if room is None or room.size < floats + line:
             # The old goes first.
             self._rooms.pop(name, None)
             room = self._rooms[name] = np.zeros(floats + line, np.float32)
-        elif zero:
-            room.fill(0)
         first = -room.ctypes.data % LINE_BYTES // room.itemsize
         return room[first : first + floats].reshape(shape)
 

@@ -33,8 +33,8 @@ def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0,
     planes, memory = Planes(*image.shape[1:], code.step), Memory()
     layer = Convolution(weight, bias, code.outputs)
     runner = Runner(planes, code, threads, [layer], memory)
-    given = memory.take("given", planes.shape(max(len(image), layer.outputs)), zero=True)
-    made = memory.take("made", planes.shape(layer.outputs), zero=True)
+    given = memory.take("given", planes.shape(max(len(image), layer.outputs)))
+    made = memory.take("made", planes.shape(layer.outputs))
     planes.put(image, given)
     region = planes.whole.inside(margin)
     planes.clear_around(given, region)
@@ -87,7 +87,7 @@ def test_the_middle_of_images_leaves_planes_as_it_is(rows, cols, less, margin, t
     runner = Runner(
         planes, code, threads, [Convolution(*random_layer(np.random.default_rng(0), 3, 3), code.outputs)], memory
     )
-    there = memory.take("there", planes.shape(3), zero=True)
+    there = memory.take("there", planes.shape(3))
     planes.put(image, there)
     out = np.empty((3, rows, cols), np.float32)
     runner.take(there, planes.whole.inside(margin), out)
@@ -144,7 +144,7 @@ def test_sparse_filters_are_convolutions():
     planes = Planes(20, 50, code.step)
     layer = Convolution(*random_layer(rng, 1, 1), code.outputs)
     runner = Runner(planes, code, 2, [layer], memory)
-    source, made = (memory.take(name, planes.shape(2), zero=True) for name in ("source", "made"))
+    source, made = (memory.take(name, planes.shape(2)) for name in ("source", "made"))
     planes.put(image, source)
     planes.put(image, made)
     planes.repeat_edges(source, planes.whole, rows=4, cols=4)
@@ -223,6 +223,29 @@ def test_numbers_that_are_none_do_not_stay(sample):
     assert (engine.upscale(lr, valid).phases == before).all()
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(100, 117), (97, 100), (99, 131), (130, 65), (98, 98), (60, 170)])
+@pytest.mark.parametrize("blocks", [3, 2, 1])
+def test_nothing_of_other_chunks_is_seen(rows, cols, blocks, sample):
+    """Whatever their shape, and wherever they had pixels that this one has not."""
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    size = card.network.model_copy(update={"blocks": blocks})
+    card = card.model_copy(update={"network": size})
+    spec = EngineSpec("winograd-cpu", "float32")
+    lr = sample[:, :rows, :cols].astype(np.float32) / 10_000
+    valid = np.random.default_rng(0).random(lr.shape) > 0.1
+
+    def start():
+        return WinogradEngine(card, card.transfers(MTF, picture=False), spec, Parallel(1, 2))
+
+    expected = start().upscale(lr, valid)
+    engine = start()
+    for other in [(rows, cols), (131, 171), (rows + 3, cols - 1), (cols, rows)]:
+        engine.upscale(np.full((4, *other), np.nan, np.float32), np.ones((4, *other), bool))
+        made = engine.upscale(lr, valid)
+        assert (made.phases == expected.phases).all()
+        assert (made.observed == expected.observed).all()
+
+
 @pytest.mark.parametrize("margin", [0, 4, 20, 64, 68])
 def test_maps_are_aligned_for_a_region(margin):
     """There a vector of tiles is one line of the cache, and all that belongs to the planes is in their memory."""
@@ -254,7 +277,6 @@ def test_memory_is_taken_again():
     smaller = memory.take("maps", (2, 50))
     assert np.shares_memory(first, smaller)
     assert (smaller == 7).all()
-    assert (memory.take("maps", (4, 20), zero=True) == 0).all()
     larger = memory.take("maps", (30, 100))
     assert larger.shape == (30, 100)
     assert larger.ctypes.data % 64 == 0

@@ -70,10 +70,17 @@ class Network:
         self._left_over = self._regions[-1].margin < AROUND_PX
 
         def room(name: str, count: int) -> NDArray[np.float32]:
-            return memory.take(name, planes.room_for(count), zero=True)
+            # Of chunks of other shapes there is something left in it.
+            taken = memory.take(name, planes.room_for(count))
+            for region in {planes.whole, *self._regions}:
+                planes.clear_below(taken, region)
+            return taken
 
         first, last = layers["conv_first"], layers.get("conv_last")
-        self._given = planes.aligned(room("given", first.inputs), planes.whole)
+        given = room("given", first.inputs)
+        # Beside an image that is put into planes as well.
+        given.fill(0)
+        self._given = planes.aligned(given, planes.whole)
         counts = (first.outputs, max(first.outputs, spare), first.outputs)
         self._maps = [room(f"maps {number}", count) for number, count in enumerate(counts)]
         # A layer may make a few planes more than asked for, all zero.

@@ -93,6 +93,15 @@ class Planes:
             columns = image[:, :, phase::TILE_PX]
             planes[: len(image), rows, phase, _PAD : _PAD + columns.shape[2]] = columns
 
+    def clear_below(self, room: NDArray[np.float32], region: Region) -> None:
+        """Zeros in what the last tiles of a region read below it, wherever :meth:`aligned` has planes begin in a room.
+
+        There nobody need write anything; beside an image, those who write it write zeros.
+        """
+        bottom = AROUND_PX + region.margin + region.rows
+        # One row more than a tile has, for planes may begin a little later than here.
+        self.aligned(room, self.whole)[:, bottom : bottom + TILE_PX + 1] = 0
+
     def clear_around(self, planes: NDArray[np.float32], region: Region, *, cols: int = 1) -> None:
         """Zeros around a region, as around an image of its size: a row, and so many columns."""
         top, left = AROUND_PX + region.margin, region.margin
