@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,16 +28,22 @@ class Memory:
         self._rooms: dict[str, NDArray[np.float32]] = {}
         self._returned: defaultdict[str, deque[NDArray[np.uint8]]] = defaultdict(partial(deque, maxlen=_MOST_RETURNED))
 
-    def take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """An array with whatever was there before; larger than before, it is new memory, all zero."""
+    def take(
+        self, name: str, shape: tuple[int, ...], used: Callable[[NDArray[np.float32]], object] | None = None
+    ) -> NDArray[np.float32]:
+        """An array with whatever was there before, which is given to ``used``; or new memory, which is all zero."""
         floats, line = math.prod(shape), LINE_BYTES // np.dtype(np.float32).itemsize
         room = self._rooms.get(name)
-        if room is None or room.size < floats + line:
+        new = room is None or room.size < floats + line
+        if room is None or new:
             # The old goes first.
             self._rooms.pop(name, None)
             room = self._rooms[name] = np.zeros(floats + line, np.float32)
         first = -room.ctypes.data % LINE_BYTES // room.itemsize
-        return room[first : first + floats].reshape(shape)
+        taken = room[first : first + floats].reshape(shape)
+        if used is not None and not new:
+            used(taken)
+        return taken
 
     def lend(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """An array of its own, whose memory comes back to be lent again when nobody has it or a part of it any more."""

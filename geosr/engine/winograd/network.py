@@ -69,17 +69,16 @@ class Network:
         #: Whether those who work in what is free leave something around the image, where zeros are to be.
         self._left_over = self._regions[-1].margin < AROUND_PX
 
-        def room(name: str, count: int) -> NDArray[np.float32]:
-            # Of chunks of other shapes there is something left in it.
-            taken = memory.take(name, planes.room_for(count))
+        def clear(room: NDArray[np.float32]) -> None:
             for region in {planes.whole, *self._regions}:
-                planes.clear_below(taken, region)
-            return taken
+                planes.clear_below(room, region)
+
+        def room(name: str, count: int) -> NDArray[np.float32]:
+            return memory.take(name, planes.room_for(count), clear)
 
         first, last = layers["conv_first"], layers.get("conv_last")
-        given = room("given", first.inputs)
-        # Beside an image that is put into planes as well.
-        given.fill(0)
+        # Beside an image that is put into planes nobody writes zeros.
+        given = memory.take("given", planes.room_for(first.inputs), lambda used: used.fill(0))
         self._given = planes.aligned(given, planes.whole)
         counts = (first.outputs, max(first.outputs, spare), first.outputs)
         self._maps = [room(f"maps {number}", count) for number, count in enumerate(counts)]
