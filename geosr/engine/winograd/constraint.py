@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from geosr.engine.winograd.backprojection import TRIP_REACH, BackProjection, RoundTrip
 from geosr.engine.winograd.planes import Planes, Region
 from geosr.engine.winograd.run import Runner, Taps
 from geosr.model import kernels
@@ -19,9 +20,6 @@ from geosr.model.kernels import Base
 
 #: Filters along the rows, then those across them, which follow.
 _Pair: TypeAlias = tuple[Taps, Taps]
-
-#: Low-resolution pixels that the round trip of :func:`geosr.model.kernels.round_trip` reaches.
-_TRIP_REACH = kernels.BLUR_REACH + kernels.CUBIC_REACH
 
 #: Images at low resolution that are worked on.
 _LOW = 4
@@ -62,8 +60,10 @@ class Constraint:
         bands = self._bands = len(taps)
         self._half = slice(_LOW * bands, planes_for(bands, scale))
         self._blur = _blur(planes, taps, scale)
-        bases = {base, "bicubic"} - {"none"}
-        self._trips = {one: _round_trip(planes, kernels.round_trip(taps, scale, one)) for one in bases}
+        bases: set[Base] = {base, "bicubic"} - {"none"}
+        trips = {one: kernels.round_trip(taps, scale, one) for one in {*bases, "bicubic"}}
+        self._trips = {one: RoundTrip(planes, runner, trips[one]) for one in bases}
+        self._back_projection = BackProjection(planes, runner, trips["bicubic"], steps)
         self._interpolations = {one: _interpolation(planes, bands, one, scale) for one in bases}
         self._nothing = Taps(planes, [()] * bands * scale**2)
 
@@ -83,28 +83,21 @@ class Constraint:
         planes, bands = self._planes, self._bands
         all_left, all_step, all_pulled, trip = (room[number * bands :][:bands] for number in range(_LOW))
         half = room[self._half]
-        low, left, step, pulled, measured = (
-            planes.part(one, region) for one in (lr, all_left, all_step, all_pulled, half[:bands])
-        )
-        everywhere = bool(valid.all())
-        self._each(np.copyto, left, low)
+        low, left, pulled = (planes.part(one, region) for one in (lr, all_left, all_pulled))
         # The sensor is linear: what it sees of the interpolation follows from the source.
-        if self._base != "none":
-            self._filter(self._trips[self._base], region, lr, trip, all_left, _TRIP_REACH)
-        self._filter(self._blur, region, residual, half, all_left, kernels.BLUR_REACH)
-        if not everywhere:
-            planes.put(valid, half)
-        if not self._steps:
-            pulled[...] = 0
-        for number in range(self._steps):
+        if self._base == "none":
+            self._each(np.copyto, left, low)
+        else:
+            self._see(self._trips[self._base], region, lr, trip, all_left)
+        self._along(self._blur[0], region, residual, half, kernels.BLUR_REACH)
+        self._runner.gather(self._blur[1], region, half, all_left, all_left)
+        if self._steps:
+            everywhere = bool(valid.all())
             if not everywhere:
-                self._each(np.multiply, left, measured, step)
-            all_source, source = (all_left, left) if everywhere else (all_step, step)
-            if number:
-                self._each(np.add, pulled, source, pulled)
-            else:
-                self._each(np.copyto, pulled, source)
-            self._filter(self._trips["bicubic"], region, all_source, trip, all_left, _TRIP_REACH)
+                planes.put(valid, half)
+            self._back_projection(region, all_left, all_pulled, trip, None if everywhere else (half, all_step))
+        else:
+            pulled[...] = 0
         # Now for what is observed.
         self._each(np.subtract, low, left, left)
         added: list[tuple[Base, NDArray[np.float32]]] = []
@@ -123,25 +116,29 @@ class Constraint:
                 self._runner.gather(across, region, half, residual, residual)
         # As the network left them.
         planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
-        planes.clear_around(lr, region, cols=_TRIP_REACH)
+        planes.clear_around(lr, region, cols=TRIP_REACH)
         return Constrained(region, residual, half, last, all_left)
 
     def _each(self, work: Callable[..., object], *parts: NDArray[np.float32]) -> None:
         """Have threads do some bands of parts each."""
         self._runner.share(self._bands, lambda _, first, stop: work(*(part[first:stop] for part in parts)))
 
-    def _filter(
+    def _see(
         self,
-        pair: _Pair,
+        trip: RoundTrip,
         region: Region,
         image: NDArray[np.float32],
         half: NDArray[np.float32],
         out: NDArray[np.float32],
-        reach: int,
     ) -> None:
-        """Add to ``out`` what two filters make of an image, beyond whose edges these repeat."""
-        self._along(pair[0], region, image, half, reach)
-        self._runner.gather(pair[1], region, half, out, out)
+        """An image less what the sensor would see of it, interpolated."""
+
+        def some(_: object, first: int, stop: int) -> None:
+            for band in range(first, stop):
+                one, other, made = (planes[band : band + 1] for planes in (image, half, out))
+                trip(band, region, one, other, one, made)
+
+        self._runner.share(self._bands, some)
 
     def _along(
         self, taps: Taps, region: Region, image: NDArray[np.float32], half: NDArray[np.float32], reach: int
@@ -168,14 +165,6 @@ def _blur(planes: Planes, taps: NDArray[np.float32], scale: int) -> _Pair:
         [(band * scale + i, row - reach, 0, -weights[row, i]) for row in range(2 * reach + 1) for i in range(scale)]
         for band, weights in enumerate(split)
     ]
-    return Taps(planes, along), Taps(planes, across)
-
-
-def _round_trip(planes: Planes, taps: NDArray[np.float32]) -> _Pair:
-    """What the sensor sees of an interpolated image, to be taken away; ``taps`` is ``(bands, taps)``."""
-    places = [list(enumerate(weights, -_TRIP_REACH)) for weights in taps.tolist()]
-    along = [[(band, 0, place, weight) for place, weight in one] for band, one in enumerate(places)]
-    across = [[(band, place, 0, -weight) for place, weight in one] for band, one in enumerate(places)]
     return Taps(planes, along), Taps(planes, across)
 
 

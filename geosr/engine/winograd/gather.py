@@ -11,7 +11,7 @@ from geosr.native.writer import Writer
 def gather(write: Writer) -> None:
     """For rows of pixels: each output plane's taps, one after another."""
     task = fields(write, Gathering, "%task")
-    based = write.get(f"icmp ne ptr {task['base']}, null")
+    bases = [(task[name], write.get(f"icmp ne ptr {task[name]}, null")) for name in ("base", "second_base")]
     columns = [write.count("mul", task["phase_stride"], phase) for phase in range(TILE_PX)]
 
     def row(number: str, _: list[str]) -> tuple[()]:
@@ -34,10 +34,14 @@ def gather(write: Writer) -> None:
                     for first in (below, target)
                 )
 
-                def base() -> list[str]:
-                    return [write.load(write.at(task["base"], place)) for place in under]
+                given = ["zeroinitializer"] * TILE_PX
+                for base, there_is in bases:
 
-                given = write.only_if(based, base, ["zeroinitializer"] * TILE_PX)
+                    def added(base: str = base, given: list[str] = given) -> list[str]:
+                        below = [write.load(write.at(base, place)) for place in under]
+                        return [write.add(one, pixels) for one, pixels in zip(given, below, strict=True)]
+
+                    given = write.only_if(there_is, added, given)
 
                 def tap(number: str, sums: list[str]) -> list[str]:
                     # The same of all phases, whose sums do not wait for each other.

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,8 +131,20 @@ class Runner:
         base: NDArray[np.float32] | None = None,
     ) -> None:
         """Convolve a region of planes into others, and add a ``base``, which may be the same as ``out``."""
-        told = self._gathering(taps, region, source, self._planes.address(out, region), base)
-        self.share(region.rows, lambda _, first, stop: self._code.gather(ctypes.byref(told), first, stop))
+        some_rows = self.gathering(taps, region, source, out, base)
+        self.share(region.rows, lambda _, first, stop: some_rows(first, stop))
+
+    def gathering(
+        self,
+        taps: Taps,
+        region: Region,
+        source: NDArray[np.float32],
+        out: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
+        second_base: NDArray[np.float32] | None = None,
+    ) -> Callable[[int, int], None]:
+        """The same for some rows of the region, first and last, on the thread that asks for them."""
+        return self._gathering(taps, region, source, self._planes.address(out, region), (base, second_base))
 
     def gather_rows(
         self,
@@ -147,8 +160,8 @@ class Runner:
         There are as many as ``out`` has room for, see :meth:`Planes.shape_of_rows`.
         """
         place = out.ctypes.data - first * self._planes.row_stride * out.itemsize
-        told = self._gathering(taps, region, source, place, base, out.strides[0] // out.itemsize)
-        self._code.gather(ctypes.byref(told), first, first + out.shape[1])
+        some_rows = self._gathering(taps, region, source, place, (base, None), out.strides[0] // out.itemsize)
+        some_rows(first, first + out.shape[1])
 
     def _gathering(
         self,
@@ -156,15 +169,17 @@ class Runner:
         region: Region,
         source: NDArray[np.float32],
         place: int,
-        base: NDArray[np.float32] | None,
+        bases: Sequence[NDArray[np.float32] | None],
         out_stride: int | None = None,
-    ) -> Gathering:
+    ) -> Callable[[int, int], None]:
         planes = self._planes
         mask = self._masks.setdefault(region, planes.mask(region))
-        return Gathering(
+        base, second_base = (None if one is None else planes.address(one, region) for one in bases)
+        told = Gathering(
             x=planes.address(source, region),
             out=place,
-            base=None if base is None else planes.address(base, region),
+            base=base,
+            second_base=second_base,
             mask=mask.ctypes.data,
             weights=taps.weights.ctypes.data,
             offsets=taps.offsets.ctypes.data,
@@ -176,6 +191,7 @@ class Runner:
             phase_stride=planes.phase_stride,
             tiles=planes.tiles(region),
         )
+        return partial(self._code.gather, ctypes.byref(told))
 
     def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
         """The middle of a region, as much as ``out`` has room for, ``(planes, rows, cols)`` in one piece."""
