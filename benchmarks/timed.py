@@ -21,13 +21,12 @@ from work import needed_margins
 
 import tiling
 from catalog import SceneRequest
-from geosr.engine import choose_engine
+from geosr.engine import choose_engine, lanes
 from geosr.engine.lanes import LaneEngine
 from geosr.jobs import executor
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import PlainReporter
-from geosr.upscaler import Upscaler
 
 seconds: Counter[str] = Counter()
 pixels: Counter[str] = Counter()
@@ -61,8 +60,8 @@ def main() -> None:
         from geosr.engine import openvino_engine
 
         timed(openvino_engine, "compile_graph", "compile")
-    timed(Upscaler, "__call__", "upscale")
-    timed(tiling, "encode_chunk", "encode")
+    timed(lanes, "hand_over", "taken")
+    timed(executor, "upscale_part", "upscale")
     timed(executor, "write_encoded", "write")
     timed(tiling, "mosaic", "assemble")
     card, upscale = read_card(DEFAULT_MODEL), LaneEngine.upscale
@@ -80,10 +79,9 @@ def main() -> None:
     total = time.perf_counter() - began
     stages = {
         "read": seconds["read"],
-        "network and constraint": seconds["engine"] - seconds["compile"],
+        "network and constraint": seconds["engine"] - seconds["taken"] - seconds["compile"],
         "compile": seconds["compile"],
-        "to DN": seconds["upscale"] - seconds["engine"],
-        "encode": seconds["encode"],
+        "to DN and encode": seconds["upscale"] - seconds["engine"] + seconds["taken"],
         "write": seconds["write"],
         "assemble": seconds["assemble"],
     }

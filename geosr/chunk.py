@@ -16,7 +16,7 @@ from geosr.engine import Parallel
 from geosr.jobs.ledger import RUN, chunk_path
 from geosr.uncertainty import Layer
 from geosr.upscaler import ModelSpec, upscaler_of
-from tiling import Chunk, ChunkPlan, Location, Product
+from tiling import BLOCK_PX, Chunk, ChunkPlan, Location, Product
 
 
 @dataclass(frozen=True)
@@ -71,26 +71,32 @@ def read_part(job: ChunkJob, chunk: Chunk) -> Part:
 
 
 def upscale_part(job: ChunkJob, part: Part) -> Encoded:
-    """Upscale and encode."""
+    """Upscale and encode, each row of blocks when it is made."""
     upscaler = upscaler_of(job.model, job.parallel)
-    result = upscaler(part.pixels, part.valid, uncertainty=bool(job.layers), width_factors=job.width_factors)
-    geobox = job.plan.geobox[part.chunk.out.toslices()]
-
-    def encoded(pixels: NDArray[Any], product: Product, tags: dict[str, str]) -> Sequence[bytes]:
-        return tiling.encode_chunk(
-            pixels, geobox, product, tags, overviews=job.plan.own_overviews, threads=job.parallel.threads
-        )
-
+    out, overviews = part.chunk.out, job.plan.own_overviews
+    geobox = job.plan.geobox[out.toslices()]
+    encoder = tiling.ChunkEncoder((job.product.bands, out.height, out.width), job.product, overviews=overviews)
+    made = upscaler.hand_over(
+        part.pixels,
+        part.valid,
+        encoder.add,
+        rows=BLOCK_PX,
+        uncertainty=bool(job.layers),
+        width_factors=job.width_factors,
+    )
     own, files = {RUN: job.run}, []
-    if result.uncertainty is not None:
+    if made.uncertainty is not None:
         for layer in job.layers:
-            path = chunk_path(job.folder, part.chunk, layer.name)
-            files.append((path, encoded(layer.pixels_of(result.uncertainty), layer.product, own)))
-    tags = {**own, "CONSISTENCY": json.dumps([result.consistency.count, result.consistency.absolute_dn])}
-    if result.note is not None:
-        tags["NOTE"] = result.note
-    files.append((chunk_path(job.folder, part.chunk), encoded(result.image, job.product, tags)))
-    return Encoded(part.chunk, tuple(files), result.note)
+            pixels, path = layer.pixels_of(made.uncertainty), chunk_path(job.folder, part.chunk, layer.name)
+            content = tiling.encode_chunk(
+                pixels, geobox, layer.product, own, overviews=overviews, threads=job.parallel.threads
+            )
+            files.append((path, content))
+    tags = {**own, "CONSISTENCY": json.dumps([made.consistency.count, made.consistency.absolute_dn])}
+    if made.note is not None:
+        tags["NOTE"] = made.note
+    files.append((chunk_path(job.folder, part.chunk), encoder.parts(geobox, tags)))
+    return Encoded(part.chunk, tuple(files), made.note)
 
 
 def write_encoded(encoded: Encoded) -> Finished:

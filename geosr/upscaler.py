@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,9 @@ _MEASURED = 0.999
 
 #: Rows of images at the source's resolution that are worked on at a time, for the same reason as fewer are of others.
 _WIDE_STRIP_ROWS = 64
+
+#: Rows of an image that are put into it at a time.
+_KEPT_ROWS = 64
 
 #: Engines that a process keeps, and upscalers.
 _KEPT = 2
@@ -63,16 +66,22 @@ class Uncertainty:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What was made of one window."""
+class Account:
+    """What there is to say of an image that was made of a window."""
 
-    image: NDArray[Any]
-    """DN, ``(bands, rows, cols)``."""
     consistency: Consistency
     uncertainty: Uncertainty | None = None
     """None when it was not asked for."""
     note: str | None = None
     """What a user should know of how it was made."""
+
+
+@dataclass(frozen=True)
+class Result(Account):
+    """What was made of one window."""
+
+    image: NDArray[Any] = field(kw_only=True)
+    """DN, ``(bands, rows, cols)``."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Upscaler:
     ) -> None:
         self._engine = engine
         self._threads = parallel.threads
-        self._memory = Memory()
+        self._memory, self._images = Memory(parallel.threads), Memory()
         self._mapping = mapping
         self.scale = card.scale
         self.halo_px = card.halo_px
@@ -147,20 +156,47 @@ class Upscaler:
         multiplied by ``width_factors``, one for each of the model's bands or none; a model without calibrated
         half-widths has no uncertainty.
         """
+        bands, rows, cols = _inside(valid, self.margin_px).shape
+        image = self._images.lend("image", (bands, rows * self.scale, cols * self.scale), pixels.dtype)
+
+        def keep(first: int, part: NDArray[Any]) -> None:
+            image[:, first : first + part.shape[1]] = part
+
+        account = self.hand_over(
+            pixels, valid, keep, rows=_KEPT_ROWS, uncertainty=uncertainty, width_factors=width_factors
+        )
+        return Result(account.consistency, account.uncertainty, account.note, image=image)
+
+    def hand_over(
+        self,
+        pixels: NDArray[Any],
+        valid: NDArray[np.bool_],
+        take: Callable[[int, NDArray[Any]], None],
+        *,
+        rows: int,
+        uncertainty: bool = False,
+        width_factors: Sequence[float] = (),
+    ) -> Account:
+        """The same, but the image goes to ``take`` and is never there as a whole.
+
+        That is given so many ``rows`` at a time, a multiple of ``scale``, and the number of the first; in any order, on
+        several threads. They are its own until it returns.
+        """
         margin, halo = self.margin_px, self.halo_px
         core_valid = _inside(valid, margin)
         if not core_valid.any():
+            self._hand_over_nothing(core_valid, pixels.dtype, take, rows)
             nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
-            unknown = self._know_nothing(core_valid) if uncertainty else None
-            return Result(self._nothing(core_valid, pixels.dtype), nothing, unknown)
+            return Account(nothing, self._know_nothing(core_valid) if uncertainty else None)
         reflectance, lr, measured = self._entering(pixels, valid)
-        bands, rows, cols = core_valid.shape
-        image = self._memory.lend("image", (bands, rows * self.scale, cols * self.scale), pixels.dtype)
-        finish = partial(self._finish, core_valid, image)
+
+        def finish(image: Rows) -> None:
+            self._finish(image, core_valid, pixels.dtype, take, rows // self.scale)
+
         upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, take=finish)
         consistency = self._compare(upscaled.observed, _inside(reflectance, halo), core_valid)
         doubts = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
-        return Result(image, consistency, doubts, upscaled.note)
+        return Account(consistency, doubts, upscaled.note)
 
     def _entering(
         self, pixels: NDArray[Any], valid: NDArray[np.bool_]
@@ -237,23 +273,36 @@ class Upscaler:
         """``(bands, rows, cols)`` at high resolution, pixel by pixel."""
         return valid.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
 
-    def _finish(self, valid: NDArray[np.bool_], out: NDArray[Any], image: Rows) -> None:
+    def _finish(
+        self,
+        image: Rows,
+        valid: NDArray[np.bool_],
+        dtype: np.dtype[Any],
+        take: Callable[[int, NDArray[Any]], None],
+        taken_rows: int,
+    ) -> None:
         """DN in the source's type at their places, with nodata where it belongs and nowhere else."""
         bands, rows, cols = valid.shape
 
         def finish(some: slice) -> None:
-            part = out[:, some.start * self.scale : some.stop * self.scale]
-            phases = image(some.start, some.stop)
-            native = self._native(phases, out.dtype)
+            size = (some.stop - some.start) * self.scale
+            out = self._memory.lend("rows", (bands, size, cols * self.scale), dtype)
+            in_strips(some.stop - some.start, 1, lambda strip: fill(some.start, strip, out))
+            take(some.start * self.scale, out)
+
+        def fill(start: int, strip: slice, out: NDArray[Any]) -> None:
+            part = out[:, strip.start * self.scale : strip.stop * self.scale]
+            phases = image(start + strip.start, start + strip.stop)
+            native = self._native(phases, dtype)
             if native is not None:
                 native(phases, part)
             else:
-                dn = self._to_dn(phases, out.dtype)
+                dn = self._to_dn(phases, dtype)
                 # A view of the rows of blocks: band, row, row in the block, column, column in the block.
                 part.reshape(bands, -1, self.scale, cols, self.scale)[:] = dn.transpose(0, 3, 1, 4, 2)
-            self._mark_nodata(part, valid[:, some])
+            self._mark_nodata(part, valid[:, start + strip.start : start + strip.stop])
 
-        in_strips(rows, self._threads, finish)
+        in_strips(rows, self._threads, finish, taken_rows)
 
     def _native(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> ToDn | None:
         """What does the same as :meth:`_to_dn` in one pass; None where it cannot."""
@@ -286,12 +335,18 @@ class Upscaler:
             if invalid.any():
                 out[b][self._enlarge(invalid)[0]] = band.nodata
 
-    def _nothing(self, valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _hand_over_nothing(
+        self, valid: NDArray[np.bool_], dtype: np.dtype[Any], take: Callable[[int, NDArray[Any]], None], rows: int
+    ) -> None:
         """What becomes of a window in which nothing was measured."""
-        bands, rows, cols = valid.shape
-        out = np.zeros((bands, rows * self.scale, cols * self.scale), dtype=dtype)
-        self._mark_nodata(out, valid)
-        return out
+
+        def fill(some: slice) -> None:
+            part = valid[:, some]
+            out = np.zeros((len(part), part.shape[1] * self.scale, part.shape[2] * self.scale), dtype=dtype)
+            self._mark_nodata(out, part)
+            take(some.start * self.scale, out)
+
+        in_strips(valid.shape[1], self._threads, fill, rows // self.scale)
 
 
 def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:

@@ -3,7 +3,7 @@
 Knows nothing of networks, catalogues or HTTP.
 """
 
-from tiling.chunks import ChunkFile, encode_chunk, is_whole, read_chunk
+from tiling.chunks import ChunkEncoder, ChunkFile, encode_chunk, is_whole, read_chunk
 from tiling.cog import mosaic
 from tiling.errors import DiskFullError, OutputError, PlanError, StorageError, TilingError
 from tiling.fill import fill_invalid
@@ -15,6 +15,7 @@ from tiling.storage import Location, gdal_path, is_remote, locate, move, read_ra
 __all__ = [
     "BLOCK_PX",
     "Chunk",
+    "ChunkEncoder",
     "ChunkFile",
     "ChunkPlan",
     "Compression",

@@ -6,7 +6,8 @@ first overviews.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import unescape
@@ -53,29 +54,59 @@ def encode_chunk(
 
     ``tags`` travel with the pixels.
     """
-    fields, rows = fields_of(product, geobox, tags), [*_rows_of_blocks(pixels)]
-
-    def encoded(row: NDArray[Any]) -> NDArray[np.object_]:
-        return encode(row, product)
-
-    def halved(pair: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        # Rows of blocks are even, but for the last.
-        return np.concatenate([halve(row, product.left_out) for row in pair], axis=1)
-
+    encoder = ChunkEncoder(pixels.shape, product, overviews=overviews)
+    tops = range(0, pixels.shape[1], BLOCK_PX)
     with ThreadPoolExecutor(threads, thread_name_prefix="encode") as pool:
-        levels = [(fields, np.stack([*pool.map(encoded, rows)]))]
+        list(pool.map(encoder.add, tops, (pixels[:, top : top + BLOCK_PX] for top in tops)))
+    return encoder.parts(geobox, tags)
+
+
+class ChunkEncoder:
+    """A chunk's file in the making: rows of blocks are added as they come, by any threads, and nothing else is kept."""
+
+    def __init__(self, shape: Sequence[int], product: Product, *, overviews: int = 0) -> None:
+        """Of ``(bands, rows, cols)`` with so many overviews."""
+        self._product = product
+        _, rows, cols = shape
+        sizes = [(rows, cols)]
         for _ in range(overviews):
-            rows = [*pool.map(halved, [rows[first : first + 2] for first in range(0, len(rows), 2)])]
-            size = {"width": rows[0].shape[2], "height": sum(row.shape[1] for row in rows)}
-            levels.append((overview_fields(fields, **size), np.stack([*pool.map(encoded, rows)])))
-    header, _ = lay_out([(own, _sizes(blocks)) for own, blocks in levels])
-    blocks = (block for number in block_order(len(levels)) for block in levels[number][1].ravel())
-    return [header, *(part for block in blocks for part in enveloped(block))]
+            sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+        self._sizes = sizes
+        self._blocks = [[np.empty(0, object)] * -(-size[0] // BLOCK_PX) for size in sizes]
+        self._halves: dict[tuple[int, int], NDArray[Any]] = {}
+        self._lock = threading.Lock()
 
+    def add(self, top: int, pixels: NDArray[Any]) -> None:
+        """Encode ``(bands, rows, cols)`` of the image, from a row of blocks' first row to its last."""
+        self._add(0, top // BLOCK_PX, pixels)
 
-def _rows_of_blocks(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    for top in range(0, pixels.shape[1], BLOCK_PX):
-        yield pixels[:, top : top + BLOCK_PX]
+    def _add(self, level: int, row: int, pixels: NDArray[Any]) -> None:
+        self._blocks[level][row] = encode(pixels, self._product)
+        if level + 1 == len(self._sizes):
+            return
+        half, other = halve(pixels, self._product.left_out), row ^ 1
+        pair = [half]
+        if other < len(self._blocks[level]):
+            with self._lock:
+                if (level, other) not in self._halves:
+                    # Whoever comes with the other half goes on with both.
+                    self._halves[level, row] = half
+                    return
+                pair = [self._halves.pop((level, other)), half]
+        # Rows of blocks are even, but for the last.
+        self._add(level + 1, row // 2, np.concatenate(pair if row % 2 else pair[::-1], axis=1))
+
+    def parts(self, geobox: GeoBox, tags: Mapping[str, str]) -> list[bytes]:
+        """The content of the file on ``geobox``, when all rows have been added; ``tags`` travel with the pixels."""
+        fields = fields_of(self._product, geobox, tags)
+        blocks = [np.stack(rows) for rows in self._blocks]
+        levels = [
+            (overview_fields(fields, height=height, width=width) if level else fields, _sizes(blocks[level]))
+            for level, (height, width) in enumerate(self._sizes)
+        ]
+        header, _ = lay_out(levels)
+        ordered = (block for number in block_order(len(blocks)) for block in blocks[number].ravel())
+        return [header, *(part for block in ordered for part in enveloped(block))]
 
 
 def read_chunk(path: Location) -> ChunkFile:

@@ -38,11 +38,11 @@ Step: TypeAlias = Callable[[Known], dict[str, Any]]
 class _Lane:
     """What is made ready for chunks of one shape; it keeps the memory of all layers."""
 
+    memory: Memory
     shape: tuple[int, ...] = ()
     doubts: bool = False
     """Whether there is all that half-widths are made of; the image is the same."""
     steps: list[Step] = field(default_factory=list)
-    memory: Memory = field(default_factory=Memory)
 
 
 class LaneEngine(ABC):
@@ -62,7 +62,7 @@ class LaneEngine(ABC):
         self._threads = parallel.threads
         self._lanes: queue.LifoQueue[_Lane] = queue.LifoQueue()
         for _ in range(parallel.lanes):
-            self._lanes.put(_Lane())
+            self._lanes.put(_Lane(Memory(parallel.threads)))
         self._margin = min(MARGIN_PX, card.halo_px)
 
     @abstractmethod

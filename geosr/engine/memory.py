@@ -17,16 +17,14 @@ from numpy.typing import DTypeLike, NDArray
 #: A line of the processor's cache, bytes. Vectors that begin with one do not lie across two.
 LINE_BYTES = 64
 
-#: Lent arrays of a name that are kept when they come back: of what is made while another is still in use.
-_MOST_RETURNED = 2
-
 
 class Memory:
     """Arrays of float32 by name, which are the same memory whenever they are taken, and others that are lent."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_returned: int = 2) -> None:
+        """Of each name, so many lent arrays are kept when they come back: as many as are lent at a time."""
         self._rooms: dict[str, NDArray[np.float32]] = {}
-        self._returned: defaultdict[str, deque[NDArray[np.uint8]]] = defaultdict(partial(deque, maxlen=_MOST_RETURNED))
+        self._returned: defaultdict[str, deque[NDArray[np.uint8]]] = defaultdict(partial(deque, maxlen=most_returned))
 
     def take(
         self, name: str, shape: tuple[int, ...], used: Callable[[NDArray[np.float32]], object] | None = None
