@@ -12,10 +12,10 @@ from geosr.model.margins import kept_margin
 
 #: Sides of a chunk's core, LR pixels, that are chosen from. All are multiples of two of the output's blocks, so that
 #: chunks encode the first overview as well; the larger, the less of the work is done twice in margins.
-CORES_PX = (1024, 768, 512, 256)
+CORES_PX = (1280, 1024, 768, 512, 256)
 
 #: Memory of a process that chunks may take by default, bytes. Larger ones gain a few percent.
-_BUDGET = 2_700_000_000
+_BUDGET = 3_030_000_000
 
 #: And the share of the machine's memory at most.
 _SHARE = 0.5
@@ -29,11 +29,14 @@ _LANES_PER_GPU = 2
 #: Bytes per HR value besides the network's: the residual, the image, and what is made of it on the way to a file.
 _BYTES_PER_HR_VALUE = 16
 
+#: The same where the image is made some rows at a time, in the residual's place.
+_BYTES_PER_HR_VALUE_IN_ROWS = 6
+
 #: What Winograd's planes take, of what their pixels do, and planes besides the maps'.
 _PADDED, _SPARE_PLANES = 1.13, 17
 
 #: Bytes per band and LR pixel that half-widths and support take at their fullest.
-_BYTES_OF_DOUBT = 480
+_BYTES_OF_DOUBT = 600
 
 #: Copies of the image that a stack has at its fullest.
 _COPIES_IN_STACK = 6
@@ -85,8 +88,11 @@ def bytes_of_chunk(
         made = (core_px + 2 * kept_margin(card.halo_px)) ** 2
         tail = 2 * size.features * card.scale**2 * width * made if size.tail == "interpolate" else 0
         if engine.name == "winograd-cpu":
-            # Its planes stay, and in them the residual becomes the image.
-            total += _bytes_of_planes(size) * read - 4 * image * read + tail
+            # Its planes stay, and in them the residual becomes the image: as rows, but for half-widths or a tail that is
+            # OpenVINO's.
+            in_rows = size.tail == "shuffle" and not uncertainty
+            spared = _BYTES_PER_HR_VALUE - _BYTES_PER_HR_VALUE_IN_ROWS if in_rows else 4
+            total += _bytes_of_planes(size) * read - spared * image * read + tail
         else:
             total += max((_bytes_of_body(size, engine, width) + _bytes_of_split(card, engine)) * read, tail)
         if engine.name == "openvino-cpu" and width < 4:

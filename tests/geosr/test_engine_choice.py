@@ -122,6 +122,7 @@ def test_chunks_are_as_large_as_memory_allows(monkeypatch):
         ((1372, 1372), 768),
         ((1024, 1024), 1024),
         ((2745,) * 2, 1024),
+        ((5490,) * 2, 1280),
     ],
 )
 def test_chunks_are_no_larger_than_their_number_asks_for(monkeypatch, sides, core):
@@ -136,7 +137,7 @@ def test_processes_share_the_memory(monkeypatch):
     monkeypatch.setattr(system, "memory_bytes", lambda: int(16e9))
     card, winograd = zoo.read_card(zoo.DEFAULT_MODEL), EngineSpec("winograd-cpu", "float32")
     sides = [choose_core(card, winograd, 4, processes=processes) for processes in (1, 2, 4, 8)]
-    assert sides == [1024, 1024, 768, 512]
+    assert sides == [1280, 1280, 1024, 512]
     for side, processes in zip(sides, (1, 2, 4, 8), strict=True):
         assert processes * bytes_of_chunk(card, winograd, 4, side) < 0.5 * 16e9
 
