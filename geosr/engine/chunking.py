@@ -88,8 +88,8 @@ def bytes_of_chunk(
         made = (core_px + 2 * kept_margin(card.halo_px)) ** 2
         tail = 2 * size.features * card.scale**2 * width * made if size.tail == "interpolate" else 0
         if engine.name == "winograd-cpu":
-            # Its planes stay, and in them the residual becomes the image: as rows, but for half-widths or a tail that is
-            # OpenVINO's.
+            # Its planes stay, and in them the residual becomes the image: some rows at a time, but for half-widths, or
+            # where OpenVINO has the tail.
             in_rows = size.tail == "shuffle" and not uncertainty
             spared = _BYTES_PER_HR_VALUE - _BYTES_PER_HR_VALUE_IN_ROWS if in_rows else 4
             total += _bytes_of_planes(size) * read - spared * image * read + tail
