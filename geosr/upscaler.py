@@ -283,6 +283,7 @@ class Upscaler:
     ) -> None:
         """DN in the source's type at their places, with nodata where it belongs and nowhere else."""
         bands, rows, cols = valid.shape
+        native = self._native(dtype)
 
         def finish(some: slice) -> None:
             size = (some.stop - some.start) * self.scale
@@ -293,28 +294,29 @@ class Upscaler:
         def fill(start: int, strip: slice, out: NDArray[Any]) -> None:
             part = out[:, strip.start * self.scale : strip.stop * self.scale]
             phases = image(start + strip.start, start + strip.stop)
-            native = self._native(phases, dtype)
-            if native is not None:
+            if native is not None and native.takes(phases):
                 native(phases, part)
             else:
                 dn = self._to_dn(phases, dtype)
                 # A view of the rows of blocks: band, row, row in the block, column, column in the block.
                 part.reshape(bands, -1, self.scale, cols, self.scale)[:] = dn.transpose(0, 3, 1, 4, 2)
+                self._avoid_nodata(part)
             self._mark_nodata(part, valid[:, start + strip.start : start + strip.stop])
 
         in_strips(rows, self._threads, finish, taken_rows)
 
-    def _native(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> ToDn | None:
-        """What does the same as :meth:`_to_dn` in one pass; None where it cannot."""
+    def _native(self, dtype: np.dtype[Any]) -> ToDn | None:
+        """What does the same as :meth:`_to_dn` and :meth:`_avoid_nodata` in one pass; None where it cannot."""
         sources = self._mapping.sources
         if sources is None or not system.has_native():
             return None
         from geosr.native.dn import ToDn
 
-        if not ToDn.takes(phases, dtype):
+        if not ToDn.makes(dtype):
             return None
-        reference = np.broadcast_to(self._reference, (len(phases), 1, 1))[list(sources)]
-        return ToDn(sources, reference, self._dn_offset, self._dn_scale, dtype)
+        reference = np.broadcast_to(self._reference, (len(self._mapping.to_model), 1, 1))[list(sources)]
+        nodata = [band.nodata for band in self._bands]
+        return ToDn(sources, reference, self._dn_offset, self._dn_scale, dtype, nodata)
 
     def _to_dn(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
         """``(bands, block row, block column, rows, cols)`` of the scene's bands."""
@@ -324,16 +326,18 @@ class Upscaler:
         values = (mixed - self._dn_offset[..., None]) / self._dn_scale[..., None]
         return _to_dtype(values, dtype).reshape(-1, self.scale, self.scale, rows, cols)
 
-    def _mark_nodata(self, out: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    def _avoid_nodata(self, out: NDArray[Any]) -> None:
         for b, band in enumerate(self._bands):
             if band.nodata is None:
                 continue
             taken = out[b] == band.nodata
             if taken.any():
                 out[b][taken] = beside(band.nodata, out.dtype)
-            invalid = ~valid[b : b + 1]
-            if invalid.any():
-                out[b][self._enlarge(invalid)[0]] = band.nodata
+
+    def _mark_nodata(self, out: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        for b, band in enumerate(self._bands):
+            if band.nodata is not None and not valid[b].all():
+                out[b][self._enlarge(~valid[b : b + 1])[0]] = band.nodata
 
     def _hand_over_nothing(
         self, valid: NDArray[np.bool_], dtype: np.dtype[Any], take: Callable[[int, NDArray[Any]], None], rows: int

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from geosr.native.machine import Compiled, Function, compile_functions, lanes_here
 from geosr.native.structures import fields
 from geosr.native.writer import Writer
+from tiling import beside
 
 #: How many times finer than the source an image is, and the phases that each of its bands has.
 _SCALE = 4
@@ -31,11 +32,14 @@ class _Task(ctypes.Structure):
     _fields_ = (
         ("phases", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
-        # Of each band: where its first phase is; then what it is multiplied by, less, divided by.
+        # Of each band: where its first phase is; what it is multiplied by, less, divided by; what it may not become,
+        # and what it becomes instead.
         ("starts", ctypes.c_void_p),
         ("reference", ctypes.c_void_p),
         ("offset", ctypes.c_void_p),
         ("scale", ctypes.c_void_p),
+        ("nodata", ctypes.c_void_p),
+        ("beside", ctypes.c_void_p),
         ("bands", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
@@ -49,7 +53,7 @@ class _Task(ctypes.Structure):
 
 
 class ToDn:
-    """``DN = (phases * reference - offset) / scale`` of some bands, rounded, and held within their type."""
+    """``DN = (phases * reference - offset) / scale`` of some bands, rounded, held within their type, and not nodata."""
 
     def __init__(
         self,
@@ -58,20 +62,30 @@ class ToDn:
         offset: NDArray[np.float32],
         scale: NDArray[np.float32],
         dtype: np.dtype[np.integer],
+        nodata: Sequence[float | None],
     ) -> None:
         """``sources`` are the bands of phases that become DN; the others have a value for each of those, in turn."""
         self._sources = tuple(sources)
         self._reference, self._offset, self._scale = map(np.ascontiguousarray, (reference, offset, scale))
         self._limits = np.iinfo(dtype)
+        low, high = self._limits.min, self._limits.max
+        there = [one if one is not None and low <= one <= high and float(one).is_integer() else None for one in nodata]
+        # Nothing equals what is none.
+        self._nodata = np.asarray([np.nan if one is None else one for one in there], np.float32)
+        self._beside = np.asarray([np.nan if one is None else beside(one, dtype) for one in there], np.float32)
         # Kept: threads that compile at the same time make several, and but one of them lasts.
         self._code = _compiled()
 
     @staticmethod
-    def takes(phases: NDArray[np.float32], dtype: np.dtype[Any]) -> bool:
-        """Whether it is for such an image: native integers of 16 bits, wide enough, columns side by side."""
-        whole = np.issubdtype(dtype, np.integer) and dtype.itemsize == _BYTES and dtype.isnative
+    def makes(dtype: np.dtype[Any]) -> bool:
+        """Whether it is for such DN: native integers of 16 bits."""
+        return np.issubdtype(dtype, np.integer) and dtype.itemsize == _BYTES and dtype.isnative
+
+    @staticmethod
+    def takes(phases: NDArray[np.float32]) -> bool:
+        """Whether it is for such an image: wide enough, columns side by side."""
         wide = phases.shape[3] >= lanes_here() and phases.strides[3] == phases.itemsize
-        return whole and wide and phases.shape[1] == _PHASES
+        return wide and phases.shape[1] == _PHASES
 
     def __call__(self, phases: NDArray[np.float32], out: NDArray[np.integer]) -> None:
         """Make DN of ``(bands, 16, rows, cols)``: ``(bands, 4 rows, 4 cols)``, its rows one after another."""
@@ -84,6 +98,8 @@ class ToDn:
             reference=self._reference.ctypes.data,
             offset=self._offset.ctypes.data,
             scale=self._scale.ctypes.data,
+            nodata=self._nodata.ctypes.data,
+            beside=self._beside.ctypes.data,
             bands=len(starts),
             phase_stride=phase,
             row_stride=row,
@@ -109,9 +125,10 @@ def _to_dn(write: Writer) -> None:
 
     def band(number: str, _: list[str]) -> tuple[()]:
         phases = write.at(task["phases"], write.item("i64", task["starts"], number))
-        reference, offset, scale = (
-            write.spread(write.scalar(task[name], number)) for name in ("reference", "offset", "scale")
-        )
+        values = {
+            name: write.spread(write.scalar(task[name], number))
+            for name in ("reference", "offset", "scale", "nodata", "beside")
+        }
         image = write.count("mul", number, task["out_stride"])
 
         def row(number: str, _: list[str]) -> tuple[()]:
@@ -129,9 +146,7 @@ def _to_dn(write: Writer) -> None:
                     # The last of a row are made together with some before them, once more.
                     beyond = write.get(f"icmp sgt i64 {col}, {last}")
                     here = write.get(f"select i1 {beyond}, i64 {last}, i64 {col}")
-                    made = [
-                        _dn(write, task, write.load(write.at(one, here)), reference, offset, scale) for one in sources
-                    ]
+                    made = [_dn(write, task, write.load(write.at(one, here)), **values) for one in sources]
                     pixels = write.interleaved(made, "i16")
                     place = write.count("add", target, write.count("mul", here, _SCALE))
                     place = write.get(f"getelementptr i16, ptr {task['out']}, i64 {place}")
@@ -150,11 +165,23 @@ def _to_dn(write: Writer) -> None:
     write.loop(0, task["bands"], 1, band)
 
 
-def _dn(write: Writer, task: dict[str, str], value: str, reference: str, offset: str, scale: str) -> str:
+def _dn(
+    write: Writer,
+    task: dict[str, str],
+    value: str,
+    *,
+    reference: str,
+    offset: str,
+    scale: str,
+    nodata: str,
+    beside: str,
+) -> str:
     """A vector of DN, 16 bits each."""
     vector, lanes = write.vector, write.lanes
     value = write.get(f"fdiv {vector} {write.subtract(write.multiply(value, reference), offset)}, {scale}")
     value = write.get(f"call {vector} @llvm.rint.v{lanes}f32({vector} {value})")
     value = write.smaller(write.larger(value, task["lowest"]), task["highest"])
+    # Whole numbers of 16 bits are exact.
+    value = write.replaced(value, nodata, beside)
     whole = write.get(f"fptosi {vector} {value} to <{lanes} x i32>")
     return write.get(f"trunc <{lanes} x i32> {whole} to <{lanes} x i16>")

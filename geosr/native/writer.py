@@ -77,6 +77,10 @@ class Writer:
         """A value where its mask is not zero, and there zero, whatever the value."""
         return self._either("une", mask, "zeroinitializer", value, "zeroinitializer")
 
+    def replaced(self, value: str, unwanted: str, other: str) -> str:
+        """A value, but for where it is the ``unwanted``."""
+        return self._either("oeq", value, unwanted, other, value)
+
     def spread(self, scalar: str) -> str:
         """A vector of one float."""
         first = self.get(f"insertelement {self.vector} poison, float {scalar}, i32 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -35,13 +36,13 @@ class Given:
         return Upscaled(None, np.zeros((len(self.phases), *self.phases.shape[2:]), np.float32))
 
 
-def band(name):
-    return BandSpec(name, 10.0, scale=1e-4, offset=-0.1, nodata=0, mtf_nyquist=0.25, description=name)
+def band(name, nodata):
+    return BandSpec(name, 10.0, scale=1e-4, offset=-0.1, nodata=nodata, mtf_nyquist=0.25, description=name)
 
 
-def image_of(phases, names, valid, dtype, threads=1):
+def image_of(phases, names, valid, dtype, threads=1, nodata=(0,) * 4):
     card = zoo.read_card(zoo.DEFAULT_MODEL)
-    bands = [band(name) for name in names]
+    bands = [band(name, one) for name, one in zip(names, nodata, strict=True)]
     mapping = map_bands(names, card, picture=False)
     upscaler = Upscaler(card, Given(phases), bands, mapping, Parallel(1, threads))
     margin = upscaler.margin_px
@@ -69,20 +70,28 @@ def both(monkeypatch, *arguments):
     order=st.permutations(NAMES),
     dtype=st.sampled_from(["uint16", "int16"]),
     threads=st.integers(1, 3),
+    nodata=st.tuples(*[st.sampled_from([0, 7.0, 32767, 65535, -32768, None, math.nan, 0.5, -1e9])] * 4),
     seed=st.integers(0, 2**16),
 )
-def test_dn_are_the_same(rows, cols, order, dtype, threads, seed):
+def test_dn_are_the_same(rows, cols, order, dtype, threads, nodata, seed):
     rng = np.random.default_rng(seed)
-    # Beyond what the type holds on both sides, and on its nodata value.
+    # Beyond what the type holds on both sides, and on its nodata values.
     phases = rng.uniform(-8, 16, (4, 16, rows, cols)).astype(np.float32)
-    phases[0, 0, 0, :3] = -0.1
+    phases[:, 0, 0, :3], phases[:, 0, 0, 3:6], phases[:, 1, 0, :3] = -0.1, -0.1 + 7e-4, 0.5 - 0.1
     valid = rng.random((4, rows, cols)) > 0.1
     valid[:, 0, 0] = True
+    limits = np.iinfo(dtype)
+    in_type = [one is not None and one in range(limits.min, limits.max + 1) for one in nodata]
+    # Others cannot mark what was not measured.
+    valid[~np.array(in_type)] = True
     with pytest.MonkeyPatch.context() as patch:
-        native, other, calls = both(patch, phases, tuple(order), valid, dtype, threads)
-    assert calls == -(-rows // 8)
+        native, other, calls = both(patch, phases, tuple(order), valid, dtype, threads, nodata)
+    assert calls
     assert native.dtype == other.dtype == dtype
     assert (native == other).all()
+    for band, known, one, marks in zip(native, valid, nodata, in_type, strict=True):
+        if marks:
+            assert ((band == one) == ~known.repeat(4, axis=0).repeat(4, axis=1)).all()
 
 
 def test_an_image_within_its_margin(monkeypatch):
