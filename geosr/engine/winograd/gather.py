@@ -7,39 +7,45 @@ from geosr.engine.winograd.tasks import Gathering
 from geosr.native.structures import fields
 from geosr.native.writer import Writer
 
+#: Rows at a time: where taps are, and what they weigh, is read once for all of them.
+_ROWS = 2
+
 
 def gather(write: Writer) -> None:
     """For rows of pixels: each output plane's taps, one after another."""
     task = fields(write, Gathering, "%task")
     bases = [(task[name], write.get(f"icmp ne ptr {task[name]}, null")) for name in ("base", "second_base")]
     columns = [write.count("mul", task["phase_stride"], phase) for phase in range(TILE_PX)]
+    last = write.count("sub", "%stop", 1)
 
-    def row(number: str, _: list[str]) -> tuple[()]:
-        start = write.count("mul", number, task["row_stride"])
+    def rows(number: str, _: list[str]) -> tuple[()]:
+        starts = [write.count("mul", number, task["row_stride"])]
+        for further in range(1, _ROWS):
+            # Where there are fewer, the last is made again.
+            row = write.count("add", number, further)
+            beyond = write.get(f"icmp sgt i64 {row}, {last}")
+            row = write.get(f"select i1 {beyond}, i64 {last}, i64 {row}")
+            starts.append(write.count("mul", row, task["row_stride"]))
 
         def plane(output: str, _: list[str]) -> tuple[()]:
             weights = write.at(task["weights"], write.count("mul", output, task["taps"]))
-            below, target = (
-                write.count("add", start, write.count("mul", output, task[stride]))
-                for stride in ("plane_stride", "out_stride")
-            )
-
+            below, target = (write.count("mul", output, task[stride]) for stride in ("plane_stride", "out_stride"))
             first = write.count("mul", output, write.count("mul", task["taps"], TILE_PX))
             offsets = [write.count("add", first, write.count("mul", task["taps"], phase)) for phase in range(TILE_PX)]
 
             def vector(tile: str, _: list[str]) -> tuple[()]:
-                there = write.at(task["x"], write.count("add", start, tile))
+                along = [write.count("add", start, tile) for start in starts]
+                there = [write.at(task["x"], place) for place in along]
                 under, here = (
-                    [write.count("add", write.count("add", first, column), tile) for column in columns]
-                    for first in (below, target)
+                    [write.count("add", write.count("add", one, plane), column) for one in along for column in columns]
+                    for plane in (below, target)
                 )
-
-                given = ["zeroinitializer"] * TILE_PX
+                given = ["zeroinitializer"] * len(here)
                 for base, there_is in bases:
 
                     def added(base: str = base, given: list[str] = given) -> list[str]:
-                        below = [write.load(write.at(base, place)) for place in under]
-                        return [write.add(one, pixels) for one, pixels in zip(given, below, strict=True)]
+                        pixels = [write.load(write.at(base, place)) for place in under]
+                        return [write.add(one, other) for one, other in zip(given, pixels, strict=True)]
 
                     given = write.only_if(there_is, added, given)
 
@@ -49,12 +55,12 @@ def gather(write: Writer) -> None:
                     places = [
                         write.item("i64", task["offsets"], write.count("add", offset, number)) for offset in offsets
                     ]
-                    read = [write.load(write.at(there, place)) for place in places]
+                    read = [write.load(write.at(row, place)) for row in there for place in places]
                     return [write.fused(weight, pixels, total) for pixels, total in zip(read, sums, strict=True)]
 
                 made = write.loop(0, task["taps"], 1, tap, given)
-                for pixels, column, place in zip(made, columns, here, strict=True):
-                    mask = write.load(write.at(task["mask"], write.count("add", column, tile)))
+                masks = [write.load(write.at(task["mask"], write.count("add", column, tile))) for column in columns]
+                for pixels, mask, place in zip(made, masks * _ROWS, here, strict=True):
                     write.store(write.covered(pixels, mask), write.at(task["out"], place))
                 return ()
 
@@ -64,4 +70,4 @@ def gather(write: Writer) -> None:
         write.loop(0, task["outputs"], 1, plane)
         return ()
 
-    write.loop("%first", "%stop", 1, row)
+    write.loop("%first", "%stop", _ROWS, rows)
