@@ -73,7 +73,7 @@ def read_part(job: ChunkJob, chunk: Chunk) -> Part:
 def upscale_part(job: ChunkJob, part: Part) -> Encoded:
     """Upscale and encode, each row of blocks when it is made."""
     upscaler = upscaler_of(job.model, job.parallel)
-    out, overviews = part.chunk.out, job.plan.own_overviews
+    out, overviews = part.chunk.out, job.plan.kept_overviews
     geobox = job.plan.geobox[out.toslices()]
     encoder = tiling.ChunkEncoder((job.product.bands, out.height, out.width), job.product, overviews=overviews)
     made = upscaler.hand_over(

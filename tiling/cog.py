@@ -135,8 +135,8 @@ class _Blocks:
             return made[level, row, col]
         if self.owners[level][row, col] >= 0:
             return self._read(level, row, col)
-        if level == 0:
-            pixels = self._compose(row, col)
+        if level <= (self._plan.kept_overviews if self._plan.aligned else 0):
+            pixels = self._compose(level, row, col)
         else:
             below = self._shapes[level - 1]
             side = 2 * BLOCK_PX
@@ -174,21 +174,20 @@ class _Blocks:
         )
         return _read_window(self._files[number], level, window)
 
-    def _compose(self, row: int, col: int) -> NDArray[Any]:
-        """Pixels of a block at full resolution, from the chunks that it lies in."""
-        shape = self._shapes[0]
+    def _compose(self, level: int, row: int, col: int) -> NDArray[Any]:
+        """Pixels of a block from the chunks that it lies in."""
+        shape = self._shapes[level]
         top, left = row * BLOCK_PX, col * BLOCK_PX
         bottom, right = min(top + BLOCK_PX, shape.y), min(left + BLOCK_PX, shape.x)
         pixels = np.empty((self._product.bands, bottom - top, right - left), dtype=self._product.dtype)
-        side = self._plan.core_px * self._plan.scale
+        side = self._plan.core_px * self._plan.scale // 2**level
         for i in range(top // side, -(-bottom // side)):
             for j in range(left // side, -(-right // side)):
-                number = i * self._plan.cols + j
-                out = self._chunks[number].out
-                y0, x0 = max(top, out.row_off), max(left, out.col_off)
-                y1, x1 = min(bottom, out.row_off + out.height), min(right, out.col_off + out.width)
-                window = Window(x0 - out.col_off, y0 - out.row_off, x1 - x0, y1 - y0)
-                pixels[:, y0 - top : y1 - top, x0 - left : x1 - left] = _read_window(self._files[number], 0, window)
+                file = self._files[i * self._plan.cols + j]
+                y0, x0 = max(top, i * side), max(left, j * side)
+                y1, x1 = min(bottom, (i + 1) * side), min(right, (j + 1) * side)
+                window = Window(x0 - j * side, y0 - i * side, x1 - x0, y1 - y0)
+                pixels[:, y0 - top : y1 - top, x0 - left : x1 - left] = _read_window(file, level, window)
         return pixels
 
     def runs(self) -> Iterator[Callable[[], bytes]]:

@@ -89,6 +89,13 @@ class ChunkPlan:
             side, count = side // 2, count + 1
         return count
 
+    @property
+    def kept_overviews(self) -> int:
+        """Of how many each chunk keeps its part: of one more in its own blocks, which spares decoding those below."""
+        own, most = self.own_overviews, len(level_shapes(self.geobox.shape)) - 1
+        halved = self.core_px * self.scale // 2**own
+        return own + 1 if self.aligned and own < most and halved % 2 == 0 else own
+
     def __len__(self) -> int:
         return self.rows * self.cols
 

@@ -46,7 +46,7 @@ def make(
 
 def written(path: Path, pixels: np.ndarray, plan: ChunkPlan, chunk: Chunk, product: Product) -> ChunkFile:
     geobox = plan.geobox[chunk.out.toslices()]
-    write(path, encode_chunk(pixels, geobox, product, {}, overviews=plan.own_overviews))
+    write(path, encode_chunk(pixels, geobox, product, {}, overviews=plan.kept_overviews))
     return read_chunk(path)
 
 
