@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from geosr.engine.start import start_engine
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
 from geosr.model.zoo import read_card
-from tiling import beside, fill_invalid
-
-if TYPE_CHECKING:
-    from geosr.native.dn import ToDn
+from geosr.to_dn import Take, ToDn, column, enlarge
+from tiling import fill_invalid
 
 #: Reflectance that is 1 at the input of models that have no reference of their own.
 _UNIT_REFERENCE = 1.0
@@ -117,10 +115,10 @@ class Upscaler:
         self._mapping = mapping
         self.scale = card.scale
         self.halo_px = card.halo_px
-        self._bands = tuple(bands)
-        self._dn_scale = _column([band.scale for band in bands])
-        self._dn_offset = _column([band.offset for band in bands])
-        self._reference = _column(card.reference_reflectance or [_UNIT_REFERENCE])
+        self._dn_scale = column([band.scale for band in bands])
+        self._dn_offset = column([band.offset for band in bands])
+        self._reference = column(card.reference_reflectance or [_UNIT_REFERENCE])
+        self._to_dn = ToDn(bands, mapping, self._reference, card.scale, self._threads, self._memory)
 
     @property
     def margin_px(self) -> int:
@@ -171,7 +169,7 @@ class Upscaler:
         self,
         pixels: NDArray[Any],
         valid: NDArray[np.bool_],
-        take: Callable[[int, NDArray[Any]], None],
+        take: Take,
         *,
         rows: int,
         uncertainty: bool = False,
@@ -185,13 +183,13 @@ class Upscaler:
         margin, halo = self.margin_px, self.halo_px
         core_valid = _inside(valid, margin)
         if not core_valid.any():
-            self._hand_over_nothing(core_valid, pixels.dtype, take, rows)
+            self._to_dn.hand_over_nothing(core_valid, pixels.dtype, take, rows)
             nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
             return Account(nothing, self._know_nothing(core_valid) if uncertainty else None)
         reflectance, lr, measured = self._entering(pixels, valid)
 
         def finish(image: Rows) -> None:
-            self._finish(image, core_valid, pixels.dtype, take, rows // self.scale)
+            self._to_dn.hand_over(image, core_valid, pixels.dtype, take, rows)
 
         upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, take=finish)
         consistency = self._compare(upscaled.observed, _inside(reflectance, halo), core_valid)
@@ -253,13 +251,15 @@ class Upscaler:
             raise ValueError("the engine gave no uncertainty")
         unknown = self._know_nothing(valid)
         # Mixing weights are never negative, and errors of bands that are mixed are taken to go together.
-        own = upscaled.half_width * (self._reference * _column(width_factors or [1.0]))
+        own = upscaled.half_width * (self._reference * column(width_factors or [1.0]))
         half_width = self._mapping.leave(own)
         measured = np.any(valid, axis=0, keepdims=True)
         percent = np.rint(100 * upscaled.support).clip(0, 100).astype(np.uint8)
         return Uncertainty(
-            half_width_dn=np.where(self._enlarge(valid), half_width / np.abs(self._dn_scale), unknown.half_width_dn),
-            support=np.where(self._enlarge(measured), percent, unknown.support),
+            half_width_dn=np.where(
+                enlarge(valid, self.scale), half_width / np.abs(self._dn_scale), unknown.half_width_dn
+            ),
+            support=np.where(enlarge(measured, self.scale), percent, unknown.support),
         )
 
     def _know_nothing(self, valid: NDArray[np.bool_]) -> Uncertainty:
@@ -268,89 +268,6 @@ class Upscaler:
             half_width_dn=np.full((bands, rows, cols), np.nan, dtype=np.float32),
             support=np.full((1, rows, cols), NO_SUPPORT, dtype=np.uint8),
         )
-
-    def _enlarge(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """``(bands, rows, cols)`` at high resolution, pixel by pixel."""
-        return valid.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
-
-    def _finish(
-        self,
-        image: Rows,
-        valid: NDArray[np.bool_],
-        dtype: np.dtype[Any],
-        take: Callable[[int, NDArray[Any]], None],
-        taken_rows: int,
-    ) -> None:
-        """DN in the source's type at their places, with nodata where it belongs and nowhere else."""
-        bands, rows, cols = valid.shape
-        native = self._native(dtype)
-
-        def finish(some: slice) -> None:
-            size = (some.stop - some.start) * self.scale
-            out = self._memory.lend("rows", (bands, size, cols * self.scale), dtype)
-            in_strips(some.stop - some.start, 1, lambda strip: fill(some.start, strip, out))
-            take(some.start * self.scale, out)
-
-        def fill(start: int, strip: slice, out: NDArray[Any]) -> None:
-            part = out[:, strip.start * self.scale : strip.stop * self.scale]
-            phases = image(start + strip.start, start + strip.stop)
-            if native is not None and native.takes(phases):
-                native(phases, part)
-            else:
-                dn = self._to_dn(phases, dtype)
-                # A view of the rows of blocks: band, row, row in the block, column, column in the block.
-                part.reshape(bands, -1, self.scale, cols, self.scale)[:] = dn.transpose(0, 3, 1, 4, 2)
-                self._avoid_nodata(part)
-            self._mark_nodata(part, valid[:, start + strip.start : start + strip.stop])
-
-        in_strips(rows, self._threads, finish, taken_rows)
-
-    def _native(self, dtype: np.dtype[Any]) -> ToDn | None:
-        """What does the same as :meth:`_to_dn` and :meth:`_avoid_nodata` in one pass; None where it cannot."""
-        sources = self._mapping.sources
-        if sources is None or not system.has_native():
-            return None
-        from geosr.native.dn import ToDn
-
-        if not ToDn.makes(dtype):
-            return None
-        reference = np.broadcast_to(self._reference, (len(self._mapping.to_model), 1, 1))[list(sources)]
-        nodata = [band.nodata for band in self._bands]
-        return ToDn(sources, reference, self._dn_offset, self._dn_scale, dtype, nodata)
-
-    def _to_dn(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """``(bands, block row, block column, rows, cols)`` of the scene's bands."""
-        reflectance = phases * self._reference[..., None]
-        _, count, rows, cols = reflectance.shape
-        mixed = self._mapping.leave(reflectance.reshape(len(reflectance), -1, cols)).reshape(-1, count, rows, cols)
-        values = (mixed - self._dn_offset[..., None]) / self._dn_scale[..., None]
-        return _to_dtype(values, dtype).reshape(-1, self.scale, self.scale, rows, cols)
-
-    def _avoid_nodata(self, out: NDArray[Any]) -> None:
-        for b, band in enumerate(self._bands):
-            if band.nodata is None:
-                continue
-            taken = out[b] == band.nodata
-            if taken.any():
-                out[b][taken] = beside(band.nodata, out.dtype)
-
-    def _mark_nodata(self, out: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        for b, band in enumerate(self._bands):
-            if band.nodata is not None and not valid[b].all():
-                out[b][self._enlarge(~valid[b : b + 1])[0]] = band.nodata
-
-    def _hand_over_nothing(
-        self, valid: NDArray[np.bool_], dtype: np.dtype[Any], take: Callable[[int, NDArray[Any]], None], rows: int
-    ) -> None:
-        """What becomes of a window in which nothing was measured."""
-
-        def fill(some: slice) -> None:
-            part = valid[:, some]
-            out = np.zeros((len(part), part.shape[1] * self.scale, part.shape[2] * self.scale), dtype=dtype)
-            self._mark_nodata(out, part)
-            take(some.start * self.scale, out)
-
-        in_strips(valid.shape[1], self._threads, fill, rows // self.scale)
 
 
 def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
@@ -397,18 +314,3 @@ def _engine(
 
 def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:
     return array if margin == 0 else array[..., margin:-margin, margin:-margin]
-
-
-def _column(values: Sequence[float]) -> NDArray[np.float32]:
-    return np.asarray(values, dtype=np.float32).reshape(-1, 1, 1)
-
-
-def _to_dtype(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if not np.issubdtype(dtype, np.integer):
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    highest = np.float32(limits.max)
-    if int(highest) > limits.max:
-        # Of 32 bits and more the largest is rounded up, out of the type.
-        highest = np.nextafter(highest, np.float32(0))
-    return np.clip(np.rint(values), np.float32(limits.min), highest).astype(dtype)
