@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 import tiling
 from catalog import Scene
 from geosr.engine import Parallel
+from geosr.engine.memory import Memory
 from geosr.jobs.ledger import RUN, chunk_path
 from geosr.uncertainty import Layer
 from geosr.upscaler import ModelSpec, upscaler_of
-from tiling import BLOCK_PX, Chunk, ChunkPlan, Location, Product
+from tiling import BLOCK_PX, Chunk, ChunkPlan, Content, Location, Product
+
+_memory = Memory()
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Encoded:
     """What a chunk leaves, as it is written: the product's file comes last, for it says that the chunk is finished."""
 
     chunk: Chunk
-    files: tuple[tuple[Location, Sequence[bytes]], ...]
+    files: tuple[tuple[Location, Sequence[Content]], ...]
     note: str | None
     """What a user should know of how it was made; in the product's file as well."""
 
@@ -67,7 +70,9 @@ class Finished:
 def read_part(job: ChunkJob, chunk: Chunk) -> Part:
     """The pixels that a chunk needs, mirrored at the scene's edges."""
     window = tiling.grow(chunk.core, upscaler_of(job.model, job.parallel).margin_px)
-    return Part(chunk, *tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape))
+    pixels, valid = tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape)
+    # Several wait at a time: what is the same everywhere takes no memory.
+    return Part(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid)
 
 
 def upscale_part(job: ChunkJob, part: Part) -> Encoded:
@@ -75,7 +80,8 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
     upscaler = upscaler_of(job.model, job.parallel)
     out, overviews = part.chunk.out, job.plan.kept_overviews
     geobox = job.plan.geobox[out.toslices()]
-    encoder = tiling.ChunkEncoder((job.product.bands, out.height, out.width), job.product, overviews=overviews)
+    shape = (job.product.bands, out.height, out.width)
+    encoder = tiling.ChunkEncoder(shape, job.product, overviews=overviews, room=_room)
     made = upscaler.hand_over(
         part.pixels,
         part.valid,
@@ -97,6 +103,11 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
         tags["NOTE"] = made.note
     files.append((chunk_path(job.folder, part.chunk), encoder.parts(geobox, tags)))
     return Encoded(part.chunk, tuple(files), made.note)
+
+
+def _room(size: int) -> NDArray[np.uint8]:
+    """Memory for a chunk's blocks, which another chunk's had when those are written."""
+    return _memory.lend("encoded", (size,), np.uint8)
 
 
 def write_encoded(encoded: Encoded) -> Finished:

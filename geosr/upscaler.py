@@ -219,7 +219,7 @@ class Upscaler:
 
         in_strips(rows, self._threads, enter, _WIDE_STRIP_ROWS)
         if filled is None:
-            return reflectance, lr, np.ones(lr.shape, bool)
+            return reflectance, lr, np.broadcast_to(np.True_, lr.shape)
         return reflectance, lr, self._mapping.enter(valid.astype(np.float32)) > _MEASURED
 
     def _compare(

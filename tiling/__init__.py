@@ -10,7 +10,7 @@ from tiling.fill import fill_invalid
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
 from tiling.product import BLOCK_PX, Compression, Product, beside
 from tiling.read import Reflection, read_reflected, reflect
-from tiling.storage import Location, gdal_path, is_remote, locate, move, read_range, replacing, write
+from tiling.storage import Content, Location, gdal_path, is_remote, locate, move, read_range, replacing, write
 
 __all__ = [
     "BLOCK_PX",
@@ -19,6 +19,7 @@ __all__ = [
     "ChunkFile",
     "ChunkPlan",
     "Compression",
+    "Content",
     "DiskFullError",
     "Location",
     "OutputError",

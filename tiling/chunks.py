@@ -6,8 +6,9 @@ first overviews.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import unescape
@@ -22,7 +23,7 @@ from tiling.encode import encode, fields_of
 from tiling.errors import OutputError
 from tiling.overviews import halve
 from tiling.product import BLOCK_PX, Product
-from tiling.storage import Location, explained, is_remote, read_range
+from tiling.storage import Content, Location, explained, is_remote, read_range
 from tiling.tiff import ENVELOPE, Image, block_order, enveloped, lay_out, overview_fields, read_images
 
 #: Bytes that are read first of a file whose directories are wanted: those of most chunks.
@@ -49,7 +50,7 @@ def encode_chunk(
     *,
     overviews: int = 0,
     threads: int = 1,
-) -> list[bytes]:
+) -> list[Content]:
     """The content of the file of ``(bands, rows, cols)`` on ``geobox``, with so many overviews, in parts.
 
     ``tags`` travel with the pixels.
@@ -64,9 +65,24 @@ def encode_chunk(
 class ChunkEncoder:
     """A chunk's file in the making: rows of blocks are added as they come, by any threads, and nothing else is kept."""
 
-    def __init__(self, shape: Sequence[int], product: Product, *, overviews: int = 0) -> None:
-        """Of ``(bands, rows, cols)`` with so many overviews."""
+    def __init__(
+        self,
+        shape: Sequence[int],
+        product: Product,
+        *,
+        overviews: int = 0,
+        room: Callable[[int], NDArray[np.uint8]] | None = None,
+    ) -> None:
+        """Of ``(bands, rows, cols)`` with so many overviews.
+
+        Blocks are kept in what ``room`` returns, as far as that goes, one after another: where each has memory of its
+        own, most of that is taken from the system and given back again, block by block. It is asked for bytes when the
+        first block is there.
+        """
         self._product = product
+        self._make_room, self._room, self._used = room, memoryview(b""), 0
+        # With all its overviews, an image is a third larger.
+        self._most = math.prod(shape) * np.dtype(product.dtype).itemsize * 4 // 3
         _, rows, cols = shape
         sizes = [(rows, cols)]
         for _ in range(overviews):
@@ -81,7 +97,7 @@ class ChunkEncoder:
         self._add(0, top // BLOCK_PX, pixels)
 
     def _add(self, level: int, row: int, pixels: NDArray[Any]) -> None:
-        self._blocks[level][row] = encode(pixels, self._product)
+        self._blocks[level][row] = self._kept(encode(pixels, self._product))
         if level + 1 == len(self._sizes):
             return
         half, other = halve(pixels, self._product.left_out), row ^ 1
@@ -96,7 +112,24 @@ class ChunkEncoder:
         # Rows of blocks are even, but for the last.
         self._add(level + 1, row // 2, np.concatenate(pair if row % 2 else pair[::-1], axis=1))
 
-    def parts(self, geobox: GeoBox, tags: Mapping[str, str]) -> list[bytes]:
+    def _kept(self, blocks: NDArray[np.object_]) -> NDArray[np.object_]:
+        if self._make_room is None:
+            return blocks
+        with self._lock:
+            if not self._room:
+                self._room = self._make_room(self._most).data
+            start = self._used
+            self._used += int(_sizes(blocks).sum())
+            if self._used > len(self._room):
+                return blocks
+        for number, block in enumerate(blocks):
+            place = self._room[start : start + len(block)]
+            place[:] = block
+            blocks[number] = place
+            start += len(block)
+        return blocks
+
+    def parts(self, geobox: GeoBox, tags: Mapping[str, str]) -> list[Content]:
         """The content of the file on ``geobox``, when all rows have been added; ``tags`` travel with the pixels."""
         fields = fields_of(self._product, geobox, tags)
         blocks = [np.stack(rows) for rows in self._blocks]

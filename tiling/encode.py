@@ -69,8 +69,7 @@ def _compressed(pixels: NDArray[Any], product: Product) -> NDArray[np.object_]:
         for band, differences in zip(part, np.moveaxis(block[:rows, : part.shape[2]], 2, 0), strict=True):
             differences[:, 0] = band[:, 0]
             np.subtract(band[:, 1:], band[:, :-1], out=differences[:, 1:])
-        # A copy, for the original has the room that it might have taken.
-        blocks[number] = bytes(memoryview(compressor.compress(block.data)))
+        blocks[number] = compressor.compress(block.data)
     return blocks
 
 

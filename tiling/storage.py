@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: A path on a disk, or of an object in storage.
 Location: TypeAlias = "Path | UPath"
 
+#: A part of a file, as it is written.
+Content: TypeAlias = "bytes | memoryview"
+
 #: Storage that both fsspec and GDAL know, and how GDAL names it.
 _VIRTUAL = {"s3": "/vsis3/"}
 
@@ -73,7 +76,7 @@ def read_range(path: Location, start: int, stop: int) -> bytes:
         return bytes(path.fs.cat_file(path.path, start=start, end=stop))
 
 
-def write(path: Location, parts: Iterable[bytes], *, draft: Path | None = None, cached: bool = True) -> None:
+def write(path: Location, parts: Iterable[Content], *, draft: Path | None = None, cached: bool = True) -> None:
     """Write a file of these parts, which appears complete or not at all.
 
     On a disk it is made as ``draft``, or beside ``path``, and renamed; what a killed process leaves there is
@@ -130,7 +133,7 @@ def replacing(path: Path, draft: Path | None = None) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
-def _write_through(file: BinaryIO, parts: Iterable[bytes]) -> None:
+def _write_through(file: BinaryIO, parts: Iterable[Content]) -> None:
     """Write a file, and have the system send to the disk what it has of it, rather than keep it.
 
     A file of gigabytes takes memory from all others, and to take it costs more than to copy what goes into it.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.errors import OutputError
+from tiling.storage import Content
 
 _SUBFILE, _WIDTH, _HEIGHT = 254, 256, 257
 _BLOCK_OFFSETS, _BLOCK_SIZES = 324, 325
@@ -120,9 +121,9 @@ def block_order(images: int) -> list[int]:
     return list(reversed(range(images)))
 
 
-def enveloped(block: bytes) -> tuple[bytes, bytes, bytes]:
+def enveloped(block: Content) -> tuple[Content, Content, Content]:
     """A block as it stands in the file, in parts: its size, itself, and its own last bytes."""
-    return struct.pack("<I", len(block)), block, block[-ENVELOPE:].rjust(ENVELOPE, b"\0")
+    return struct.pack("<I", len(block)), block, bytes(block[-ENVELOPE:]).rjust(ENVELOPE, b"\0")
 
 
 class _Form:

@@ -78,7 +78,7 @@ class LaneEngine(ABC):
         take: Take | None = None,
     ) -> Upscaled:
         low = np.ascontiguousarray(lr)[None]
-        known: dict[str, Any] = {"lr": low, "valid": valid.astype(np.float32)[None]}
+        known: dict[str, Any] = {"lr": low, "valid": self._as_input(valid)[None]}
         with self._lane(low.shape, doubts=uncertainty) as lane:
             for step in lane.steps:
                 known |= step(known)
@@ -98,6 +98,9 @@ class LaneEngine(ABC):
                     torch.from_numpy(known["phases"]),
                 )
             return Upscaled(image, seen, half_width[0].numpy(), support[0].numpy())
+
+    def _as_input(self, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return valid.astype(np.float32)
 
     def _rows_of(self, near: NDArray[np.float32]) -> Rows:
         """Of ``(1, bands * scale * scale, rows, cols)`` with a margin."""

@@ -42,6 +42,12 @@ class WinogradEngine(LaneEngine):
         self._size = card.network
         self._layers = read_layers(self._weights, self._size, compiled().outputs)
 
+    def _as_input(self, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        if self._size.tail == "shuffle" and valid.all():
+            # Only OpenVINO asks for an array that is there.
+            return np.broadcast_to(np.float32(1), valid.shape)
+        return super()._as_input(valid)
+
     def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
         card, code, (_, bands, rows, cols) = self._card, compiled(), shape
         planes = Planes(rows, cols, code.step)
