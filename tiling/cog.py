@@ -85,6 +85,8 @@ class _Blocks:
         self._chunks = list(plan)
         self._plan = plan
         self._files = [files[chunk.key] for chunk in self._chunks]
+        #: The highest level of which every chunk has its part.
+        self._kept = min(len(file.images) for file in self._files) - 1
         self._product = product
         self._spool = spool
         self._spooled = 0
@@ -135,7 +137,7 @@ class _Blocks:
             return made[level, row, col]
         if self.owners[level][row, col] >= 0:
             return self._read(level, row, col)
-        if level <= (self._plan.kept_overviews if self._plan.aligned else 0):
+        if level <= self._kept:
             pixels = self._compose(level, row, col)
         else:
             below = self._shapes[level - 1]

@@ -43,11 +43,13 @@ class RoundTrip:
         out: NDArray[np.float32],
         second_base: NDArray[np.float32] | None = None,
     ) -> None:
-        """``out`` is the ``base``, and a second one, less what is seen of the ``image``; any of these may be the same.
+        """A band's ``out`` is the ``base``, and a second one, less what is seen of the ``image``; some may be the same.
 
-        All are single planes, ``half`` one to work in. On the thread that asks for it.
+        All are planes, of each band one, ``half`` those to work in. On the thread that asks for it.
         """
         planes, (along, across) = self._planes, self._pairs[band]
+        image, half, base, out = (one[band : band + 1] for one in (image, half, base, out))
+        second_base = None if second_base is None else second_base[band : band + 1]
         planes.repeat_edges(image, region, cols=TRIP_REACH)
         self._runner.gathering(along, region, image, half)(0, region.rows)
         planes.repeat_edges(half, region, rows=TRIP_REACH)
@@ -78,11 +80,7 @@ class BackProjection:
 
         def some(_: object, first: int, stop: int) -> None:
             for band in range(first, stop):
-                one_left, one_pulled, one_half = (planes[band : band + 1] for planes in (left, pulled, half))
-                known = None
-                if measured is not None:
-                    known = (measured[0][band : band + 1], measured[1][band : band + 1])
-                self._band(band, region, one_left, one_pulled, one_half, known)
+                self._band(band, region, left, pulled, half, measured)
 
         self._runner.share(len(left), some)
 
@@ -99,13 +97,13 @@ class BackProjection:
 
         ``p + known * (left - seen(p))`` has one step more than ``p``.
         """
-        there, image = self._planes.part(left, region), self._planes.part(pulled, region)
+        there, image = (self._planes.part(one[band : band + 1], region) for one in (left, pulled))
         if measured is None:
             np.copyto(image, there)
             for _ in range(self._steps - 1):
                 self._trip(band, region, pulled, half, pulled, pulled, left)
         else:
-            known, step = (self._planes.part(one, region) for one in measured)
+            known, step = (self._planes.part(one[band : band + 1], region) for one in measured)
             np.multiply(there, known, image)
             for _ in range(self._steps - 1):
                 self._trip(band, region, pulled, half, left, measured[1])

@@ -135,8 +135,7 @@ class Constraint:
 
         def some(_: object, first: int, stop: int) -> None:
             for band in range(first, stop):
-                one, other, made = (planes[band : band + 1] for planes in (image, half, out))
-                trip(band, region, one, other, one, made)
+                trip(band, region, image, half, image, out)
 
         self._runner.share(self._bands, some)
 

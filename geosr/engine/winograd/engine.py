@@ -54,13 +54,14 @@ class WinogradEngine(LaneEngine):
         runner = Runner(planes, code, self._threads, list(self._layers.values()), memory)
         spare = planes_for(bands, card.scale)
         network = Network(planes, runner, self._layers, self._size, card.halo_px, memory, spare)
-        out = _Taker(planes, runner, memory, card.halo_px)
         if self._size.tail == "shuffle":
             constraint = Constraint(planes, runner, taps=self._taps, scale=card.scale, base=card.base, steps=card.steps)
-            return [_Chunk(network, constraint, out, self._margin, doubts=doubts)]
+            halo_px, margin_px = card.halo_px, self._margin
+            return [_Chunk(planes, runner, memory, network, constraint, halo_px, margin_px, doubts=doubts)]
         from geosr.engine.openvino_engine import compile_graph, graphs_of
 
         graphs = graphs_of(card, self._taps, self._weights, shape, self._margin, doubts=doubts)
+        out = _Taker(planes, runner, memory, card.halo_px)
 
         def features(known: Known) -> dict[str, NDArray[np.float32]]:
             made = network(known["lr"][0])
@@ -73,67 +74,76 @@ class _Taker:
     """Takes images out of planes."""
 
     def __init__(self, planes: Planes, runner: Runner, memory: Memory, halo_px: int) -> None:
-        self._planes, self.runner, self._memory, self.halo_px = planes, runner, memory, halo_px
+        self._planes, self._runner, self._memory, self._halo_px = planes, runner, memory, halo_px
 
     def __call__(
         self, planes: NDArray[np.float32], region: Region, margin_px: int, *, name: str, lent: bool = False
     ) -> NDArray[np.float32]:
         """``(1, planes, rows, cols)`` with a margin: lent, or in memory that the next chunk takes again."""
-        shape = (1, len(planes), *self.sides(margin_px))
+        less, whole = 2 * (self._halo_px - margin_px), self._planes.whole
+        shape = (1, len(planes), whole.rows - less, whole.cols - less)
         image = (self._memory.lend if lent else self._memory.take)(name, shape)
-        self.runner.take(planes, region, image[0])
-        return image
-
-    def sides(self, margin_px: int) -> tuple[int, int]:
-        """Rows and columns of an image with a margin."""
-        less, whole = 2 * (self.halo_px - margin_px), self._planes.whole
-        return whole.rows - less, whole.cols - less
-
-    def rows(self, made: Constrained, first: int, stop: int) -> NDArray[np.float32]:
-        """Rows of an image without a margin, ``(planes, rows, cols)``, with the last that is to be done to it."""
-        region, count = made.region, len(made.residual)
-        rows, cols = self.sides(0)
-        top = (region.rows - rows) // 2
-        strip = self._memory.lend("strip", self._planes.shape_of_rows(count, stop - first))
-        self.runner.gather_rows(made.last, region, made.half, strip, made.residual, top + first)
-        image: NDArray[np.float32] = self._memory.lend("rows", (count, stop - first, cols))
-        self.runner.take_rows(strip, region, image)
+        self._runner.take(planes, region, image[0])
         return image
 
 
 class _Chunk:
     """Upscales chunks of one shape."""
 
-    def __init__(self, network: Network, constraint: Constraint, out: _Taker, margin_px: int, *, doubts: bool) -> None:
-        self._network, self._constraint, self._out = network, constraint, out
-        self._margin_px, self._doubts = margin_px, doubts
+    def __init__(
+        self,
+        planes: Planes,
+        runner: Runner,
+        memory: Memory,
+        network: Network,
+        constraint: Constraint,
+        halo_px: int,
+        margin_px: int,
+        *,
+        doubts: bool,
+    ) -> None:
+        self._planes, self._runner, self._memory = planes, runner, memory
+        self._network, self._constraint = network, constraint
+        self._halo_px, self._margin_px, self._doubts = halo_px, margin_px, doubts
+        self._out = _Taker(planes, runner, memory, halo_px)
 
-    def __call__(self, known: Known) -> dict[str, NDArray[np.float32]]:
+    def __call__(self, known: Known) -> dict[str, Any]:
         made = self._network(known["lr"][0])
         region, residual = made.region, made.residual
         assert residual is not None, "its tail is at low resolution"
         new: dict[str, Any] = {}
         if self._doubts:
-            kept = kept_margin(self._out.halo_px)
+            kept = kept_margin(self._halo_px)
             new["deep"] = self._out(made.deep, region, kept, name="deep")
             new["residual"] = self._out(residual, region, kept, name="residual")
         left = self._constraint(region, residual, made.lr, known["valid"][0], made.free)
         if self._doubts:
-            self._out.runner.gather(left.last, region, left.half, residual, residual)
+            self._runner.gather(left.last, region, left.half, residual, residual)
             new["phases"] = self._out(residual, region, self._margin_px, name="phases", lent=True)
         else:
-            new["rows"] = _Rows(self._out, left, len(made.lr))
+            whole, less = self._planes.whole, 2 * self._halo_px
+            shape = (len(made.lr), whole.rows - less, whole.cols - less)
+            new["rows"] = _Rows(self._planes, self._runner, self._memory, left, shape)
         new["observed"] = self._out(left.observed, region, self._margin_px, name="observed", lent=True)
         return new
 
 
 class _Rows:
-    """An image that is made as its rows are taken."""
+    """An image without a margin, to whose rows the last that is to be done is done as they are taken."""
 
-    def __init__(self, out: _Taker, made: Constrained, bands: int) -> None:
-        self._out, self._made = out, made
-        self.shape = (bands, len(made.residual) // bands, *out.sides(0))
+    def __init__(
+        self, planes: Planes, runner: Runner, memory: Memory, made: Constrained, shape: tuple[int, ...]
+    ) -> None:
+        self._planes, self._runner, self._memory, self._made = planes, runner, memory, made
+        bands, rows, cols = shape
+        self._top = (made.region.rows - rows) // 2
+        self.shape = (bands, len(made.residual) // bands, rows, cols)
 
     def __call__(self, first: int, stop: int) -> NDArray[np.float32]:
-        rows = self._out.rows(self._made, first, stop)
-        return rows.reshape(*self.shape[:2], stop - first, self.shape[3])
+        made, (bands, _, _, cols) = self._made, self.shape
+        count = len(made.residual)
+        strip = self._memory.lend("strip", self._planes.shape_of_rows(count, stop - first))
+        self._runner.gather_rows(made.last, made.region, made.half, strip, made.residual, self._top + first)
+        image: NDArray[np.float32] = self._memory.lend("rows", (count, stop - first, cols))
+        self._runner.take_rows(strip, made.region, image)
+        return image.reshape(bands, -1, stop - first, cols)

@@ -195,33 +195,30 @@ class Runner:
 
     def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
         """The middle of a region, as much as ``out`` has room for, ``(planes, rows, cols)`` in one piece."""
+        start, phases = self._planes.middle(region, *out.shape[1:])
+        place = self._planes.address(planes, region) + start * planes.itemsize
+        some_planes = self._taking(place, self._planes.plane_stride, phases, out)
+        self.share(len(out), lambda _, first, stop: some_planes(first, stop))
+
+    def take_rows(self, rows: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
+        """The middle of a region's rows, as many columns as ``out`` has, on the thread that asks for them."""
+        _, phases = self._planes.middle(region, region.rows, out.shape[2])
+        self._taking(rows.ctypes.data, rows.strides[0] // rows.itemsize, phases, out)(0, len(out))
+
+    def _taking(
+        self, place: int, plane_stride: int, phases: NDArray[np.int64], out: NDArray[np.float32]
+    ) -> Callable[[int, int], None]:
         _, rows, cols = out.shape
-        start, phases = self._planes.middle(region, rows, cols)
         told = Taking(
-            x=self._planes.address(planes, region) + start * planes.itemsize,
+            x=place,
             out=out.ctypes.data,
             phases=phases.ctypes.data,
-            plane_stride=self._planes.plane_stride,
+            plane_stride=plane_stride,
             row_stride=self._planes.row_stride,
             rows=rows,
             cols=cols,
         )
-        self.share(len(out), lambda _, first, stop: self._code.take(ctypes.byref(told), first, stop))
-
-    def take_rows(self, rows: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
-        """The middle of a region's rows, as many columns as ``out`` has, on the thread that asks for them."""
-        _, count, cols = out.shape
-        _, phases = self._planes.middle(region, region.rows, cols)
-        told = Taking(
-            x=rows.ctypes.data,
-            out=out.ctypes.data,
-            phases=phases.ctypes.data,
-            plane_stride=rows.strides[0] // rows.itemsize,
-            row_stride=self._planes.row_stride,
-            rows=count,
-            cols=cols,
-        )
-        self._code.take(ctypes.byref(told), 0, len(out))
+        return partial(self._code.take, ctypes.byref(told))
 
     def share(self, count: int, work: Callable[[tuple[NDArray[np.float32], ...], int, int], object]) -> None:
         """Have threads do parts of some work: ``work(room, first, stop)``."""
