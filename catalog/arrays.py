@@ -52,9 +52,15 @@ def band_specs(
 def validity(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
     """Which pixels of ``(bands, rows, cols)`` were measured: not their band's nodata, not NaN, infinite or absurd."""
     valid = np.ones(pixels.shape, dtype=bool)
+    whole = np.issubdtype(pixels.dtype, np.integer)
     for i, value in enumerate(nodata):
-        if value is not None and not math.isnan(value):
-            valid[i] = pixels[i] != value
+        if value is None or math.isnan(value):
+            continue
+        if not whole:
+            np.not_equal(pixels[i], value, out=valid[i])
+        elif float(value).is_integer():
+            # With an integer, integers are compared as what they are. No other number is among them.
+            np.not_equal(pixels[i], int(value), out=valid[i])
     if np.issubdtype(pixels.dtype, np.floating):
         valid &= np.abs(pixels) < _ABSURD
     return valid

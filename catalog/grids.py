@@ -37,7 +37,7 @@ def repeated_window(window: Window, span: int) -> tuple[Window, tuple[slice, sli
 
 def repeat(pixels: NDArray[Any], span: int) -> NDArray[Any]:
     """Each pixel of ``(..., rows, cols)`` as a block of ``span × span``."""
-    return np.asarray(pixels.repeat(span, axis=-2).repeat(span, axis=-1))
+    return pixels if span == 1 else np.asarray(pixels.repeat(span, axis=-2).repeat(span, axis=-1))
 
 
 def _span(grid: GeoBox, best: GeoBox) -> int:

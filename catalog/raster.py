@@ -48,16 +48,17 @@ class RasterReader:
             own, inside = repeated_window(window, span)
             with open_raster(path) as raster:
                 pixels.append(repeat(raster.read(indexes, window=own), span)[:, *inside])
-                valid.append(
-                    repeat(raster.read_masks(indexes, window=own), span)[:, *inside] > 0
-                    if self.masked
-                    else np.ones(pixels[-1].shape, dtype=bool)
-                )
-        stacked, measured = np.concatenate(pixels), np.concatenate(valid)
+                if self.masked:
+                    valid.append(repeat(raster.read_masks(indexes, window=own), span)[:, *inside] > 0)
+        # Copies are spared where there is nothing to join: to touch new memory takes longer than to read a window.
+        stacked = pixels[0] if len(pixels) == 1 else np.concatenate(pixels)
+        measured = validity(stacked, self.nodata)
+        if self.masked:
+            measured &= np.concatenate(valid)
         if self.alpha is not None:
             with open_raster(self.alpha[0]) as raster:
                 measured &= raster.read(self.alpha[1], window=window) > 0
-        return stacked, measured & validity(stacked, self.nodata)
+        return stacked, measured
 
     def select(self, keep: tuple[int, ...]) -> RasterReader:
         return replace(

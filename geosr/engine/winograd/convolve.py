@@ -6,7 +6,6 @@ direct convolution has 144. Vectors hold tiles side by side.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -117,12 +116,11 @@ def _transform(write: Writer, layer: dict[str, str], top: str, tile: str, width:
 
 def _multiply(write: Writer, layer: dict[str, str], outputs: int, width: str) -> None:
     """Sums over the input planes, for some output planes at a time: ``made[product][plane][tile]``."""
-    together, half = VECTORS * write.lanes, write.lanes // 2
-    whole = [(vectors, write.lanes) for vectors in range(1, VECTORS + 1)]
-    # As long as sums of them fit into the registers.
-    halves = [(vectors, half) for vectors in range(1, VECTORS + 1, 2)]
+    together = VECTORS * write.lanes
+    # Half a vector takes as long as a whole one, but where processors add up wide vectors in two steps.
+    parts = [(1, write.lanes // 2), *((vectors, write.lanes) for vectors in range(1, VECTORS + 1))]
     done = 0
-    for vectors, lanes in sorted(whole + halves, key=math.prod):
+    for vectors, lanes in parts:
         tiles = vectors * lanes
         more = write.get(f"icmp sgt i64 {width}, {done}")
         chosen = write.get(f"and i1 {more}, {write.get(f'icmp sle i64 {width}, {tiles}')}")

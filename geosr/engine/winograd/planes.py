@@ -81,6 +81,11 @@ class Planes:
             (AROUND_PX + region.margin) * self.row_stride + _PAD + region.margin // TILE_PX
         )
 
+    def addresses(self, planes: NDArray[np.float32], region: Region) -> NDArray[np.int64]:
+        """The same in each of planes."""
+        apart = planes.itemsize * self.plane_stride
+        return self.address(planes, region) + apart * np.arange(len(planes), dtype=np.int64)
+
     def mask(self, region: Region) -> NDArray[np.float32]:
         """1 for the columns of a region and 0 for others, from its first: ``(phases, columns / 4)``."""
         columns = np.arange(self.phase_stride * TILE_PX).reshape(self.phase_stride, TILE_PX).T

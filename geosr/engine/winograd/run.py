@@ -85,18 +85,14 @@ class Runner:
 
         ``slope`` is that of a leaky rectifier, 1 for none. The result is added to the ``bases``, two at most, in turn.
         """
-        planes, item = self._planes, np.dtype(np.float32).itemsize
+        planes = self._planes
         mask = self._masks.setdefault(region, planes.mask(region))
-        places = [
-            planes.address(some, region) + number * planes.plane_stride * item
-            for some in inputs
-            for number in range(len(some))
-        ]
+        places = np.concatenate([planes.addresses(some, region) for some in inputs])
         # Of each plane that after it is told too.
-        offsets = (np.asarray([*places, places[0]], np.int64) - places[0]) // item
+        offsets = (np.append(places, places[0]) - places[0]) // np.dtype(np.float32).itemsize
         added = [*bases, *(None,) * (2 - len(bases))]
         told = Layer(
-            x=places[0],
+            x=int(places[0]),
             planes=offsets.ctypes.data,
             inputs=len(places),
             filters=layer.filters.ctypes.data,
