@@ -34,7 +34,9 @@ def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     halved = np.empty((bands, rows // 2, cols // 2), dtype=pixels.dtype)
     if nodata is not None and pixels.dtype.kind in "iu":
         # With an integer, integers are compared as what they are. No other number is among them.
-        nodata = int(nodata) if float(nodata).is_integer() else None
+        limits = np.iinfo(pixels.dtype)
+        there = float(nodata).is_integer() and limits.min <= nodata <= limits.max
+        nodata = int(nodata) if there else None
     for band, half in zip(pixels, halved, strict=True):
         for top in range(0, rows, _ROWS):
             strip = band[top : top + _ROWS]

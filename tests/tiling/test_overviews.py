@@ -55,3 +55,15 @@ def test_large_and_small_strips_agree():
 )
 def test_levels_end_where_one_block_holds_the_image(shape, expected):
     assert [level.yx for level in level_shapes(shape_(shape))] == expected
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, 70000.0, 0.5, float("nan"), float("inf"), 2.0**63, 1e20])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int64"])
+def test_nodata_that_is_no_number_of_the_type_is_nowhere(nodata, dtype):
+    pixels = np.arange(16, dtype=dtype).reshape(1, 4, 4)
+    assert (halve(pixels, nodata) == halve(pixels, None)).all()
+
+
+def test_the_largest_number_may_be_nodata():
+    pixels = np.asarray([[[65535, 1], [2, 4]]], np.uint16)
+    assert halve(pixels, 65535.0).tolist() == [[[2]]]

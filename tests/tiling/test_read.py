@@ -37,3 +37,21 @@ def test_windows_show_what_padding_the_whole_image_would(rows, cols, top, left, 
     assert (pixels == expected).all()
     assert (valid == (expected % 2 == 0)).all()
     assert len(reads) == 1
+
+
+def test_a_window_inside_is_what_was_read():
+    """And not a copy of it: to touch new memory takes longer than to read."""
+    image, valid = np.arange(60).reshape(1, 6, 10), np.ones((1, 6, 10), bool)
+    seen = []
+
+    def read(window):
+        rows, cols = window.toslices()
+        seen.append((image[:, rows, cols], valid[:, rows, cols]))
+        return seen[-1]
+
+    made = read_reflected(read, Window(2, 1, 5, 4), Shape2d(x=10, y=6))
+    assert made[0] is seen[0][0]
+    assert made[1] is seen[0][1]
+    # As many as there are, but the other way round.
+    beyond, _ = read_reflected(read, Window(-3, 0, 3, 6), Shape2d(x=10, y=6))
+    assert (beyond == image[:, :, 2::-1]).all()
