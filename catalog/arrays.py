@@ -52,15 +52,9 @@ def band_specs(
 def validity(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
     """Which pixels of ``(bands, rows, cols)`` were measured: not their band's nodata, not NaN, infinite or absurd."""
     valid = np.ones(pixels.shape, dtype=bool)
-    whole = np.issubdtype(pixels.dtype, np.integer)
     for i, value in enumerate(nodata):
-        if value is None or math.isnan(value):
-            continue
-        if not whole:
-            np.not_equal(pixels[i], value, out=valid[i])
-        elif float(value).is_integer():
-            # With an integer, integers are compared as what they are. No other number is among them.
-            np.not_equal(pixels[i], int(value), out=valid[i])
+        if value is not None and not math.isnan(value):
+            valid[i] = _unlike(pixels[i], value)
     if np.issubdtype(pixels.dtype, np.floating):
         valid &= np.abs(pixels) < _ABSURD
     return valid
@@ -71,8 +65,19 @@ def measured_pixels(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDA
     valid = validity(pixels, ())
     for value in nodata:
         if value is not None and not math.isnan(value):
-            valid &= pixels != value
+            valid &= _unlike(pixels, value)
     return valid
+
+
+def _unlike(pixels: NDArray[Any], value: float) -> NDArray[np.bool_] | np.bool_:
+    """Which pixels are not a value. Compared with a float, every integer would become one first."""
+    if np.issubdtype(pixels.dtype, np.integer):
+        limits = np.iinfo(pixels.dtype)
+        if not (float(value).is_integer() and limits.min <= value <= limits.max):
+            return np.True_
+        value = int(value)
+    unlike: NDArray[np.bool_] = pixels != value
+    return unlike
 
 
 def check_plausible(pixels: NDArray[Any], valid: NDArray[np.bool_], scale: float, what: str) -> None:

@@ -8,7 +8,7 @@ from tiling.cog import mosaic
 from tiling.errors import DiskFullError, OutputError, PlanError, StorageError, TilingError
 from tiling.fill import fill_invalid
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
-from tiling.product import BLOCK_PX, Compression, Product, beside
+from tiling.product import BLOCK_PX, Compression, Product, beside, in_type
 from tiling.read import Reflection, read_reflected, reflect
 from tiling.storage import Content, Location, gdal_path, is_remote, locate, move, read_range, replacing, write
 
@@ -34,6 +34,7 @@ __all__ = [
     "fill_invalid",
     "gdal_path",
     "grow",
+    "in_type",
     "is_remote",
     "is_whole",
     "locate",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo import Shape2d, shape_
 
-from tiling.product import BLOCK_PX, beside
+from tiling.product import BLOCK_PX, beside, in_type
 
 #: Rows that are halved at a time: what is made of them on the way stays in the processor's cache.
 _ROWS = 64
@@ -32,11 +32,7 @@ def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
         pixels = np.pad(pixels, ((0, 0), (0, rows % 2), (0, cols % 2)), mode="edge")
         bands, rows, cols = pixels.shape
     halved = np.empty((bands, rows // 2, cols // 2), dtype=pixels.dtype)
-    if nodata is not None and pixels.dtype.kind in "iu":
-        # With an integer, integers are compared as what they are. No other number is among them.
-        limits = np.iinfo(pixels.dtype)
-        there = float(nodata).is_integer() and limits.min <= nodata <= limits.max
-        nodata = int(nodata) if there else None
+    nodata = in_type(nodata, pixels.dtype)
     for band, half in zip(pixels, halved, strict=True):
         for top in range(0, rows, _ROWS):
             strip = band[top : top + _ROWS]

@@ -65,6 +65,17 @@ class Product:
         }
 
 
+def in_type(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
+    """Nodata as one of the numbers of a type, an integer of integers; None where it is none of them, and so no pixel's.
+
+    Compared with a float, every integer would become one first.
+    """
+    if nodata is None or not np.issubdtype(dtype, np.integer):
+        return nodata
+    limits = np.iinfo(dtype)
+    return int(nodata) if float(nodata).is_integer() and limits.min <= nodata <= limits.max else None
+
+
 def beside(nodata: float, dtype: np.dtype[Any]) -> float:
     """The value nearest to nodata that is not nodata: what a measured pixel becomes that would have equalled it."""
     if np.issubdtype(dtype, np.integer):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geosr.native.machine import Compiled, Function, compile_functions, lanes_here
 from geosr.native.structures import fields
 from geosr.native.writer import Writer
-from tiling import beside
+from tiling import beside, in_type
 
 #: How many times finer than the source an image is, and the phases that each of its bands has.
 _SCALE = 4
@@ -68,8 +68,7 @@ class ToDn:
         self._sources = tuple(sources)
         self._reference, self._offset, self._scale = map(np.ascontiguousarray, (reference, offset, scale))
         self._limits = np.iinfo(dtype)
-        low, high = self._limits.min, self._limits.max
-        there = [one if one is not None and low <= one <= high and float(one).is_integer() else None for one in nodata]
+        there = [in_type(one, dtype) for one in nodata]
         # Nothing equals what is none.
         self._nodata = np.asarray([np.nan if one is None else one for one in there], np.float32)
         self._beside = np.asarray([np.nan if one is None else beside(one, dtype) for one in there], np.float32)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from odc.geo import shape_
 
+from tiling import in_type
 from tiling.overviews import halve, level_shapes
 
 
@@ -67,3 +68,22 @@ def test_nodata_that_is_no_number_of_the_type_is_nowhere(nodata, dtype):
 def test_the_largest_number_may_be_nodata():
     pixels = np.asarray([[[65535, 1], [2, 4]]], np.uint16)
     assert halve(pixels, 65535.0).tolist() == [[[2]]]
+
+
+@pytest.mark.parametrize(
+    ("nodata", "dtype", "expected"),
+    [
+        (None, "uint16", None),
+        (65535.0, "uint16", 65535),
+        (65536.0, "uint16", None),
+        (-1.0, "uint8", None),
+        (0.5, "int16", None),
+        (float("inf"), "int64", None),
+        (2.0**63, "int64", None),
+        (0.5, "float32", 0.5),
+    ],
+)
+def test_nodata_is_a_number_of_the_type_or_none(nodata, dtype, expected):
+    made = in_type(nodata, np.dtype(dtype))
+    assert made == expected
+    assert isinstance(made, int) or made is None or dtype == "float32"

@@ -86,7 +86,6 @@ class Runner:
         ``slope`` is that of a leaky rectifier, 1 for none. The result is added to the ``bases``, two at most, in turn.
         """
         planes = self._planes
-        mask = self._masks.setdefault(region, planes.mask(region))
         places = np.concatenate([planes.addresses(some, region) for some in inputs])
         # Of each plane that after it is told too.
         offsets = (np.append(places, places[0]) - places[0]) // np.dtype(np.float32).itemsize
@@ -101,7 +100,7 @@ class Runner:
             outputs=layer.outputs,
             base=None if added[0] is None else planes.address(added[0].planes, region),
             second_base=None if added[1] is None else planes.address(added[1].planes, region),
-            mask=mask.ctypes.data,
+            mask=self._mask(region).ctypes.data,
             plane_stride=planes.plane_stride,
             row_stride=planes.row_stride,
             phase_stride=planes.phase_stride,
@@ -169,14 +168,13 @@ class Runner:
         out_stride: int | None = None,
     ) -> Callable[[int, int], None]:
         planes = self._planes
-        mask = self._masks.setdefault(region, planes.mask(region))
         base, second_base = (None if one is None else planes.address(one, region) for one in bases)
         told = Gathering(
             x=planes.address(source, region),
             out=place,
             base=base,
             second_base=second_base,
-            mask=mask.ctypes.data,
+            mask=self._mask(region).ctypes.data,
             weights=taps.weights.ctypes.data,
             offsets=taps.offsets.ctypes.data,
             outputs=len(taps.weights),
@@ -215,6 +213,12 @@ class Runner:
             cols=cols,
         )
         return partial(self._code.take, ctypes.byref(told))
+
+    def _mask(self, region: Region) -> NDArray[np.float32]:
+        """Kept, for code is told where it is."""
+        if region not in self._masks:
+            self._masks[region] = self._planes.mask(region)
+        return self._masks[region]
 
     def share(self, count: int, work: Callable[[tuple[NDArray[np.float32], ...], int, int], object]) -> None:
         """Have threads do parts of some work: ``work(room, first, stop)``."""
