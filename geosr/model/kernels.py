@@ -27,6 +27,9 @@ BLUR_REACH = 2
 #: Whole LR pixels that interpolation reaches.
 CUBIC_REACH = 2
 
+#: LR pixels that the sensor sees of what was interpolated, see :func:`round_trip`.
+TRIP_REACH = BLUR_REACH + CUBIC_REACH
+
 #: By how much a chunk may differ from the scene in one piece, DN of Sentinel-2, for a model's margin to be enough.
 MOST_HALO_DN = 0.5
 
@@ -83,11 +86,10 @@ def round_trip(taps: NDArray[np.float32], scale: int, base: Base = "bicubic") ->
     split = taps.astype(np.float64).reshape(len(taps), -1, scale)
     # An impulse at 0 is in phase p of pixel y by along[p, -y], and pixel z sees that by split[y - z, p].
     seen = np.einsum("bkp,py->bky", split, along)
-    reach = BLUR_REACH + CUBIC_REACH
-    result = np.zeros((len(taps), 2 * reach + 1))
+    result = np.zeros((len(taps), 2 * TRIP_REACH + 1))
     for k in range(seen.shape[1]):
         for y in range(seen.shape[2]):
-            result[:, reach - (y - CUBIC_REACH) - (k - BLUR_REACH)] += seen[:, k, y]
+            result[:, TRIP_REACH - (y - CUBIC_REACH) - (k - BLUR_REACH)] += seen[:, k, y]
     return result.astype(np.float32)
 
 

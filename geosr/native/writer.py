@@ -48,6 +48,11 @@ class Writer:
     def count(self, operation: str, left: str, right: str | int) -> str:
         return self.get(f"{operation} i64 {left}, {right}")
 
+    def either(self, comparison: str, left: str, right: str | int, otherwise: str) -> str:
+        """The number on the right where the comparison holds, else another."""
+        chosen = self.get(f"icmp {comparison} i64 {left}, {right}")
+        return self.get(f"select i1 {chosen}, i64 {right}, i64 {otherwise}")
+
     def add(self, left: str, right: str) -> str:
         return self.get(f"fadd {self.vector} {left}, {right}")
 

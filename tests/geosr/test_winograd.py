@@ -22,7 +22,7 @@ if not system.has_winograd():
 from geosr.engine.winograd.code import compiled
 from geosr.engine.winograd.engine import WinogradEngine
 from geosr.engine.winograd.planes import Planes, Region
-from geosr.engine.winograd.run import Base, Convolution, Runner, Taps
+from geosr.engine.winograd.run import Base, Convolution, RoundTrip, Runner, Taps, Trip
 
 MTF = (0.26, 0.28, 0.24, 0.26)
 
@@ -159,6 +159,74 @@ def test_sparse_filters_are_convolutions():
 
     first = image[0] + 0.5 * moved(0, -4, 3) + 2 * moved(1, 0, -2)
     np.testing.assert_allclose(out, [first, image[1] - moved(1, 2, 4)], atol=1e-6)
+
+
+def travelled(image, left, known, taps, trips, *, code=None):
+    """Round trips of back-projection on planes: what is pulled up, and what is then left."""
+    code, memory = code or compiled(), Memory()
+    planes = Planes(*image.shape, code.step)
+    runner = Runner(planes, code, 1, [Convolution(*random_layer(np.random.default_rng(0), 1, 1), code.outputs)], memory)
+    names = ("pulled", "left", "known")
+    pulled, there, measured = (memory.take(name, planes.shape(1))[:1] for name in names)
+    for one, put in ((pulled, image), (there, left), (measured, known)):
+        # What is around the region is to be seen by nobody.
+        one[...] = np.nan
+        planes.put(np.broadcast_to(image if put is None else put, image.shape)[None], one)
+    step = Trip(pulled, pulled, pulled, there) if known is None else Trip(pulled, there, pulled, known=measured)
+
+    def work(room, first, stop):
+        for part in room:
+            part[...] = np.nan
+        wanted = [*[step] * (trips - 1), Trip(pulled, there, there)]
+        runner.trips(RoundTrip(taps[None]), 0, planes.whole, wanted, room)
+
+    runner.share(1, work)
+    out = np.empty((2, *image.shape), np.float32)
+    runner.take(pulled, planes.whole, out[:1])
+    runner.take(there, planes.whole, out[1:])
+    return out
+
+
+@settings(max_examples=60)
+@given(
+    rows=st.integers(1, 40),
+    cols=st.integers(1, 150),
+    trips=st.integers(1, 10),
+    partly=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+def test_round_trips_are_filters_one_after_another(rows, cols, trips, partly, seed):
+    rng = np.random.default_rng(seed)
+    image, left = rng.normal(size=(2, rows, cols)).astype(np.float32)
+    known = (rng.random((rows, cols)) < 0.7).astype(np.float32) if partly else None
+    taps = rng.normal(0, 0.2, 9).astype(np.float32)
+
+    def seen(pixels):
+        for _ in range(2):
+            wide = np.pad(pixels, ((0, 0), (4, 4)), mode="edge").astype(np.float64)
+            pixels = sum(weight * wide[:, tap : tap + pixels.shape[1]] for tap, weight in enumerate(taps)).T
+        return pixels
+
+    pulled = image.astype(np.float64)
+    for _ in range(trips - 1):
+        step = left - seen(pulled)
+        pulled = pulled + (step if known is None else known * step)
+    made = travelled(image, left, known, taps, trips)
+    np.testing.assert_allclose(made, [pulled, left - seen(pulled)], rtol=1e-4, atol=1e-4 * np.abs(pulled).max())
+
+
+def test_processors_without_avx_512_travel_to_the_same_bits(monkeypatch):
+    rng = np.random.default_rng(5)
+    image, left = rng.normal(size=(2, 45, 333)).astype(np.float32)
+    known = (rng.random((45, 333)) < 0.7).astype(np.float32)
+    taps = rng.normal(0, 0.2, 9).astype(np.float32)
+    wide = compiled()
+    monkeypatch.setattr(system, "cpu_flags", lambda: frozenset({"avx2"}))
+    narrow = compiled.__wrapped__()
+    assert (wide.lanes, narrow.lanes) == (16, 8)
+    for given_to in (None, known):
+        one, other = (travelled(image, left, given_to, taps, 9, code=code) for code in (wide, narrow))
+        assert (one == other).all()
 
 
 @pytest.mark.parametrize("threads", [1, 2])

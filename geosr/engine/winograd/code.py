@@ -10,7 +10,8 @@ from functools import lru_cache, partial
 from geosr.engine.winograd.convolve import VECTORS, convolve
 from geosr.engine.winograd.gather import gather
 from geosr.engine.winograd.take import take
-from geosr.engine.winograd.tasks import Gathering, Layer, Taking
+from geosr.engine.winograd.tasks import Gathering, Layer, Taking, Trips
+from geosr.engine.winograd.trip import trips
 from geosr.native.machine import Compiled, Function, compile_functions, lanes_here
 
 _COUNT, _ROOM = ctypes.c_int64, ctypes.c_void_p
@@ -47,6 +48,11 @@ class Code:
         return self.compiled.functions["gather"]
 
     @property
+    def trips(self) -> Callable[..., None]:
+        """``(task, room for filtered rows)``."""
+        return self.compiled.functions["trips"]
+
+    @property
     def take(self) -> Callable[..., None]:
         """``(task, first plane, plane to stop before)``."""
         return self.compiled.functions["take"]
@@ -65,5 +71,6 @@ def compiled() -> Code:
         ),
         "gather": Function({"task": ctypes.POINTER(Gathering), **part}, gather),
         "take": Function({"task": ctypes.POINTER(Taking), **part}, take),
+        "trips": Function({"task": ctypes.POINTER(Trips), "room": _ROOM}, trips),
     }
     return Code(lanes, outputs, compile_functions(functions, lanes))

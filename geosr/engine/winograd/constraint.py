@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine.winograd.backprojection import TRIP_REACH, BackProjection, RoundTrip
+from geosr.engine.winograd.backprojection import BackProjection
 from geosr.engine.winograd.planes import Planes, Region
-from geosr.engine.winograd.run import Runner, Taps
+from geosr.engine.winograd.run import Room, RoundTrip, Runner, Taps, Trip
 from geosr.model import kernels
 from geosr.model.kernels import Base
 
@@ -22,7 +22,7 @@ from geosr.model.kernels import Base
 _Pair: TypeAlias = tuple[Taps, Taps]
 
 #: Images at low resolution that are worked on.
-_LOW = 4
+_LOW = 2
 
 
 def planes_for(bands: int, scale: int) -> int:
@@ -62,7 +62,7 @@ class Constraint:
         self._blur = _blur(planes, taps, scale)
         bases: set[Base] = {base, "bicubic"} - {"none"}
         trips = {one: kernels.round_trip(taps, scale, one) for one in {*bases, "bicubic"}}
-        self._trips = {one: RoundTrip(planes, runner, trips[one]) for one in bases}
+        self._trips = {one: RoundTrip(trips[one]) for one in bases}
         self._back_projection = BackProjection(planes, runner, trips["bicubic"], steps)
         self._interpolations = {one: _interpolation(planes, bands, one, scale) for one in bases}
         self._nothing = Taps(planes, [()] * bands * scale**2)
@@ -81,21 +81,21 @@ class Constraint:
         that of the whole chunk, ``(bands, rows, cols)``.
         """
         planes, bands = self._planes, self._bands
-        all_left, all_step, all_pulled, trip = (room[number * bands :][:bands] for number in range(_LOW))
+        all_left, all_pulled = (room[number * bands :][:bands] for number in range(_LOW))
         half = room[self._half]
         low, left, pulled = (planes.part(one, region) for one in (lr, all_left, all_pulled))
         # The sensor is linear: what it sees of the interpolation follows from the source.
         if self._base == "none":
             self._each(np.copyto, left, low)
         else:
-            self._see(self._trips[self._base], region, lr, trip, all_left)
+            self._see(self._trips[self._base], region, lr, all_left)
         self._along(self._blur[0], region, residual, half, kernels.BLUR_REACH)
         self._runner.gather(self._blur[1], region, half, all_left, all_left)
         if self._steps:
             everywhere = bool(valid.all())
             if not everywhere:
                 planes.put(valid, half)
-            self._back_projection(region, all_left, all_pulled, trip, None if everywhere else (half, all_step))
+            self._back_projection(region, all_left, all_pulled, None if everywhere else half)
         else:
             pulled[...] = 0
         # Now for what is observed.
@@ -116,26 +116,20 @@ class Constraint:
                 self._runner.gather(across, region, half, residual, residual)
         # As the network left them.
         planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
-        planes.clear_around(lr, region, cols=TRIP_REACH)
+        planes.clear_around(lr, region, cols=kernels.TRIP_REACH)
         return Constrained(region, residual, half, last, all_left)
 
     def _each(self, work: Callable[..., object], *parts: NDArray[np.float32]) -> None:
         """Have threads do some bands of parts each."""
         self._runner.share(self._bands, lambda _, first, stop: work(*(part[first:stop] for part in parts)))
 
-    def _see(
-        self,
-        trip: RoundTrip,
-        region: Region,
-        image: NDArray[np.float32],
-        half: NDArray[np.float32],
-        out: NDArray[np.float32],
-    ) -> None:
+    def _see(self, filters: RoundTrip, region: Region, image: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """An image less what the sensor would see of it, interpolated."""
 
-        def some(_: object, first: int, stop: int) -> None:
+        def some(room: Room, first: int, stop: int) -> None:
             for band in range(first, stop):
-                trip(band, region, image, half, image, out)
+                part = image[band : band + 1]
+                self._runner.trips(filters, band, region, [Trip(part, part, out[band : band + 1])], room)
 
         self._runner.share(self._bands, some)
 

@@ -137,6 +137,11 @@ class Planes:
         phases = [phase * self.phase_stride + tile for tile, phase in places]
         return top * self.row_stride, np.asarray(phases, np.int64)
 
+    def beyond(self, region: Region, cols: int) -> NDArray[np.int64]:
+        """How far, in floats, a region's last column is from its first, and so many beyond it."""
+        places = [divmod(region.cols - 1 + col, TILE_PX) for col in range(cols + 1)]
+        return np.asarray([phase * self.phase_stride + tile for tile, phase in places], np.int64)
+
     def offset(self, plane: int, row: int, col: int) -> list[int]:
         """How far, in floats, a pixel is from that at the same place in the first plane; for each phase of that."""
         there = [divmod(phase + col, TILE_PX) for phase in range(TILE_PX)]

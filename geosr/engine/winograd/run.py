@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,12 @@ from geosr.engine.memory import Memory
 from geosr.engine.winograd.code import Code
 from geosr.engine.winograd.convolve import APART, FILTER_TRANSFORM, PRODUCTS, TILE_PX
 from geosr.engine.winograd.planes import Planes, Region
-from geosr.engine.winograd.tasks import Gathering, Layer, Taking
+from geosr.engine.winograd.tasks import Gathering, Layer, Taking, Trips
+from geosr.engine.winograd.trip import PLACES, TRIP_ROWS, TRIPS
+from geosr.model.kernels import TRIP_REACH
+
+#: Memory that a thread has to itself: for a layer's products, of what it reads and makes, and for filtered rows.
+Room: TypeAlias = tuple[NDArray[np.float32], ...]
 
 
 class Convolution:
@@ -43,6 +49,28 @@ class Base:
     gain: float
 
 
+class RoundTrip:
+    """Filters for what the sensor sees of a plane that is interpolated, to be taken away."""
+
+    def __init__(self, taps: NDArray[np.float32]) -> None:
+        """``taps`` are those of :func:`geosr.model.kernels.round_trip`, for the rows as well as the columns."""
+        self.along = np.ascontiguousarray(taps)
+        self.across = -self.along
+
+
+@dataclass(frozen=True)
+class Trip:
+    """Planes of a round trip, one of each, of which some may be the same."""
+
+    seen: NDArray[np.float32]
+    base: NDArray[np.float32]
+    """From this is taken away what the sensor sees."""
+    made: NDArray[np.float32]
+    second_base: NDArray[np.float32] | None = None
+    known: NDArray[np.float32] | None = None
+    """If given, the result is multiplied by it, and added to what is seen."""
+
+
 class Taps:
     """Filters that are mostly zero, for planes of one shape."""
 
@@ -63,9 +91,10 @@ class Runner:
     def __init__(self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution], memory: Memory) -> None:
         self._planes, self._code = planes, code
         planes_at_once = [max(layer.inputs for layer in layers), max(layer.outputs for layer in layers)]
-        rooms = [(PRODUCTS * (code.tiles * count + APART),) for count in planes_at_once]
-        self._rooms = [
-            tuple(memory.take(f"room {thread} {number}", room) for number, room in enumerate(rooms))
+        rooms = [PRODUCTS * (code.tiles * count + APART) for count in planes_at_once]
+        rooms.append(TRIP_ROWS * planes.row_stride)
+        self._rooms: list[Room] = [
+            tuple(memory.take(f"room {thread} {number}", (room,)) for number, room in enumerate(rooms))
             for thread in range(threads)
         ]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="winograd") if threads > 1 else None
@@ -112,8 +141,8 @@ class Runner:
         )
         rows = -(-region.rows // TILE_PX)
 
-        def some_rows(room: tuple[NDArray[np.float32], ...], first: int, stop: int) -> None:
-            self._code.convolve(ctypes.byref(told), first, stop, *(part.ctypes.data for part in room))
+        def some_rows(room: Room, first: int, stop: int) -> None:
+            self._code.convolve(ctypes.byref(told), first, stop, *(part.ctypes.data for part in room[:2]))
 
         self.share(rows, some_rows)
 
@@ -187,6 +216,40 @@ class Runner:
         )
         return partial(self._code.gather, ctypes.byref(told))
 
+    def trips(
+        self,
+        filters: RoundTrip,
+        band: int,
+        region: Region,
+        wanted: Sequence[Trip],
+        room: Room,
+    ) -> None:
+        """Trips one after another, with a band's filters; on the thread that asks for it, which the ``room`` is for.
+
+        Beside the region, what is seen becomes what is at its edges, as far as filters reach.
+        """
+        planes = self._planes
+        for first in range(0, len(wanted), TRIPS):
+            some = wanted[first : first + TRIPS]
+            places = np.zeros((len(some), PLACES), np.int64)
+            for number, trip in enumerate(some):
+                named = (trip.seen, trip.base, trip.second_base, trip.known, trip.made)
+                places[number] = [0 if one is None else planes.address(one, region) for one in named]
+            right = planes.beyond(region, TRIP_REACH)
+            told = Trips(
+                places=places.ctypes.data,
+                trips=len(some),
+                mask=self._mask(region).ctypes.data,
+                along=filters.along[band].ctypes.data,
+                across=filters.across[band].ctypes.data,
+                right=right.ctypes.data,
+                row_stride=planes.row_stride,
+                phase_stride=planes.phase_stride,
+                tiles=planes.tiles(region),
+                rows=region.rows,
+            )
+            self._code.trips(ctypes.byref(told), room[2].ctypes.data)
+
     def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
         """The middle of a region, as much as ``out`` has room for, ``(planes, rows, cols)`` in one piece."""
         start, phases = self._planes.middle(region, *out.shape[1:])
@@ -220,7 +283,7 @@ class Runner:
             self._masks[region] = self._planes.mask(region)
         return self._masks[region]
 
-    def share(self, count: int, work: Callable[[tuple[NDArray[np.float32], ...], int, int], object]) -> None:
+    def share(self, count: int, work: Callable[[Room, int, int], object]) -> None:
         """Have threads do parts of some work: ``work(room, first, stop)``."""
         if self._pool is None:
             work(self._rooms[0], 0, count)
@@ -228,7 +291,7 @@ class Runner:
         bounds = _pieces(count, len(self._rooms))
         lock = threading.Lock()
 
-        def take_turns(room: tuple[NDArray[np.float32], ...]) -> None:
+        def take_turns(room: Room) -> None:
             while True:
                 with lock:
                     bound = next(bounds, None)

@@ -59,6 +59,28 @@ class Gathering(ctypes.Structure):
     )
 
 
+class Trips(ctypes.Structure):
+    """What the sensor sees of an interpolated plane, taken away from another, some times one after another."""
+
+    _fields_ = (
+        # The first pixel of the region in the planes of each trip: of what is seen, of what that is taken away from, of
+        # what is added to that, or null; of what the result is multiplied by before it is added to what is seen, or
+        # null; and of what is made.
+        ("places", ctypes.c_void_p),
+        ("trips", ctypes.c_int64),
+        ("mask", ctypes.c_void_p),
+        # Weights along the rows, and across them with the sign changed.
+        ("along", ctypes.c_void_p),
+        ("across", ctypes.c_void_p),
+        # How far a row's last pixel is from its first, and those beyond it.
+        ("right", ctypes.c_void_p),
+        ("row_stride", ctypes.c_int64),
+        ("phase_stride", ctypes.c_int64),
+        ("tiles", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+    )
+
+
 class Taking(ctypes.Structure):
     """An image out of planes."""
 
