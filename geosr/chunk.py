@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import tiling
 from catalog import Scene
-from geosr.engine import Parallel
+from geosr.engine import Parallel, system
 from geosr.engine.memory import Memory
 from geosr.jobs.ledger import RUN, chunk_path
 from geosr.uncertainty import Layer
 from geosr.upscaler import ModelSpec, upscaler_of
 from tiling import BLOCK_PX, Chunk, ChunkPlan, Content, Location, Product
+
+if TYPE_CHECKING:
+    from geosr.native.blocks import Blocks
 
 _memory = Memory()
 
@@ -81,7 +84,7 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
     out, overviews = part.chunk.out, job.plan.kept_overviews
     geobox = job.plan.geobox[out.toslices()]
     shape = (job.product.bands, out.height, out.width)
-    encoder = tiling.ChunkEncoder(shape, job.product, overviews=overviews, room=_room)
+    encoder = tiling.ChunkEncoder(shape, job.product, overviews=overviews, room=_room, faster=_faster())
     made = upscaler.hand_over(
         part.pixels,
         part.valid,
@@ -105,9 +108,18 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
     return Encoded(part.chunk, tuple(files), made.note)
 
 
-def _room(size: int) -> NDArray[np.uint8]:
-    """Memory for a chunk's blocks, which another chunk's had when those are written."""
-    return _memory.lend("encoded", (size,), np.uint8)
+def _faster() -> Blocks | None:
+    """What encodes faster than NumPy, where this machine has it."""
+    if not system.has_native():
+        return None
+    from geosr.native.blocks import Blocks
+
+    return Blocks()
+
+
+def _room(name: str, size: int) -> NDArray[np.uint8]:
+    """Memory for what becomes of a chunk, which another chunk had before it."""
+    return _memory.lend(name, (size,), np.uint8)
 
 
 def write_encoded(encoded: Encoded) -> Finished:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import unescape
-from typing import Any
+from typing import Any, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,6 +21,7 @@ from odc.geo.geobox import GeoBox
 
 from tiling.encode import encode, fields_of
 from tiling.errors import OutputError
+from tiling.faster import Faster
 from tiling.overviews import halve
 from tiling.product import BLOCK_PX, Product
 from tiling.storage import Content, Location, explained, is_remote, read_range
@@ -62,6 +63,12 @@ def encode_chunk(
     return encoder.parts(geobox, tags)
 
 
+class Room(Protocol):
+    """Memory for so many bytes, which may have been given away before under the same name; it comes back by itself."""
+
+    def __call__(self, name: str, size: int, /) -> NDArray[np.uint8]: ...
+
+
 class ChunkEncoder:
     """A chunk's file in the making: rows of blocks are added as they come, by any threads, and nothing else is kept."""
 
@@ -71,16 +78,16 @@ class ChunkEncoder:
         product: Product,
         *,
         overviews: int = 0,
-        room: Callable[[int], NDArray[np.uint8]] | None = None,
+        room: Room | None = None,
+        faster: Faster | None = None,
     ) -> None:
         """Of ``(bands, rows, cols)`` with so many overviews.
 
-        Blocks are kept in what ``room`` returns, as far as that goes, one after another: where each has memory of its
-        own, most of that is taken from the system and given back again, block by block. It is asked for bytes when the
-        first block is there.
+        Blocks are kept in memory from ``room``, as far as that goes, one after another: where each has memory of its
+        own, most of that is taken from the system and given back again, block by block.
         """
-        self._product = product
-        self._make_room, self._room, self._used = room, memoryview(b""), 0
+        self._product, self._faster = product, faster
+        self._make_room, self._room, self._used = room or _new_room, memoryview(b""), 0
         # With all its overviews, an image is a third larger.
         self._most = math.prod(shape) * np.dtype(product.dtype).itemsize * 4 // 3
         _, rows, cols = shape
@@ -89,7 +96,9 @@ class ChunkEncoder:
             sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
         self._sizes = sizes
         self._blocks = [[np.empty(0, object)] * -(-size[0] // BLOCK_PX) for size in sizes]
-        self._halves: dict[tuple[int, int], NDArray[Any]] = {}
+        #: By level and row: overviews' rows of blocks in the making, and how many of those below they still wait for.
+        self._pairs: dict[tuple[int, int], NDArray[Any]] = {}
+        self._missing: dict[tuple[int, int], int] = {}
         self._lock = threading.Lock()
 
     def add(self, top: int, pixels: NDArray[Any]) -> None:
@@ -97,27 +106,38 @@ class ChunkEncoder:
         self._add(0, top // BLOCK_PX, pixels)
 
     def _add(self, level: int, row: int, pixels: NDArray[Any]) -> None:
-        self._blocks[level][row] = self._kept(encode(pixels, self._product))
+        self._blocks[level][row] = self._kept(encode(pixels, self._product, self._faster))
         if level + 1 == len(self._sizes):
             return
-        half, other = halve(pixels, self._product.left_out), row ^ 1
-        pair = [half]
-        if other < len(self._blocks[level]):
-            with self._lock:
-                if (level, other) not in self._halves:
-                    # Whoever comes with the other half goes on with both.
-                    self._halves[level, row] = half
-                    return
-                pair = [self._halves.pop((level, other)), half]
-        # Rows of blocks are even, but for the last.
-        self._add(level + 1, row // 2, np.concatenate(pair if row % 2 else pair[::-1], axis=1))
+        # Rows of blocks are even, but for the last: two of them make one of the next level.
+        above, bottom = row // 2, row % 2
+        pair, half_rows = self._pair(level + 1, above), BLOCK_PX // 2
+        place = pair[:, half_rows:] if bottom else pair[:, :half_rows]
+        halve(pixels, self._product.left_out, faster=self._faster, out=place)
+        with self._lock:
+            self._missing[level + 1, above] -= 1
+            if self._missing[level + 1, above]:
+                # Whoever comes with the other goes on with both.
+                return
+            del self._pairs[level + 1, above]
+        self._add(level + 1, above, pair)
+
+    def _pair(self, level: int, row: int) -> NDArray[Any]:
+        """Where a row of blocks of an overview is put together."""
+        with self._lock:
+            if (level, row) not in self._pairs:
+                rows, cols = self._sizes[level]
+                shape = (self._product.bands, min(BLOCK_PX, rows - row * BLOCK_PX), cols)
+                dtype = np.dtype(self._product.dtype)
+                room = self._make_room(f"overview {level}", math.prod(shape) * dtype.itemsize)
+                self._pairs[level, row] = room.view(dtype).reshape(shape)
+                self._missing[level, row] = min(2, len(self._blocks[level - 1]) - 2 * row)
+            return self._pairs[level, row]
 
     def _kept(self, blocks: NDArray[np.object_]) -> NDArray[np.object_]:
-        if self._make_room is None:
-            return blocks
         with self._lock:
             if not self._room:
-                self._room = self._make_room(self._most).data
+                self._room = self._make_room("blocks", self._most).data
             start = self._used
             self._used += int(_sizes(blocks).sum())
             if self._used > len(self._room):
@@ -140,6 +160,10 @@ class ChunkEncoder:
         header, _ = lay_out(levels)
         ordered = (block for number in block_order(len(blocks)) for block in blocks[number].ravel())
         return [header, *(part for block in ordered for part in enveloped(block))]
+
+
+def _new_room(_: str, size: int) -> NDArray[np.uint8]:
+    return np.empty(size, np.uint8)
 
 
 def read_chunk(path: Location) -> ChunkFile:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo import Shape2d, shape_
 
+from tiling.faster import Faster
 from tiling.product import BLOCK_PX, beside, in_type
 
 #: Rows that are halved at a time: what is made of them on the way stays in the processor's cache.
@@ -22,21 +23,28 @@ def level_shapes(shape: Shape2d) -> list[Shape2d]:
     return shapes
 
 
-def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+def halve(
+    pixels: NDArray[Any],
+    nodata: float | None,
+    *,
+    faster: Faster | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """Means of 2 × 2 pixels of ``(bands, rows, cols)``, rounded half up; what is nodata plays no part.
 
-    The last row or column of an odd number is its own mean.
+    The last row or column of an odd number is its own mean. They are returned, in ``out`` where that is given.
     """
     bands, rows, cols = pixels.shape
     if rows % 2 or cols % 2:
         pixels = np.pad(pixels, ((0, 0), (0, rows % 2), (0, cols % 2)), mode="edge")
         bands, rows, cols = pixels.shape
-    halved = np.empty((bands, rows // 2, cols // 2), dtype=pixels.dtype)
+    halved = np.empty((bands, rows // 2, cols // 2), dtype=pixels.dtype) if out is None else out
     nodata = in_type(nodata, pixels.dtype)
     for band, half in zip(pixels, halved, strict=True):
         for top in range(0, rows, _ROWS):
-            strip = band[top : top + _ROWS]
-            half[top // 2 : (top + _ROWS) // 2] = _halve(strip, nodata)
+            strip, place = band[top : top + _ROWS], half[top // 2 : (top + _ROWS) // 2]
+            if faster is None or not faster.halves(strip, place, nodata):
+                place[...] = _halve(strip, nodata)
     return halved
 
 

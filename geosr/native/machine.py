@@ -70,6 +70,7 @@ def _source(functions: Mapping[str, Function], lanes: int) -> str:
         lines += [
             f"declare {vector} @llvm.fma.v{length}f32({vector}, {vector}, {vector})",
             f"declare {vector} @llvm.rint.v{length}f32({vector})",
+            f"declare i32 @llvm.vector.reduce.or.v{length}i32(<{length} x i32>)",
         ]
     for name, function in functions.items():
         arguments = ", ".join(

@@ -1,0 +1,19 @@
+"""What callers may bring along to do faster than NumPy does here."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+
+class Faster(Protocol):
+    """Makes the same bits; returns whether it could. Where not, NumPy does."""
+
+    def differences(self, pixels: NDArray[Any], out: NDArray[Any]) -> bool:
+        """Of ``(bands, rows, cols)`` each pixel less the one before it in its row, into ``(rows, cols, bands)``."""
+        ...
+
+    def halves(self, pixels: NDArray[Any], out: NDArray[Any], nodata: float | None) -> bool:
+        """What :func:`tiling.overviews.halve` makes of ``(rows, cols)``, both even; ``nodata`` is of their type."""
+        ...
