@@ -143,8 +143,7 @@ def _to_dn(write: Writer) -> None:
 
                 def some(col: str, _: list[str]) -> tuple[()]:
                     # The last of a row are made together with some before them, once more.
-                    beyond = write.get(f"icmp sgt i64 {col}, {last}")
-                    here = write.get(f"select i1 {beyond}, i64 {last}, i64 {col}")
+                    here = write.either("sgt", col, last, col)
                     made = [_dn(write, task, write.load(write.at(one, here)), **values) for one in sources]
                     pixels = write.interleaved(made, "i16")
                     place = write.count("add", target, write.count("mul", here, _SCALE))

@@ -53,8 +53,7 @@ def convolve(write: Writer, outputs: int) -> None:
 
         def group(tile: str, _: list[str]) -> tuple[()]:
             left = write.count("sub", layer["tiles"], tile)
-            fewer = write.get(f"icmp slt i64 {left}, {together}")
-            width = write.get(f"select i1 {fewer}, i64 {left}, i64 {together}")
+            width = write.either("sgt", left, together, left)
             _transform(write, layer, top, tile, width)
             _multiply(write, layer, outputs, width)
             _transform_back(write, layer, top, tile, width)

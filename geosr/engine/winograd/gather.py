@@ -14,7 +14,7 @@ _ROWS = 2
 def gather(write: Writer) -> None:
     """For rows of pixels: each output plane's taps, one after another."""
     task = fields(write, Gathering, "%task")
-    bases = [(task[name], write.get(f"icmp ne ptr {task[name]}, null")) for name in ("base", "second_base")]
+    has_base = write.get(f"icmp ne ptr {task['base']}, null")
     columns = [write.count("mul", task["phase_stride"], phase) for phase in range(TILE_PX)]
     last = write.count("sub", "%stop", 1)
 
@@ -23,8 +23,7 @@ def gather(write: Writer) -> None:
         for further in range(1, _ROWS):
             # Where there are fewer, the last is made again.
             row = write.count("add", number, further)
-            beyond = write.get(f"icmp sgt i64 {row}, {last}")
-            row = write.get(f"select i1 {beyond}, i64 {last}, i64 {row}")
+            row = write.either("sgt", row, last, row)
             starts.append(write.count("mul", row, task["row_stride"]))
 
         def plane(output: str, _: list[str]) -> tuple[()]:
@@ -40,14 +39,11 @@ def gather(write: Writer) -> None:
                     [write.count("add", write.count("add", one, plane), column) for one in along for column in columns]
                     for plane in (below, target)
                 )
-                given = ["zeroinitializer"] * len(here)
-                for base, there_is in bases:
 
-                    def added(base: str = base, given: list[str] = given) -> list[str]:
-                        pixels = [write.load(write.at(base, place)) for place in under]
-                        return [write.add(one, other) for one, other in zip(given, pixels, strict=True)]
+                def below_them() -> list[str]:
+                    return [write.load(write.at(task["base"], place)) for place in under]
 
-                    given = write.only_if(there_is, added, given)
+                given = write.only_if(has_base, below_them, ["zeroinitializer"] * len(here))
 
                 def tap(number: str, sums: list[str]) -> list[str]:
                     # The same of all phases, whose sums do not wait for each other.

@@ -155,20 +155,8 @@ class Runner:
         base: NDArray[np.float32] | None = None,
     ) -> None:
         """Convolve a region of planes into others, and add a ``base``, which may be the same as ``out``."""
-        some_rows = self.gathering(taps, region, source, out, base)
+        some_rows = self._gathering(taps, region, source, self._planes.address(out, region), base)
         self.share(region.rows, lambda _, first, stop: some_rows(first, stop))
-
-    def gathering(
-        self,
-        taps: Taps,
-        region: Region,
-        source: NDArray[np.float32],
-        out: NDArray[np.float32],
-        base: NDArray[np.float32] | None = None,
-        second_base: NDArray[np.float32] | None = None,
-    ) -> Callable[[int, int], None]:
-        """The same for some rows of the region, first and last, on the thread that asks for them."""
-        return self._gathering(taps, region, source, self._planes.address(out, region), (base, second_base))
 
     def gather_rows(
         self,
@@ -184,7 +172,7 @@ class Runner:
         There are as many as ``out`` has room for, see :meth:`Planes.shape_of_rows`.
         """
         place = out.ctypes.data - first * self._planes.row_stride * out.itemsize
-        some_rows = self._gathering(taps, region, source, place, (base, None), out.strides[0] // out.itemsize)
+        some_rows = self._gathering(taps, region, source, place, base, out.strides[0] // out.itemsize)
         some_rows(first, first + out.shape[1])
 
     def _gathering(
@@ -193,16 +181,14 @@ class Runner:
         region: Region,
         source: NDArray[np.float32],
         place: int,
-        bases: Sequence[NDArray[np.float32] | None],
+        base: NDArray[np.float32] | None,
         out_stride: int | None = None,
     ) -> Callable[[int, int], None]:
         planes = self._planes
-        base, second_base = (None if one is None else planes.address(one, region) for one in bases)
         told = Gathering(
             x=planes.address(source, region),
             out=place,
-            base=base,
-            second_base=second_base,
+            base=None if base is None else planes.address(base, region),
             mask=self._mask(region).ctypes.data,
             weights=taps.weights.ctypes.data,
             offsets=taps.offsets.ctypes.data,
@@ -229,13 +215,13 @@ class Runner:
         Beside the region, what is seen becomes what is at its edges, as far as filters reach.
         """
         planes = self._planes
+        right = planes.beyond(region, TRIP_REACH)
         for first in range(0, len(wanted), TRIPS):
             some = wanted[first : first + TRIPS]
             places = np.zeros((len(some), PLACES), np.int64)
             for number, trip in enumerate(some):
                 named = (trip.seen, trip.base, trip.second_base, trip.known, trip.made)
                 places[number] = [0 if one is None else planes.address(one, region) for one in named]
-            right = planes.beyond(region, TRIP_REACH)
             told = Trips(
                 places=places.ctypes.data,
                 trips=len(some),

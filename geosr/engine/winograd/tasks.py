@@ -43,7 +43,6 @@ class Gathering(ctypes.Structure):
         ("x", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
         ("base", ctypes.c_void_p),
-        ("second_base", ctypes.c_void_p),
         ("mask", ctypes.c_void_p),
         # (outputs, taps), and how far from its own place each reads, (outputs, phases, taps).
         ("weights", ctypes.c_void_p),

@@ -144,7 +144,7 @@ def _across(write: Writer, task: dict[str, str], first: str, kept: str, planes: 
                 write.store(write.covered(total, mask), write.at(planes[_MADE], place))
                 return ()
 
-            sums = [write.add("zeroinitializer", pixels) for pixels in of(_BASE)]
+            sums = of(_BASE)
             sums = write.only_if(second, partial(added, sums), sums)
             for number, row in enumerate(read):
                 pixels = write.load(write.at(row, there))
