@@ -25,8 +25,9 @@ from catalog.web import CONNECT_S, STALLED_S
 # each call is not safe with threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-#: Decoded blocks are kept between reads, up to this many MB: a row of JPEG 2000 tiles of a product's four bands is 92.
-_CACHE_MB = 160
+#: GDAL's cache of decoded blocks, bytes, which is the unit of rasterio's GDAL_CACHEMAX: a row of JPEG 2000 tiles of a
+#: product's four bands is 92 MB.
+_CACHE_BYTES = 160 * 2**20
 
 #: Requests that a flaky server fails are repeated; one that sends no byte for long is given up. Local rasters, too,
 #: may be made of remote ones.
@@ -126,7 +127,7 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
     :class:`ReadError` when reading fails inside the block.
     """
     options = {**_DECODING, **_HTTP, **(_REMOTE if is_remote(path) else {})}
-    with _reading() as kept, rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **options):
+    with _reading() as kept, rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES, **options):
         raster = _raster(kept, path)
         try:
             yield raster

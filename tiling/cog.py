@@ -43,8 +43,9 @@ _AHEAD = 4
 #: Who has a block: a chunk, by number, or one of these.
 _NOBODY, _SPOOL = -2, -1
 
-#: Decoded blocks that GDAL keeps, MB: overviews of neighbouring chunks are read once.
-_CACHE_MB = 64
+#: GDAL's cache of decoded blocks, bytes, which is the unit of rasterio's GDAL_CACHEMAX: overviews of neighbouring
+#: chunks are read once.
+_CACHE_BYTES = 64 * 2**20
 
 
 def mosaic(
@@ -217,7 +218,7 @@ def _read_window(file: ChunkFile, level: int, window: Window) -> NDArray[Any]:
     options = {} if level == 0 else {"overview_level": level - 1}
     try:
         with (
-            rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
             rasterio.open(gdal_path(file.path), **options) as raster,
         ):
             pixels: NDArray[Any] = raster.read(window=window)

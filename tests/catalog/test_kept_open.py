@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rasterio.env import get_gdal_config
 
 from catalog import SceneRequest, forget, open_scene
 from catalog.gdal import open_raster
@@ -44,6 +45,22 @@ def held(folder):
             # The one that the folder itself was listed by.
             continue
     return [link for link in links if link.startswith(f"{folder}/")]
+
+
+def test_gdal_reports_a_block_cache_of_160_megabytes_while_a_raster_is_read(tmp_path):
+    path = raster(tmp_path / "a.tif")
+    with open_raster(str(path)):
+        assert get_gdal_config("GDAL_CACHEMAX") == 160 * 2**20
+
+
+def test_blocks_that_were_read_are_not_decoded_again(tmp_path):
+    """The file is emptied between the reads: what is read again can only come from the cache."""
+    path = write_raster(tmp_path / "a.tif", np.full((1, 512, 512), 7, np.uint16), names=())
+    with open_raster(str(path)) as opened:
+        assert (opened.read() == 7).all()
+        with path.open("r+b") as file:
+            file.truncate(16)
+        assert (opened.read() == 7).all()
 
 
 def test_a_file_that_is_deleted_is_closed_in_all_threads(tmp_path, thread):

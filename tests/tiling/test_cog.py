@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 from odc.geo.geobox import GeoBox
+from rasterio.env import get_gdal_config
 from rasterio.transform import Affine
 from rio_cogeo import cog_validate
 
@@ -48,6 +49,20 @@ def written(path: Path, pixels: np.ndarray, plan: ChunkPlan, chunk: Chunk, produ
     geobox = plan.geobox[chunk.out.toslices()]
     write(path, encode_chunk(pixels, geobox, product, {}, overviews=plan.kept_overviews))
     return read_chunk(path)
+
+
+def test_gdal_reports_a_block_cache_of_64_megabytes_while_chunks_are_read(tmp_path, monkeypatch):
+    seen, opened = [], rasterio.open
+
+    def open_and_look(*args, **kwargs):
+        seen.append(get_gdal_config("GDAL_CACHEMAX"))
+        return opened(*args, **kwargs)
+
+    product = Product("uint16", ("B02",), nodata=0)
+    plan, files, _ = make(tmp_path, 300, 300, product)
+    monkeypatch.setattr("tiling.cog.rasterio.open", open_and_look)
+    mosaic(plan, files, product, tmp_path / "out.tif", tmp_path)
+    assert set(seen) == {64 * 2**20}
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
