@@ -18,6 +18,7 @@ from catalog.errors import (
 )
 from catalog.gdal import forget, restrict, restricted, restriction_in_force
 from catalog.identity import check_unchanged
+from catalog.pixel_size import gsd_m_of, pixel_sides_m
 from catalog.publish import Result, ResultLayer, item_of_result
 from catalog.restriction import Restriction, host_allowed
 from catalog.scene import BandSpec, PixelReader, Scene
@@ -50,11 +51,13 @@ __all__ = [
     "check_unchanged",
     "describe",
     "forget",
+    "gsd_m_of",
     "host_allowed",
     "item_of_result",
     "open_scene",
     "parse_aoi",
     "parse_bbox",
+    "pixel_sides_m",
     "read_aoi",
     "read_sensor",
     "restrict",

@@ -24,6 +24,7 @@ from catalog.identity import Identity, look_up, notes_on, raster_identity
 from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
 from catalog.layers import ItemsReader, Layer, LayerBand
 from catalog.paths import without_query
+from catalog.pixel_size import gsd_m_of
 from catalog.scene import BandSpec, Scene
 
 SCL_KEYS = ("scl", "SCL", "SCL_20m")
@@ -284,9 +285,11 @@ def _dtype_of(lead: Candidate) -> str:
 def _band_spec(lead: Candidate, i: int, name: str) -> BandSpec:
     band = sentinel2.BANDS.get(name)
     values = lead.assets[i].radiometry
+    # Of the pixels that are read: an Item may hold a band on another grid than its instrument's.
+    gsd_m = gsd_m_of(lead.grid)
     return BandSpec(
         name=name,
-        gsd_m=band.gsd_m if band else None,
+        gsd_m=None if gsd_m is None else gsd_m * lead.assets[i].span,
         scale=values.scale,
         offset=values.offset,
         nodata=float(sentinel2.NODATA_DN),

@@ -17,7 +17,8 @@ from pyproj.exceptions import ProjError
 from shapely.errors import ShapelyError
 
 from catalog.area import cut_at_antimeridian, footprint_of, reaches_beyond_180
-from catalog.scene import Scene, gsd_m_of
+from catalog.pixel_size import gsd_m_of
+from catalog.scene import Scene
 
 _EXTENSIONS = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",

@@ -21,8 +21,9 @@ from catalog.grids import repeat, repeated_window
 from catalog.identity import look_up, notes_on
 from catalog.paths import is_remote, without_query
 from catalog.pictures import brightness, is_plain_image, picture_names, reduced
+from catalog.pixel_size import described_size, gsd_m_of
 from catalog.radiometry import Radiometry
-from catalog.scene import BandSpec, Pixels, Scene, gsd_m_of
+from catalog.scene import BandSpec, Pixels, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name, known_bands
 
 
@@ -121,7 +122,7 @@ def open_raster_scene(
             raise SourceError(f"{path} has another nodata value in each band: give it one, gdalwarp -dstnodata")
         if any(reason.startswith("assumed") for reason in reasons):
             notes.append(f"reflectance = DN / {sentinel2.QUANTIFICATION} is {reasons[0]}")
-        notes += _scale_note(specs, sensor)
+        notes += _scale_note(specs, GeoBox(raster.shape, raster.transform, raster.crs), sensor)
         notes += notes_on(rasters)
         notes += [] if sensor is None else _contradictions(raster, keep, sensor)
         return Scene(
@@ -301,7 +302,7 @@ def _unique(names: Sequence[str]) -> list[str]:
     return numbered
 
 
-def _scale_note(specs: Sequence[BandSpec], sensor: SensorProfile | None) -> list[str]:
+def _scale_note(specs: Sequence[BandSpec], geobox: GeoBox, sensor: SensorProfile | None) -> list[str]:
     """A word when pixels are not of the size that the instrument's bands have, for its blur is that of those."""
     known = []
     for spec in specs:
@@ -312,7 +313,7 @@ def _scale_note(specs: Sequence[BandSpec], sensor: SensorProfile | None) -> list
     for native, gsd_m, name in sorted(known)[:1]:
         if not 0.8 < gsd_m / native < 1.25:
             whose = "Sentinel-2" if sensor is None else sensor.name
-            return [f"pixels of {gsd_m:g} m, where {whose}'s {name} has {native:g} m"]
+            return [f"pixels of {described_size(geobox)}, where {whose}'s {name} has {native:g} m"]
     return []
 
 

@@ -18,13 +18,6 @@ from catalog.errors import SourceError
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 
 
-def gsd_m_of(geobox: GeoBox) -> float | None:
-    """Side of a grid's pixels in metres, whatever its unit of length; None for degrees and for grids without CRS."""
-    if geobox.crs is None or not geobox.crs.projected:
-        return None
-    return float(abs(geobox.resolution.x)) * float(geobox.crs.proj.axis_info[0].unit_conversion_factor)
-
-
 class PixelReader(Protocol):
     """Where a scene's pixels come from. Readers are plain data, so that they travel to other processes."""
 

@@ -141,7 +141,7 @@ def effective_resolution(scene: Scene, card: ModelCard) -> str | None:
     """Finest detail that is right, in metres where the pixels' size is known."""
     if card.effective_resolution_lr_px is None or scene.picture:
         return None
-    gsd_m = scene.bands[0].gsd_m
+    gsd_m = catalog.gsd_m_of(scene.geobox)
     if gsd_m is None:
         return f"{card.effective_resolution_lr_px:.2f} source pixels"
     return f"{card.effective_resolution_lr_px * gsd_m:.1f} m"

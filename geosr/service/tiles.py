@@ -18,6 +18,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from starlette.concurrency import run_in_threadpool
 
+import catalog
 import tiling
 from geosr.service import metrics, render
 from geosr.service.keeping import keep
@@ -36,9 +37,6 @@ _MOST_SOURCE_PX = 2048
 _MOST_CHUNKS = 36
 
 MAX_ZOOM = 22
-
-#: Of latitude; of longitude, on the equator.
-_M_PER_DEGREE = 111_320
 
 #: Pictures that are kept in memory as well: some tens of MB.
 _KEPT_IN_MEMORY = 500
@@ -224,13 +222,9 @@ def _pixels_per(live: LiveScene, grid: TileGrid, scale: int) -> float:
 def _sides_m(live: LiveScene) -> tuple[float, float]:
     """The shorter and the longer side of the source's pixels on the ground, metres."""
     geobox = live.scene.geobox
-    gsd_m = live.scene.bands[0].gsd_m
-    if gsd_m is not None:
-        return gsd_m, gsd_m
-    # Degrees, and those of longitude are shorter away from the equator.
-    along_y = abs(geobox.resolution.y) * _M_PER_DEGREE
-    along_x = abs(geobox.resolution.x) * _M_PER_DEGREE * math.cos(math.radians(_latitude(live)))
-    return min(along_x, along_y), max(along_x, along_y)
+    # A grid whose CRS leads to no ellipsoid is taken as it is.
+    sides = catalog.pixel_sides_m(geobox) or (abs(geobox.resolution.x), abs(geobox.resolution.y))
+    return min(sides), max(sides)
 
 
 def _latitude(live: LiveScene) -> float:
