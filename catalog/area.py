@@ -19,6 +19,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from catalog.errors import AreaError, RequestError
+from catalog.poles import polar_footprint
 
 _WGS84 = CRS("EPSG:4326")
 
@@ -129,7 +130,13 @@ def clip(area: BaseGeometry, grounds: Sequence[BaseGeometry]) -> BaseGeometry:
 
 
 def footprint_of(geobox: GeoBox, npoints: int = 20) -> BaseGeometry:
-    """The outline of a grid in degrees, ``npoints`` vertices a side; in one piece where it crosses the antimeridian."""
+    """The outline of a grid in degrees, ``npoints`` vertices a side; in one piece where it crosses the antimeridian.
+
+    A grid over a pole has all longitudes, up to the pole.
+    """
+    over_pole = polar_footprint(geobox, npoints)
+    if over_pole is not None:
+        return over_pole
     outline = geobox.footprint(_WGS84, npoints=npoints).geom
     # Degrees that are wider than half the Earth by themselves were not cut.
     wide = geobox.crs is not None and geobox.crs.geographic and geobox.boundingbox.span_x > 180

@@ -21,7 +21,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from catalog import radiometry, sentinel2
-from catalog.area import project, unwrap
+from catalog.area import footprint_of, project, unwrap
 from catalog.errors import CatalogError, RadiometryError, SourceError
 from catalog.gdal import open_raster
 from catalog.grids import finest
@@ -173,7 +173,7 @@ def ground_of(item: pystac.Item, grid: GeoBox | None = None) -> BaseGeometry:
     """Where an Item has data, degrees: its geometry, or all of its grid when it has none."""
     if item.geometry is not None:
         return unwrap(shapely.make_valid(shapely.force_2d(shape(item.geometry))))
-    return unwrap(grid.footprint("EPSG:4326").geom) if grid is not None else shapely.box(-180, -90, 180, 90)
+    return footprint_of(grid) if grid is not None else shapely.box(-180, -90, 180, 90)
 
 
 def overpasses(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
