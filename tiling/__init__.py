@@ -3,10 +3,11 @@
 Knows nothing of networks, catalogues or HTTP.
 """
 
-from tiling.chunks import ChunkEncoder, ChunkFile, encode_chunk, is_whole, read_chunk
+from tiling.chunks import ChunkEncoder, ChunkFile, encode_chunk, read_chunk
 from tiling.cog import mosaic
-from tiling.errors import DiskFullError, OutputError, PlanError, StorageError, TilingError
+from tiling.errors import DamagedChunkError, DiskFullError, OutputError, PlanError, StorageError, TilingError
 from tiling.fill import fill_invalid
+from tiling.integrity import find_damage, is_whole
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
 from tiling.product import BLOCK_PX, Compression, Product, beside, in_type
 from tiling.read import Reflection, read_reflected, reflect
@@ -20,6 +21,7 @@ __all__ = [
     "ChunkPlan",
     "Compression",
     "Content",
+    "DamagedChunkError",
     "DiskFullError",
     "Location",
     "OutputError",
@@ -32,6 +34,7 @@ __all__ = [
     "crop",
     "encode_chunk",
     "fill_invalid",
+    "find_damage",
     "gdal_path",
     "grow",
     "in_type",

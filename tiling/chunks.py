@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from tiling.encode import encode, fields_of
-from tiling.errors import OutputError
+from tiling.errors import DamagedChunkError, OutputError, StorageError
 from tiling.faster import Faster
+from tiling.integrity import read_header
 from tiling.overviews import halve
 from tiling.product import BLOCK_PX, Product
-from tiling.storage import Content, Location, explained, is_remote, read_range
-from tiling.tiff import ENVELOPE, Image, block_order, enveloped, lay_out, overview_fields, read_images
-
-#: Bytes that are read first of a file whose directories are wanted: those of most chunks.
-_HEAD_BYTES = 64 * 2**10
+from tiling.storage import Content, Location
+from tiling.tiff import Image, ImageLayout, block_order, checksum, enveloped, lay_out, overview_fields
 
 _METADATA = 42112
 
@@ -96,6 +94,7 @@ class ChunkEncoder:
             sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
         self._sizes = sizes
         self._blocks = [[np.empty(0, object)] * -(-size[0] // BLOCK_PX) for size in sizes]
+        self._checksums = [[np.empty(0, np.int64)] * -(-size[0] // BLOCK_PX) for size in sizes]
         #: By level and row: overviews' rows of blocks in the making, and how many of those below they still wait for.
         self._pairs: dict[tuple[int, int], NDArray[Any]] = {}
         self._missing: dict[tuple[int, int], int] = {}
@@ -106,7 +105,9 @@ class ChunkEncoder:
         self._add(0, top // BLOCK_PX, pixels)
 
     def _add(self, level: int, row: int, pixels: NDArray[Any]) -> None:
-        self._blocks[level][row] = self._kept(encode(pixels, self._product, self._faster))
+        blocks = encode(pixels, self._product, self._faster)
+        self._checksums[level][row] = np.asarray([checksum(block) for block in blocks], dtype=np.int64)
+        self._blocks[level][row] = self._kept(blocks)
         if level + 1 == len(self._sizes):
             return
         # Rows of blocks are even, but for the last: two of them make one of the next level.
@@ -154,7 +155,11 @@ class ChunkEncoder:
         fields = fields_of(self._product, geobox, tags)
         blocks = [np.stack(rows) for rows in self._blocks]
         levels = [
-            (overview_fields(fields, height=height, width=width) if level else fields, _sizes(blocks[level]))
+            ImageLayout(
+                overview_fields(fields, height=height, width=width) if level else fields,
+                _sizes(blocks[level]),
+                np.stack(self._checksums[level]),
+            )
             for level, (height, width) in enumerate(self._sizes)
         ]
         header, _ = lay_out(levels)
@@ -167,50 +172,17 @@ def _new_room(_: str, size: int) -> NDArray[np.uint8]:
 
 
 def read_chunk(path: Location) -> ChunkFile:
-    """Read where a chunk's blocks are, and its tags.
+    """Read where a chunk's blocks are, their checksums, and its tags.
 
-    Raises :class:`OutputError` for a damaged file.
+    Raises :class:`DamagedChunkError` for a file whose header is damaged or that is not there.
     """
     try:
-        images = read_directories(path)
+        images, _ = read_header(path)
         return ChunkFile(path, images, _tags_of(images[0]))
+    except StorageError:
+        raise
     except (OutputError, LookupError, ElementTree.ParseError) as error:
-        raise OutputError(f"the chunk file {path} is damaged: the same command computes it anew") from error
-
-
-def read_directories(path: Location) -> list[Image]:
-    """The images of a file. Raises :class:`OutputError`."""
-    head = read_range(path, 0, _HEAD_BYTES)
-
-    def fetch(start: int, stop: int) -> bytes:
-        return head[start:stop] if stop <= len(head) else read_range(path, start, stop)
-
-    return read_images(fetch)
-
-
-def is_whole(path: Location) -> bool:
-    """Whether every block that a file made here has lies inside it, and, on a disk, still begins with its size.
-
-    A disk may lose what it had taken; an object in storage is whole or not there.
-    """
-    try:
-        images = read_directories(path)
-        with explained(path):
-            size = path.stat().st_size
-        if max(int((one.offsets + one.sizes).max()) for one in images) + ENVELOPE > size:
-            return False
-        if is_remote(path):
-            return True
-        content = np.memmap(str(path), dtype=np.uint8, mode="r")
-        return all(_begin_with_sizes(content, image) for image in images)
-    except (OutputError, LookupError, ValueError):
-        return False
-
-
-def _begin_with_sizes(content: NDArray[np.uint8], image: Image) -> bool:
-    where = image.offsets.ravel()[:, None] - ENVELOPE + np.arange(ENVELOPE)
-    told = np.ascontiguousarray(content[where]).view("<u4").ravel()
-    return bool((told == image.sizes.ravel()).all())
+        raise DamagedChunkError(path) from error
 
 
 def _sizes(blocks: NDArray[np.object_]) -> NDArray[np.int64]:

@@ -24,12 +24,13 @@ from rasterio.windows import Window
 
 from tiling.chunks import ChunkFile
 from tiling.encode import encode, fields_of
-from tiling.errors import DiskFullError, OutputError
+from tiling.errors import DamagedChunkError, DiskFullError, OutputError
+from tiling.integrity import check_blocks
 from tiling.overviews import halve, level_shapes
 from tiling.plan import Chunk, ChunkPlan
 from tiling.product import BLOCK_PX, Product
 from tiling.storage import Location, explained, gdal_path, read_range, write
-from tiling.tiff import ENVELOPE, block_order, enveloped, lay_out, overview_fields
+from tiling.tiff import ENVELOPE, ImageLayout, block_order, checksum, enveloped, lay_out, overview_fields
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -60,9 +61,10 @@ def mosaic(
 
     ``work`` is a folder on the same file system, or in the same storage, for what is made on the way; nothing stays
     there. The chunk files are left alone. Averaged overviews ignore nodata. The bytes depend on the pixels and the
-    product only.
+    product only. Whatever is taken from a chunk's file is held against the checksums in it.
 
-    Raises :class:`DiskFullError` when the COG will not fit, :class:`OutputError` when it cannot be written.
+    Raises :class:`DamagedChunkError` for a chunk whose blocks are not those that were written, :class:`DiskFullError`
+    when the COG will not fit, :class:`OutputError` when it cannot be written.
     """
     disk = work if isinstance(work, Path) else None
     if disk is not None:
@@ -73,14 +75,14 @@ def mosaic(
         shapes = level_shapes(plan.geobox.shape)
         fields = fields_of(product, plan.geobox, product.tags)
         every = [fields, *(overview_fields(fields, width=shape.x, height=shape.y) for shape in shapes[1:])]
-        header, _ = lay_out(list(zip(every, blocks.sizes, strict=True)))
+        header, _ = lay_out(list(map(ImageLayout, every, blocks.sizes, blocks.checksums)))
         with ThreadPoolExecutor(_AHEAD, thread_name_prefix="read") as pool:
             parts = _ahead(pool, lambda run: run(), blocks.runs(), _AHEAD)
             write(output, _chain(header, parts), draft=None if disk is None else disk / "mosaic.tif", cached=False)
 
 
 class _Blocks:
-    """Every block of the output, at every level: who has it, where, and how large it is."""
+    """Every block of the output, at every level: who has it, where, how large it is, and its checksum."""
 
     def __init__(self, plan: ChunkPlan, files: Mapping[str, ChunkFile], product: Product, spool: IO[bytes]) -> None:
         self._chunks = list(plan)
@@ -97,6 +99,9 @@ class _Blocks:
         self.owners = [np.full(count, _NOBODY, dtype=np.int64) for count in counts]
         self.offsets = [np.zeros(count, dtype=np.int64) for count in counts]
         self.sizes = [np.zeros(count, dtype=np.int64) for count in counts]
+        self.checksums = [np.zeros(count, dtype=np.int64) for count in counts]
+        #: Chunks' images, by number and level, whose blocks were held against their checksums before GDAL reads them.
+        self._checked: set[tuple[int, int]] = set()
         if plan.aligned:
             for number, chunk in enumerate(self._chunks):
                 self._adopt(number, chunk)
@@ -110,6 +115,7 @@ class _Blocks:
             self.owners[level][where] = number
             self.offsets[level][where] = image.offsets
             self.sizes[level][where] = image.sizes
+            self.checksums[level][where] = image.checksums
 
     def complete(self, threads: int) -> None:
         """Make what no chunk has."""
@@ -162,6 +168,7 @@ class _Blocks:
             self.owners[level][row, col] = _SPOOL
             self.offsets[level][row, col] = self._spooled + ENVELOPE
             self.sizes[level][row, col] = len(block)
+            self.checksums[level][row, col] = checksum(block)
             self._spooled += len(content)
 
     def _read(self, level: int, row: int, col: int) -> NDArray[Any]:
@@ -175,7 +182,7 @@ class _Blocks:
             min(BLOCK_PX, shape.x - left),
             min(BLOCK_PX, shape.y - top),
         )
-        return _read_window(self._files[number], level, window)
+        return self._read_window(number, level, window)
 
     def _compose(self, level: int, row: int, col: int) -> NDArray[Any]:
         """Pixels of a block from the chunks that it lies in."""
@@ -186,32 +193,61 @@ class _Blocks:
         side = self._plan.core_px * self._plan.scale // 2**level
         for i in range(top // side, -(-bottom // side)):
             for j in range(left // side, -(-right // side)):
-                file = self._files[i * self._plan.cols + j]
                 y0, x0 = max(top, i * side), max(left, j * side)
                 y1, x1 = min(bottom, (i + 1) * side), min(right, (j + 1) * side)
                 window = Window(x0 - j * side, y0 - i * side, x1 - x0, y1 - y0)
-                pixels[:, y0 - top : y1 - top, x0 - left : x1 - left] = _read_window(file, level, window)
+                pixels[:, y0 - top : y1 - top, x0 - left : x1 - left] = self._read_window(
+                    i * self._plan.cols + j, level, window
+                )
         return pixels
+
+    def _read_window(self, number: int, level: int, window: Window) -> NDArray[Any]:
+        file = self._files[number]
+        # Two threads may check one image at once; neither reads what is not checked.
+        if (number, level) not in self._checked:
+            _check_image(file, level)
+            self._checked.add((number, level))
+        return _read_window(file, level, window)
 
     def runs(self) -> Iterator[Callable[[], bytes]]:
         """What reads the blocks in the order of the file, in their envelopes, as many at a time as lie together."""
         for level in block_order(len(self._shapes)):
-            for owners, offsets, sizes in zip(self.owners[level], self.offsets[level], self.sizes[level], strict=True):
+            rows = zip(self.owners[level], self.offsets[level], self.sizes[level], self.checksums[level], strict=True)
+            for owners, offsets, sizes, checksums in rows:
                 ends = offsets + sizes + 2 * ENVELOPE
                 breaks = np.flatnonzero((owners[1:] != owners[:-1]) | (offsets[1:] != ends[:-1])) + 1
                 for first, last in zip([0, *breaks], [*breaks - 1, len(owners) - 1], strict=True):
-                    start, stop = int(offsets[first]) - ENVELOPE, int(ends[last]) - ENVELOPE
-                    yield self._reader(int(owners[first]), start, stop)
+                    run = slice(first, last + 1)
+                    start = int(offsets[first]) - ENVELOPE
+                    yield self._reader(int(owners[first]), start, sizes[run].tolist(), checksums[run].tolist())
 
-    def _reader(self, owner: int, start: int, stop: int) -> Callable[[], bytes]:
+    def _reader(self, owner: int, start: int, sizes: list[int], checksums: list[int]) -> Callable[[], bytes]:
+        stop = start + sum(sizes) + 2 * ENVELOPE * len(sizes)
+
         def read() -> bytes:
-            if owner != _SPOOL:
-                return read_range(self._files[owner].path, start, stop)
-            with self._lock:
-                self._spool.seek(start)
-                return self._spool.read(stop - start)
+            if owner == _SPOOL:
+                with self._lock:
+                    self._spool.seek(start)
+                    content = self._spool.read(stop - start)
+            else:
+                content = read_range(self._files[owner].path, start, stop)
+            if not check_blocks(content, sizes, checksums):
+                return content
+            if owner == _SPOOL:
+                raise OutputError("overviews that were written to the disk a moment ago are read back damaged")
+            raise DamagedChunkError(self._files[owner].path)
 
         return read
+
+
+def _check_image(file: ChunkFile, level: int) -> None:
+    """Hold the blocks of one image of a chunk's file against their checksums. Raises :class:`DamagedChunkError`."""
+    image = file.images[level]
+    for offsets, sizes, checksums in zip(image.offsets, image.sizes, image.checksums, strict=True):
+        # The blocks of a row follow one another.
+        start, stop = int(offsets[0]) - ENVELOPE, int(offsets[-1] + sizes[-1]) + ENVELOPE
+        if check_blocks(read_range(file.path, start, stop), sizes.tolist(), checksums.tolist()):
+            raise DamagedChunkError(file.path)
 
 
 def _read_window(file: ChunkFile, level: int, window: Window) -> NDArray[Any]:
@@ -223,7 +259,7 @@ def _read_window(file: ChunkFile, level: int, window: Window) -> NDArray[Any]:
         ):
             pixels: NDArray[Any] = raster.read(window=window)
     except RasterioError as error:
-        raise OutputError(f"the chunk file {file.path} is damaged: the same command computes it anew") from error
+        raise DamagedChunkError(file.path) from error
     return pixels
 
 

@@ -4,8 +4,13 @@ TilingError
 ├── PlanError      a chunk plan that cannot be made
 └── OutputError    a file that cannot be written
     ├── DiskFullError  no space left while writing
+    ├── DamagedChunkError  a chunk file whose bytes are not those that were written
     └── StorageError   storage that does not answer; what is there stays
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 
 class TilingError(Exception):
@@ -22,6 +27,18 @@ class OutputError(TilingError):
 
 class DiskFullError(OutputError):
     """The disk ran full."""
+
+
+class DamagedChunkError(OutputError):
+    """A finished chunk's file is not what was written; without it, the chunk is computed anew."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(f"the chunk file {path} is damaged: the same command computes it anew")
+        self.path = path
+        """Where the file is."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path,)
 
 
 class StorageError(OutputError):

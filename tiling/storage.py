@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from tiling.errors import DiskFullError, OutputError, StorageError
 
@@ -68,11 +68,13 @@ def read_range(path: Location, start: int, stop: int) -> bytes:
 
     Raises :class:`OutputError`.
     """
-    with explained(path):
+    with explained(path, "read"):
         if isinstance(path, Path):
             with path.open("rb") as file:
+                # Memory is taken for as many bytes as are asked for, and a damaged file may say any number.
+                stop = min(stop, os.fstat(file.fileno()).st_size)
                 file.seek(start)
-                return file.read(stop - start)
+                return file.read(max(0, stop - start))
         return bytes(path.fs.cat_file(path.path, start=start, end=stop))
 
 
@@ -149,12 +151,12 @@ def _write_through(file: BinaryIO, parts: Iterable[Content]) -> None:
 
 
 @contextmanager
-def explained(path: Location) -> Iterator[None]:
+def explained(path: Location, action: Literal["write", "read"] = "write") -> Iterator[None]:
     """Turn what a disk or storage refuses into this package's errors."""
     try:
         yield
     except OSError as error:
-        raise _explain(error, path) from error
+        raise _explain(error, path, action) from error
     except Exception as error:
         if isinstance(path, Path) or not _is_of_storage(error):
             raise
@@ -170,13 +172,13 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _explain(error: OSError, path: Location) -> OutputError:
+def _explain(error: OSError, path: Location, action: str) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFullError(f"no space left while writing {path}")
     if isinstance(path, Path):
-        return OutputError(f"cannot write {path}: {error.strerror or error}")
+        return OutputError(f"cannot {action} {path}: {error.strerror or error}")
     refused = isinstance(error, FileNotFoundError | PermissionError)
-    return (OutputError if refused else StorageError)(f"cannot write {path}: {error.strerror or error}")
+    return (OutputError if refused else StorageError)(f"cannot {action} {path}: {error.strerror or error}")
 
 
 def _is_of_storage(error: Any) -> bool:

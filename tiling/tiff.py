@@ -2,11 +2,15 @@
 
 Blocks stay as they were encoded. This module knows what their directories say and where each block lies, and nothing
 of pixels. Layout and structural metadata are those of GDAL's COG driver (https://gdal.org/drivers/raster/cog.html).
+
+Two private tags hold checksums (CRC-32, as in zlib): one of each encoded block, in each directory, and one of all bytes
+before the blocks, in the first directory. Other readers ignore them.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +23,13 @@ from tiling.storage import Content
 _SUBFILE, _WIDTH, _HEIGHT = 254, 256, 257
 _BLOCK_OFFSETS, _BLOCK_SIZES = 324, 325
 _BLOCK_WIDTH, _BLOCK_HEIGHT = 322, 323
+
+#: Checksums, in TIFF's range for private use. The header's has the highest number, so that it ends the directory, and
+#: is computed with 0 in its own place.
+_BLOCK_CHECKSUMS, _HEADER_CHECKSUM = 65300, 65301
+
+#: Stands for the checksum of a block of a file that stores none.
+NO_CHECKSUM = -1
 
 #: Tags that an overview has as well: those that say how its blocks are encoded, and nodata. Place and metadata are the
 #: full image's alone.
@@ -57,13 +68,21 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Image:
-    """One image of a file, at full or reduced resolution."""
+class ImageLayout:
+    """One image of a file that is to be laid out, at full or reduced resolution."""
 
     fields: Mapping[int, Field]
-    """By tag, without where blocks lie."""
+    """By tag, without where blocks lie and their checksums."""
     sizes: NDArray[np.int64]
     """Bytes of each block, ``(block rows, block columns)``."""
+    checksums: NDArray[np.int64]
+    """CRC-32 of each encoded block, shaped as the sizes; ``NO_CHECKSUM`` in files that store none."""
+
+
+@dataclass(frozen=True)
+class Image(ImageLayout):
+    """One image of a file that is there."""
+
     offsets: NDArray[np.int64]
     """Where each block begins, shaped as the sizes."""
 
@@ -80,12 +99,14 @@ def read_images(fetch: Fetch) -> list[Image]:
             raise OutputError("not a little-endian TIFF")
         form = _Form(big=version == 43)
         at = struct.unpack_from(form.pointer, start, 8 if form.big else 4)[0]
-        images = []
-        while at:
+        images, seen = [], set()
+        # Damaged links may lead back.
+        while at and at not in seen:
+            seen.add(at)
             image, at = _read_image(fetch, at, form)
             images.append(image)
         return images
-    except (struct.error, KeyError, ValueError) as error:
+    except (struct.error, LookupError, ValueError, ArithmeticError) as error:
         raise OutputError("the directories of a TIFF are damaged") from error
 
 
@@ -95,25 +116,48 @@ def overview_fields(fields: Mapping[int, Field], width: int, height: int) -> dic
     return {**kept, _SUBFILE: _long(1), _WIDTH: _long(width), _HEIGHT: _long(height)}
 
 
-def lay_out(images: Sequence[tuple[Mapping[int, Field], NDArray[np.int64]]]) -> tuple[bytes, list[NDArray[np.int64]]]:
-    """Lay out a COG of a full image and its overviews, in falling size: fields and sizes of the blocks of each.
+def read_checked_images(fetch: Fetch) -> tuple[list[Image], int]:
+    """The images of a file made here, and where its header ends, every byte of which is as it was written.
+
+    Raises :class:`OutputError` for a damaged header, and for a file that stores no checksums.
+    """
+    images = read_images(fetch)
+    if any((image.checksums == NO_CHECKSUM).any() for image in images):
+        raise OutputError("no checksums are stored in it")
+    try:
+        # A header depends on what its directories say alone: one that is damaged is not made again.
+        header, _ = lay_out(images)
+    except (struct.error, ValueError, OverflowError) as error:
+        raise OutputError("its header is damaged") from error
+    if fetch(0, len(header)) != header:
+        raise OutputError("its header is damaged")
+    return images, len(header)
+
+
+def checksum(content: Content) -> int:
+    """CRC-32 of a block's bytes."""
+    return zlib.crc32(content)
+
+
+def lay_out(images: Sequence[ImageLayout]) -> tuple[bytes, list[NDArray[np.int64]]]:
+    """Lay out a COG of a full image and its overviews, in falling size.
 
     Returns all that comes before the blocks, and where each image's blocks begin. Blocks follow in the order of
     :func:`block_order`, each in its envelope. The file is a BigTIFF when it has to be.
     """
-    content = sum(int(sizes.sum()) + 2 * ENVELOPE * sizes.size for _, sizes in images)
+    content = sum(int(image.sizes.sum()) + 2 * ENVELOPE * image.sizes.size for image in images)
     for form in (_Form(big=False), _Form(big=True)):
-        length = _header(form, images, [np.zeros_like(sizes) for _, sizes in images])[1]
+        length = len(_header(form, images, [np.zeros_like(image.sizes) for image in images]))
         if form.big or length + content <= _CLASSIC_LIMIT:
             break
     at = length
     offsets: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * len(images)
     for number in block_order(len(images)):
-        sizes = images[number][1]
+        sizes = images[number].sizes
         ends = np.cumsum(sizes.ravel() + 2 * ENVELOPE) + at
         offsets[number] = np.reshape(ends - sizes.ravel() - ENVELOPE, sizes.shape)
         at = int(ends[-1])
-    return _header(form, images, offsets)[0], offsets
+    return _header(form, images, offsets), offsets
 
 
 def block_order(images: int) -> list[int]:
@@ -154,33 +198,39 @@ def _read_image(fetch: Fetch, at: int, form: _Form) -> tuple[Image, int]:
             raise ValueError("a value is cut off")
         fields[tag] = Field(kind, length, value[:size])
     following = struct.unpack_from(form.pointer, table, count * entry)[0]
-    width, height = (_integers(fields[tag])[0] for tag in (_WIDTH, _HEIGHT))
-    across, down = (_integers(fields[tag])[0] for tag in (_BLOCK_WIDTH, _BLOCK_HEIGHT))
+    width, height = (int(_integers(fields[tag])[0]) for tag in (_WIDTH, _HEIGHT))
+    across, down = (int(_integers(fields[tag])[0]) for tag in (_BLOCK_WIDTH, _BLOCK_HEIGHT))
     shape = (-(-height // down), -(-width // across))
     offsets, sizes = (_integers(fields.pop(tag)).reshape(shape) for tag in (_BLOCK_OFFSETS, _BLOCK_SIZES))
-    return Image(fields, sizes, offsets), following
+    stored = fields.pop(_BLOCK_CHECKSUMS, None)
+    fields.pop(_HEADER_CHECKSUM, None)
+    checksums = np.full(shape, NO_CHECKSUM, np.int64) if stored is None else _integers(stored).reshape(shape)
+    return Image(fields, sizes, checksums, offsets), following
 
 
-def _header(
-    form: _Form,
-    images: Sequence[tuple[Mapping[int, Field], NDArray[np.int64]]],
-    offsets: Sequence[NDArray[np.int64]],
-) -> tuple[bytes, int]:
-    """All that comes before the blocks, and its length."""
+def _header(form: _Form, images: Sequence[ImageLayout], offsets: Sequence[NDArray[np.int64]]) -> bytes:
+    """All that comes before the blocks."""
     structure = f"GDAL_STRUCTURAL_METADATA_SIZE={len(_STRUCTURE):06d} bytes\n{_STRUCTURE}".encode()
     parts = bytearray(form.start + structure)
-    link = len(form.start) - form.inline
-    for (fields, sizes), where in zip(images, offsets, strict=True):
+    link, own = len(form.start) - form.inline, 0
+    for number, (image, where) in enumerate(zip(images, offsets, strict=True)):
         _align(parts)
         struct.pack_into(form.pointer, parts, link, len(parts))
         whole = {
-            **fields,
+            **image.fields,
             _BLOCK_OFFSETS: _numbers(_LONG8 if form.big else _LONG, where),
-            _BLOCK_SIZES: _numbers(_LONG, sizes),
+            _BLOCK_SIZES: _numbers(_LONG, image.sizes),
+            _BLOCK_CHECKSUMS: _numbers(_LONG, image.checksums),
         }
+        if number == 0:
+            whole[_HEADER_CHECKSUM] = _long(0)
         link = _append_directory(parts, form, whole)
+        if number == 0:
+            # The value of the last entry, before the link to the next directory.
+            own = link - form.inline
     _align(parts)
-    return bytes(parts), len(parts)
+    struct.pack_into("<I", parts, own, zlib.crc32(parts))
+    return bytes(parts)
 
 
 def _append_directory(parts: bytearray, form: _Form, fields: Mapping[int, Field]) -> int:

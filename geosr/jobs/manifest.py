@@ -13,8 +13,8 @@ from geosr.model.card import ModelCard
 from geosr.upscaler import ModelSpec
 from tiling import ChunkPlan, Product
 
-#: Raised when the same settings would give other pixels than before.
-FORMAT = 2
+#: Raised when the same settings would give other bytes than before.
+FORMAT = 3
 
 
 class Manifest:

@@ -81,11 +81,12 @@ def test_a_kill_between_the_cog_and_its_item_is_mended(tmp_path, sample):
     assert not work_folder(tmp_path / "out.tif").exists()
 
 
-def test_a_damaged_output_is_made_anew(tmp_path, sample):
+@pytest.mark.parametrize("damage", ["cut", "one bit"])
+def test_a_damaged_output_is_made_anew(tmp_path, sample, damage):
     super_resolve(request(tmp_path, sample))
     output = tmp_path / "out.tif"
     whole = output.read_bytes()
-    output.write_bytes(whole[: len(whole) * 2 // 3])
+    output.write_bytes(whole[: len(whole) * 2 // 3] if damage == "cut" else one_bit_flipped(whole))
     published = super_resolve(request(tmp_path, sample))
     assert published.computed == published.chunks
     assert output.read_bytes() == whole
@@ -103,7 +104,19 @@ def test_chunks_without_a_manifest_are_not_trusted(tmp_path, sample, content):
     assert published.computed == published.chunks == 4
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b""])
+def one_bit_flipped(content: bytes) -> bytes:
+    at = len(content) * 2 // 3
+    return content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :]
+
+
+def one_page_zeroed(content: bytes) -> bytes:
+    return content[:4096] + bytes(4096) + content[8192:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[: len(content) // 2], lambda content: b"", one_bit_flipped, one_page_zeroed],
+)
 def test_only_a_damaged_chunk_is_computed_again(tmp_path, sample, damage):
     super_resolve(request(tmp_path, sample))
     whole = (tmp_path / "out.tif").read_bytes()

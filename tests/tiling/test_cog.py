@@ -20,7 +20,7 @@ from rio_cogeo import cog_validate
 from tiling import Chunk, ChunkFile, ChunkPlan, DiskFullError, Product, encode_chunk, mosaic, read_chunk, whole, write
 from tiling.encode import fields_of
 from tiling.overviews import halve, level_shapes
-from tiling.tiff import lay_out, read_images
+from tiling.tiff import ImageLayout, lay_out, read_images
 
 
 def make(
@@ -136,11 +136,12 @@ def test_a_file_too_large_for_32_bits_is_a_bigtiff():
     fields = fields_of(product, GeoBox((43920, 43920), Affine(2.5, 0, 0, 0, -2.5, 0), "EPSG:32633"), {})
     for size, mark in ((500_000, b"II*\0"), (600_000, b"II+\0")):
         sizes = np.full((86, 86), size)
-        header, (offsets,) = lay_out([(fields, sizes)])
+        header, (offsets,) = lay_out([ImageLayout(fields, sizes, np.full_like(sizes, 7))])
         assert header[:4] == mark
         (image,) = read_images(lambda start, stop, header=header: header[start:stop])
         assert (image.offsets == offsets).all()
         assert (image.sizes == sizes).all()
+        assert (image.checksums == 7).all()
         assert (np.diff(offsets.ravel()) == size + 8).all()
         assert offsets[0, 0] == len(header) + 4
 
