@@ -5,16 +5,39 @@ Knows nothing of networks, catalogues or HTTP.
 
 from tiling.chunks import ChunkEncoder, ChunkFile, encode_chunk, read_chunk
 from tiling.cog import mosaic
-from tiling.errors import DamagedChunkError, DiskFullError, OutputError, PlanError, StorageError, TilingError
+from tiling.errors import (
+    DamagedChunkError,
+    DiskFullError,
+    OccupiedError,
+    OutputError,
+    PlanError,
+    StorageError,
+    TilingError,
+)
 from tiling.fill import fill_invalid
 from tiling.integrity import find_damage, is_whole
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
 from tiling.product import BLOCK_PX, Compression, Product, beside, in_type
 from tiling.read import Reflection, read_reflected, reflect
-from tiling.storage import Content, Location, gdal_path, is_remote, locate, move, read_range, replacing, write
+from tiling.storage import (
+    NAME_BYTES,
+    Content,
+    Location,
+    Occupant,
+    derived_name,
+    gdal_path,
+    is_remote,
+    locate,
+    move,
+    occupant,
+    read_range,
+    replacing,
+    write,
+)
 
 __all__ = [
     "BLOCK_PX",
+    "NAME_BYTES",
     "Chunk",
     "ChunkEncoder",
     "ChunkFile",
@@ -24,6 +47,8 @@ __all__ = [
     "DamagedChunkError",
     "DiskFullError",
     "Location",
+    "Occupant",
+    "OccupiedError",
     "OutputError",
     "PlanError",
     "Product",
@@ -32,6 +57,7 @@ __all__ = [
     "TilingError",
     "beside",
     "crop",
+    "derived_name",
     "encode_chunk",
     "fill_invalid",
     "find_damage",
@@ -43,6 +69,7 @@ __all__ = [
     "locate",
     "mosaic",
     "move",
+    "occupant",
     "read_chunk",
     "read_range",
     "read_reflected",

@@ -29,7 +29,7 @@ from tiling.integrity import check_blocks
 from tiling.overviews import halve, level_shapes
 from tiling.plan import Chunk, ChunkPlan
 from tiling.product import BLOCK_PX, Product
-from tiling.storage import Location, explained, gdal_path, read_range, write
+from tiling.storage import Location, Occupant, explained, gdal_path, read_range, write
 from tiling.tiff import ENVELOPE, ImageLayout, block_order, checksum, enveloped, lay_out, overview_fields
 
 Item = TypeVar("Item")
@@ -56,15 +56,19 @@ def mosaic(
     output: Location,
     work: Location,
     threads: int = 1,
+    *,
+    expected: Occupant | None = None,
 ) -> None:
     """Join the chunk files (by chunk key) into ``output``, which appears complete or not at all.
 
     ``work`` is a folder on the same file system, or in the same storage, for what is made on the way; nothing stays
-    there. The chunk files are left alone. Averaged overviews ignore nodata. The bytes depend on the pixels and the
-    product only. Whatever is taken from a chunk's file is held against the checksums in it.
+    there. The chunk files are left alone. What is at ``output`` is replaced if it is the ``expected``, see
+    :func:`tiling.occupant`; None stands for anything. Averaged overviews ignore nodata. The bytes depend on the pixels
+    and the product only. Whatever is taken from a chunk's file is held against the checksums in it.
 
     Raises :class:`DamagedChunkError` for a chunk whose blocks are not those that were written, :class:`DiskFullError`
-    when the COG will not fit, :class:`OutputError` when it cannot be written.
+    when the COG will not fit, :class:`OccupiedError` for another file that has appeared at ``output``,
+    :class:`OutputError` when it cannot be written.
     """
     disk = work if isinstance(work, Path) else None
     if disk is not None:
@@ -78,7 +82,8 @@ def mosaic(
         header, _ = lay_out(list(map(ImageLayout, every, blocks.sizes, blocks.checksums)))
         with ThreadPoolExecutor(_AHEAD, thread_name_prefix="read") as pool:
             parts = _ahead(pool, lambda run: run(), blocks.runs(), _AHEAD)
-            write(output, _chain(header, parts), draft=None if disk is None else disk / "mosaic.tif", cached=False)
+            draft = None if disk is None else disk / "mosaic.tif"
+            write(output, _chain(header, parts), draft=draft, cached=False, expected=expected)
 
 
 class _Blocks:

@@ -4,6 +4,7 @@ TilingError
 ├── PlanError      a chunk plan that cannot be made
 └── OutputError    a file that cannot be written
     ├── DiskFullError  no space left while writing
+    ├── OccupiedError  another file has appeared under the output's name
     ├── DamagedChunkError  a chunk file whose bytes are not those that were written
     └── StorageError   storage that does not answer; what is there stays
 """
@@ -34,6 +35,21 @@ class DamagedChunkError(OutputError):
 
     def __init__(self, path: Any) -> None:
         super().__init__(f"the chunk file {path} is damaged: the same command computes it anew")
+        self.path = path
+        """Where the file is."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path,)
+
+
+class OccupiedError(OutputError):
+    """Another program's file is where a finished one goes."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(
+            f"{path} was made by another program meanwhile and is not replaced: move it elsewhere, and the same "
+            "command finishes"
+        )
         self.path = path
         """Where the file is."""
 
