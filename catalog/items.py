@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +19,13 @@ from rasterio.transform import Affine
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from catalog import radiometry, sentinel2
 from catalog.area import footprint_of, project, unwrap
-from catalog.errors import CatalogError, RadiometryError, SourceError
+from catalog.errors import CatalogError, SourceError
 from catalog.gdal import open_raster
 from catalog.grids import finest
+from catalog.item_bands import BandAsset, find_band
 from catalog.paths import without_queries, without_query
-from catalog.radiometry import Radiometry
+from catalog.sensors import SensorProfile
 from catalog.web import PatientStacIO
 
 #: Items of one platform whose times differ by less than this belong to one overpass: a datatake lasts minutes, the
@@ -39,21 +38,6 @@ _SAME_GROUND = 0.5
 
 #: Endings of files that are no Items, although the servers of Items keep them at addresses below those.
 _RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg", ".nc", ".h5", ".hdf", ".img", ".zip")
-
-
-@dataclass(frozen=True)
-class BandAsset:
-    """Where an Item holds a band."""
-
-    key: str
-    """Key of the asset."""
-    index: int
-    """Band of the asset's raster, from 1."""
-    radiometry: Radiometry
-    nodata: float | None = None
-    """DN without measurement that the Item declares."""
-    span: int = 1
-    """Pixels of the Item's grid that one of the band's own spans along an axis."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +75,70 @@ class Candidate:
         return local_path(self.item.assets[asset.key].href)
 
 
-def read_item(source: str) -> pystac.Item:
-    """A STAC Item from a path or URL, with absolute asset addresses.
+def read_items(source: str) -> list[pystac.Item]:
+    """The STAC Items of a path or URL, with absolute asset addresses: one Item, or a search's answer with several.
 
     Raises :class:`SourceError`.
     """
+    address = without_query(source)
+    stac_io = PatientStacIO()
+    href = source if "://" in source else str(Path(source).absolute())
     try:
-        item = pystac.Item.from_file(source, stac_io=PatientStacIO())
-        item.make_asset_hrefs_absolute()
+        content = json.loads(stac_io.read_text_from_href(href))
+        features = _features(content, address)
+        several = features[0] is not content
+        items = [
+            pystac.Item.from_dict(
+                one, href=(_own_address(one) if several else None) or href, migrate=True, preserve_dict=False
+            )
+            for one in features
+        ]
+        for item in items:
+            item.make_asset_hrefs_absolute()
+    except CatalogError:
+        raise
+    except RecursionError as error:
+        raise SourceError(f"{address} is not a STAC Item that can be read: it is nested too deeply") from error
     except Exception as error:
         # Whatever is wrong with foreign JSON or a foreign server surfaces here, as any of a dozen exceptions.
-        address = without_query(source)
         raise SourceError(f"{address} is not a STAC Item that can be read: {first_line(error)}") from error
-    return item
+    return items
+
+
+def read_item(source: str) -> pystac.Item:
+    """The one STAC Item of a path or URL, see :func:`read_items`. Raises :class:`SourceError`."""
+    items = read_items(source)
+    if len(items) > 1:
+        raise SourceError(
+            f"{without_query(source)} holds {len(items)} STAC Items, and one is needed: name it by itself"
+        )
+    return items[0]
+
+
+def _own_address(content: dict[str, Any]) -> str | None:
+    """Where an Item says that it lives, if that is an address by itself."""
+    links = content.get("links") or []
+    return next((link["href"] for link in links if link.get("rel") == "self" and "://" in link.get("href", "")), None)
+
+
+def _features(content: Any, address: str) -> list[dict[str, Any]]:
+    """The Items in a JSON document. Raises :class:`SourceError` for a document of anything else, saying of what."""
+    kind = content.get("type") if isinstance(content, dict) else None
+    if kind in ("Collection", "Catalog"):
+        raise SourceError(
+            f"{address} is a STAC {kind} and not an Item: name one of its Items, or search an API with --api and "
+            "--collection"
+        )
+    found = content.get("features") if kind == "FeatureCollection" else [content]
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise SourceError(f"{address} is not a STAC Item: it holds no GeoJSON Feature")
+    if not found:
+        raise SourceError(f"{address} is a collection of STAC Items that holds none")
+    if not any("assets" in one or "stac_version" in one for one in found):
+        raise SourceError(
+            f"{address} is not a STAC Item: its JSON has neither assets nor stac_version. --aoi takes GeoJSON areas"
+        )
+    return found
 
 
 def is_item(source: str) -> bool:
@@ -119,16 +154,23 @@ def is_item(source: str) -> bool:
 
 
 def candidate(
-    item: pystac.Item, bands: Sequence[str], *, scale: float | None = None, offset: float | None = None
+    item: pystac.Item,
+    bands: Sequence[str],
+    *,
+    scale: float | None = None,
+    offset: float | None = None,
+    sensor: SensorProfile | None = None,
 ) -> Candidate:
-    """The Item with its assets for ``bands``; ``scale`` and ``offset`` override what it says of them.
+    """The Item with its assets for ``bands``, by the names of ``sensor`` or else by ESA's.
+
+    ``scale`` and ``offset`` override what it says of them.
 
     Raises :class:`SourceError` when a band is missing, bands' grids do not fit one another, or the Item is malformed,
     and :class:`RadiometryError` when nothing tells how its DN become reflectance.
     """
     try:
         content = item.to_dict(include_self_link=False, transform_hrefs=False)
-        assets = tuple(_find_band(content, band, scale, offset) for band in bands)
+        assets = tuple(find_band(content, band, scale, offset, sensor) for band in bands)
         grids = {asset.key: grid_of(item, asset.key) for asset in assets}
         grid, spans = _finest(item, bands, list(grids.values()))
         span_of = dict(zip(grids, spans, strict=True))
@@ -212,59 +254,6 @@ def local_path(href: str) -> str:
     """``file:`` addresses as paths; anything else as it is."""
     parsed = urlparse(href)
     return url2pathname(parsed.path) if parsed.scheme == "file" else href
-
-
-def _find_band(item: dict[str, Any], band: str, scale: float | None, offset: float | None) -> BandAsset:
-    found = []
-    for key, asset in item.get("assets", {}).items():
-        index = _index_in_asset(key, asset, band)
-        if index is not None:
-            found.append((_preference(key, asset, item), key, index))
-    if not found:
-        raise SourceError(
-            f"Item {item.get('id')} has no asset for band {band}: its assets are {', '.join(item['assets'])}"
-        )
-    _, key, number = min(found)
-    try:
-        declared = radiometry.of_item(item, key, number)
-    except RadiometryError:
-        if offset is None:
-            raise
-        declared = Radiometry(1 / sentinel2.QUANTIFICATION, offset, "given by the user")
-    if scale is not None or offset is not None:
-        declared = radiometry.override(scale, offset, declared)
-    return BandAsset(key, number, declared, _nodata_of(item["assets"][key], number))
-
-
-def _nodata_of(asset: dict[str, Any], number: int) -> float | None:
-    """Nodata that an asset declares for a band (from 1), in STAC 1.1's fields or the older raster extension's."""
-    described = (asset.get(field, [])[number - 1 : number] for field in ("bands", "raster:bands"))
-    holders = [*(band for bands in described for band in bands), asset]
-    return next((float(holder["nodata"]) for holder in holders if holder.get("nodata") is not None), None)
-
-
-def _index_in_asset(key: str, asset: dict[str, Any], band: str) -> int | None:
-    """Position of a band in an asset, from 1."""
-    described = asset.get("bands") or asset.get("eo:bands") or []
-    if len(described) <= 1:
-        if sentinel2.band_name(re.sub(r"[-_](jp2|cog)$", "", key)) == band:
-            return 1
-        named = described and sentinel2.band_name(str(described[0].get("name", ""))) == band
-        return 1 if named and "data" in asset.get("roles", ["data"]) else None
-    if key in ("visual", "thumbnail", "overview", "preview", "TCI") or "visual" in asset.get("roles", []):
-        return None
-    for index, one in enumerate(described, start=1):
-        if sentinel2.band_name(str(one.get("name", ""))) == band:
-            return index
-    return None
-
-
-def _preference(key: str, asset: dict[str, Any], item: dict[str, Any]) -> tuple[float, bool]:
-    """Finest first; then anything before JPEG 2000, which is slow to read in pieces."""
-    transform = asset.get("proj:transform") or item.get("properties", {}).get("proj:transform")
-    suffix = re.search(r"_(\d+)m$", key)
-    gsd = float(suffix[1]) if suffix else abs(float(transform[0])) if transform else float(asset.get("gsd", 0))
-    return gsd, "jp2" in str(asset.get("type", "")) or key.endswith("jp2")
 
 
 def _crs_of(fields: dict[str, Any]) -> CRS | None:

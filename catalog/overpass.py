@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pystac
@@ -21,11 +22,14 @@ from catalog.clouds import NOTE as CLOUD_NOTE
 from catalog.errors import AreaError, RadiometryError, RefusedError, RequestError, SourceError, UnreachableError
 from catalog.gdal import check_allowed, files_of, open_raster, parts_of
 from catalog.identity import Identity, look_up, notes_on, raster_identity
+from catalog.item_bands import BandAsset
 from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
 from catalog.layers import ItemsReader, Layer, LayerBand
 from catalog.paths import without_query
 from catalog.pixel_size import gsd_m_of
+from catalog.radiometry import check_type
 from catalog.scene import BandSpec, Scene
+from catalog.sensors import SensorBand, SensorProfile, band_name
 
 SCL_KEYS = ("scl", "SCL", "SCL_20m")
 
@@ -43,17 +47,18 @@ def scene_of_items(
     crs: str | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    sensor: SensorProfile | None = None,
 ) -> Scene:
-    """One scene of ``bands`` from Items.
+    """One scene of ``bands`` from Items, by the names of ``sensor``, or ESA's when None.
 
     Of several overpasses the one with the largest clear share of ``area`` is taken, the latest of equal ones; the
-    others fill its gaps only when ``fill`` is set, clearest first. Without an area the whole Item is the scene.
+    others fill its gaps only when ``fill`` is set, clearest first. Without an area all that the Items cover is it.
 
     Raises :class:`SourceError`, :class:`AreaError` or :class:`catalog.errors.RadiometryError`.
     """
-    bands = [sentinel2.band_name(band) or band for band in bands]
+    bands = [band_name(band, sensor) or band for band in bands]
     notes: list[str] = []
-    candidates = _usable(items, bands, scale, offset, notes)
+    candidates = _usable(items, notes, partial(candidate, bands=bands, scale=scale, offset=offset, sensor=sensor))
     near = None if area is None else _near(area, candidates)
     target = _target_crs(candidates, near, crs, notes)
     chosen = _choose(candidates, near, target, fill, notes)
@@ -73,7 +78,10 @@ def scene_of_items(
     rasters = look_up(part for band in read for part in parts_of(band.path))
     notes += notes_on(rasters)
     _check_rasters(read)
-    dtype = _dtype_of(lead)
+    dtype = _dtype_of(lead, lead.assets[0])
+    for one in chosen:
+        for asset in one.assets:
+            check_type(_dtype_of(one, asset), asset.radiometry, f"Item {one.item.id}")
     files = [_raster_files(layer) for layer in layers]
     if clouds_out:
         lacking = [one.item.id for one, layer in zip(chosen, layers, strict=True) if layer.scl is None]
@@ -84,11 +92,11 @@ def scene_of_items(
         id="-".join(dict.fromkeys(one.item.id for one in chosen))
         if len(chosen) <= 2
         else f"{lead.item.id}-and-{len(chosen) - 1}",
-        bands=tuple(_band_spec(lead, i, name) for i, name in enumerate(bands)),
+        bands=tuple(_band_spec(lead, i, name, sensor) for i, name in enumerate(bands)),
         geobox=geobox,
         area=window,
         dtype=dtype,
-        reader=ItemsReader(layers, geobox, dtype, float(sentinel2.NODATA_DN), clouds_out),
+        reader=ItemsReader(layers, geobox, dtype, _nodata_of(sensor), clouds_out),
         radiometry=tuple(asset.radiometry.reason for asset in lead.assets),
         identity={
             "items": [_identity(*each, rasters) for each in zip(chosen, layers, files, strict=True)],
@@ -106,17 +114,18 @@ def scene_of_items(
             for key in ("platform", "constellation", "instruments", "eo:cloud_cover")
             if key in lead.item.properties
         },
+        sensor=None if sensor is None else sensor.name,
     )
 
 
 def _usable(
-    items: Sequence[pystac.Item], bands: Sequence[str], scale: float | None, offset: float | None, notes: list[str]
+    items: Sequence[pystac.Item], notes: list[str], candidate_of: Callable[[pystac.Item], Candidate]
 ) -> list[Candidate]:
     """Items that hold the bands; one that does not is left out with a note, unless none does."""
     found, errors = [], []
     for item in items:
         try:
-            found.append(candidate(item, bands, scale=scale, offset=offset))
+            found.append(candidate_of(item))
         except (UnreachableError, RefusedError):
             # The one may be the best of all, and there again later; the other is not to be passed over in silence.
             raise
@@ -161,9 +170,9 @@ def _choose(
     candidates: Sequence[Candidate], area: BaseGeometry | None, crs: CRS, fill: bool, notes: list[str]
 ) -> list[Candidate]:
     groups = overpasses(candidates)
-    if area is None:
+    if len(groups) == 1 and area is None:
         return groups[0]
-    wanted = project(area, crs)
+    wanted = shapely.union_all([footprint(one, crs) for one in candidates]) if area is None else project(area, crs)
     shares = [clear_share(group, wanted, crs) for group in groups]
     order = sorted(range(len(groups)), key=lambda i: (-round(shares[i][1], 3), i))
     order = [i for i in order if shares[i][0] > 0]
@@ -277,13 +286,13 @@ def _check_rasters(bands: Sequence[LayerBand]) -> None:
             pass
 
 
-def _dtype_of(lead: Candidate) -> str:
-    with open_raster(lead.href(lead.assets[0])) as raster:
-        return str(raster.dtypes[0])
+def _dtype_of(one: Candidate, asset: BandAsset) -> str:
+    with open_raster(one.href(asset)) as raster:
+        return str(raster.dtypes[min(asset.index, raster.count) - 1])
 
 
-def _band_spec(lead: Candidate, i: int, name: str) -> BandSpec:
-    band = sentinel2.BANDS.get(name)
+def _band_spec(lead: Candidate, i: int, name: str, sensor: SensorProfile | None) -> BandSpec:
+    band = sentinel2.BANDS.get(name) if sensor is None else sensor.band(name)
     values = lead.assets[i].radiometry
     # Of the pixels that are read: an Item may hold a band on another grid than its instrument's.
     gsd_m = gsd_m_of(lead.grid)
@@ -292,10 +301,16 @@ def _band_spec(lead: Candidate, i: int, name: str) -> BandSpec:
         gsd_m=None if gsd_m is None else gsd_m * lead.assets[i].span,
         scale=values.scale,
         offset=values.offset,
-        nodata=float(sentinel2.NODATA_DN),
+        nodata=_nodata_of(sensor),
         mtf_nyquist=band.mtf_nyquist if band else None,
         description=name,
+        role=band.role if isinstance(band, SensorBand) else "",
     )
+
+
+def _nodata_of(sensor: SensorProfile | None) -> float:
+    """DN without measurement of a sensor's Items."""
+    return float(sentinel2.NODATA_DN) if sensor is None or sensor.nodata is None else sensor.nodata
 
 
 def _rasters(layer: Layer) -> list[LayerBand]:

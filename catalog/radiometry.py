@@ -14,7 +14,7 @@ from typing import Any
 
 from catalog.errors import RadiometryError
 from catalog.sensors import SensorProfile
-from catalog.sentinel2 import QUANTIFICATION, baseline_of_product, offset_of_baseline, parse_baseline
+from catalog.sentinel2 import QUANTIFICATION, baseline_of_product, is_sentinel2, offset_of_baseline, parse_baseline
 
 _BASELINE_FIELDS = (
     "s2:processing_baseline",
@@ -38,6 +38,8 @@ class Radiometry:
     scale: float
     offset: float
     reason: str
+    scale_assumed: bool = False
+    """Whether the scale is what integers of 16 bits and more usually have, and nothing said of these."""
 
     def __post_init__(self) -> None:
         if self.scale == 0 or not (math.isfinite(self.scale) and math.isfinite(self.offset)):
@@ -52,16 +54,25 @@ def override(scale: float | None, offset: float | None, fallback: Radiometry | N
 
     Raises :class:`RadiometryError` when neither gives a scale.
     """
+    assumed = scale is None and fallback is not None and fallback.scale_assumed
     if scale is None:
         if fallback is None:
             raise RadiometryError("an offset alone does not make reflectance: give the scale as well")
         scale = fallback.scale
     if offset is None:
         offset = fallback.offset if fallback is not None else 0.0
-    return Radiometry(scale, offset, reason="given by the user")
+    return Radiometry(scale, offset, "given by the user", assumed)
 
 
-def of_item(item: Mapping[str, Any], asset_key: str, index: int = 1) -> Radiometry:
+def of_item(
+    item: Mapping[str, Any],
+    asset_key: str,
+    index: int = 1,
+    *,
+    sensor: SensorProfile | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+) -> Radiometry:
     """The radiometry of one band (from 1) of one asset of a STAC Item (as a dictionary).
 
     ====================================================  =====================================
@@ -70,16 +81,30 @@ def of_item(item: Mapping[str, Any], asset_key: str, index: int = 1) -> Radiomet
     offset already applied (Earth Search v0, v1)          0, whatever ``raster:bands`` declares; the original
                                                           JPEG 2000 files on the same Item are as declared
     the asset declares scale and offset                   as declared
-    a processing baseline, or a product name with one     -0.1 from 04.00 on, 0 before
+    nothing, and the Item's ``sensor`` has a profile      scale and offset of the profile
+    a processing baseline, or a product name with one     Sentinel-2's: -0.1 from 04.00 on, 0 before
     nothing of these                                      error
     ====================================================  =====================================
 
+    ``scale`` and ``offset`` are the user's and override the Item's.
+
     Raises :class:`RadiometryError` when nothing decides.
     """
+    try:
+        decided = _of_item(item, asset_key, index) if sensor is None else _of_item_of(sensor, item, asset_key, index)
+    except RadiometryError:
+        if offset is None or (scale is None and is_sentinel2(item) is False):
+            raise
+        decided = Radiometry(1 / QUANTIFICATION, offset, "given by the user", scale_assumed=True)
+    return decided if scale is None and offset is None else override(scale, offset, decided)
+
+
+def _of_item(item: Mapping[str, Any], asset_key: str, index: int) -> Radiometry:
     properties = item.get("properties", {})
     asset = item["assets"][asset_key]
     declared = _declared(asset, index)
-    scale = declared[0] if declared and declared[0] is not None else 1 / QUANTIFICATION
+    told = declared[0] if declared else None
+    scale, assumed = (1 / QUANTIFICATION, True) if told is None else (told, False)
 
     flag_field = next((field for field in _FLAG_FIELDS if properties.get(field) is not None), None)
     # The flag speaks of the catalogue's own copies: ESA's original files are listed beside them.
@@ -88,32 +113,82 @@ def of_item(item: Mapping[str, Any], asset_key: str, index: int = 1) -> Radiomet
         contradiction = (
             f" (the declared offset {declared[1]:g} is not applied twice)" if declared and declared[1] else ""
         )
-        return Radiometry(scale, 0.0, f"{flag_field} is true: DN come with the offset applied{contradiction}")
-    if declared is not None and declared[1] is not None:
+        reason = f"{flag_field} is true: DN come with the offset applied{contradiction}"
+        return Radiometry(scale, 0.0, reason, assumed)
+    if declared is not None and declared[1] is not None and (told is not None or is_sentinel2(item) is not False):
         reason = f"declared by asset {asset_key}"
         if flag_field is not None and declared[1] and not original:
             reason += (
                 f", and {flag_field} is false (wrong for some scenes: --offset 0 if reflectances come out negative)"
             )
-        return Radiometry(scale, declared[1], reason)
+        return Radiometry(scale, declared[1], reason, assumed)
 
-    for field in _BASELINE_FIELDS:
-        if field in properties:
-            try:
-                baseline = parse_baseline(str(properties[field]))
-            except ValueError:
-                continue
-            return Radiometry(scale, offset_of_baseline(baseline), f"{field} {properties[field]}")
-    for name in (*(str(properties.get(field, "")) for field in _PRODUCT_FIELDS), str(item.get("id", ""))):
-        product_baseline = baseline_of_product(name)
-        if product_baseline is not None:
-            text = "{:02d}.{:02d}".format(*product_baseline)
-            return Radiometry(scale, offset_of_baseline(product_baseline), f"baseline {text} in the product's name")
-    if declared is not None and declared[0] is not None:
+    baseline = _baseline_of(item)
+    if baseline is not None:
+        return Radiometry(scale, offset_of_baseline(baseline[0]), baseline[1], assumed)
+    if told is not None:
         return Radiometry(scale, 0.0, f"declared by asset {asset_key}, which has a scale and no offset")
-    raise RadiometryError(
-        f"Item {item.get('id')} tells neither an offset nor a processing baseline: "
-        "give --offset -0.1 for DN of baseline 04.00 or later, --offset 0 otherwise"
+    raise RadiometryError(_advice(item))
+
+
+def _of_item_of(sensor: SensorProfile, item: Mapping[str, Any], asset_key: str, index: int) -> Radiometry:
+    scale, offset = _declared(item["assets"][asset_key], index) or (None, None)
+    if scale is not None and offset is not None:
+        return Radiometry(scale, offset, f"declared by asset {asset_key}")
+    if scale is not None and (sensor.scale is None or not math.isclose(scale, sensor.scale)):
+        return Radiometry(scale, 0.0, f"declared by asset {asset_key}, which has a scale and no offset")
+    if sensor.scale is None:
+        raise RadiometryError(_advice(item))
+    reason = f"by the sensor profile {sensor.name}, for the Item tells no {'offset' if scale else 'scale'}"
+    return Radiometry(sensor.scale, sensor.offset if offset is None else offset, reason, scale_assumed=scale is None)
+
+
+def check_type(dtype: str, decided: Radiometry, what: str) -> None:
+    """Refuse a scale that is assumed for DN of a type that never has it.
+
+    Raises :class:`RadiometryError`, naming ``what``.
+    """
+    if decided.scale_assumed and dtype not in _WIDE_INTEGERS and not dtype.startswith("float"):
+        raise RadiometryError(
+            f"{what} holds {dtype} values and tells no scale, so they are a picture, not reflectance: give --scale and "
+            "--offset (such as 0.0039, which is 1/255, and 0), or upscale its raster by itself with --picture"
+        )
+
+
+def _baseline_of(item: Mapping[str, Any]) -> tuple[tuple[int, int], str] | None:
+    """Sentinel-2's processing baseline of an Item, and where it stands."""
+    properties = item.get("properties", {})
+    for field in _BASELINE_FIELDS if is_sentinel2(item) is not False else ():
+        try:
+            return parse_baseline(str(properties[field])), f"{field} {properties[field]}"
+        except (KeyError, ValueError):
+            continue
+    for name in (*(str(properties.get(field, "")) for field in _PRODUCT_FIELDS), str(item.get("id", ""))):
+        baseline = baseline_of_product(name)
+        if baseline is not None:
+            return baseline, "baseline {:02d}.{:02d} in the product's name".format(*baseline)
+    return None
+
+
+def _advice(item: Mapping[str, Any]) -> str:
+    """What to do about an Item of which nothing tells how DN become reflectance."""
+    properties = item.get("properties", {})
+    telling = (properties.get(field) for field in ("platform", "constellation", "instruments"))
+    who = next((", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in telling if v), "")
+    if is_sentinel2(item) is False:
+        known = "landsat-oli" if "landsat" in who.lower() else "landsat-oli, planetscope-8"
+        return (
+            f"Item {item.get('id')} ({who}) tells neither scale nor offset: give --scale and --offset, or "
+            f"--sensor with the profile of its product, as {known}"
+        )
+    if who:
+        return (
+            f"Item {item.get('id')} tells neither an offset nor a processing baseline: "
+            "give --offset -0.1 for DN of baseline 04.00 or later, --offset 0 otherwise"
+        )
+    return (
+        f"Item {item.get('id')} tells neither scale nor offset, nor of which instrument it is: give --scale and "
+        "--offset, or --sensor; for Sentinel-2 --offset -0.1 for DN of baseline 04.00 or later, --offset 0 otherwise"
     )
 
 

@@ -7,6 +7,7 @@ of these is believed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -129,6 +130,27 @@ def band_name(text: str, sensor: SensorProfile | None) -> str | None:
         return sentinel2.band_name(text)
     found = sensor.band(text)
     return None if found is None else found.name
+
+
+def counterparts(bands: Sequence[str], of: str | None, sensor: SensorProfile | None) -> tuple[str, ...]:
+    """The bands of ``sensor`` (ESA's, when None) that are for the same as these ``bands`` of the profile ``of``.
+
+    Raises :class:`RequestError` where the sensor has none for one of them.
+    """
+    if (of or "sentinel-2") == ("sentinel-2" if sensor is None else sensor.name):
+        return tuple(bands)
+    profile = _shipped("sentinel-2") if sensor is None else sensor
+    found = []
+    for band in bands:
+        role = role_of(band, of)
+        name = next((own.name for own in profile.bands if own.role == role), None)
+        if name is None:
+            raise RequestError(
+                f"{profile.name} has no band for {of or 'sentinel-2'}'s {band}: choose among its bands with --bands, "
+                f"{', '.join(own.name for own in profile.bands)}"
+            )
+        found.append(name)
+    return tuple(found)
 
 
 def known_bands(sensor: SensorProfile | None) -> tuple[str, ...]:

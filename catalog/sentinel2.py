@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 #: DN per unit of reflectance (Sentinel-2 Products Specification Document).
 QUANTIFICATION = 10000
@@ -56,6 +58,12 @@ BANDS = {
 
 _BY_ALIAS = {alias: name for name, band in BANDS.items() for alias in (name.lower(), *band.aliases)}
 
+#: Names of the mission and its satellites, collections and products.
+_NAMES = re.compile(r"sentinel[-_ ]?2|^S2[A-D]?(?:_|$)|^L[12][AC]_T\d\d", re.IGNORECASE)
+
+#: Prefixes of STAC properties that only Items of the mission have.
+_PROPERTIES = ("s2:", "sentinel2:", "sentinel:", "earthsearch:")
+
 _PRODUCT = re.compile(r"S2[A-D]_(?:MSIL1C|MSIL2A)_(\d{8}T\d{6})_N(\d{2})(\d{2})_")
 
 
@@ -63,6 +71,18 @@ def band_name(text: str) -> str | None:
     """ESA's name for a band called ``text`` by a file or catalogue, as ``B02`` for ``blue`` or ``B02_10m``."""
     text = text.strip().lower()
     return _BY_ALIAS.get(text) or _BY_ALIAS.get(re.sub(r"_\d+m$", "", text))
+
+
+def is_sentinel2(item: Mapping[str, Any]) -> bool | None:
+    """Whether a STAC Item (as a dictionary) is of Sentinel-2; None where it does not say of what it is."""
+    properties = item.get("properties") or {}
+    if any(str(field).startswith(_PROPERTIES) for field in properties):
+        return True
+    telling = [properties.get(field) for field in ("platform", "constellation", "instruments")]
+    names = [str(value) for value in (*telling, item.get("collection"), item.get("id"), properties.get("title"))]
+    if any(_NAMES.search(name) for name in names):
+        return True
+    return False if any(telling) else None
 
 
 def parse_baseline(text: str) -> tuple[int, int]:

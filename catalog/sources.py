@@ -12,13 +12,14 @@ from shapely.geometry.base import BaseGeometry
 from catalog.area import covered_share, window_of
 from catalog.clouds import mask_clouds as mask_clouds_of
 from catalog.errors import RequestError, SourceError
-from catalog.items import is_item, read_item
+from catalog.item_bands import check_sensor, sensor_of_item
+from catalog.items import is_item, read_items
 from catalog.overpass import scene_of_items
 from catalog.raster import open_raster_scene
 from catalog.safe import is_safe, open_safe_scene, safe_classes
 from catalog.scene import Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, search
-from catalog.sensors import SensorProfile
+from catalog.sensors import SensorProfile, counterparts
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class SceneRequest:
     """Where pixels come from, and which of them."""
 
     source: str | None = None
-    """A raster, a ``.SAFE`` folder or zip, or a STAC Item, by path or URL; None to search."""
+    """A raster, a ``.SAFE`` folder or zip, or one or several STAC Items, by path or URL; None to search."""
     area: BaseGeometry | None = None
     """Polygon in degrees: what to crop to, or where to search."""
     datetime: str | None = None
@@ -39,6 +40,8 @@ class SceneRequest:
     """Bands asked for by the user."""
     default_bands: Sequence[str] = ("B02", "B03", "B04", "B08")
     """Bands to load from products that have many, when the user names none."""
+    default_sensor: str | None = None
+    """Profile in which these have their names; None for Sentinel-2's."""
     scale: float | None = None
     """Reflectance per DN, overriding the source."""
     offset: float | None = None
@@ -52,7 +55,7 @@ class SceneRequest:
     crs: str | None = None
     """Put Items on a grid of this CRS instead of their own."""
     sensor: SensorProfile | None = None
-    """What is known of a raster's instrument, where the raster does not say itself."""
+    """What is known of the instrument, where the source does not say itself."""
 
 
 def open_scene(request: SceneRequest) -> Scene:
@@ -64,8 +67,8 @@ def open_scene(request: SceneRequest) -> Scene:
     if source is None:
         return _search_scene(request)
     if is_item(source):
-        _refuse({"picture": request.picture, "sensor": request.sensor}, f"{source} is a STAC Item")
-        return _items_scene(request, [read_item(source)])
+        _refuse({"picture": request.picture}, f"{source} is a STAC Item")
+        return _items_scene(request, read_items(source))
     _refuse({"fill": request.fill, "crs": request.crs}, f"{source} is not made of STAC Items")
     scene = _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
     if request.area is None:
@@ -78,7 +81,6 @@ def open_scene(request: SceneRequest) -> Scene:
 def _search_scene(request: SceneRequest) -> Scene:
     if request.area is None or request.datetime is None:
         raise SourceError("nothing to work on: give a source, or an area and dates to search for one")
-    _refuse({"sensor": request.sensor}, "a search finds STAC Items")
     query = Query(
         area=request.area,
         datetime=request.datetime,
@@ -97,16 +99,31 @@ def _refuse(choices: Mapping[str, Any], why: str) -> None:
 
 
 def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
-    return scene_of_items(
+    sensor, others = request.sensor, []
+    contents = [item.to_dict(include_self_link=False, transform_hrefs=False) for item in items]
+    if sensor is not None:
+        for content in contents:
+            check_sensor(content, sensor)
+    else:
+        sensors = [sensor_of_item(content) for content in contents]
+        sensor = sensors[0]
+        others = [item.id for item, own in zip(items, sensors, strict=True) if own != sensor]
+        items = [item for item, own in zip(items, sensors, strict=True) if own == sensor]
+    if sensor is not None and sensor.name == "sentinel-2":
+        # Its Items tell their own radiometry, which no profile knows.
+        sensor = None
+    scene = scene_of_items(
         items,
-        tuple(request.bands or request.default_bands),
+        tuple(request.bands or counterparts(request.default_bands, request.default_sensor, sensor)),
         area=request.area,
         fill=request.fill,
         clouds_out=request.mask_clouds,
         crs=request.crs,
         scale=request.scale,
         offset=request.offset,
+        sensor=sensor,
     )
+    return scene.noting(f"left out, for their bands are another instrument's: {', '.join(others)}") if others else scene
 
 
 def _product_scene(request: SceneRequest, source: str) -> Scene:

@@ -21,7 +21,7 @@ Source = Annotated[
     str | None,
     typer.Argument(
         metavar="SOURCE",
-        help="Raster or STAC Item, by path or URL, or .SAFE folder or zip; leave out to search.",
+        help="Raster, STAC Item or search result, by path or URL, or .SAFE folder or zip; leave out to search.",
         show_default=False,
     ),
 ]

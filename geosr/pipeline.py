@@ -180,7 +180,9 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
 
     Raises :class:`geosr.errors.ModelError` or :class:`catalog.CatalogError`.
     """
-    scene = catalog.open_scene(replace(request, default_bands=card.bands or request.default_bands))
+    scene = catalog.open_scene(
+        replace(request, default_bands=card.bands or request.default_bands, default_sensor=card.sensor)
+    )
     mapping = map_bands(scene.names, card, picture=scene.picture, roles=[band.role for band in scene.bands])
     restricted = _restrict(scene, mapping.keep, mapping.note)
     if card.stack is not None:

@@ -12,7 +12,6 @@ from catalog import RequestError, SceneRequest, SourceError, open_scene, read_se
 from catalog.sensors import role_of
 from tests.conftest import SAMPLE, write_raster
 from tests.safe_product import write_safe
-from tests.stac_items import write_item
 
 OLI = ("B1", "B2", "B3", "B4", "B5", "B6", "B7")
 AT_30_M = from_origin(359130, 5352340, 30, 30)
@@ -156,8 +155,7 @@ def test_a_profile_without_scale_leaves_that_open(tmp_path):
 
 def test_a_sensor_has_no_effect_where_the_source_tells_all(tmp_path, sample):
     product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.11")
-    item = write_item(tmp_path / "stac", "one", sample[:, :8, :8])
-    for source, options in ((SAMPLE, {"picture": True}), (product, {}), (item, {})):
+    for source, options in ((SAMPLE, {"picture": True}), (product, {})):
         with pytest.raises(RequestError, match="--sensor would have no effect"):
             opened(source, "landsat-oli", **options)
     assert open_scene(SceneRequest(str(product))).sensor == "sentinel-2"
