@@ -17,8 +17,8 @@ import yaml
 from machine import keep
 
 from geosr.training.config import TrainingConfig, read_config
-from geosr.training.run import read_figures
-from geosr.training.train import build_generator, train
+from geosr.training.loop import build_generator, train
+from geosr.training.run_folder import read_figures
 
 CONFIG = Path(__file__).parent.parent / "configs" / "rgbn_x4.yaml"
 

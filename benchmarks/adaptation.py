@@ -19,7 +19,6 @@ from machine import arguments_of, command_of, keep
 from safetensors.torch import save_file
 
 from catalog.sensors import read_sensor
-from geosr.adapt import Adaptation, adapt
 from geosr.evaluate.comparison import compare
 from geosr.evaluate.contenders import Contender, baselines, contender, of_generator, open_model, sensor_of, transfers_of
 from geosr.evaluate.held_out import ImageSet, find_images
@@ -29,9 +28,10 @@ from geosr.model.card import ModelCard, read_card_file
 from geosr.model.generator import Generator
 from geosr.model.rrdb import RRDBNet
 from geosr.progress import PlainReporter
+from geosr.release.adapt import Adaptation, adapt
 from geosr.training.config import TrainingConfig, read_config
-from geosr.training.run import WEIGHTS
-from geosr.training.train import Start, build_generator, load_network, train
+from geosr.training.loop import Start, build_generator, load_network, train
+from geosr.training.run_folder import WEIGHTS
 
 CONFIG = Path(__file__).parent.parent / "configs" / "rgbn_x4.yaml"
 CHECKPOINT = "weights/realesrgan_x4plus_rgb_fp16.safetensors"

@@ -15,14 +15,15 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine import EngineSpec, Parallel, choose_engine, system
-from geosr.engine.lanes import Known, Step
-from geosr.engine.memory import Memory
+from geosr import hardware
+from geosr.codegen.winograd.library import compiled
+from geosr.engine import EngineSpec, Parallel, choose_engine
+from geosr.engine.buffers import Memory
 from geosr.engine.openvino_engine import OpenVinoEngine, compile_graph, graphs_of
-from geosr.engine.winograd.code import compiled
+from geosr.engine.pooled import Known, Step
+from geosr.engine.winograd.dispatch import Runner
+from geosr.engine.winograd.layout import Planes
 from geosr.engine.winograd.network import Network, read_layers
-from geosr.engine.winograd.planes import Planes
-from geosr.engine.winograd.run import Runner
 from geosr.model.card import ModelCard
 from geosr.model.weights import read_weights
 from geosr.model.zoo import DEFAULT_MODEL, read_card
@@ -64,7 +65,7 @@ def main() -> None:
     """Measure."""
     side, repeats, *threads = map(int, sys.argv[1:])
     spec = choose_engine()
-    steps = steps_of(spec, side, Parallel(1, *(threads or [system.cores()])))
+    steps = steps_of(spec, side, Parallel(1, *(threads or [hardware.cores()])))
     lr = np.random.default_rng(0).random((1, 4, side, side), np.float32)
     taken = []
     for _ in range(repeats + 1):

@@ -20,7 +20,8 @@ import numpy as np
 from machine import arguments_of, command_of, keep
 from processes import run
 
-from geosr.engine import EngineSpec, Parallel, check_engine, system
+from geosr import hardware
+from geosr.engine import EngineSpec, Parallel, check_engine
 from geosr.engine.chunking import CORES_PX, bytes_of_chunk
 from geosr.engine.rows import Rows, in_strips
 from geosr.engine.start import start_engine
@@ -44,14 +45,14 @@ def row(name: str, precision: str, side: int, repeats: int) -> None:
     card = read_card(DEFAULT_MODEL)
     transfers = card.transfers([None] * 4, picture=False)
     # All cores for one chunk.
-    engine = start_engine(card, transfers, EngineSpec(name, precision), Parallel(1, system.cores()))
+    engine = start_engine(card, transfers, EngineSpec(name, precision), Parallel(1, hardware.cores()))
     lr = np.random.default_rng(0).random((4, side, side), np.float32)
     valid = np.ones(lr.shape, bool)
     taken = []
 
     def all_rows(image: Rows) -> None:
         """As where they become DN."""
-        in_strips(image.shape[2], system.cores(), lambda some: image(some.start, some.stop))
+        in_strips(image.shape[2], hardware.cores(), lambda some: image(some.start, some.stop))
 
     for _ in range(repeats + 1):
         began = time.perf_counter()
@@ -83,7 +84,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     sizes = (32,) if arguments.smoke else sorted(CORES_PX)
     for spec in filter(is_here, SPECS[:4] if arguments.smoke else SPECS):
-        imitated = spec == EngineSpec("torch-cpu", "bfloat16") and not system.has_fast_bfloat16()
+        imitated = spec == EngineSpec("torch-cpu", "bfloat16") and not hardware.has_fast_bfloat16()
         for core in sizes[: 1 if imitated else None]:
             side = core + 2 * card.halo_px
             command = [sys.executable, Path(__file__), "--repeats", arguments.repeats]

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from geosr.engine import system
+from geosr import hardware
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,11 +38,11 @@ def machine() -> dict[str, Any]:
     """Processor, its cores and instructions, and the versions that matter."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     fields = dict(line.split(":", 1) for line in info if ":" in line)
-    flags = system.cpu_flags()
+    flags = hardware.cpu_flags()
     return {
         "processor": _processor(fields),
-        "cores": system.cores(),
-        "memory_gib": round(system.memory_bytes() / 2**30, 1),
+        "cores": hardware.cores(),
+        "memory_gib": round(hardware.memory_bytes() / 2**30, 1),
         "amx": "amx_tile" in flags,
         "avx512": "avx512f" in flags,
         "versions": {name: version(name) for name in _VERSIONS},

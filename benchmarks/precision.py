@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from machine import arguments_of, command_of, keep
 
-from geosr.engine import Engine, EngineSpec, Parallel, choose_engine, system
+from geosr import hardware
+from geosr.engine import Engine, EngineSpec, Parallel, choose_engine
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
 from geosr.evaluate.contenders import open_model, sensor_of, transfers_of
@@ -42,7 +43,7 @@ def engines(card: ModelCard, transfers: Sequence[float | None]) -> dict[str, dic
 
 
 def _engine(card: ModelCard, transfers: Sequence[float | None], spec: EngineSpec) -> Engine:
-    parallel = Parallel(1, system.cores())
+    parallel = Parallel(1, hardware.cores())
     if spec.name == "torch-cpu":
         return TorchEngine(card, build(card, transfers), spec, parallel)
     return OpenVinoEngine(card, transfers, spec, parallel)

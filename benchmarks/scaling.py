@@ -25,10 +25,10 @@ from scenes import write_scene
 
 from catalog import SceneRequest
 from geosr.engine import choose_engine
-from geosr.jobs import cluster
 from geosr.model.zoo import DEFAULT_MODEL, read_card
-from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
+from geosr.run import cluster
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 
 HERE = Path(__file__).parent
 SCRIPTS = Path(sys.executable).parent

@@ -11,12 +11,12 @@ import numpy as np
 from machine import arguments_of, command_of, keep
 
 import geosr
+from geosr.before_after import sheet_of, stretch
 from geosr.evaluate.contenders import Opened, contender, sensor_of, transfers_of
 from geosr.evaluate.held_out import ImageSet, read_images
 from geosr.evaluate.sharpness import SHARES, compare_sharpness
 from geosr.model.zoo import DEFAULT_MODEL, read_card
-from geosr.picture import sheet_of, stretch
-from geosr.training.release_visual import keep_figures
+from geosr.release.visual_model import keep_figures
 
 #: The scene in the picture.
 SAMPLE, SAMPLE_FOLDER = ImageSet("sample", "sample.tif", 10_000), Path(geosr.__file__).parent / "data"

@@ -20,7 +20,7 @@ from geosr.engine import choose_engine
 GEOSR = [sys.executable, "-m", "geosr"]
 
 #: What an upscaling imports before it computes.
-IMPORTS = "import geosr.pipeline, geosr.cli, geosr.engine.winograd.engine, tiling, catalog"
+IMPORTS = "import geosr.run.pipeline, geosr.cli.main, geosr.engine.winograd.engine, tiling, catalog"
 
 #: And what a service does before it answers.
 SERVICE = "import geosr.service.app"

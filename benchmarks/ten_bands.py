@@ -2,7 +2,7 @@
 
     python benchmarks/ten_bands.py --data DATA
 
-The figures on left-out scenes are those that ``geosr.training.stack_release`` measured, from the model's card. The
+The figures on left-out scenes are those that ``geosr.release.stack_model`` measured, from the model's card. The
 products are of one scene that no run has seen, and of one that was trained on: what they keep is not learned.
 """
 
@@ -26,7 +26,7 @@ from geosr.model.card import ModelCard
 from geosr.model.kernels import sensor_sigmas
 from geosr.model.sensor import Sensor
 from geosr.model.zoo import read_card
-from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 
 MODEL = "s2-ten-x4"
 

@@ -21,12 +21,12 @@ from work import needed_margins
 
 import tiling
 from catalog import SceneRequest
-from geosr.engine import choose_engine, lanes
-from geosr.engine.lanes import LaneEngine
-from geosr.jobs import executor
+from geosr.engine import choose_engine, pooled
+from geosr.engine.pooled import LaneEngine
 from geosr.model.zoo import DEFAULT_MODEL, read_card
-from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import PlainReporter
+from geosr.run import executor
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 
 seconds: Counter[str] = Counter()
 pixels: Counter[str] = Counter()
@@ -60,7 +60,7 @@ def main() -> None:
         from geosr.engine import openvino_engine
 
         timed(openvino_engine, "compile_graph", "compile")
-    timed(lanes, "hand_over", "taken")
+    timed(pooled, "hand_over", "taken")
     timed(executor, "upscale_part", "upscale")
     timed(executor, "write_encoded", "write")
     timed(tiling, "mosaic", "assemble")

@@ -3,7 +3,7 @@
     python benchmarks/usual.py --weights realesrgan_x4plus_rgb_fp16.safetensors
 
 The usual way is written here as its users run it: float32, tiles of 256 pixels with a pad of 10, the image read before
-and never written. Beside it stand the same weights and the default model through ``geosr.pipeline``: the raster read,
+and never written. Beside it stand the same weights and the default model through ``geosr.run.pipeline``: the raster read,
 the COG written. All three take turns.
 """
 
@@ -26,12 +26,13 @@ from safetensors.torch import save_file
 from scenes import write_scene
 
 from catalog import SceneRequest
-from geosr.engine import choose_engine, system
+from geosr import hardware
+from geosr.engine import choose_engine
 from geosr.model.build import build
 from geosr.model.card import NetworkSize, read_card_file
 from geosr.model.rrdb import RRDBNet
 from geosr.model.zoo import DEFAULT_MODEL
-from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 
 TILE_PX = 256
 PAD_PX = 10
@@ -93,7 +94,7 @@ def main() -> None:
     side, repeats = (64, 1) if arguments.smoke else (arguments.side, arguments.repeats)
     if not arguments.smoke and arguments.weights is None:
         parser.error("--weights is needed, the file of the published weights")
-    torch.set_num_threads(system.cores())
+    torch.set_num_threads(hardware.cores())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         size, weights = NetworkSize(features=64, growth=32, blocks=23, tail="interpolate"), arguments.weights

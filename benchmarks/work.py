@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geosr.engine.winograd.planes import Region
+from geosr.engine.winograd.layout import Region
 from geosr.model.card import ModelCard
 from geosr.model.margins import margins
 

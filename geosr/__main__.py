@@ -1,5 +1,5 @@
 """``python -m geosr``: the command, where its script is not on the path."""
 
-from geosr.cli import main
+from geosr.cli.main import main
 
 main()

@@ -17,7 +17,7 @@ from hypothesis import settings
 from pystac.validation import validate_dict
 from rasterio.transform import Affine, from_origin
 
-from geosr.cli import main
+from geosr.cli.main import main
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "geosr" / "data" / "sample.tif"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from geosr.training.run import RunFolder
+from geosr.training.run_folder import RunFolder
 
 TINY = """
 name: tiny

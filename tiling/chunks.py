@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from tiling.accelerators import Faster
 from tiling.encode import encode, fields_of
 from tiling.errors import DamagedChunkError, OutputError, StorageError
-from tiling.faster import Faster
 from tiling.integrity import read_header
 from tiling.overviews import halve
 from tiling.product import BLOCK_PX, Product

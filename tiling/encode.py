@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
 
-from tiling.faster import Faster
+from tiling.accelerators import Faster
 from tiling.product import BLOCK_PX, Product
 from tiling.tiff import Field, read_images
 

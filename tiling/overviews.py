@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo import Shape2d, shape_
 
-from tiling.faster import Faster
+from tiling.accelerators import Faster
 from tiling.product import BLOCK_PX, beside, in_type
 
 #: Rows that are halved at a time: what is made of them on the way stays in the processor's cache.

@@ -1,4 +1,9 @@
-"""Engines: what runs a generator on the hardware there is."""
+"""Engines, which run a generator on the hardware there is, and the choice between them.
+
+Start with :func:`choose_engine` and :class:`Engine` here, then :mod:`geosr.engine.start`. ``torch_engine``,
+``openvino_engine``, ``stack_engine`` and ``winograd`` are the engines; ``chunking`` decides how large chunks are,
+``pooled``, ``buffers`` and ``rows`` are shared. May import ``codegen``, ``model`` and ``hardware``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine import system
+from geosr import hardware
 from geosr.engine.rows import Take
 from geosr.errors import DeviceError, UsageError
 
@@ -87,11 +92,11 @@ def check_engine(spec: EngineSpec) -> None:
     Raises :class:`DeviceError`.
     """
     if spec.name == "openvino-cpu":
-        if not system.has_openvino():
+        if not hardware.has_openvino():
             raise DeviceError(f"this run computes with {spec}, and OpenVINO is not installed here")
         if spec.precision == "bfloat16" and not _openvino_has_bfloat16():
             raise DeviceError(f"this run computes with {spec}, which OpenVINO has not got on this processor")
-    if spec.name == "winograd-cpu" and not system.has_winograd():
+    if spec.name == "winograd-cpu" and not hardware.has_winograd():
         raise DeviceError(f"this run computes with {spec}, and this machine lacks llvmlite, OpenVINO or AVX2")
     if spec.name == "torch-cuda" and not _has_cuda(needed=True):
         raise DeviceError(f"this run computes with {spec}, and there is no GPU here")
@@ -108,13 +113,13 @@ def _of_stack(engine: EngineName, precision: Precision, *, compiled: bool) -> tu
 
 def _choose_name(engine: EngineName, device: Device, precision: Precision) -> str:
     if engine == "openvino":
-        if not system.has_openvino():
+        if not hardware.has_openvino():
             raise DeviceError("OpenVINO is not installed: pip install 'geosr[openvino]', or take --engine torch")
         if precision == "bfloat16" and not _openvino_has_bfloat16():
             raise DeviceError("OpenVINO has no bfloat16 on this processor: take --precision float32")
         return "openvino-cpu"
     if engine == "winograd":
-        if not system.has_winograd():
+        if not hardware.has_winograd():
             raise DeviceError(
                 "the engine winograd needs llvmlite, OpenVINO and a processor with AVX2: pip install 'geosr[cpu]', or "
                 "take --engine torch"
@@ -124,13 +129,13 @@ def _choose_name(engine: EngineName, device: Device, precision: Precision) -> st
         return "torch-cuda"
     if device == "cuda":
         raise DeviceError("no CUDA device is available to PyTorch: use --device cpu")
-    if engine == "torch" or not system.has_openvino():
+    if engine == "torch" or not hardware.has_openvino():
         return "torch-cpu"
     if precision == "bfloat16":
         # PyTorch computes in bfloat16 on any processor, if slowly.
         return "openvino-cpu" if _openvino_has_bfloat16() else "torch-cpu"
-    narrow = precision == "auto" and system.has_fast_bfloat16()
-    return "winograd-cpu" if system.has_winograd() and not narrow else "openvino-cpu"
+    narrow = precision == "auto" and hardware.has_fast_bfloat16()
+    return "winograd-cpu" if hardware.has_winograd() and not narrow else "openvino-cpu"
 
 
 def _fastest(name: str) -> str:
@@ -138,12 +143,12 @@ def _fastest(name: str) -> str:
         # As fast as bfloat16 on any GPU that has both, and keeps three bits more.
         return "float16"
     # PyTorch's, which hands out no more digits than it is given, gains nothing where features are split.
-    return "bfloat16" if name == "openvino-cpu" and system.has_fast_bfloat16() else "float32"
+    return "bfloat16" if name == "openvino-cpu" and hardware.has_fast_bfloat16() else "float32"
 
 
 def _has_cuda(*, needed: bool) -> bool:
     # Loading PyTorch takes seconds: not unless its answer may be yes.
-    if not needed and not system.may_have_gpu():
+    if not needed and not hardware.may_have_gpu():
         return False
     import torch
 
@@ -151,7 +156,7 @@ def _has_cuda(*, needed: bool) -> bool:
 
 
 def _openvino_has_bfloat16() -> bool:
-    from geosr.engine.quiet_openvino import ov
+    from geosr.engine.openvino_import import ov
 
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
@@ -204,4 +209,7 @@ class Engine(Protocol):
         """
 
     def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``|error| / half-width`` of ``(bands, rows, cols)`` made from itself, see :mod:`geosr.model.rehearsal`."""
+        """``|error| / half-width`` of ``(bands, rows, cols)`` made from itself.
+
+        See :mod:`geosr.model.scene_calibration`.
+        """

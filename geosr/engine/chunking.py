@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from geosr.engine import EngineSpec, Parallel, system
+from geosr import hardware
+from geosr.engine import EngineSpec, Parallel
 from geosr.errors import UsageError
 from geosr.model.card import ModelCard, NetworkSize
 from geosr.model.margins import kept_margin
@@ -131,7 +132,7 @@ def _bytes_of_planes(size: NetworkSize) -> float:
 
 def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:
     """How the cores are shared by so many chunks."""
-    cores = system.cores()
+    cores = hardware.cores()
     lanes = max(1, min(chunks, _lanes(engine)))
     return Parallel(lanes, max(1, cores // lanes))
 
@@ -139,12 +140,12 @@ def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:
 def _lanes(engine: EngineSpec) -> int:
     """Chunks at a time, where there are as many."""
     # While a GPU computes one, another is sent to it or becomes DN.
-    return _LANES_PER_GPU if engine.name == "torch-cuda" else max(1, system.cores() // _CORES_PER_LANE)
+    return _LANES_PER_GPU if engine.name == "torch-cuda" else max(1, hardware.cores() // _CORES_PER_LANE)
 
 
 def _memory_of(engine: EngineSpec) -> int:
     if engine.name != "torch-cuda":
-        return system.memory_bytes()
+        return hardware.memory_bytes()
     import torch
 
     return int(torch.cuda.get_device_properties(0).total_memory)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geosr.engine.openvino_import import op
 from geosr.engine.openvino_layers import Layers, Weights, convolve
-from geosr.engine.quiet_openvino import op
 from geosr.model.bfloat16 import Channels, Rounded
 from geosr.model.card import NetworkSize
 

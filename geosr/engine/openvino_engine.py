@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine import EngineSpec, Parallel
-from geosr.engine.lanes import Known, LaneEngine, Step
-from geosr.engine.memory import Memory
+from geosr.engine.buffers import Memory
 from geosr.engine.openvino_graphs import Graphs
-from geosr.engine.quiet_openvino import ov
+from geosr.engine.openvino_import import ov
+from geosr.engine.pooled import Known, LaneEngine, Step
 from geosr.errors import DeviceError
 from geosr.model.bfloat16 import Rounded
 from geosr.model.card import ModelCard

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine.openvino_bfloat16 import RoundedLayers
+from geosr.engine.openvino_import import op, ov
 from geosr.engine.openvino_layers import Layers, Weights, convolve, inside
-from geosr.engine.quiet_openvino import op, ov
 from geosr.model import kernels
 from geosr.model.bfloat16 import Rounded
 from geosr.model.card import NetworkSize

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine.quiet_openvino import op
+from geosr.engine.openvino_import import op
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE
 from geosr.model.margins import margins

@@ -15,7 +15,7 @@ from geosr.engine import EngineSpec, Parallel, Upscaled
 from geosr.engine.rows import ArrayRows, Take, hand_over
 from geosr.model.card import ModelCard
 from geosr.model.stack import StackedGenerator
-from geosr.model.stack_doubts import StackDoubts
+from geosr.model.stack_uncertainty import StackDoubts
 
 
 class StackEngine:

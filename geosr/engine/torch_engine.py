@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geosr.engine import EngineSpec, Parallel, Upscaled
-from geosr.engine.doubts import Doubts
 from geosr.engine.rows import ArrayRows, Take, hand_over
+from geosr.engine.uncertainty import Doubts
 from geosr.errors import DeviceError, ModelError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.margins import crop, kept_margin
-from geosr.model.narrow import narrow
+from geosr.model.reduced_precision import narrow
 from geosr.model.weights import read_rounded, read_weights
 
 #: Sides of what is computed at once are halved down to this many LR pixels, without the halo, when memory runs out.

@@ -2,7 +2,8 @@
 
 The definitions are those of Aybar et al., "A Comprehensive Benchmark for Optical Remote Sensing Image
 Super-Resolution", 2024, with the settings of that package. Its registration sees little of the shifts of a smooth
-image, and its downscaling is not the sensor's: :mod:`geosr.evaluate.checks` and ``Sensor.observe`` are stricter.
+image, and its downscaling is not the sensor's: :mod:`geosr.evaluate.gain_and_shift` and ``Sensor.observe`` are
+stricter.
 """
 
 from __future__ import annotations

@@ -15,16 +15,16 @@ from torch.nn import functional as F
 from catalog.sentinel2 import BANDS
 from geosr.errors import ModelError
 from geosr.evaluate.esrgan import read_checkpoint
+from geosr.inference.scene_calibration import rehearsal_windows, scene_factors
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.card import Calibration, ModelCard
-from geosr.model.checkpoint import SUFFIXES
+from geosr.model.esrgan_checkpoint import SUFFIXES
 from geosr.model.generator import Generator
 from geosr.model.kernels import SQUARE_PIXEL_MTF, mtf_to_sigma
-from geosr.model.rehearsal import rehearse
 from geosr.model.rrdb import RRDBNet
+from geosr.model.scene_calibration import rehearse
 from geosr.model.sensor import Sensor
-from geosr.rehearsal import rehearsal_windows, scene_factors
 
 #: Always compared with; the one of them that gains are counted from.
 BASELINES = ("nearest", "bilinear", "bicubic", "backprojection")

@@ -2,7 +2,7 @@
 
 The definitions are those of Aybar et al., "A Comprehensive Benchmark for Optical Remote Sensing Image
 Super-Resolution", 2024, with the settings of that package: normalised differences, pixel by pixel. Gain, offset and
-shift are removed first, so that :mod:`geosr.evaluate.checks` has to look for those.
+shift are removed first, so that :mod:`geosr.evaluate.gain_and_shift` has to look for those.
 """
 
 from __future__ import annotations

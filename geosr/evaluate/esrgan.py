@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from geosr.errors import ModelError
-from geosr.model import checkpoint
+from geosr.model import esrgan_checkpoint
 from geosr.model.card import ModelCard
 from geosr.model.rrdb import RRDBNet
 
@@ -23,7 +23,7 @@ def read_checkpoint(path: Path) -> tuple[ModelCard, RRDBNet]:
     It is neither added to an interpolation nor followed by back-projection. No reflectance is named that would be 1 at
     its input: such networks are made for pictures from 0 to 1. Raises :class:`ModelError`.
     """
-    read = checkpoint.read_checkpoint(path)
+    read = esrgan_checkpoint.read_checkpoint(path)
     if read.entering != read.leaving or read.entering not in _BANDS:
         raise ModelError(
             f"{path} takes {read.entering} bands and gives {read.leaving}: "

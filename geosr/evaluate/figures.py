@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geosr.evaluate.checks import gain_and_bias, registration_shift_px
 from geosr.evaluate.consistency import consistency
 from geosr.evaluate.correctness import correctness
+from geosr.evaluate.gain_and_shift import gain_and_bias, registration_shift_px
 from geosr.evaluate.metrics import ergas, psnr, resolution_px, ring_correlation, spectral_angle_deg, ssim
 from geosr.model.sensor import Sensor
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from geosr.before_after import CLIPPED, stretch
 from geosr.evaluate import plots
 from geosr.evaluate.comparison import SetEvaluation
 from geosr.evaluate.evaluation import Evaluation
@@ -21,7 +22,6 @@ from geosr.evaluate.held_out import NOISE
 from geosr.evaluate.result import label
 from geosr.evaluate.samples import Sample
 from geosr.evaluate.table import COVERAGE_TITLES, GROUPS, Column, coverage_cells
-from geosr.picture import CLIPPED, stretch
 
 _COLOURS = ("B04", "B03", "B02")
 

@@ -7,8 +7,8 @@ bfloat16 makes of features comes from a part of their channels, so only that par
 Weights cost nothing more: each becomes one of the two numbers of bfloat16 that it lies between, not always the nearer
 one, such that a layer's sums of all of them are off by least.
 
-Which channels and which of the two numbers is found by :mod:`geosr.training.bfloat16`, and stands in a model's card and
-in a file beside it.
+Which channels and which of the two numbers is found by :mod:`geosr.release.bfloat16_rounding`, and stands in a model's
+card and in a file beside it.
 """
 
 from __future__ import annotations

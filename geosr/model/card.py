@@ -98,7 +98,7 @@ class Calibration(BaseModel):
     factors: tuple[float, ...]
     """What the head's half-widths are multiplied by, in the network's order of bands."""
     scene_exponent: float = Field(default=0, ge=0, le=1)
-    """How much a scene's own rehearsal moves its half-widths, see :mod:`geosr.model.rehearsal`; 0 for not at all."""
+    """How much a scene's calibration moves its half-widths (:mod:`geosr.model.scene_calibration`); 0 for not at all."""
     data: dict[str, int] = {}
     """Imagery that it was measured on, neither trained on nor tested on, with the pixels of each."""
     command: str = ""

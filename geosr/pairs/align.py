@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geosr.pairs.observed import Observed
-from geosr.pairs.robust import biweights, fit_line
+from geosr.pairs.robust_fits import biweights, fit_line
 
 #: Standard deviation of the window over which a patch's local mean and contrast are taken, LR pixels.
 _LOCAL_PX = 5.0

@@ -15,17 +15,17 @@ import numpy as np
 
 import tiling
 from geosr.errors import ExistsError, PairsError, ResumeError
-from geosr.jobs.locks import lock_folder
+from geosr.pairs.block_work import Unit, make_patch, measure, read_unit, shift_of
 from geosr.pairs.config import PairsConfig
 from geosr.pairs.execute import Work, run_units
 from geosr.pairs.figures import Found
 from geosr.pairs.index import INDEX, SHARDS, read_identity, write_index, write_shards
 from geosr.pairs.plan import Block, blocks_of, identity_of
 from geosr.pairs.report import write_report
+from geosr.pairs.shift_surface import ShiftSurface, fit_surface
 from geosr.pairs.sources import find_matches
-from geosr.pairs.surface import ShiftSurface, fit_surface
-from geosr.pairs.units import Unit, make_patch, measure, read_unit, shift_of
 from geosr.progress import QuietReporter, Reporter
+from geosr.run.locks import lock_folder
 
 #: Folder of what is not finished.
 WORK = "work"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dask.base import compute
 from dask.delayed import delayed
 
-from geosr.engine.system import cores
 from geosr.errors import WorkerError
-from geosr.pairs.units import Unit
+from geosr.hardware import cores
+from geosr.pairs.block_work import Unit
 
 #: Units handed out at a time, per thread: one being computed, and others waiting.
 _AHEAD = 4
@@ -28,7 +28,7 @@ def run_units(work: Work, units: Sequence[Unit], workers: int, scheduler: str | 
     if workers == 0 and scheduler is None:
         yield from _in_threads(work, units)
         return
-    from geosr.jobs.cluster import connected_client, hand_out, local_client
+    from geosr.run.cluster import connected_client, hand_out, local_client
 
     # What matters of its messages reaches the user as an error.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

@@ -12,8 +12,8 @@ import numpy as np
 from geosr.pairs.config import PairsConfig
 from geosr.pairs.plan import Block
 from geosr.pairs.screen import REASONS
+from geosr.pairs.shift_surface import ShiftSurface
 from geosr.pairs.sources import Match
-from geosr.pairs.surface import ShiftSurface
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Found:
     surfaces: Sequence[ShiftSurface | None]
     blocks: Sequence[Block]
     before: Sequence[dict[str, Any]]
-    """What :func:`geosr.pairs.units.measure` wrote of each block."""
+    """What :func:`geosr.pairs.block_work.measure` wrote of each block."""
     after: Sequence[dict[str, Any]]
-    """What :func:`geosr.pairs.units.make_patch` wrote of each block."""
+    """What :func:`geosr.pairs.block_work.make_patch` wrote of each block."""
 
     def of(self, match: int | None = None, *, kept: bool = False) -> Iterator[int]:
         """Blocks of a match, or of all; only those that are kept if so told."""

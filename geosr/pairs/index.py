@@ -15,11 +15,11 @@ from odc.geo.geobox import GeoBox
 from safetensors.numpy import load_file, save
 
 import tiling
+from geosr.pairs.block_work import DN_OFFSET, DN_PER_REFLECTANCE, Unit
 from geosr.pairs.config import PairsConfig
 from geosr.pairs.plan import Block
+from geosr.pairs.shift_surface import ShiftSurface
 from geosr.pairs.sources import Match, View
-from geosr.pairs.surface import ShiftSurface
-from geosr.pairs.units import DN_OFFSET, DN_PER_REFLECTANCE, Unit
 from geosr.version import VERSION
 
 INDEX = "index.json"

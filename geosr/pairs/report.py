@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import tiling
+from geosr.before_after import CLIPPED, stretch
 from geosr.pairs import plots
+from geosr.pairs.block_work import Unit
 from geosr.pairs.figures import Found, figures_of
-from geosr.pairs.units import Unit
-from geosr.picture import CLIPPED, stretch
 
 _COLOURS = ("B04", "B03", "B02")
 

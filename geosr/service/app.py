@@ -25,19 +25,21 @@ import catalog
 from catalog import Restriction
 from geosr.errors import ModelError, UsageError
 from geosr.model.zoo import read_card
-from geosr.service import metrics, problems, results_map, routes_processes, routes_results, routes_scenes, schemas
+from geosr.service import metrics, problems, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
-from geosr.service.egress import Egress
-from geosr.service.entrance import BodyLimit, OwnPages
-from geosr.service.jobs import Jobs
-from geosr.service.keys import Rates
-from geosr.service.live import LiveChunks
-from geosr.service.routes_processes import CONFORMANCE
-from geosr.service.routes_results import STAC_CONFORMANCE
+from geosr.service.jobs.queue import Jobs
+from geosr.service.routes import processes, result_tiles, results
+from geosr.service.routes import scenes as routes_scenes
+from geosr.service.routes.processes import CONFORMANCE
+from geosr.service.routes.results import STAC_CONFORMANCE
 from geosr.service.scenes import Scenes
+from geosr.service.security.api_keys import Rates
+from geosr.service.security.egress_proxy import Egress
+from geosr.service.security.request_guard import BodyLimit, OwnPages
 from geosr.service.settings import ServiceSettings
-from geosr.service.tiles import Tiles
+from geosr.service.tiles.live_chunks import LiveChunks
+from geosr.service.tiles.live_tiles import Tiles
 from geosr.version import VERSION
 
 _log = logging.getLogger("geosr.service.requests")
@@ -128,9 +130,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         )
     _add_own_routes(app, context, chunks)
     app.include_router(routes_scenes.router)
-    app.include_router(routes_processes.router)
-    app.include_router(routes_results.router)
-    results_map.add_result_tiles(app)
+    app.include_router(processes.router)
+    app.include_router(results.router)
+    result_tiles.add_result_tiles(app)
     app.mount("/page", StaticFiles(directory=str(files("geosr") / "service" / "page")), name="page")
     app.openapi = lambda: _definition(app)  # type: ignore[method-assign]
     return app

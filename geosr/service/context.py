@@ -9,11 +9,11 @@ import diskcache  # type: ignore[import-untyped]
 from fastapi import Depends, Request
 
 from geosr.service.database import Database
-from geosr.service.jobs import Jobs
-from geosr.service.keys import Caller, Rates, caller_of
+from geosr.service.jobs.queue import Jobs
 from geosr.service.scenes import Scenes
+from geosr.service.security.api_keys import Caller, Rates, caller_of
 from geosr.service.settings import ServiceSettings
-from geosr.service.tiles import Tiles
+from geosr.service.tiles.live_tiles import Tiles
 
 
 @dataclass

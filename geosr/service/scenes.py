@@ -27,19 +27,20 @@ from shapely.errors import ShapelyError
 
 import catalog
 from catalog import CatalogError, Scene, SceneRequest
-from geosr.engine import Parallel, choose_engine, system
+from geosr import hardware
+from geosr.engine import Parallel, choose_engine
 from geosr.errors import GeosrError, UsageError
+from geosr.inference.scene_calibration import measure_factors, rehearsal_windows
+from geosr.inference.upscaler import ModelSpec, Upscaler, upscaler_of
 from geosr.model.zoo import read_card
-from geosr.pipeline import open_for_model
-from geosr.product import detail_of, effective_resolution
-from geosr.rehearsal import measure_factors, rehearsal_windows
+from geosr.run.pipeline import open_for_model
+from geosr.run.product import detail_of, effective_resolution
 from geosr.service.database import Database
 from geosr.service.fetch import fetch_item
-from geosr.service.ground import bounds_of, name_of, outline_of
-from geosr.service.keys import Caller
+from geosr.service.geography import bounds_of, name_of, outline_of
 from geosr.service.problems import Problem, problem_of
+from geosr.service.security.api_keys import Caller
 from geosr.service.settings import ServiceSettings
-from geosr.upscaler import ModelSpec, Upscaler, upscaler_of
 from tiling import whole
 
 _log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class LiveScene:
 
     @property
     def upscaler(self) -> Upscaler:
-        return upscaler_of(self.model, Parallel(threads=system.cores()))
+        return upscaler_of(self.model, Parallel(threads=hardware.cores()))
 
     @property
     def half_width_dtype(self) -> np.dtype[Any]:

@@ -186,7 +186,7 @@ class TrainingConfig(_Strict):
     ema: float = Field(default=0.999, ge=0, le=1)
     """Decay of the running average of the weights that is kept as the model."""
     scene_exponent: float = Field(default=0.5, ge=0, le=1)
-    """How much a scene's own rehearsal moves its half-widths, see :mod:`geosr.model.rehearsal`; 0 for not at all."""
+    """How much a scene's calibration moves its half-widths (:mod:`geosr.model.scene_calibration`); 0 for not at all."""
     calibration: tuple[Source, ...] = ()
     """Imagery for the half-widths' calibration, which is neither trained on nor tested on."""
     validation: tuple[Source, ...] = ()

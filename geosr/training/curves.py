@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from geosr.training.config import TrainingConfig
-from geosr.training.run import RunFolder
+from geosr.training.run_folder import RunFolder
 from geosr.training.validation import Validation
 
 #: Side of the part of each held-out image that is shown, HR pixels.

@@ -24,8 +24,8 @@ from geosr.configuration import find_files
 from geosr.errors import TrainingError
 from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
-from geosr.training.measured import draw_place, measured_part
 from geosr.training.pair_sets import read_pair_set
+from geosr.training.patch_places import draw_place, measured_part
 from geosr.training.second_order import REACH_LR_PX, degrade_twice
 
 #: LR pixels cut from each side of a degraded patch, so that its blur never saw the patch's edge.
@@ -128,7 +128,7 @@ class PatchSampler:
         return lr / self._reference, hr / self._reference, gains
 
     def slack_hr_px(self, step: int) -> list[int]:
-        """By how many HR pixels the truth of each patch of a step may be off, see :mod:`geosr.training.tolerance`."""
+        """HR pixels by which the truth of each patch of a step may be off (:mod:`geosr.training.shift_tolerance`)."""
         canvases = (self._canvases[index] for index in self._choose(step)[1])
         return [canvas.slack_hr_px if isinstance(canvas, PairCanvas) else 0 for canvas in canvases]
 

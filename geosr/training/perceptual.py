@@ -1,6 +1,6 @@
 """The perceptual stage's other side: a discriminator that learns beside the generator, and what that is told by it.
 
-The loop of :mod:`geosr.training.train` asks for the generator's loss, and then lets the discriminator learn. Images are
+The loop of :mod:`geosr.training.loop` asks for the generator's loss, and then lets the discriminator learn. Images are
 judged in units of the contrast of their patch's truth, so that calm fields are as hard to imitate as roofs, and without
 the patch's edges, where back-projection has seen no neighbours.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from geosr.model.discriminator import build_discriminator
 from geosr.training.adversarial import AdversarialLoss, grid_loss, layers_loss
 from geosr.training.config import Perceptual, TrainingConfig
-from geosr.training.features import RRDBFeatures, VGG19Features
+from geosr.training.feature_networks import RRDBFeatures, VGG19Features
 from geosr.training.optimiser import Optimiser
 
 #: LR pixels of each side of a patch that are not judged.

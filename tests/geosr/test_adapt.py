@@ -12,19 +12,19 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from catalog.sensors import read_sensor
-from geosr.adapt import Adaptation, adapt, with_weights
 from geosr.errors import ExistsError, ModelError, ResumeError, UsageError
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.card import read_card_file
-from geosr.model.checkpoint import read_checkpoint
+from geosr.model.esrgan_checkpoint import read_checkpoint
 from geosr.model.purpose import notes_for
 from geosr.model.rrdb import RRDBNet
 from geosr.model.widen import widen
+from geosr.release.adapt import Adaptation, adapt, with_weights
 from geosr.training.config import Network, read_config
+from geosr.training.loop import Start, build_generator, train
 from geosr.training.optimiser import Optimiser
-from geosr.training.run import CHECKPOINT, RunFolder
-from geosr.training.train import Start, build_generator, train
+from geosr.training.run_folder import CHECKPOINT, RunFolder
 from tests.conftest import REPOSITORY, SAMPLE, call_geosr, data_file, write_raster
 
 RGBN = ("B02", "B03", "B04", "B08")

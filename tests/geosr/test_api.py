@@ -13,7 +13,7 @@ import xarray as xr
 import geosr
 from catalog import SceneRequest
 from geosr.errors import ModelError, UsageError
-from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import RGBN, SAMPLE, read_raster
 
 
@@ -132,7 +132,7 @@ def test_bands_of_one_name(crop):
 
 
 def test_the_module_loads_lazily():
-    assert geosr.upscale.__module__ == "geosr.api"
+    assert geosr.upscale.__module__ == "geosr.arrays.upscale"
     with pytest.raises(AttributeError, match="nonsense"):
         _ = geosr.nonsense
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 
 import pytest
 
@@ -27,6 +29,67 @@ FORBIDDEN = {
 }
 
 
+#: Modules at the root of geosr; everything else lives in a folder.
+ROOT = {
+    "__init__",
+    "__main__",
+    "before_after",
+    "configuration",
+    "errors",
+    "hardware",
+    "progress",
+    "settings",
+    "version",
+}
+
+#: Parts of geosr from the bottom up. A part imports those above it in this list, never one below.
+ORDER = [
+    "errors",
+    "version",
+    "hardware",
+    "progress",
+    "before_after",
+    "configuration",
+    "model",
+    "codegen",
+    "engine",
+    "settings",
+    "inference",
+    "run",
+    "arrays",
+    "evaluate",
+    "training",
+    "release",
+    "pairs",
+    "service",
+    "cli",
+    "__init__",
+    "__main__",
+]
+
+#: Parts of geosr.service, in the same way.
+SERVICE_ORDER = [
+    "problems",
+    "metrics",
+    "schemas",
+    "settings",
+    "database",
+    "cache",
+    "geography",
+    "fetch",
+    "security",
+    "scenes",
+    "results",
+    "tiles",
+    "jobs",
+    "context",
+    "routes",
+    "app",
+    "run",
+    "__init__",
+]
+
+
 def imports(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -43,8 +106,70 @@ def test_packages_import_in_one_direction(package):
         assert not FORBIDDEN[package] & set(imports(path)), path
 
 
+def imported_modules():
+    """Modules of geosr, and those of them that each imports, also where an import waits inside a function."""
+    files = {}
+    for path in sorted((REPOSITORY / "geosr").rglob("*.py")):
+        name = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        files[name.removesuffix(".__init__")] = path
+    found = {}
+    for module, path in files.items():
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path} imports relatively"
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                names |= (whole & set(files)) or {node.module}
+        found[module] = (names & set(files)) - {module}
+    return found
+
+
+def part_of(module, package):
+    rest = module.removeprefix(package).lstrip(".")
+    return rest.split(".")[0] if rest else "__init__"
+
+
+def test_only_named_modules_stay_at_the_root():
+    assert {path.stem for path in (REPOSITORY / "geosr").glob("*.py")} == ROOT
+
+
+@pytest.mark.parametrize(("package", "order"), [("geosr", ORDER), ("geosr.service", SERVICE_ORDER)])
+def test_no_part_imports_one_above_it(package, order):
+    wrong = []
+    for module, others in imported_modules().items():
+        if not module.startswith(package):
+            continue
+        part = part_of(module, package)
+        for other in others:
+            if other.startswith(package) and order.index(part_of(other, package)) > order.index(part):
+                wrong.append(f"{module} imports {other}")
+    assert not wrong
+
+
+def test_parts_are_listed_once_and_exist():
+    for package, order in (("geosr", ORDER), ("geosr.service", SERVICE_ORDER)):
+        assert len(set(order)) == len(order)
+        folder = REPOSITORY / package.replace(".", "/")
+        modules = {path.stem for path in folder.glob("*.py")} | {
+            path.parent.name for path in folder.glob("*/__init__.py")
+        }
+        assert modules == set(order)
+
+
+def test_no_module_imports_itself_through_others():
+    TopologicalSorter(imported_modules()).prepare()
+
+
+def test_folders_say_where_to_start():
+    for path in (REPOSITORY / "geosr").glob("*/**/__init__.py"):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        assert re.search("May import|may import", text), f"{path} does not say what it may import"
+
+
 def test_torch_is_not_loaded_until_it_is_needed():
-    code = "import sys, geosr, geosr.cli, tiling, catalog; sys.exit('torch' in sys.modules)"
+    code = "import sys, geosr, geosr.cli.main, tiling, catalog; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -14,24 +14,25 @@ import torch
 from safetensors.numpy import save_file
 from torch.nn import functional as F
 
-from geosr.engine import EngineSpec, Parallel, system
+from geosr import hardware
+from geosr.engine import EngineSpec, Parallel
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
 from geosr.errors import ModelError
-from geosr.jobs.cluster import _files_of
+from geosr.inference.upscaler import ModelSpec
 from geosr.model import zoo
 from geosr.model.bfloat16 import Channels, Rounded, channels_of, nearest, other
 from geosr.model.build import build
 from geosr.model.card import ModelCard, read_card_file
-from geosr.model.narrow import narrow
+from geosr.model.reduced_precision import narrow
 from geosr.model.rrdb import RRDBNet
 from geosr.model.weights import read_rounded, read_weights
-from geosr.training import bfloat16
+from geosr.release import bfloat16_rounding
+from geosr.release.joint_rounding import farther
+from geosr.release.zoo_model import sha256
+from geosr.run.cluster import _files_of
 from geosr.training.data import PatchSampler
-from geosr.training.release import sha256
-from geosr.training.rounded import farther
-from geosr.training.train import build_generator
-from geosr.upscaler import ModelSpec
+from geosr.training.loop import build_generator
 from tests.conftest import SAMPLE
 
 MTF = (0.26, 0.28, 0.24, 0.26)
@@ -43,7 +44,7 @@ ENGINES = [
     pytest.param(
         "openvino",
         marks=pytest.mark.skipif(
-            not system.cpu_flags() & {"amx_bf16", "avx512_bf16"}, reason="needs a processor with bfloat16"
+            not hardware.cpu_flags() & {"amx_bf16", "avx512_bf16"}, reason="needs a processor with bfloat16"
         ),
     ),
 ]
@@ -317,14 +318,14 @@ def small(tmp_path, tiny):
         halo_px=8,
         folder=tmp_path,
     )
-    bfloat16.write(card, tmp_path / "tiny.json")
+    bfloat16_rounding.write(card, tmp_path / "tiny.json")
     return card
 
 
 def test_what_is_found_brings_bfloat16_nearer(tmp_path, tiny, small):
     """On its own imagery; each of the two does."""
     model, weights = build(small, MTF), read_weights(small)
-    found = bfloat16.find(model, tiny, SAMPLE.parent, tmp_path / "tiny.json")
+    found = bfloat16_rounding.find(model, tiny, SAMPLE.parent, tmp_path / "tiny.json")
     none = found.model_copy(update={"split": ("0" * len(found.split[0]),) * 3})
     image = PatchSampler(tiny, SAMPLE.parent).batch(0)[0]
     off = []
@@ -342,7 +343,7 @@ def test_the_command_puts_what_it_finds_into_a_card(tmp_path, small, monkeypatch
     card, config = tmp_path / "tiny.json", tmp_path / "tiny.yaml"
     before = json.loads(card.read_text())
     monkeypatch.setattr(sys, "argv", ["bfloat16", str(config), str(card), "--data", str(SAMPLE.parent)])
-    bfloat16.main()
+    bfloat16_rounding.main()
     after = json.loads(card.read_text())
     assert before["bfloat16"] is None
     assert before == {**after, "bfloat16": None}

@@ -10,9 +10,9 @@ import rasterio
 
 from catalog import ChangedError, SceneRequest, UnreachableError
 from geosr.errors import ResumeError
-from geosr.jobs.ledger import work_folder
-from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
+from geosr.run.checkpoint import work_folder
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import read_raster, write_raster
 from tests.stac_items import write_item
 from tests.web_files import web_files

@@ -16,10 +16,10 @@ import pytest
 
 from catalog import SceneRequest
 from geosr.errors import WorkerError
-from geosr.jobs.ledger import work_folder
 from geosr.model import zoo
-from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
+from geosr.run.checkpoint import work_folder
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import SAMPLE, run_geosr, write_raster
 from tests.services import dask_scheduler, geosr_worker
 
@@ -134,7 +134,7 @@ def test_an_interrupt_leaves_the_cluster_working_and_the_run_resumable(tmp_path,
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("geosr.jobs.cluster._CONNECT_S", 1)
+    monkeypatch.setattr("geosr.run.cluster._CONNECT_S", 1)
     with pytest.raises(WorkerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9.*dask scheduler"):
         super_resolve(request(SAMPLE, tmp_path / "out.tif", scheduler="tcp://127.0.0.1:9"))
     assert list(tmp_path.iterdir()) == []
@@ -142,7 +142,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_scheduler_without_workers_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("geosr.jobs.cluster._CONNECT_S", 2)
+    monkeypatch.setattr("geosr.run.cluster._CONNECT_S", 2)
     with (
         dask_scheduler(tmp_path) as address,
         pytest.raises(WorkerError, match="has no workers: start some with `geosr worker`"),

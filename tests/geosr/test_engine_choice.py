@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from geosr.engine import EngineSpec, Parallel, check_engine, choose_engine, system
+from geosr import hardware
+from geosr.engine import EngineSpec, Parallel, check_engine, choose_engine
 from geosr.engine.chunking import CORES_PX, bytes_of_chunk, choose_core, choose_parallel
 from geosr.errors import DeviceError, UsageError
 from geosr.model import zoo
@@ -24,10 +25,10 @@ def machine(monkeypatch):
     """A machine with other hardware than this one: only what is asked of it is simulated."""
 
     def have(*, flags=(), openvino=True, llvm=True, cuda=False):
-        monkeypatch.setattr(system, "cpu_flags", lambda: frozenset(flags))
-        monkeypatch.setattr(system, "has_openvino", lambda: openvino)
-        found = system.find_spec
-        monkeypatch.setattr(system, "find_spec", lambda name: found(name) if name != "llvmlite" or llvm else None)
+        monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(hardware, "has_openvino", lambda: openvino)
+        found = hardware.find_spec
+        monkeypatch.setattr(hardware, "find_spec", lambda name: found(name) if name != "llvmlite" or llvm else None)
         monkeypatch.setattr("geosr.engine._openvino_has_bfloat16", lambda: "amx_bf16" in flags)
         monkeypatch.setattr("geosr.engine._has_cuda", lambda needed: cuda)
 
@@ -35,7 +36,7 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("hardware", "wanted", "chosen"),
+    ("parts", "wanted", "chosen"),
     [
         ({}, {}, "openvino-cpu-float32"),
         ({"flags": ["avx2"]}, {}, "winograd-cpu-float32"),
@@ -62,13 +63,13 @@ def machine(monkeypatch):
         ({"cuda": True}, {"device": "cuda", "precision": "float32"}, "torch-cuda-float32"),
     ],
 )
-def test_auto_takes_what_the_machine_has(machine, hardware, wanted, chosen):
-    machine(**hardware)
+def test_auto_takes_what_the_machine_has(machine, parts, wanted, chosen):
+    machine(**parts)
     assert str(choose_engine(**wanted)) == chosen
 
 
 @pytest.mark.parametrize(
-    ("hardware", "wanted", "message"),
+    ("parts", "wanted", "message"),
     [
         ({"openvino": False}, {"engine": "openvino"}, r"pip install 'geosr\[openvino\]'"),
         ({}, {"engine": "openvino", "precision": "bfloat16"}, "no bfloat16 on this processor"),
@@ -77,8 +78,8 @@ def test_auto_takes_what_the_machine_has(machine, hardware, wanted, chosen):
         ({}, {"device": "cuda"}, "no CUDA device"),
     ],
 )
-def test_what_is_not_there_is_said(machine, hardware, wanted, message):
-    machine(**hardware)
+def test_what_is_not_there_is_said(machine, parts, wanted, message):
+    machine(**parts)
     with pytest.raises(DeviceError, match=message):
         choose_engine(**wanted)
 
@@ -106,7 +107,7 @@ def test_chunks_are_as_large_as_memory_allows(monkeypatch):
     assert bytes_of_chunk(card, bfloat16, 4, 768) > 0.8 * bytes_of_chunk(card, FLOAT32, 4, 768)
     sides = []
     for gigabytes in (64, 4, 2, 1, 0.1):
-        monkeypatch.setattr(system, "memory_bytes", lambda total=gigabytes: int(total * 1e9))
+        monkeypatch.setattr(hardware, "memory_bytes", lambda total=gigabytes: int(total * 1e9))
         sides.append(choose_core(card, FLOAT32, 4))
         assert bytes_of_chunk(card, FLOAT32, 4, sides[-1]) < gigabytes * 0.5e9 or sides[-1] == CORES_PX[-1]
     assert sides == sorted(sides, reverse=True)
@@ -127,15 +128,15 @@ def test_chunks_are_as_large_as_memory_allows(monkeypatch):
     ],
 )
 def test_chunks_are_no_larger_than_their_number_asks_for(monkeypatch, sides, core):
-    monkeypatch.setattr(system, "memory_bytes", lambda: int(64e9))
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: int(64e9))
     card, winograd = zoo.read_card(zoo.DEFAULT_MODEL), EngineSpec("winograd-cpu", "float32")
     assert choose_core(card, winograd, 4, sides) == core
-    monkeypatch.setattr(system, "memory_bytes", lambda: int(1e9))
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: int(1e9))
     assert choose_core(card, winograd, 4, sides) == 256
 
 
 def test_processes_share_the_memory(monkeypatch):
-    monkeypatch.setattr(system, "memory_bytes", lambda: int(16e9))
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: int(16e9))
     card, winograd = zoo.read_card(zoo.DEFAULT_MODEL), EngineSpec("winograd-cpu", "float32")
     sides = [choose_core(card, winograd, 4, processes=processes) for processes in (1, 2, 4, 8)]
     assert sides == [1280, 1280, 1024, 512]
@@ -144,7 +145,7 @@ def test_processes_share_the_memory(monkeypatch):
 
 
 def test_a_tail_at_high_resolution_takes_more_memory_and_no_more_than_its_margin(monkeypatch):
-    monkeypatch.setattr(system, "memory_bytes", lambda: int(64e9))
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: int(64e9))
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     published = NetworkSize(features=64, growth=32, blocks=23, tail="interpolate")
     large = card.model_copy(update={"network": published, "halo_px": 48})
@@ -168,15 +169,15 @@ def test_a_tail_at_high_resolution_takes_more_memory_and_no_more_than_its_margin
     ],
 )
 def test_cores_are_shared(monkeypatch, engine, cores, chunks, expected):
-    monkeypatch.setattr(system, "cores", lambda: cores)
+    monkeypatch.setattr(hardware, "cores", lambda: cores)
     assert choose_parallel(EngineSpec(engine, "float32"), chunks) == Parallel(*expected)
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert system.cores() == 3
+    assert hardware.cores() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert system.cores() >= 1
+    assert hardware.cores() >= 1
 
 
 def test_winograds_convolutions_are_in_float32(machine):

@@ -13,7 +13,8 @@ import rasterio
 import torch
 
 from catalog import SceneRequest
-from geosr.engine import EngineSpec, Parallel, system
+from geosr import hardware
+from geosr.engine import EngineSpec, Parallel
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
 from geosr.engine.winograd.engine import WinogradEngine
@@ -25,8 +26,8 @@ from geosr.model.card import NetworkSize, read_card_file
 from geosr.model.kernels import MOST_HALO_DN
 from geosr.model.margins import crop
 from geosr.model.rrdb import RRDBNet
-from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import PlainReporter
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import DATA, REPOSITORY, read_raster, run_geosr, write_raster
 
 FLOAT32 = EngineSpec("openvino-cpu", "float32")
@@ -36,7 +37,7 @@ DN = 10_000
 
 TWO_THREADS = Parallel(1, 2)
 
-needs_winograd = pytest.mark.skipif(not system.has_winograd(), reason="needs a processor with AVX2")
+needs_winograd = pytest.mark.skipif(not hardware.has_winograd(), reason="needs a processor with AVX2")
 
 #: Engines that are held against PyTorch.
 OURS = ["openvino", pytest.param("winograd", marks=needs_winograd)]
@@ -84,7 +85,7 @@ def test_engines_agree_within_a_dn(engine, name, masked, sample):
 def test_products_agree_within_a_dn(tmp_path, sample):
     results = {}
     source = write_raster(tmp_path / "in.tif", sample[:, :150, :200])
-    for engine in ("openvino", "torch", *(["winograd"] if system.has_winograd() else [])):
+    for engine in ("openvino", "torch", *(["winograd"] if hardware.has_winograd() else [])):
         request = UpscaleRequest(
             SceneRequest(str(source)), tmp_path / f"{engine}.tif", engine=engine, device="cpu", precision="float32"
         )
@@ -200,7 +201,7 @@ def test_weights_of_another_size_are_refused_by_all(tmp_path):
         build(card, MTF)
     with pytest.raises(ModelError, match=r"do not fit.*conv1\.weight"):
         OpenVinoEngine(card, MTF, FLOAT32, Parallel())
-    if system.has_winograd():
+    if hardware.has_winograd():
         with pytest.raises(ModelError, match=r"do not fit.*conv1\.weight"):
             WinogradEngine(card, MTF, EngineSpec("winograd-cpu", "float32"), Parallel())
 

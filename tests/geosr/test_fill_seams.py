@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from catalog import SceneRequest
-from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import read_raster, write_raster
 
 

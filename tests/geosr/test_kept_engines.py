@@ -11,16 +11,19 @@ from PIL import Image
 
 import geosr
 from catalog import SceneRequest
-from geosr import upscaler
-from geosr.engine import system
+from geosr import hardware
 from geosr.engine.chunking import bytes_of_chunk, choose_core, choose_parallel
 from geosr.engine.start import start_engine
+from geosr.inference import upscaler
 from geosr.model import zoo
-from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import RGBN
 from tests.geosr.test_engines import FLOAT32
 
-OURS = ["openvino", pytest.param("winograd", marks=pytest.mark.skipif(not system.has_winograd(), reason="needs AVX2"))]
+OURS = [
+    "openvino",
+    pytest.param("winograd", marks=pytest.mark.skipif(not hardware.has_winograd(), reason="needs AVX2")),
+]
 
 
 @pytest.mark.parametrize("engine", OURS)
@@ -75,17 +78,17 @@ def opened_sample(sample):
 
 
 def test_chunks_share_the_memory_with_those_computed_at_the_same_time(monkeypatch):
-    monkeypatch.setattr(system, "memory_bytes", lambda: int(24e9))
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: int(24e9))
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     for cores in (2, 16, 64):
-        monkeypatch.setattr(system, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(hardware, "cores", lambda cores=cores: cores)
         side = choose_core(card, FLOAT32, 4)
         lanes = choose_parallel(FLOAT32, 99).lanes
         assert lanes * bytes_of_chunk(card, FLOAT32, 4, side) < 0.5 * 24e9
 
 
 def test_half_widths_take_memory_too(monkeypatch):
-    monkeypatch.setattr(system, "memory_bytes", lambda: int(64e9))
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: int(64e9))
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     sides = [choose_core(card, FLOAT32, 4, uncertainty=wanted) for wanted in (False, True)]
     assert sides[1] < sides[0]

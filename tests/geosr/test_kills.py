@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from geosr.jobs.ledger import work_folder
+from geosr.run.checkpoint import work_folder
 from tests.conftest import SAMPLE
 
 CORE = 60

@@ -12,8 +12,8 @@ import rasterio
 
 import geosr
 from catalog import SceneRequest
-from geosr.jobs.ledger import work_folder
-from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.run.checkpoint import work_folder
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import write_raster
 from tests.geosr.test_api import opened
 from tests.geosr.test_resume import Recorder

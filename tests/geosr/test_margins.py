@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from geosr.engine import EngineSpec, Parallel, system
+from geosr import hardware
+from geosr.engine import EngineSpec, Parallel
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
 from geosr.engine.winograd.engine import WinogradEngine
@@ -48,7 +49,7 @@ def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):
         whole = model(torch.from_numpy(scene)[None])[0].numpy()
     begins, ends = 24, 156
     chunk = scene[:, begins:ends, begins:ends]
-    if engine is WinogradEngine and not system.has_winograd():
+    if engine is WinogradEngine and not hardware.has_winograd():
         pytest.skip("needs a processor with AVX2")
     spec, parallel = EngineSpec("of no account", "float32"), Parallel(1, 2)
     made_of = build(card, MTF) if engine is TorchEngine else card.transfers(MTF, picture=False)

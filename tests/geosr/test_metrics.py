@@ -11,9 +11,9 @@ import torch
 pytest.importorskip("skimage", reason="the measures need scikit-image")
 
 from geosr.errors import UsageError
-from geosr.evaluate.checks import gain_and_bias, registration_shift_px
 from geosr.evaluate.consistency import consistency
 from geosr.evaluate.correctness import correctness
+from geosr.evaluate.gain_and_shift import gain_and_bias, registration_shift_px
 from geosr.evaluate.metrics import ergas, ssim
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample

@@ -11,16 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog import BandSpec
-from geosr.engine import Parallel, Upscaled, system
+from geosr import hardware
+from geosr.engine import Parallel, Upscaled
 from geosr.engine.rows import ArrayRows
+from geosr.inference.upscaler import Upscaler
 from geosr.model import zoo
 from geosr.model.bands import map_bands
-from geosr.upscaler import Upscaler
 
-if not system.has_native():
+if not hardware.has_native():
     pytest.skip("needs llvmlite and a processor with AVX2", allow_module_level=True)
 
-from geosr.native import dn, machine
+from geosr.codegen import compiler, quantize
 
 NAMES = ("B02", "B03", "B04", "B08")
 
@@ -53,12 +54,12 @@ def image_of(phases, names, valid, dtype, threads=1, nodata=(0,) * 4):
 def both(monkeypatch, *arguments):
     """By our own code, and by NumPy."""
     made = []
-    to_dn = dn.ToDn.__call__
+    to_dn = quantize.ToDn.__call__
     with monkeypatch.context() as patch:
-        patch.setattr(dn.ToDn, "__call__", lambda *told: (made.append(1), to_dn(*told)))
+        patch.setattr(quantize.ToDn, "__call__", lambda *told: (made.append(1), to_dn(*told)))
         native = image_of(*arguments)
     with monkeypatch.context() as patch:
-        patch.setattr(system, "has_native", lambda: False)
+        patch.setattr(hardware, "has_native", lambda: False)
         other = image_of(*arguments)
     return native, other, len(made)
 
@@ -103,7 +104,7 @@ def test_an_image_within_its_margin(monkeypatch):
     assert (native == other).all()
 
 
-@pytest.mark.parametrize(("cols", "dtype"), [(15 if machine.lanes_here() == 16 else 7, "uint16"), (40, "uint8")])
+@pytest.mark.parametrize(("cols", "dtype"), [(15 if compiler.lanes_here() == 16 else 7, "uint16"), (40, "uint8")])
 def test_what_it_is_not_for(monkeypatch, cols, dtype):
     rng = np.random.default_rng(1)
     phases = rng.uniform(0, 1, (4, 16, 5, cols)).astype(np.float32)
@@ -122,14 +123,14 @@ def test_mixed_bands_are_left_to_numpy():
 
 
 def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
-    if machine.lanes_here() != 16:
+    if compiler.lanes_here() != 16:
         pytest.skip("needs a processor with AVX-512")
     rng = np.random.default_rng(2)
     phases, valid = rng.uniform(-1, 8, (4, 16, 9, 45)).astype(np.float32), np.ones((4, 9, 45), bool)
     wide = image_of(phases, NAMES, valid, np.uint16)
-    narrow = dn._compiled.__wrapped__
-    monkeypatch.setattr(system, "cpu_flags", lambda: frozenset({"avx2"}))
+    narrow = quantize._compiled.__wrapped__
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
     other = narrow()
-    monkeypatch.setattr(dn, "_compiled", lambda: other)
-    assert machine.lanes_here() == 8
+    monkeypatch.setattr(quantize, "_compiled", lambda: other)
+    assert compiler.lanes_here() == 8
     assert (image_of(phases, NAMES, valid, np.uint16) == wide).all()

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from geosr.engine import system
+from geosr import hardware
 from tiling import ChunkEncoder, Product
 from tiling.encode import encode
 from tiling.overviews import halve
 from tiling.product import BLOCK_PX
 
-if not system.has_native():
+if not hardware.has_native():
     pytest.skip("needs llvmlite and a processor with AVX2", allow_module_level=True)
 
-from geosr.native import blocks, machine
-from geosr.native.blocks import Blocks
+from geosr.codegen import compiler, tiff_blocks
+from geosr.codegen.tiff_blocks import Blocks
 
 
 class Counting(Blocks):
@@ -59,7 +59,7 @@ def test_blocks_are_the_same(bands, rows, cols, dtype, seed):
     pixels, product, native = wide[:, :, 5 : 5 + cols], product_of(bands, dtype, nodata=None), Counting()
     assert (encode(pixels, product, native) == encode(pixels, product)).all()
     assert native.done == (bands == 4 and dtype == "uint16") * sum(
-        min(BLOCK_PX, cols - left) % machine.lanes_here() == 0 for left in range(0, cols, BLOCK_PX)
+        min(BLOCK_PX, cols - left) % compiler.lanes_here() == 0 for left in range(0, cols, BLOCK_PX)
     )
 
 
@@ -113,15 +113,15 @@ def test_chunks_are_the_same_whatever_they_are_made_in(rows):
 
 
 def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
-    if machine.lanes_here() != 16:
+    if compiler.lanes_here() != 16:
         pytest.skip("needs a processor with AVX-512")
     pixels, product = np.random.default_rng(2).integers(0, 9000, (4, 130, 1040)).astype(np.uint16), product_of(4)
     expected = encode(pixels, product), halve(pixels, 0)
-    narrow = blocks._compiled.__wrapped__
-    monkeypatch.setattr(system, "cpu_flags", lambda: frozenset({"avx2"}))
+    narrow = tiff_blocks._compiled.__wrapped__
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
     other = narrow()
-    monkeypatch.setattr(blocks, "_compiled", lambda: other)
-    assert machine.lanes_here() == 8
+    monkeypatch.setattr(tiff_blocks, "_compiled", lambda: other)
+    assert compiler.lanes_here() == 8
     native = Counting()
     assert (encode(pixels, product, native) == expected[0]).all()
     assert (halve(pixels, 0, faster=native) == expected[1]).all()

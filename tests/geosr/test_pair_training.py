@@ -14,9 +14,9 @@ from safetensors.numpy import save_file
 from geosr.errors import TrainingError
 from geosr.training.config import TrainingConfig, read_config
 from geosr.training.data import PatchSampler
+from geosr.training.loop import train
 from geosr.training.losses import Loss
-from geosr.training.tolerance import tolerant
-from geosr.training.train import train
+from geosr.training.shift_tolerance import tolerant
 
 CONFIG = {
     "name": "tiny",

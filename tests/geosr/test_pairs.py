@@ -17,8 +17,8 @@ from geosr.pairs.harmonise import harmonise
 from geosr.pairs.observed import Observed, observe
 from geosr.pairs.resample import hr_on_lr_grid
 from geosr.pairs.screen import examine
+from geosr.pairs.shift_surface import ShiftSurface, fit_surface
 from geosr.pairs.sources import View, find_matches
-from geosr.pairs.surface import ShiftSurface, fit_surface
 from tests.conftest import REPOSITORY
 from tests.pair_scenes import (
     GAIN,

@@ -10,18 +10,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import geosr.training.release_visual as release_visual_module
+import geosr.release.visual_model as release_visual_module
 from geosr.errors import ModelError, TrainingError
 from geosr.evaluate.sharpness import detail_share
 from geosr.model.card import ModelCard, NetworkSize, read_card_file
 from geosr.model.rrdb import RRDBNet
 from geosr.model.weights import read_weights
+from geosr.release.visual_model import keep_figures, release_visual
+from geosr.release.zoo_model import Stage, sha256
 from geosr.training.config import Perceptual, read_config
-from geosr.training.features import RRDBFeatures, VGG19Features
+from geosr.training.feature_networks import RRDBFeatures, VGG19Features
+from geosr.training.loop import Start, build_generator, train
 from geosr.training.perceptual import Adversary, features_used
-from geosr.training.release import Stage, sha256
-from geosr.training.release_visual import keep_figures, release_visual
-from geosr.training.train import Start, build_generator, train
 from tests.conftest import REPOSITORY, SAMPLE, data_file
 from tests.small_training import TINY, killed_after
 

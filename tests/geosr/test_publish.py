@@ -11,10 +11,10 @@ import torch
 
 from geosr.errors import TrainingError
 from geosr.model.card import read_card_file
+from geosr.release.zoo_model import Stage, release
 from geosr.training.config import read_config
-from geosr.training.release import Stage, release
-from geosr.training.run import WEIGHTS
-from geosr.training.train import Start, build_generator, load_network, train
+from geosr.training.loop import Start, build_generator, load_network, train
+from geosr.training.run_folder import WEIGHTS
 from tests.conftest import SAMPLE, call_geosr, run_geosr
 from tests.small_training import TINY
 

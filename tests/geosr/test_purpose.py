@@ -14,13 +14,13 @@ import rasterio
 from rasterio.transform import from_origin
 
 from catalog import sensor_names
-from geosr.cli_models import main_figures
+from geosr.cli.models import main_figures
 from geosr.errors import ModelError
-from geosr.jobs.manifest import Manifest
 from geosr.model import zoo
 from geosr.model.bands import map_bands
 from geosr.model.card import read_card_file
 from geosr.model.purpose import notes_for
+from geosr.run.manifest import Manifest
 from tests.conftest import REPOSITORY, call_geosr, read_raster, write_raster
 
 CARD = zoo.read_card(zoo.DEFAULT_MODEL)

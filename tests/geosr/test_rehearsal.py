@@ -15,13 +15,13 @@ import geosr
 from catalog.arrays import band_specs
 from geosr.engine import choose_engine
 from geosr.evaluate.contenders import contender, open_model, sensor_of, transfers_of
+from geosr.inference.scene_calibration import measure_factors, rehearsal_windows, scene_factors
+from geosr.inference.upscaler import ModelSpec, upscaler_of
 from geosr.model.build import build
 from geosr.model.card import Calibration, ModelCard
-from geosr.model.rehearsal import rehearse
+from geosr.model.scene_calibration import rehearse
 from geosr.model.zoo import DEFAULT_MODEL, read_card
-from geosr.pipeline import super_resolve
-from geosr.rehearsal import measure_factors, rehearsal_windows, scene_factors
-from geosr.upscaler import ModelSpec, upscaler_of
+from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN, SAMPLE, read_raster, write_raster
 from tests.geosr.test_uncertainty import request
 

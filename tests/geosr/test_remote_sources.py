@@ -10,8 +10,8 @@ import pytest
 
 from catalog import SceneRequest, SourceError, UnreachableError, gdal, open_scene, web
 from geosr.errors import ExistsError, ResumeError
-from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import read_raster, write_raster
 from tests.geosr.test_changed_source import AtChunk
 from tests.services import s3_server

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from catalog import RefusedError, Restriction, SceneRequest, restrict
-from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import write_raster
 
 

@@ -18,9 +18,9 @@ import catalog
 from catalog import PixelReader, ReadError, Scene, SceneRequest
 from catalog.scene import Pixels
 from geosr.errors import ExistsError, ResumeError, WorkerError
-from geosr.jobs.ledger import work_folder
-from geosr.pipeline import UpscaleRequest, super_resolve
 from geosr.progress import QuietReporter
+from geosr.run.checkpoint import work_folder
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import read_raster, write_raster
 from tests.geosr.test_wrong_input import truncated
 from tiling import OutputError

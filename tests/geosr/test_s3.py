@@ -14,9 +14,9 @@ from rio_cogeo import cog_validate
 
 from catalog import SceneRequest
 from geosr.errors import ExistsError, ResumeError
-from geosr.jobs.ledger import work_folder
-from geosr.pipeline import UpscaleRequest, super_resolve
-from geosr.storage import share_settings
+from geosr.run.checkpoint import work_folder
+from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.storage_options import share_settings
 from tests.conftest import run_geosr, write_raster
 from tests.services import dask_scheduler, geosr_worker, s3_server
 from tiling import gdal_path, locate, move, read_range, write
@@ -137,9 +137,9 @@ def test_killed_in_the_middle_and_started_again(tmp_path, bucket, source, monkey
 
 
 def test_two_processes_do_not_share_an_output(bucket, source, monkeypatch):
-    monkeypatch.setattr("geosr.jobs.locks._RENEWED_S", 0.2)
-    monkeypatch.setattr("geosr.jobs.locks._EXPIRED_S", 1.0)
-    from geosr.jobs.locks import lock_folder
+    monkeypatch.setattr("geosr.run.locks._RENEWED_S", 0.2)
+    monkeypatch.setattr("geosr.run.locks._EXPIRED_S", 1.0)
+    from geosr.run.locks import lock_folder
 
     folder = work_folder(bucket / "out.tif")
     lock = lock_folder(folder, bucket / "out.tif")

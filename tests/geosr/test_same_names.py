@@ -9,7 +9,7 @@ from catalog import SceneRequest
 from geosr.errors import ModelError
 from geosr.model import zoo
 from geosr.model.bands import map_bands
-from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import read_raster, write_raster
 
 

@@ -18,16 +18,16 @@ from geosr.engine import EngineSpec, Parallel
 from geosr.engine.openvino_engine import OpenVinoEngine
 from geosr.engine.torch_engine import TorchEngine
 from geosr.errors import ModelError, ResumeError, UsageError
-from geosr.jobs.cluster import _files_of
+from geosr.inference.upscaler import ModelSpec
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.rrdb import RRDBNet
 from geosr.model.weights import read_weights
-from geosr.pipeline import UpscaleRequest, super_resolve
-from geosr.service.inputs import UpscaleInputs, parse_inputs
+from geosr.run.cluster import _files_of
+from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.uncertainty_layers import check_calibrated
+from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
 from geosr.service.settings import ServiceSettings
-from geosr.uncertainty import check_calibrated
-from geosr.upscaler import ModelSpec
 from tests.conftest import assert_valid_item, call_geosr, read_raster, write_raster
 from tests.small_model import SIZE, small_network, write_small_model
 
@@ -184,7 +184,7 @@ def test_visual_weights_of_another_size_are_refused(mine):
 
 
 def test_another_sharpness_is_another_run(tmp_path, mine, crop, monkeypatch):
-    from geosr.jobs.ledger import Ledger
+    from geosr.run.checkpoint import Ledger
 
     with monkeypatch.context() as patch:
         # As if it had been interrupted after its first chunk.

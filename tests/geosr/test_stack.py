@@ -17,19 +17,19 @@ from shapely.geometry import box
 
 from catalog import SceneRequest
 from geosr.errors import ModelError, ResumeError, TrainingError, UsageError
-from geosr.evaluate.wald import compare_reduced
+from geosr.evaluate.band_sharpening import compare_reduced
 from geosr.model import zoo
 from geosr.model.card import FusionSize, ModelCard, Stack
 from geosr.model.fusion import FusionNet
 from geosr.model.kernels import MOST_HALO_DN
 from geosr.model.sensor import upsample
 from geosr.model.stack import COARSE, FINE, build_stack
-from geosr.model.stack_doubts import StackDoubts
-from geosr.pipeline import UpscaleRequest, open_for_model, super_resolve
-from geosr.training import stack as training
-from geosr.training import stack_release
-from geosr.training.stack_calibrate import calibrate_stack
-from geosr.training.wald import read_scene, read_stack_config, scales
+from geosr.model.stack_uncertainty import StackDoubts
+from geosr.release import stack_model
+from geosr.release.stack_calibration import calibrate_stack
+from geosr.run.pipeline import UpscaleRequest, open_for_model, super_resolve
+from geosr.training import stack_loop as training
+from geosr.training.reduced_scenes import read_scene, read_stack_config, scales
 from tests.conftest import RGBN, SAMPLE, read_raster, write_raster
 from tests.stac_items import write_item
 
@@ -361,15 +361,13 @@ def test_a_calibration_holds_on_the_scenes_that_it_is_of(card, lessons):
 
 
 def test_a_finished_run_becomes_a_model_with_its_figures(lessons, item, tmp_path, monkeypatch):
-    monkeypatch.setattr(stack_release, "_HALO_SIDE_PX", 80)
+    monkeypatch.setattr(stack_model, "_HALO_SIDE_PX", 80)
     config = read_stack_config(lessons / "config.yaml")
     training.train_stack(config, lessons, lessons / "run", quiet=True)
     training.train_stack(config, lessons, lessons / "left", "one", quiet=True)
     zoo_folder = tmp_path / "zoo"
     zoo_folder.mkdir()
-    made = stack_release.release(
-        lessons / "config.yaml", lessons / "run", {"one": lessons / "left"}, lessons, zoo_folder
-    )
+    made = stack_model.release(lessons / "config.yaml", lessons / "run", {"one": lessons / "left"}, lessons, zoo_folder)
     told = zoo.read_card(str(zoo_folder / "small.json"))
     assert told.digest == made.digest
     assert set(told.figures["left_out"]["one"]) == {"coarse", "fine"}
@@ -378,4 +376,4 @@ def test_a_finished_run_becomes_a_model_with_its_figures(lessons, item, tmp_path
     with rasterio.open(upscaled(item, zoo_folder / "small.json", tmp_path / "out.tif")) as raster:
         assert raster.descriptions == BANDS
     with pytest.raises(TrainingError, match="did not leave two out"):
-        stack_release.release(lessons / "config.yaml", lessons / "run", {"two": lessons / "left"}, lessons, zoo_folder)
+        stack_model.release(lessons / "config.yaml", lessons / "run", {"two": lessons / "left"}, lessons, zoo_folder)

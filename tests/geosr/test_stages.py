@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from geosr.jobs.stages import Stage, run_stages
+from geosr.run.stages import Stage, run_stages
 
 
 def stages(*works):

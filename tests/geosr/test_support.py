@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from geosr.model.kernels import mtf_to_sigma
+from geosr.model.measured_fraction import NOISE, Support
 from geosr.model.sensor import Sensor
-from geosr.model.support import NOISE, Support
 
 
 @pytest.fixture(scope="module")

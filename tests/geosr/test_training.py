@@ -23,9 +23,9 @@ from geosr.model.sensor import Sensor
 from geosr.training.config import Network, Pairs, read_config
 from geosr.training.data import PatchSampler, read_pairs, read_source
 from geosr.training.degrade import Degradation, degrade, misregister
+from geosr.training.loop import Start, build_generator, learning_rate, train
 from geosr.training.losses import Loss
 from geosr.training.optimiser import Optimiser
-from geosr.training.train import Start, build_generator, learning_rate, train
 from tests.conftest import REPOSITORY, SAMPLE, write_raster
 from tests.small_training import TINY
 
@@ -153,7 +153,7 @@ def test_a_run_learns_and_goes_on_where_it_was(tmp_path, tiny, optimiser):
     # Half of the same schedule, in a process that is killed for real.
     script = (
         "from pathlib import Path; import torch; from geosr.training.config import read_config;"
-        "from geosr.training.train import train; torch.set_num_threads(1);"
+        "from geosr.training.loop import train; torch.set_num_threads(1);"
         f"run, data = Path({str(tmp_path)!r}), Path({str(SAMPLE.parent)!r});"
         "train(read_config(run / 'run.yaml'), data, run / 'parts')"
     )

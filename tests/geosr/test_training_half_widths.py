@@ -14,12 +14,12 @@ from geosr.errors import ModelError, TrainingError
 from geosr.evaluate.contenders import of_generator
 from geosr.evaluate.held_out import observe
 from geosr.model.rrdb import RRDBNet
-from geosr.training.calibrate import calibrate, conformal_quantile
+from geosr.release.calibration import calibrate, conformal_quantile
+from geosr.release.zoo_model import _check_image
 from geosr.training.config import Network, read_config
 from geosr.training.data import read_source
+from geosr.training.loop import Start, build_generator, load_network, train
 from geosr.training.losses import half_width_loss
-from geosr.training.release import _check_image
-from geosr.training.train import Start, build_generator, load_network, train
 from tests.conftest import DATA, REPOSITORY, SAMPLE, data_file
 from tests.small_training import TINY
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from geosr.errors import TrainingError
-from geosr.training.calibrate import calibrate
+from geosr.release.calibration import calibrate
 from geosr.training.config import Pairs
 from geosr.training.data import PatchSampler, read_bands, visible_and_infrared
 from geosr.training.degrade import Degradation
-from geosr.training.train import build_generator
+from geosr.training.loop import build_generator
 from geosr.training.validation import Validator
 from tests.conftest import RGBN, SAMPLE, write_raster
 

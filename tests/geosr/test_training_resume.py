@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from safetensors.torch import save_file
 
-import geosr.training.train as training
-from geosr.training.run import WEIGHTS, RunFolder, read_figures
-from geosr.training.train import Start, train
+import geosr.training.loop as training
+from geosr.training.loop import Start, train
+from geosr.training.run_folder import WEIGHTS, RunFolder, read_figures
 from tests.conftest import SAMPLE
 from tests.small_training import killed_after
 

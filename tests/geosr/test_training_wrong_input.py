@@ -9,14 +9,14 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-import geosr.training.train as training
+import geosr.training.loop as training
 from geosr.errors import TrainingError
+from geosr.release.stack_model import release
 from geosr.training.config import read_config
-from geosr.training.run import WEIGHTS
-from geosr.training.stack import _rate, train_stack
-from geosr.training.stack_release import release
-from geosr.training.train import Start, learning_rate, train
-from geosr.training.wald import read_stack_config
+from geosr.training.loop import Start, learning_rate, train
+from geosr.training.reduced_scenes import read_stack_config
+from geosr.training.run_folder import WEIGHTS
+from geosr.training.stack_loop import _rate, train_stack
 from tests.conftest import REPOSITORY, SAMPLE, call_geosr
 from tests.small_training import TINY
 

@@ -25,12 +25,12 @@ from safetensors.torch import save_file
 import geosr
 from catalog import SceneRequest
 from geosr.errors import ExistsError, ResumeError, UsageError
-from geosr.jobs.ledger import work_folder
 from geosr.model.build import build
 from geosr.model.card import read_card_file
 from geosr.model.rrdb import RRDBNet
-from geosr.pipeline import UpscaleRequest, super_resolve
-from geosr.uncertainty import store_half_width
+from geosr.run.checkpoint import work_folder
+from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.uncertainty_layers import store_half_width
 from tests.conftest import RGBN, SAMPLE, assert_valid_item, read_raster, run_geosr, write_raster
 from tests.geosr.test_resume import Recorder, leave_unfinished
 from tests.geosr.test_upscale import assert_same_place, repeated, with_holes

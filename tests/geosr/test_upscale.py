@@ -17,11 +17,11 @@ from rio_cogeo import cog_validate
 from shapely.geometry import box, shape
 
 from catalog import SceneRequest
-from geosr import upscaler
+from geosr.inference import upscaler
 from geosr.model import zoo
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor
-from geosr.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import RGBN, SAMPLE, assert_valid_item, data_file, read_raster, write_raster
 
 HALO = zoo.read_card(zoo.DEFAULT_MODEL).halo_px

@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from geosr.engine import EngineSpec, Parallel, system
-from geosr.engine.memory import Memory
+from geosr import hardware
+from geosr.engine import EngineSpec, Parallel
+from geosr.engine.buffers import Memory
 from geosr.model import zoo
 
-if not system.has_winograd():
+if not hardware.has_winograd():
     pytest.skip("needs llvmlite, OpenVINO and a processor with AVX2", allow_module_level=True)
 
-from geosr.engine.winograd.code import compiled
+from geosr.codegen.winograd.library import compiled
+from geosr.engine.winograd.dispatch import Base, Convolution, RoundTrip, Runner, Taps, Trip
 from geosr.engine.winograd.engine import WinogradEngine
-from geosr.engine.winograd.planes import Planes, Region
-from geosr.engine.winograd.run import Base, Convolution, RoundTrip, Runner, Taps, Trip
+from geosr.engine.winograd.layout import Planes, Region
 
 MTF = (0.26, 0.28, 0.24, 0.26)
 
@@ -124,13 +125,13 @@ def test_threads_make_the_same_bits():
     assert (one == three).all()
 
 
-@pytest.mark.skipif("avx512f" not in system.cpu_flags(), reason="needs a processor with AVX-512")
+@pytest.mark.skipif("avx512f" not in hardware.cpu_flags(), reason="needs a processor with AVX-512")
 def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
     rng = np.random.default_rng(3)
     image = rng.normal(size=(20, 45, 333)).astype(np.float32)
     weight, bias = random_layer(rng, 20, 16)
     wide = compiled()
-    monkeypatch.setattr(system, "cpu_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
     narrow = compiled.__wrapped__()
     assert (wide.lanes, narrow.lanes) == (16, 8)
     one, other = (convolved(image, weight, bias, code=code, slope=0.2, gains=[0.3]) for code in (wide, narrow))
@@ -215,14 +216,14 @@ def test_round_trips_are_filters_one_after_another(rows, cols, trips, partly, se
     np.testing.assert_allclose(made, [pulled, left - seen(pulled)], rtol=1e-4, atol=1e-4 * np.abs(pulled).max())
 
 
-@pytest.mark.skipif("avx512f" not in system.cpu_flags(), reason="there is nothing to compare with without AVX-512")
+@pytest.mark.skipif("avx512f" not in hardware.cpu_flags(), reason="there is nothing to compare with without AVX-512")
 def test_processors_without_avx_512_travel_to_the_same_bits(monkeypatch):
     rng = np.random.default_rng(5)
     image, left = rng.normal(size=(2, 45, 333)).astype(np.float32)
     known = (rng.random((45, 333)) < 0.7).astype(np.float32)
     taps = rng.normal(0, 0.2, 9).astype(np.float32)
     wide = compiled()
-    monkeypatch.setattr(system, "cpu_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
     narrow = compiled.__wrapped__()
     assert (wide.lanes, narrow.lanes) == (16, 8)
     for given_to in (None, known):

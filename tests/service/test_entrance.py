@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from geosr.service.entrance import MOST_BODY_BYTES
+from geosr.service.security.request_guard import MOST_BODY_BYTES
 from tests.conftest import SAMPLE
 from tests.service.conftest import served
 

@@ -25,7 +25,9 @@ def job_processes(of: str):
     """Processes of jobs, of this machine, that have `of` in their command."""
     # Each command is read once: a process that ends meanwhile has none, and does not raise.
     commands = {process: process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])}
-    return [one for one, command in commands.items() if "geosr.service.job" in command and of in " ".join(command)]
+    return [
+        one for one, command in commands.items() if "geosr.service.jobs.job_main" in command and of in " ".join(command)
+    ]
 
 
 @pytest.mark.slow

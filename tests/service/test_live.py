@@ -15,7 +15,7 @@ from PIL import Image
 from rasterio.warp import transform as transform_points
 
 from geosr.model.zoo import DEFAULT_MODEL
-from geosr.service.tiles import Tiles
+from geosr.service.tiles.live_tiles import Tiles
 from tests.conftest import SAMPLE
 from tests.service.conftest import served
 

@@ -341,7 +341,7 @@ def test_a_page_without_scenes_says_what_to_do(browser, tmp_path):
 
 def test_a_key_is_asked_for_where_one_is_needed(browser, tmp_path):
     from geosr.service.database import Database
-    from geosr.service.keys import create_key
+    from geosr.service.security.api_keys import create_key
 
     data = tmp_path / "data"
     _, key = create_key(Database(data), "page")

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from geosr.service.results_search import Period, parse_period, period_of_item
+from geosr.service.results.period_and_area import Period, parse_period, period_of_item
 from tests.service.conftest import BOX
 
 GEOJSON = "application/geo+json"

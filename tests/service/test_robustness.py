@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 
 from geosr.model.zoo import DEFAULT_MODEL
 from geosr.service.app import create_app
-from geosr.service.egress import Egress
-from geosr.service.jobs import Jobs
-from geosr.service.live import LiveChunks
+from geosr.service.jobs.queue import Jobs
+from geosr.service.security.egress_proxy import Egress
 from geosr.service.settings import ServiceSettings
+from geosr.service.tiles.live_chunks import LiveChunks
 from tests.conftest import REPOSITORY
 from tests.service.conftest import BOX, PLAIN, served
 
@@ -77,7 +77,10 @@ def test_jobs_wait_while_the_machine_has_no_more_file_handles(tmp_path):
 
 
 def test_what_a_job_process_prints_beside_its_messages_is_logged(tmp_path, monkeypatch):
-    code = 'import os, sys\nif "geosr.service.job" in sys.orig_argv:\n    os.write(1, b"a library says \\xff\\n3\\n")\n'
+    code = (
+        "import os, sys\n"
+        'if "geosr.service.jobs.job_main" in sys.orig_argv:\n    os.write(1, b"a library says \\xff\\n3\\n")\n'
+    )
     with_code(tmp_path, monkeypatch, code)
     with served(tmp_path / "data", "--demo") as service:
         for cloud in (50, 60):
@@ -89,7 +92,7 @@ def test_what_a_job_process_prints_beside_its_messages_is_logged(tmp_path, monke
 def test_a_process_that_tells_what_cannot_be_understood_is_ended_and_does_not_block_the_queue(tmp_path, monkeypatch):
     code = (
         "import os, sys, time\n"
-        'if "geosr.service.job" in sys.orig_argv and os.path.exists(sys.orig_argv[-1] + "/../odd"):\n'
+        'if "geosr.service.jobs.job_main" in sys.orig_argv and os.path.exists(sys.orig_argv[-1] + "/../odd"):\n'
         '    os.write(1, b\'{"event": "begin"}\\n\')\n'
         "    time.sleep(60)\n"
     )

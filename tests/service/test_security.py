@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from geosr.service.egress import Egress, is_public
+from geosr.service.security.egress_proxy import Egress, is_public
 from tests.conftest import SAMPLE, write_raster
 from tests.service.conftest import BOX, served
 from tests.stac_items import write_item

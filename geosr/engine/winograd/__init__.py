@@ -1,1 +1,6 @@
-"""The engine for CPUs in float32: code made at run time for 3 × 3 convolutions and what comes after them."""
+"""The engine for CPUs in float32: 3 × 3 convolutions by Winograd's minimal filtering, and what follows them.
+
+Start with :mod:`geosr.engine.winograd.engine`. ``layout`` places images in memory, ``dispatch`` runs generated code
+on threads, ``network`` and ``constraint`` are the two halves of a model. May import ``engine`` and
+:mod:`geosr.codegen`, which holds the kernels.
+"""

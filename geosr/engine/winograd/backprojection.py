@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine.winograd.planes import Planes, Region
-from geosr.engine.winograd.run import Room, RoundTrip, Runner, Trip
+from geosr.engine.winograd.dispatch import Room, RoundTrip, Runner, Trip
+from geosr.engine.winograd.layout import Planes, Region
 
 
 class BackProjection:

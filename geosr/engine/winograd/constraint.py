@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine.winograd.backprojection import BackProjection
-from geosr.engine.winograd.planes import Planes, Region
-from geosr.engine.winograd.run import Room, RoundTrip, Runner, Taps, Trip
+from geosr.engine.winograd.dispatch import Room, RoundTrip, Runner, Taps, Trip
+from geosr.engine.winograd.layout import Planes, Region
 from geosr.model import kernels
 from geosr.model.kernels import Base
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geosr.codegen.winograd.library import compiled
 from geosr.engine import EngineSpec, Parallel
-from geosr.engine.lanes import Known, LaneEngine, Step
-from geosr.engine.memory import Memory
-from geosr.engine.winograd.code import compiled
+from geosr.engine.buffers import Memory
+from geosr.engine.pooled import Known, LaneEngine, Step
 from geosr.engine.winograd.constraint import Constrained, Constraint, planes_for
+from geosr.engine.winograd.dispatch import Runner
+from geosr.engine.winograd.layout import Planes, Region
 from geosr.engine.winograd.network import Network, read_layers
-from geosr.engine.winograd.planes import Planes, Region
-from geosr.engine.winograd.run import Runner
 from geosr.model.card import ModelCard
 from geosr.model.margins import kept_margin
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine.memory import Memory
-from geosr.engine.winograd.planes import AROUND_PX, Planes, Region
-from geosr.engine.winograd.run import Base, Convolution, Runner
+from geosr.engine.buffers import Memory
+from geosr.engine.winograd.dispatch import Base, Convolution, Runner
+from geosr.engine.winograd.layout import AROUND_PX, Planes, Region
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE
 from geosr.model.margins import margins

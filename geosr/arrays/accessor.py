@@ -1,0 +1,28 @@
+"""``da.geosr``, on every DataArray of xarray's."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
+import xarray as xr
+
+
+@xr.register_dataarray_accessor("geosr")  # type: ignore[no-untyped-call]
+class GeosrAccessor:
+    """``da.geosr.upscale()``."""
+
+    def __init__(self, da: xr.DataArray) -> None:
+        self._da = da
+
+    @overload
+    def upscale(self, *args: Any, uncertainty: Literal[False] = False, **options: Any) -> xr.DataArray: ...
+
+    @overload
+    def upscale(self, *args: Any, uncertainty: Literal[True], **options: Any) -> xr.Dataset: ...
+
+    def upscale(self, *args: Any, **options: Any) -> xr.DataArray | xr.Dataset:
+        """As :func:`geosr.upscale`, of this array."""
+        from geosr.arrays.upscale import upscale
+
+        result: xr.DataArray | xr.Dataset = upscale(self._da, *args, **options)
+        return result

@@ -1,0 +1,59 @@
+"""The Dataset in which an array's result comes with its uncertainty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from geosr.arrays.encoding import NODATA_ATTRIBUTES
+from geosr.inference.upscaler import NO_SUPPORT
+from geosr.model.card import Calibration
+from geosr.run.uncertainty_layers import SUPPORT_MEANING, half_width_name, meaning_of_half_width
+
+
+def with_uncertainty(image: xr.DataArray, half_width: Any, support: Any, calibration: Calibration) -> xr.Dataset:
+    """``image``, ``half_width`` in its units (float32, NaN where it is nodata), and ``support`` in percent (uint8).
+
+    ``half_width`` is shaped as ``image``, ``support`` as it without its bands; both NumPy or dask.
+    """
+    # A result without dimension for bands is one band.
+    place = image.isel({image.dims[-3]: 0}, drop=True) if support.ndim < image.ndim else image
+    dataset = xr.Dataset(
+        {
+            "image": image,
+            "half_width": (image.dims, half_width, _of_half_width(image.attrs, calibration)),
+            "support": (
+                place.dims,
+                support,
+                {
+                    "long_name": "measured share of the local detail",
+                    "units": "%",
+                    "description": SUPPORT_MEANING,
+                    "_FillValue": np.uint8(NO_SUPPORT),
+                },
+            ),
+        }
+    )
+    for name in ("half_width", "support"):
+        if "grid_mapping" in image.encoding:
+            dataset[name].encoding["grid_mapping"] = image.encoding["grid_mapping"]
+    return dataset
+
+
+def _of_half_width(attrs: dict[Any, Any], calibration: Calibration) -> dict[Any, Any]:
+    """The image's attributes as far as they hold: a width has its scale, but no offset and no nodata value."""
+    kept = {
+        name: value for name, value in attrs.items() if name not in ("_FillValue", "nodatavals", *NODATA_ATTRIBUTES)
+    }
+    if "add_offset" in kept:
+        kept["add_offset"] = 0.0
+    if "offsets" in kept:
+        kept["offsets"] = (0.0,) * len(kept["offsets"])
+    described = kept.get("long_name")
+    if isinstance(described, list | tuple):
+        kept["long_name"] = tuple(half_width_name(str(text)) for text in described)
+    elif described is not None:
+        kept["long_name"] = half_width_name(str(described))
+    return {**kept, "description": meaning_of_half_width(calibration), "_FillValue": np.float32(np.nan)}

@@ -1,0 +1,136 @@
+"""What engines on the CPU have in common: chunks in lanes, each a few steps, and half-widths of what they make."""
+
+from __future__ import annotations
+
+import queue
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosr.engine import MARGIN_PX, Parallel, Upscaled
+from geosr.engine.buffers import Memory
+from geosr.engine.rows import ArrayRows, Rows, Take, hand_over
+from geosr.model import kernels
+from geosr.model.card import ModelCard
+from geosr.model.margins import crop
+from geosr.model.weights import read_weights
+
+if TYPE_CHECKING:
+    from geosr.engine.uncertainty import Doubts
+
+#: What is known of a chunk, by name, each with a first axis of one: to begin with ``lr``, its bands, and ``valid``, 1
+#: where a pixel was measured and 0 where it was filled in. In the end the image's ``phases`` and what the sensor has
+#: ``observed`` of it, both with a margin; for half-widths also the network's features, ``deep``, and its ``residual``.
+#: All are arrays, but for ``rows``, which an engine may have in the place of ``phases``: the image, without a margin.
+Known: TypeAlias = Mapping[str, Any]
+
+#: From what is known to more of it.
+Step: TypeAlias = Callable[[Known], dict[str, Any]]
+
+
+@dataclass
+class _Lane:
+    """What is made ready for chunks of one shape; it keeps the memory of all layers."""
+
+    memory: Memory
+    shape: tuple[int, ...] = ()
+    doubts: bool = False
+    """Whether there is all that half-widths are made of; the image is the same."""
+    steps: list[Step] = field(default_factory=list)
+
+
+class LaneEngine(ABC):
+    """Runs a generator on as many chunks at a time as it has lanes. Loads PyTorch only for half-widths."""
+
+    def __init__(
+        self, card: ModelCard, mtf_nyquist: Sequence[float | None], parallel: Parallel, *, picture: bool
+    ) -> None:
+        """``mtf_nyquist`` is what is assumed of the bands, which stand in for those of a ``picture`` or do not.
+
+        Raises :class:`geosr.errors.ModelError` for weights that are missing or not those of the card.
+        """
+        self._card = card
+        self._mtf_nyquist, self._picture = list(mtf_nyquist), picture
+        self._taps = kernels.gaussian_taps(np.asarray(kernels.sensor_sigmas(mtf_nyquist, card.scale)), card.scale)
+        self._weights = {} if card.network is None else read_weights(card)
+        self._threads = parallel.threads
+        self._lanes: queue.LifoQueue[_Lane] = queue.LifoQueue()
+        for _ in range(parallel.lanes):
+            self._lanes.put(_Lane(Memory(parallel.threads)))
+        self._margin = min(MARGIN_PX, card.halo_px)
+
+    @abstractmethod
+    def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
+        """What is done in turn to chunks of a shape, ``(1, bands, rows, cols)``."""
+
+    def upscale(
+        self,
+        lr: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        *,
+        uncertainty: bool = False,
+        take: Take | None = None,
+    ) -> Upscaled:
+        low = np.ascontiguousarray(lr)[None]
+        known: dict[str, Any] = {"lr": low, "valid": self._as_input(valid)[None]}
+        with self._lane(low.shape, doubts=uncertainty) as lane:
+            for step in lane.steps:
+                known |= step(known)
+            seen = crop(known["observed"][0], self._margin)
+            rows: Rows = known["rows"] if "rows" in known else self._rows_of(known["phases"])
+            image = hand_over(rows, take, self._threads)
+            if not uncertainty:
+                return Upscaled(image, seen)
+            import torch
+
+            with torch.inference_mode():
+                half_width, support = self._doubts(
+                    torch.from_numpy(low),
+                    None if valid.all() else torch.from_numpy(known["valid"]),
+                    torch.from_numpy(known["deep"]),
+                    torch.from_numpy(known["residual"]),
+                    torch.from_numpy(known["phases"]),
+                )
+            return Upscaled(image, seen, half_width[0].numpy(), support[0].numpy())
+
+    def _as_input(self, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return valid.astype(np.float32)
+
+    def _rows_of(self, near: NDArray[np.float32]) -> Rows:
+        """Of ``(1, bands * scale * scale, rows, cols)`` with a margin."""
+        phases = crop(near[0], self._margin)
+        return ArrayRows(phases.reshape(len(self._taps), -1, *phases.shape[1:]))
+
+    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            ratios: NDArray[np.float32] = self._doubts.rehearse(torch.from_numpy(np.ascontiguousarray(lr))).numpy()
+        return ratios
+
+    @cached_property
+    def _doubts(self) -> Doubts:
+        from geosr.engine.uncertainty import Doubts
+        from geosr.model.build import build
+
+        return Doubts(self._card, build(self._card, self._mtf_nyquist, picture=self._picture))
+
+    @contextmanager
+    def _lane(self, shape: tuple[int, ...], *, doubts: bool) -> Iterator[_Lane]:
+        """A lane for chunks of a shape; what it had for others goes before the new is made."""
+        lane = self._lanes.get()
+        try:
+            if lane.shape != shape or (doubts and not lane.doubts):
+                lane.shape, lane.steps = (), []
+                lane.steps = self._steps(shape, lane.memory, doubts=doubts)
+                # Only now: where this fails, nothing half-made is found.
+                lane.shape, lane.doubts = shape, doubts
+            yield lane
+        finally:
+            self._lanes.put(lane)

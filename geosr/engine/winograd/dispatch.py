@@ -1,0 +1,297 @@
+"""Runs code on planes, on some threads."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosr.codegen.winograd.arguments import Gathering, Layer, Taking, Trips
+from geosr.codegen.winograd.backprojection import PLACES, TRIP_ROWS, TRIPS
+from geosr.codegen.winograd.conv3x3 import APART, FILTER_TRANSFORM, PRODUCTS, TILE_PX
+from geosr.codegen.winograd.library import Code
+from geosr.engine.buffers import Memory
+from geosr.engine.winograd.layout import Planes, Region
+from geosr.model.kernels import TRIP_REACH
+
+#: Memory that a thread has to itself: for a layer's products, of what it reads and makes, and for filtered rows.
+Room: TypeAlias = tuple[NDArray[np.float32], ...]
+
+
+class Convolution:
+    """A layer's filters, transformed."""
+
+    def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32], outputs: int) -> None:
+        """``weight`` is ``(out, in, 3, 3)``; planes are made in multiples of ``outputs``, the last of them zero."""
+        self.made, self.inputs = made, inputs = weight.shape[:2]
+        self.outputs = -(-made // outputs) * outputs
+        transform = np.kron(FILTER_TRANSFORM, FILTER_TRANSFORM)
+        filters = np.zeros((PRODUCTS, self.outputs, inputs), np.float32)
+        filters[:, :made] = (transform @ weight.reshape(-1, 9).T.astype(np.float64)).reshape(PRODUCTS, made, -1)
+        grouped = filters.reshape(PRODUCTS, -1, outputs, inputs)
+        self.filters = np.ascontiguousarray(grouped.swapaxes(2, 3))
+        self.bias = np.zeros(self.outputs, np.float32)
+        self.bias[:made] = bias
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a layer's result is added to after it was multiplied by ``gain``."""
+
+    planes: NDArray[np.float32]
+    gain: float
+
+
+class RoundTrip:
+    """Filters for what the sensor sees of a plane that is interpolated, to be taken away."""
+
+    def __init__(self, taps: NDArray[np.float32]) -> None:
+        """``taps`` are those of :func:`geosr.model.kernels.round_trip`, for the rows as well as the columns."""
+        self.along = np.ascontiguousarray(taps)
+        self.across = -self.along
+
+
+@dataclass(frozen=True)
+class Trip:
+    """Planes of a round trip, one of each, of which some may be the same."""
+
+    seen: NDArray[np.float32]
+    base: NDArray[np.float32]
+    """From this is taken away what the sensor sees."""
+    made: NDArray[np.float32]
+    second_base: NDArray[np.float32] | None = None
+    known: NDArray[np.float32] | None = None
+    """If given, the result is multiplied by it, and added to what is seen."""
+
+
+class Taps:
+    """Filters that are mostly zero, for planes of one shape."""
+
+    def __init__(self, planes: Planes, filters: Sequence[Sequence[tuple[int, int, int, float]]]) -> None:
+        """Of each output the plane, the row and the column, from its own place, and the weight of what it takes."""
+        self.count = max(map(len, filters))
+        self.offsets = np.zeros((len(filters), TILE_PX, self.count), np.int64)
+        self.weights = np.zeros((len(filters), self.count), np.float32)
+        for output, taps in enumerate(filters):
+            for number, (plane, row, col, weight) in enumerate(taps):
+                self.offsets[output, :, number] = planes.offset(plane, row, col)
+                self.weights[output, number] = weight
+
+
+class Runner:
+    """Runs layers on planes of one shape, on some threads. Not for several callers at a time."""
+
+    def __init__(self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution], memory: Memory) -> None:
+        self._planes, self._code = planes, code
+        planes_at_once = [max(layer.inputs for layer in layers), max(layer.outputs for layer in layers)]
+        rooms = [PRODUCTS * (code.tiles * count + APART) for count in planes_at_once]
+        rooms.append(TRIP_ROWS * planes.row_stride)
+        self._rooms: list[Room] = [
+            tuple(memory.take(f"room {thread} {number}", (room,)) for number, room in enumerate(rooms))
+            for thread in range(threads)
+        ]
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="winograd") if threads > 1 else None
+        self._masks: dict[Region, NDArray[np.float32]] = {}
+
+    def run(
+        self,
+        layer: Convolution,
+        region: Region,
+        inputs: Sequence[NDArray[np.float32]],
+        out: NDArray[np.float32],
+        *,
+        slope: float = 1.0,
+        bases: Sequence[Base] = (),
+    ) -> None:
+        """Convolve a region of ``inputs``, each some planes, into the first planes of ``out``, which is none of them.
+
+        ``slope`` is that of a leaky rectifier, 1 for none. The result is added to the ``bases``, two at most, in turn.
+        """
+        planes = self._planes
+        places = np.concatenate([planes.addresses(some, region) for some in inputs])
+        # Of each plane that after it is told too.
+        offsets = (np.append(places, places[0]) - places[0]) // np.dtype(np.float32).itemsize
+        added = [*bases, *(None,) * (2 - len(bases))]
+        told = Layer(
+            x=int(places[0]),
+            planes=offsets.ctypes.data,
+            inputs=len(places),
+            filters=layer.filters.ctypes.data,
+            bias=layer.bias.ctypes.data,
+            out=planes.address(out, region),
+            outputs=layer.outputs,
+            base=None if added[0] is None else planes.address(added[0].planes, region),
+            second_base=None if added[1] is None else planes.address(added[1].planes, region),
+            mask=self._mask(region).ctypes.data,
+            plane_stride=planes.plane_stride,
+            row_stride=planes.row_stride,
+            phase_stride=planes.phase_stride,
+            tiles=planes.tiles(region),
+            rows=region.rows,
+            slope=slope,
+            gain=0 if added[0] is None else added[0].gain,
+            second_gain=0 if added[1] is None else added[1].gain,
+        )
+        rows = -(-region.rows // TILE_PX)
+
+        def some_rows(room: Room, first: int, stop: int) -> None:
+            self._code.convolve(ctypes.byref(told), first, stop, *(part.ctypes.data for part in room[:2]))
+
+        self.share(rows, some_rows)
+
+    def gather(
+        self,
+        taps: Taps,
+        region: Region,
+        source: NDArray[np.float32],
+        out: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Convolve a region of planes into others, and add a ``base``, which may be the same as ``out``."""
+        some_rows = self._gathering(taps, region, source, self._planes.address(out, region), base)
+        self.share(region.rows, lambda _, first, stop: some_rows(first, stop))
+
+    def gather_rows(
+        self,
+        taps: Taps,
+        region: Region,
+        source: NDArray[np.float32],
+        out: NDArray[np.float32],
+        base: NDArray[np.float32],
+        first: int,
+    ) -> None:
+        """The same for a region's rows from ``first`` on, on the thread that asks for them.
+
+        There are as many as ``out`` has room for, see :meth:`Planes.shape_of_rows`.
+        """
+        place = out.ctypes.data - first * self._planes.row_stride * out.itemsize
+        some_rows = self._gathering(taps, region, source, place, base, out.strides[0] // out.itemsize)
+        some_rows(first, first + out.shape[1])
+
+    def _gathering(
+        self,
+        taps: Taps,
+        region: Region,
+        source: NDArray[np.float32],
+        place: int,
+        base: NDArray[np.float32] | None,
+        out_stride: int | None = None,
+    ) -> Callable[[int, int], None]:
+        planes = self._planes
+        told = Gathering(
+            x=planes.address(source, region),
+            out=place,
+            base=None if base is None else planes.address(base, region),
+            mask=self._mask(region).ctypes.data,
+            weights=taps.weights.ctypes.data,
+            offsets=taps.offsets.ctypes.data,
+            outputs=len(taps.weights),
+            taps=taps.count,
+            plane_stride=planes.plane_stride,
+            out_stride=planes.plane_stride if out_stride is None else out_stride,
+            row_stride=planes.row_stride,
+            phase_stride=planes.phase_stride,
+            tiles=planes.tiles(region),
+        )
+        return partial(self._code.gather, ctypes.byref(told))
+
+    def trips(
+        self,
+        filters: RoundTrip,
+        band: int,
+        region: Region,
+        wanted: Sequence[Trip],
+        room: Room,
+    ) -> None:
+        """Trips one after another, with a band's filters; on the thread that asks for it, which the ``room`` is for.
+
+        Beside the region, what is seen becomes what is at its edges, as far as filters reach.
+        """
+        planes = self._planes
+        right = planes.beyond(region, TRIP_REACH)
+        for first in range(0, len(wanted), TRIPS):
+            some = wanted[first : first + TRIPS]
+            places = np.zeros((len(some), PLACES), np.int64)
+            for number, trip in enumerate(some):
+                named = (trip.seen, trip.base, trip.second_base, trip.known, trip.made)
+                places[number] = [0 if one is None else planes.address(one, region) for one in named]
+            told = Trips(
+                places=places.ctypes.data,
+                trips=len(some),
+                mask=self._mask(region).ctypes.data,
+                along=filters.along[band].ctypes.data,
+                across=filters.across[band].ctypes.data,
+                right=right.ctypes.data,
+                row_stride=planes.row_stride,
+                phase_stride=planes.phase_stride,
+                tiles=planes.tiles(region),
+                rows=region.rows,
+            )
+            self._code.trips(ctypes.byref(told), room[2].ctypes.data)
+
+    def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
+        """The middle of a region, as much as ``out`` has room for, ``(planes, rows, cols)`` in one piece."""
+        start, phases = self._planes.middle(region, *out.shape[1:])
+        place = self._planes.address(planes, region) + start * planes.itemsize
+        some_planes = self._taking(place, self._planes.plane_stride, phases, out)
+        self.share(len(out), lambda _, first, stop: some_planes(first, stop))
+
+    def take_rows(self, rows: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
+        """The middle of a region's rows, as many columns as ``out`` has, on the thread that asks for them."""
+        _, phases = self._planes.middle(region, region.rows, out.shape[2])
+        self._taking(rows.ctypes.data, rows.strides[0] // rows.itemsize, phases, out)(0, len(out))
+
+    def _taking(
+        self, place: int, plane_stride: int, phases: NDArray[np.int64], out: NDArray[np.float32]
+    ) -> Callable[[int, int], None]:
+        _, rows, cols = out.shape
+        told = Taking(
+            x=place,
+            out=out.ctypes.data,
+            phases=phases.ctypes.data,
+            plane_stride=plane_stride,
+            row_stride=self._planes.row_stride,
+            rows=rows,
+            cols=cols,
+        )
+        return partial(self._code.take, ctypes.byref(told))
+
+    def _mask(self, region: Region) -> NDArray[np.float32]:
+        """Kept, for code is told where it is."""
+        if region not in self._masks:
+            self._masks[region] = self._planes.mask(region)
+        return self._masks[region]
+
+    def share(self, count: int, work: Callable[[Room, int, int], object]) -> None:
+        """Have threads do parts of some work: ``work(room, first, stop)``."""
+        if self._pool is None:
+            work(self._rooms[0], 0, count)
+            return
+        bounds = _pieces(count, len(self._rooms))
+        lock = threading.Lock()
+
+        def take_turns(room: Room) -> None:
+            while True:
+                with lock:
+                    bound = next(bounds, None)
+                if bound is None:
+                    return
+                work(room, *bound)
+
+        list(self._pool.map(take_turns, self._rooms))
+
+
+def _pieces(count: int, threads: int) -> Iterator[tuple[int, int]]:
+    """Parts of some work, each smaller than the one before: where cores are shared, all end at about the same time."""
+    first = 0
+    while first < count:
+        stop = first + max(1, (count - first) // (2 * threads))
+        yield first, stop
+        first = stop

@@ -1,0 +1,71 @@
+"""What this machine has: cores, memory, and instructions that decide how fast a network runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+#: Where a container's limit on its memory is, bytes or "max": control groups in their second and first version.
+_MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+#: What drivers of GPUs have on Linux: Nvidia's, the same in Windows' subsystem, and AMD's.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+#: Instructions that decide how fast a network runs on a CPU.
+CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
+
+
+def cores() -> int:
+    """Cores that this process may use: ``OMP_NUM_THREADS`` where it is set, as Dask sets it for its workers."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Memory that this process may use: the machine's, or the container's where that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _MEMORY_LIMITS:
+        if path.is_file() and (limit := path.read_text(encoding="ascii").strip()).isdecimal():
+            total = min(total, int(limit))
+    return total
+
+
+@lru_cache(maxsize=1)
+def cpu_flags() -> frozenset[str]:
+    """The processor's instructions among :data:`CPU_FLAGS`; none where the system does not tell."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return frozenset()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    told = set(next((line for line in lines if line.startswith("flags")), "").split())
+    return frozenset(told & set(CPU_FLAGS))
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 several times as fast as of float32."""
+    return "amx_bf16" in cpu_flags()
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    return find_spec("openvino") is not None
+
+
+def has_native() -> bool:
+    """Whether code of our own can be compiled for this processor, see :mod:`geosr.codegen`."""
+    return find_spec("llvmlite") is not None and bool(cpu_flags() & {"avx2", "avx512f"})
+
+
+def has_winograd() -> bool:
+    """Whether there is Winograd's engine: its code is our own, and what it has none for is left to OpenVINO."""
+    return has_native() and has_openvino()
+
+
+def may_have_gpu() -> bool:
+    """Whether there may be a GPU that PyTorch reaches as CUDA, told without loading PyTorch."""
+    return not sys.platform.startswith("linux") or any(Path(device).exists() for device in _GPU_DEVICES)

@@ -1,0 +1,317 @@
+"""From the DN of a window to super-resolved DN: fill, scale, run, mask, round."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog import BandSpec
+from geosr import hardware
+from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
+from geosr.engine.buffers import Memory
+from geosr.engine.rows import Rows, in_strips
+from geosr.engine.start import start_engine
+from geosr.inference.quantize import Take, ToDn, column, enlarge
+from geosr.model.bands import BandMapping, map_bands
+from geosr.model.card import ModelCard
+from geosr.model.zoo import read_card
+from tiling import fill_invalid
+
+#: Reflectance that is 1 at the input of models that have no reference of their own.
+_UNIT_REFERENCE = 1.0
+
+#: Of bands that are mixtures: the share of what was measured from which they count as measured.
+_MEASURED = 0.999
+
+#: Rows of images at the source's resolution that are worked on at a time, for the same reason as fewer are of others.
+_WIDE_STRIP_ROWS = 64
+
+#: Rows of an image that are put into it at a time.
+_KEPT_ROWS = 64
+
+#: Engines that a process keeps, and upscalers.
+_KEPT = 2
+
+_building = threading.Lock()
+
+#: Support of a place where no band was measured.
+NO_SUPPORT = 255
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How well the result, seen through the sensor, gives the source back: sums over measured LR pixels."""
+
+    count: tuple[int, ...]
+    """Pixels, per band."""
+    absolute_dn: tuple[float, ...]
+    """Sum of the absolute differences, DN, per band."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far to believe a result."""
+
+    half_width_dn: NDArray[np.float32]
+    """Of each pixel's calibrated interval, DN, shaped as the image; NaN where that is nodata."""
+    support: NDArray[np.uint8]
+    """Percentage of the local detail that is measured, ``(1, rows, cols)``; 255 where no band was measured."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What there is to say of an image that was made of a window."""
+
+    consistency: Consistency
+    uncertainty: Uncertainty | None = None
+    """None when it was not asked for."""
+    note: str | None = None
+    """What a user should know of how it was made."""
+
+
+@dataclass(frozen=True)
+class Result(Account):
+    """What was made of one window."""
+
+    image: NDArray[Any] = field(kw_only=True)
+    """DN, ``(bands, rows, cols)``."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What it takes to build an upscaler in any process."""
+
+    model: str
+    """Name of a shipped model or path of a card."""
+    digest: str
+    """Identity of the model."""
+    engine: EngineSpec
+    bands: tuple[BandSpec, ...]
+    """Bands of the scene that are upscaled."""
+    picture: bool
+    sharpness: float = 0.0
+    """Share of the model's visual weights."""
+
+
+class Upscaler:
+    """A model, ready for the bands of one scene."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        engine: Engine,
+        bands: Sequence[BandSpec],
+        mapping: BandMapping,
+        parallel: Parallel,
+    ) -> None:
+        self._engine = engine
+        self._threads = parallel.threads
+        self._memory, self._images = Memory(parallel.threads), Memory()
+        self._mapping = mapping
+        self.scale = card.scale
+        self.halo_px = card.halo_px
+        self._dn_scale = column([band.scale for band in bands])
+        self._dn_offset = column([band.offset for band in bands])
+        self._reference = column(card.reference_reflectance or [_UNIT_REFERENCE])
+        self._to_dn = ToDn(bands, mapping, self._reference, card.scale, self._threads, self._memory)
+
+    @property
+    def margin_px(self) -> int:
+        """LR pixels that have to be read around a core: the halo, and as much again to fill invalid pixels from."""
+        return 2 * self.halo_px
+
+    def rehearse(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
+        """How far off the model is when it makes a window from itself: ``|error| / half-width``, for each of its bands.
+
+        ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)``, the sides multiples of ``scale``. Only measured
+        pixels are returned, uncalibrated half-widths assumed.
+        """
+        if not valid.any():
+            return [np.empty(0, dtype=np.float32)] * len(self._mapping.enter(valid.astype(np.float32)))
+        reflectance = fill_invalid(self._reflectance(pixels, valid), valid, reach_px=self.halo_px)
+        ratios = self._engine.rehearse(self._mapping.enter(reflectance) / self._reference)
+        measured = self._mapping.enter(valid.astype(np.float32)) > _MEASURED
+        return [ratio[there] for ratio, there in zip(ratios, measured, strict=True)]
+
+    def __call__(
+        self,
+        pixels: NDArray[Any],
+        valid: NDArray[np.bool_],
+        *,
+        uncertainty: bool = False,
+        width_factors: Sequence[float] = (),
+    ) -> Result:
+        """Upscale the inside of a window.
+
+        ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)`` with a margin of ``margin_px`` on each side. Returns
+        DN of the same type without the margin, ``scale`` times finer, in which nodata are exactly the pixels under
+        those that are not valid, and the consistency of the inside. With ``uncertainty`` also that, its half-widths
+        multiplied by ``width_factors``, one for each of the model's bands or none; a model without calibrated
+        half-widths has no uncertainty.
+        """
+        bands, rows, cols = _inside(valid, self.margin_px).shape
+        image = self._images.lend("image", (bands, rows * self.scale, cols * self.scale), pixels.dtype)
+
+        def keep(first: int, part: NDArray[Any]) -> None:
+            image[:, first : first + part.shape[1]] = part
+
+        account = self.hand_over(
+            pixels, valid, keep, rows=_KEPT_ROWS, uncertainty=uncertainty, width_factors=width_factors
+        )
+        return Result(account.consistency, account.uncertainty, account.note, image=image)
+
+    def hand_over(
+        self,
+        pixels: NDArray[Any],
+        valid: NDArray[np.bool_],
+        take: Take,
+        *,
+        rows: int,
+        uncertainty: bool = False,
+        width_factors: Sequence[float] = (),
+    ) -> Account:
+        """The same, but the image goes to ``take`` and is never there as a whole.
+
+        That is given so many ``rows`` at a time, a multiple of ``scale``, and the number of the first; in any order, on
+        several threads. They are its own until it returns.
+        """
+        margin, halo = self.margin_px, self.halo_px
+        core_valid = _inside(valid, margin)
+        if not core_valid.any():
+            self._to_dn.hand_over_nothing(core_valid, pixels.dtype, take, rows)
+            nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
+            return Account(nothing, self._know_nothing(core_valid) if uncertainty else None)
+        reflectance, lr, measured = self._entering(pixels, valid)
+
+        def finish(image: Rows) -> None:
+            self._to_dn.hand_over(image, core_valid, pixels.dtype, take, rows)
+
+        upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, take=finish)
+        consistency = self._compare(upscaled.observed, _inside(reflectance, halo), core_valid)
+        doubts = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
+        return Account(consistency, doubts, upscaled.note)
+
+    def _entering(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Reflectance without the margin to fill from; the same as it enters the network, and what of that is measured.
+
+        What is lent for it is the next chunk's when this one has gone.
+        """
+        outer = self.margin_px - self.halo_px
+        filled = None
+        if not valid.all():
+            filled = _inside(fill_invalid(self._reflectance(pixels, valid), valid, reach_px=outer), outer)
+        pixels, valid = _inside(pixels, outer), _inside(valid, outer)
+        _, rows, cols = pixels.shape
+        bands = len(self._mapping.to_model)
+        reflectance, lr = (self._memory.lend("source", (count, rows, cols)) for count in (len(pixels), bands))
+
+        def enter(some: slice) -> None:
+            part = reflectance[:, some]
+            part[...] = self._reflectance(pixels[:, some], valid[:, some]) if filled is None else filled[:, some]
+            np.divide(self._mapping.enter(part), self._reference, out=lr[:, some])
+
+        in_strips(rows, self._threads, enter, _WIDE_STRIP_ROWS)
+        if filled is None:
+            return reflectance, lr, np.broadcast_to(np.True_, lr.shape)
+        return reflectance, lr, self._mapping.enter(valid.astype(np.float32)) > _MEASURED
+
+    def _compare(
+        self, observed: NDArray[np.float32], reflectance: NDArray[np.float32], valid: NDArray[np.bool_]
+    ) -> Consistency:
+        """The source with what the sensor would see of the result, all without a margin."""
+
+        def compare(some: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            seen = self._mapping.leave(observed[:, some] * self._reference)
+            residual = np.abs(seen - reflectance[:, some]) / np.abs(self._dn_scale)
+            there = valid[:, some]
+            return there.sum(axis=(1, 2)), np.where(there, residual, 0).sum(axis=(1, 2), dtype=np.float64)
+
+        parts = in_strips(valid.shape[1], self._threads, compare, _WIDE_STRIP_ROWS)
+        counts, sums = (np.sum(one, axis=0) for one in zip(*parts, strict=True))
+        return Consistency(tuple(map(int, counts)), tuple(map(float, sums)))
+
+    def _reflectance(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        # What was not measured may be a number that 32 bits cannot hold.
+        measured_dn = pixels if valid.all() else np.where(valid, pixels, pixels.dtype.type(0))
+        reflectance = measured_dn.astype(np.float32)
+        reflectance *= self._dn_scale
+        reflectance += self._dn_offset
+        return reflectance
+
+    def _uncertainty(self, upscaled: Upscaled, valid: NDArray[np.bool_], width_factors: Sequence[float]) -> Uncertainty:
+        """Half-widths in DN, which the offset does not move, and support in percent; both without the halo."""
+        if upscaled.half_width is None or upscaled.support is None:
+            raise ValueError("the engine gave no uncertainty")
+        unknown = self._know_nothing(valid)
+        # Mixing weights are never negative, and errors of bands that are mixed are taken to go together.
+        own = upscaled.half_width * (self._reference * column(width_factors or [1.0]))
+        half_width = self._mapping.leave(own)
+        measured = np.any(valid, axis=0, keepdims=True)
+        percent = np.rint(100 * upscaled.support).clip(0, 100).astype(np.uint8)
+        return Uncertainty(
+            half_width_dn=np.where(
+                enlarge(valid, self.scale), half_width / np.abs(self._dn_scale), unknown.half_width_dn
+            ),
+            support=np.where(enlarge(measured, self.scale), percent, unknown.support),
+        )
+
+    def _know_nothing(self, valid: NDArray[np.bool_]) -> Uncertainty:
+        bands, rows, cols = valid.shape[0], valid.shape[1] * self.scale, valid.shape[2] * self.scale
+        return Uncertainty(
+            half_width_dn=np.full((bands, rows, cols), np.nan, dtype=np.float32),
+            support=np.full((1, rows, cols), NO_SUPPORT, dtype=np.uint8),
+        )
+
+
+def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
+    """The upscaler of a specification, kept by the process; by default all cores work on one window.
+
+    Raises :class:`geosr.errors.ModelError`.
+    """
+    # Threads that ask at the same time would each start an engine, with memory and threads of its own.
+    with _building:
+        return _build(spec, parallel or Parallel(threads=hardware.cores()))
+
+
+@lru_cache(maxsize=_KEPT)
+def _build(spec: ModelSpec, shared: Parallel) -> Upscaler:
+    card = read_card(spec.model, spec.sharpness)
+    names, roles = ([band.name for band in spec.bands], [band.role for band in spec.bands])
+    mapping = map_bands(names, card, picture=spec.picture, roles=roles)
+    transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=mapping.stands_in)
+    engine = _engine(
+        spec.model, spec.digest, spec.sharpness, tuple(transfers), spec.engine, shared, picture=mapping.stands_in
+    )
+    return Upscaler(card, engine, spec.bands, mapping, shared)
+
+
+@lru_cache(maxsize=_KEPT)
+def _engine(
+    model: str,
+    digest: str,
+    sharpness: float,
+    transfers: tuple[float | None, ...],
+    spec: EngineSpec,
+    shared: Parallel,
+    *,
+    picture: bool,
+) -> Engine:
+    """An engine, for scenes of whatever radiometry: it has the memory, and upscalers next to none.
+
+    By its ``digest`` a card that has changed is another model.
+    """
+    check_engine(spec)
+    # The libraries of networks take seconds to load: not before a source has been found good.
+    return start_engine(read_card(model, sharpness), transfers, spec, shared, picture=picture)
+
+
+def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:
+    return array if margin == 0 else array[..., margin:-margin, margin:-margin]

@@ -1,1 +1,0 @@
-"""Runs that survive interruption: what a run is, which of its chunks are done, and where they are computed."""

@@ -1,0 +1,130 @@
+"""One chunk of a run: read, upscaled, written. Each step can run anywhere, and all three at the same time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tiling
+from catalog import Scene
+from geosr import hardware
+from geosr.engine import Parallel
+from geosr.engine.buffers import Memory
+from geosr.inference.upscaler import ModelSpec, upscaler_of
+from geosr.run.checkpoint import RUN, chunk_path
+from geosr.run.uncertainty_layers import Layer
+from tiling import BLOCK_PX, Chunk, ChunkPlan, Content, Location, Product
+
+if TYPE_CHECKING:
+    from geosr.codegen.tiff_blocks import Blocks
+
+_memory = Memory()
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """All that computing chunks needs, in any process."""
+
+    scene: Scene
+    model: ModelSpec
+    plan: ChunkPlan
+    product: Product
+    folder: Location
+    run: str
+    """Digest of its manifest, which chunks carry: a worker may be late, and another run have its folder."""
+    layers: tuple[Layer, ...] = ()
+    """What is made beside the product."""
+    width_factors: tuple[float, ...] = ()
+    """What the scene's half-widths are multiplied by, see :mod:`geosr.inference.scene_calibration`."""
+    parallel: Parallel = field(default_factory=Parallel)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a chunk has of its scene."""
+
+    chunk: Chunk
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a chunk leaves, as it is written: the product's file comes last, for it says that the chunk is finished."""
+
+    chunk: Chunk
+    files: tuple[tuple[Location, Sequence[Content]], ...]
+    note: str | None
+    """What a user should know of how it was made; in the product's file as well."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is told of a chunk that is finished."""
+
+    key: str
+    note: str | None = None
+
+
+def read_part(job: ChunkJob, chunk: Chunk) -> Part:
+    """The pixels that a chunk needs, mirrored at the scene's edges."""
+    window = tiling.grow(chunk.core, upscaler_of(job.model, job.parallel).margin_px)
+    pixels, valid = tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape)
+    # Several wait at a time: what is the same everywhere takes no memory.
+    return Part(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid)
+
+
+def upscale_part(job: ChunkJob, part: Part) -> Encoded:
+    """Upscale and encode, each row of blocks when it is made."""
+    upscaler = upscaler_of(job.model, job.parallel)
+    out, overviews = part.chunk.out, job.plan.kept_overviews
+    geobox = job.plan.geobox[out.toslices()]
+    shape = (job.product.bands, out.height, out.width)
+    encoder = tiling.ChunkEncoder(shape, job.product, overviews=overviews, room=_room, faster=_faster())
+    made = upscaler.hand_over(
+        part.pixels,
+        part.valid,
+        encoder.add,
+        rows=BLOCK_PX,
+        uncertainty=bool(job.layers),
+        width_factors=job.width_factors,
+    )
+    own, files = {RUN: job.run}, []
+    if made.uncertainty is not None:
+        for layer in job.layers:
+            pixels, path = layer.pixels_of(made.uncertainty), chunk_path(job.folder, part.chunk, layer.name)
+            content = tiling.encode_chunk(
+                pixels, geobox, layer.product, own, overviews=overviews, threads=job.parallel.threads
+            )
+            files.append((path, content))
+    tags = {**own, "CONSISTENCY": json.dumps([made.consistency.count, made.consistency.absolute_dn])}
+    if made.note is not None:
+        tags["NOTE"] = made.note
+    files.append((chunk_path(job.folder, part.chunk), encoder.parts(geobox, tags)))
+    return Encoded(part.chunk, tuple(files), made.note)
+
+
+def _faster() -> Blocks | None:
+    """What encodes faster than NumPy, where this machine has it."""
+    if not hardware.has_native():
+        return None
+    from geosr.codegen.tiff_blocks import Blocks
+
+    return Blocks()
+
+
+def _room(name: str, size: int) -> NDArray[np.uint8]:
+    """Memory for what becomes of a chunk, which another chunk had before it."""
+    return _memory.lend(name, (size,), np.uint8)
+
+
+def write_encoded(encoded: Encoded) -> Finished:
+    """Write a chunk's files."""
+    for path, parts in encoded.files:
+        tiling.write(path, parts)
+    return Finished(encoded.chunk.key, encoded.note)

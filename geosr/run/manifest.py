@@ -1,0 +1,92 @@
+"""What a run is: everything that decides its pixels, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from catalog import Scene
+from geosr.inference.upscaler import ModelSpec
+from geosr.model.card import ModelCard
+from tiling import ChunkPlan, Product
+
+#: Raised when the same settings would give other bytes than before.
+FORMAT = 3
+
+
+class Manifest:
+    """The identity of a run, as plain JSON; two runs with equal manifests give equal bytes."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+
+    @classmethod
+    def of(
+        cls,
+        scene: Scene,
+        card: ModelCard,
+        spec: ModelSpec,
+        plan: ChunkPlan,
+        product: Product,
+        version: str,
+        layers: Sequence[str] = (),
+    ) -> Manifest:
+        """The manifest of a run that is about to begin; ``layers`` are made beside the product."""
+        crs = plan.extent.crs
+        content = {
+            "format": FORMAT,
+            "version": version,
+            "source": dict(scene.identity),
+            # Without a role only where there is none: runs from before there were roles keep their identity.
+            "bands": [{k: v for k, v in asdict(band).items() if v or k != "role"} for band in spec.bands],
+            "picture": scene.picture,
+            "grid": {
+                "crs": crs.to_wkt() if crs is not None else None,
+                "transform": list(plan.extent.affine[:6]),
+                "shape": list(plan.extent.shape.yx),
+                "area": [plan.area.col_off, plan.area.row_off, plan.area.width, plan.area.height],
+            },
+            "model": {"name": card.name, "digest": spec.digest},
+            "engine": str(spec.engine),
+            "chunks": {"core_px": plan.core_px, "halo_px": plan.halo_px, "scale": plan.scale},
+            "product": {"dtype": product.dtype, "nodata": product.nodata, "compression": product.compression},
+        }
+        if layers:
+            # Only then: runs without keep the identity that they had before there were layers.
+            content["layers"] = list(layers)
+        if spec.sharpness:
+            # As above. It is in the model's digest as well; here it has a name to be told by.
+            content["sharpness"] = spec.sharpness
+        return cls(json.loads(json.dumps(content)))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
+    @property
+    def core_px(self) -> int | None:
+        """The side of its chunks, source pixels; None in a manifest that is not whole."""
+        core = self.content.get("chunks", {}).get("core_px")
+        return core if isinstance(core, int) and core > 0 else None
+
+    def text(self) -> str:
+        """Canonical JSON."""
+        return json.dumps(self.content, sort_keys=True)
+
+    def differences(self, other: Manifest) -> list[str]:
+        """Which entries differ from those of another run, as ``engine (torch-cpu-float32, now torch-cpu-bfloat16)``.
+
+        Of the source it is said that it may have changed by itself.
+        """
+        found = []
+        for key in sorted(self.content.keys() | other.content.keys()):
+            mine, theirs = self.content.get(key), other.content.get(key)
+            if mine != theirs:
+                short = isinstance(mine, str | int | float) and isinstance(theirs, str | int | float)
+                told = "source (another, or changed since)" if key == "source" else key
+                found.append(f"{key} ({theirs}, now {mine})" if short else told)
+        return found

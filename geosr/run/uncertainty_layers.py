@@ -1,0 +1,184 @@
+"""What goes beside a product when its uncertainty is asked for: half-widths of its pixels, and how much is measured.
+
+Both are rasters of their own on the product's grid. This module says what they are called, how their numbers are
+stored, and what their tags say; :mod:`geosr.inference.upscaler` computes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import catalog
+from catalog import Scene
+from geosr.errors import UsageError
+from geosr.inference.upscaler import NO_SUPPORT, Uncertainty
+from geosr.model.card import Calibration, ModelCard
+from geosr.model.zoo import names, read_card
+from tiling import Location, Product
+
+HALF_WIDTH = "uncertainty"
+SUPPORT = "support"
+
+#: Half-widths of integer products are stored in 16 bits, of which the last number stands for nodata: 6.5 in
+#: reflectance at Sentinel-2's scale, which no half-width comes near.
+_INTEGER_NODATA = 65535
+
+SUPPORT_MEANING = (
+    "percentage of the local detail that is measured: it follows from the source by the best linear estimate through "
+    "the sensor's blur; the rest is estimated from what the model has learned"
+)
+
+SCENE_MEANING = (
+    "half-widths of this scene are multiplied, by band of the model, by what the model's errors say when the scene is "
+    "made from itself four times coarser"
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A raster beside the product, on the same grid."""
+
+    name: str
+    """In names of chunk files, and of the asset."""
+    path: Location
+    product: Product
+    """Its form, with the tags of its own."""
+    asset: catalog.ResultLayer
+
+    def tagged(self, tags: Mapping[str, str]) -> Product:
+        """Its form with the product's tags, where its own do not say otherwise."""
+        return replace(self.product, tags={**tags, **self.product.tags})
+
+    def scaled(self, factors: Mapping[str, float]) -> Layer:
+        """The same, saying what the scene's half-widths were multiplied by, by band of the model; if they were."""
+        if self.name != HALF_WIDTH or not factors:
+            return self
+        told = ", ".join(f"{band} {factor:.3f}" for band, factor in factors.items())
+        tags = {**self.product.tags, "GEOSR_UNCERTAINTY_SCENE": f"{SCENE_MEANING}: {told}"}
+        return replace(self, product=replace(self.product, tags=tags))
+
+    def pixels_of(self, uncertainty: Uncertainty) -> NDArray[Any]:
+        """What of a chunk is stored here, ``(bands, rows, cols)``."""
+        if self.name == SUPPORT:
+            return uncertainty.support
+        return store_half_width(uncertainty.half_width_dn, np.dtype(self.product.dtype))
+
+
+def check_calibrated(card: ModelCard) -> Calibration:
+    """The calibration of a model that has one. Raises :class:`UsageError` for others."""
+    if card.sharpness:
+        raise UsageError(
+            f"half-widths are calibrated for sharpness 0, not {card.sharpness:g}: leave out the uncertainty or the "
+            "sharpness"
+        )
+    if card.calibration is None:
+        able = [name for name in names() if read_card(name).calibration is not None]
+        raise UsageError(
+            f"model {card.name} has no calibrated half-widths, and uncertainty needs them: "
+            + (f"take {' or '.join(able)}" if able else "no shipped model has them, give the card of one that does")
+        )
+    return card.calibration
+
+
+def layers_of(output: Location, scene: Scene, product: Product, calibration: Calibration) -> tuple[Layer, ...]:
+    """The rasters that go beside ``output``."""
+    half_width, support = layer_paths(output)
+    return _half_width_layer(half_width, scene, product, calibration), _support_layer(support, product)
+
+
+def layer_paths(output: Location) -> tuple[Location, Location]:
+    """Where an output's half-widths and its support go: beside it, named after it."""
+    half_width, support = (output.with_name(f"{output.stem}_{name}{output.suffix}") for name in (HALF_WIDTH, SUPPORT))
+    return half_width, support
+
+
+def store_half_width(half_width_dn: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Half-widths as they are stored in a product's layer; NaN becomes its nodata.
+
+    Integers are rounded up, so that no interval is narrower than it has to be.
+    """
+    if not np.issubdtype(dtype, np.integer):
+        return half_width_dn.astype(dtype)
+    whole = np.ceil(half_width_dn).clip(max=_INTEGER_NODATA - 1)
+    return np.where(np.isnan(whole), _INTEGER_NODATA, whole).astype(dtype)
+
+
+def half_width_name(band: str) -> str:
+    """The description of a band's half-widths, which no reader takes for the band itself."""
+    return f"{band} half-width".strip()
+
+
+def meaning_of_half_width(calibration: Calibration) -> str:
+    """What the half-widths of a model are, in one sentence."""
+    level = f"{100 * calibration.level:g} %"
+    measured_on = f" on {', '.join(calibration.data)}" if calibration.data else ""
+    scene = (
+        ", and one factor per band says how much harder or easier the scene is" if calibration.scene_exponent else ""
+    )
+    return (
+        f"half-width of the {level} interval, calibrated by split-conformal prediction{measured_on}: "
+        f"in {level} of pixels like those the truth lies within image ± half-width{scene}"
+    )
+
+
+def _half_width_layer(path: Location, scene: Scene, product: Product, calibration: Calibration) -> Layer:
+    floats = np.issubdtype(np.dtype(product.dtype), np.floating)
+    form = Product(
+        dtype=product.dtype if floats else "uint16",
+        descriptions=tuple(half_width_name(text) for text in product.descriptions),
+        nodata=math.nan if floats else float(_INTEGER_NODATA),
+        scales=tuple(abs(scale) for scale in product.scales),
+        # A width is a difference: what is added to both of its ends does not change it.
+        offsets=(0.0,) * len(product.offsets),
+        compression=product.compression,
+        tags={
+            "GEOSR_UNCERTAINTY": meaning_of_half_width(calibration),
+            "GEOSR_RADIOMETRY": "; ".join(
+                f"{band.name}: half-width in reflectance = DN * {abs(band.scale):g}" for band in scene.bands
+            ),
+        },
+    )
+    asset = catalog.ResultLayer(
+        key=HALF_WIDTH,
+        name=path.name,
+        title=f"Half-width of the {100 * calibration.level:g} % interval",
+        description=meaning_of_half_width(calibration),
+        dtype=form.dtype,
+        nodata=form.nodata,
+        bands=tuple(
+            {
+                "name": band.name,
+                "description": half_width_name(band.description),
+                "raster:scale": abs(band.scale),
+                "raster:offset": 0,
+            }
+            for band in scene.bands
+        ),
+    )
+    return Layer(HALF_WIDTH, path, form, asset)
+
+
+def _support_layer(path: Location, product: Product) -> Layer:
+    form = Product(
+        dtype="uint8",
+        descriptions=("measured detail, %",),
+        nodata=float(NO_SUPPORT),
+        compression=product.compression,
+        tags={"GEOSR_SUPPORT": SUPPORT_MEANING},
+    )
+    asset = catalog.ResultLayer(
+        key=SUPPORT,
+        name=path.name,
+        title="Measured share of the local detail",
+        description=SUPPORT_MEANING,
+        dtype=form.dtype,
+        nodata=form.nodata,
+        bands=({"name": SUPPORT, "description": form.descriptions[0], "unit": "%"},),
+    )
+    return Layer(SUPPORT, path, form, asset)

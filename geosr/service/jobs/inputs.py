@@ -1,0 +1,129 @@
+"""What a job is asked for: the inputs of the process ``upscale``, checked before anything is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any, Literal
+
+import shapely
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pyproj import Geod
+
+import catalog
+from geosr.model.zoo import DEFAULT_MODEL, names, read_card
+from geosr.run.uncertainty_layers import check_calibrated
+from geosr.service.problems import Problem, explain
+from geosr.service.settings import ServiceSettings
+from geosr.version import VERSION
+
+Priority = Literal["rapid", "normal"]
+
+_WGS84 = Geod(ellps="WGS84")
+
+
+class UpscaleInputs(BaseModel):
+    """A scene by its id, a STAC Item by its address, or an area and dates to search for the clearest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scene: str | None = Field(default=None, max_length=64, description="Id of a scene of this service.")
+    item: str | None = Field(default=None, max_length=2000, description="Address of a STAC Item.")
+    bbox: tuple[float, float, float, float] | None = Field(
+        default=None, description="West, south, east, north in degrees: where to search, or what to cut out."
+    )
+    aoi: dict[str, Any] | None = Field(
+        default=None, description="The same as GeoJSON polygons; their bounding box is upscaled."
+    )
+    datetime: str | None = Field(
+        default=None, max_length=100, description="When to search: 2024-06-01, 2024-06, or 2024-06-01/2024-08-31."
+    )
+    max_cloud: float = Field(default=100, ge=0, le=100, description="Highest cloud cover of a search, percent.")
+    fill: bool = Field(default=False, description="Fill gaps from other overpasses, clearest first.")
+    mask_clouds: bool = Field(default=False, description="Make clouds, shadows and saturated pixels nodata.")
+    model: str = Field(default=DEFAULT_MODEL, description="One of the shipped models.")
+    uncertainty: bool = Field(default=False, description="Also make half-widths and support.")
+    sharpness: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="Share of the model's visual weights: above 0 the product looks sharper and is not for measuring.",
+    )
+    priority: Priority = Field(default="normal", description="Rapid jobs come before the others that wait.")
+
+    @model_validator(mode="after")
+    def _check(self) -> UpscaleInputs:
+        if self.bbox is not None and self.aoi is not None:
+            raise ValueError("give bbox or aoi, not both")
+        if self.scene is not None and self.item is not None:
+            raise ValueError("give scene or item, not both")
+        named = self.scene is not None or self.item is not None
+        if not named and (self.datetime is None or (self.bbox is None and self.aoi is None)):
+            raise ValueError("nothing to work on: give scene, item, or bbox or aoi with datetime")
+        if named and self.datetime is not None:
+            raise ValueError("datetime would search for scenes, and one is named already: leave one or the other out")
+        return self
+
+    @property
+    def area(self) -> shapely.geometry.base.BaseGeometry | None:
+        """Where, in degrees."""
+        if self.bbox is None and self.aoi is None:
+            return None
+        return parse_area(self.bbox, self.aoi)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same inputs give the same product at any later time."""
+        return self.datetime is None
+
+    def digest(self) -> str:
+        """Identity of what is asked for; who waits for it, and how urgently, is no part of it."""
+        # What was made before there was any sharpness is still what is asked for without.
+        idle = {"priority"} if self.sharpness else {"priority", "sharpness"}
+        content = self.model_dump(mode="json", exclude=idle)
+        decisive = {"inputs": content, "model": read_card(self.model, self.sharpness).digest, "version": VERSION}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def parse_inputs(content: Any, settings: ServiceSettings) -> UpscaleInputs:
+    """Check inputs as far as that goes without looking at pixels. Raises :class:`Problem`, or what geosr raises."""
+    if not isinstance(content, dict):
+        raise Problem(400, 'inputs: has to be an object, as {"scene": "demo"}')
+    try:
+        inputs = UpscaleInputs.model_validate({"model": settings.model, **content})
+    except ValidationError as error:
+        raise Problem(400, f"inputs: {explain(error.errors())}") from error
+    # A card's path would be one of a file of this machine.
+    if inputs.model != settings.model and inputs.model not in names():
+        raise Problem(400, f"inputs: model is one of {', '.join(names())}")
+    card = read_card(inputs.model, inputs.sharpness)
+    if inputs.uncertainty:
+        check_calibrated(card)
+    area = inputs.area
+    if area is not None:
+        km2 = area_km2(area)
+        if not math.isfinite(km2) or km2 > settings.max_area_km2:
+            raise Problem(
+                413,
+                f"the area's bounding box has {km2:.0f} km²: more than {settings.max_area_km2:g} km² at once",
+            )
+    return inputs
+
+
+def parse_area(
+    bbox: tuple[float, float, float, float] | None, geometry: dict[str, Any] | None
+) -> shapely.geometry.base.BaseGeometry:
+    """A box or GeoJSON as an area. Raises :class:`catalog.CatalogError`."""
+    if bbox is not None:
+        if not all(map(math.isfinite, bbox)):
+            raise Problem(400, "bbox: has numbers that are not finite")
+        return catalog.parse_bbox(",".join(map(repr, bbox)))
+    return catalog.parse_aoi(geometry, "the area of interest")
+
+
+def area_km2(area: shapely.geometry.base.BaseGeometry) -> float:
+    """Of an area's bounding box in degrees, on the ellipsoid."""
+    west, south, east, north = area.bounds
+    square_m, _ = _WGS84.geometry_area_perimeter(shapely.segmentize(shapely.box(west, south, east, north), 1.0))
+    return abs(square_m) / 1e6

@@ -1,0 +1,155 @@
+"""A job in a process of its own, which ends with the service: ``python -m geosr.service.jobs.job_main FOLDER``.
+
+Speaks in lines of JSON on standard output. What it has finished stays in its folder, and the next attempt goes on from
+there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+import catalog
+from catalog import CatalogError, Restriction, SceneRequest
+from geosr.errors import GeosrError, ResumeError
+from geosr.progress import QuietReporter
+from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.service.jobs.inputs import UpscaleInputs
+from geosr.settings import settings
+from tiling import TilingError
+
+ORDER = "order.json"
+PRODUCT = "product.tif"
+
+#: Seconds to wait for the folder, which a job of a service that was killed may hold for a moment.
+_WAIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a job needs to know."""
+
+    inputs: dict[str, Any]
+    source: str | None
+    """File of the scene or of the Item; None to search."""
+    api: str
+    collection: str
+    folders: tuple[str, ...]
+    hosts: tuple[str, ...]
+    max_pixels: int
+    scheduler: str | None = None
+    workers: int = 0
+
+    def write(self, folder: Path) -> None:
+        """Into a job's folder."""
+        content = TypeAdapter(Order).dump_json(self, indent=2)
+        partial = folder / f".{ORDER}"
+        partial.write_bytes(content)
+        partial.replace(folder / ORDER)
+
+    @classmethod
+    def read(cls, folder: Path) -> Order:
+        """From there."""
+        return TypeAdapter(Order).validate_json((folder / ORDER).read_bytes())
+
+
+class _Teller(QuietReporter):
+    """Tells the service."""
+
+    def note(self, text: str) -> None:
+        tell(event="note", text=text)
+
+    def begin(self, description: str, total: int, finished: int, lr_pixels: int) -> None:
+        tell(event="begin", chunks=total, finished=finished)
+
+    def chunk(self, key: str, finished: int, total: int) -> None:
+        tell(event="chunk", finished=finished, chunks=total)
+
+    def stage(self, text: str) -> None:
+        tell(event="stage", text=text)
+
+
+def tell(**event: Any) -> None:
+    """One line for the service."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Do what the folder's order says."""
+    _end_with_service()
+    # Live tiles, which somebody waits for, come before.
+    os.nice(5)
+    folder = Path(sys.argv[1]).resolve()
+    order = Order.read(folder)
+    catalog.restrict(Restriction(tuple(map(Path, order.folders)), order.hosts))
+    inputs = UpscaleInputs.model_validate(order.inputs)
+    try:
+        defaults = settings()
+        scene = SceneRequest(
+            source=order.source,
+            area=inputs.area,
+            datetime=inputs.datetime,
+            max_cloud=inputs.max_cloud,
+            api=order.api,
+            collection=order.collection,
+            fill=inputs.fill,
+            mask_clouds=inputs.mask_clouds,
+        )
+        request = UpscaleRequest(
+            scene,
+            folder / PRODUCT,
+            model=inputs.model,
+            # As for the command on this machine.
+            engine=defaults.engine,
+            device=defaults.device,
+            precision=defaults.precision,
+            core_px=defaults.core_px,
+            compression=defaults.compression,
+            uncertainty=inputs.uncertainty,
+            sharpness=inputs.sharpness,
+            workers=order.workers,
+            scheduler=order.scheduler,
+            max_pixels=order.max_pixels,
+        )
+        _attempt(request)
+    except (GeosrError, CatalogError, TilingError, MemoryError) as error:
+        tell(event="failed", message=" ".join(str(error).split()) or type(error).__name__)
+        return 1
+    tell(event="done")
+    return 0
+
+
+def _attempt(request: UpscaleRequest) -> None:
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            super_resolve(request, _Teller())
+            return
+        except ResumeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _end_with_service() -> None:
+    """The service holds the other end of standard input, and says nothing there: its end is the service's."""
+
+    def watch() -> None:
+        # Below Python's own buffers, for a thread that waits in those keeps the process from ending.
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(130)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,304 @@
+"""OGC API – Processes 1.0: what can be done, the execution of it, and jobs (OGC 18-062r2)."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from geosr.service import schemas
+from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.jobs.chunk_progress import growth
+from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
+from geosr.service.jobs.job_filter import JobSearch
+from geosr.service.jobs.record import FAILED, RUNNING, SUCCESSFUL, Job
+from geosr.service.problems import NO_SUCH_PROCESS, RESULT_NOT_READY, Problem
+from geosr.service.results.item import item_bytes
+from geosr.version import VERSION
+
+router = APIRouter(tags=["processes"])
+
+PROCESS = "upscale"
+
+CONFORMANCE = tuple(
+    f"http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/{part}"
+    for part in ("core", "ogc-process-description", "json", "job-list", "dismiss")
+)
+
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_GEOJSON = "application/geo+json"
+
+#: Outputs of the process: title, media type, and the name that a download gets.
+OUTPUTS = {
+    "product": ("The super-resolved scene, a Cloud-Optimized GeoTIFF", _COG, "product.tif"),
+    "uncertainty": (
+        "Half-widths of its pixels' intervals; when uncertainty is asked for",
+        _COG,
+        "product_uncertainty.tif",
+    ),
+    "support": ("Measured share of the local detail; when uncertainty is asked for", _COG, "product_support.tif"),
+    "item": ("Its STAC Item", _GEOJSON, "product.json"),
+}
+
+_MOST_JOBS = 1000
+
+#: Jobs are never so many; no offset is beyond what the database can count.
+_MOST_BEFORE = 10**9
+
+_PREFER_ASYNC = re.compile(r"(^|[,;\s])respond-async($|[,;\s])", re.IGNORECASE)
+
+
+class Output(BaseModel):
+    """How an output is wanted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    transmission_mode: Literal["value", "reference"] = Field(default="reference", alias="transmissionMode")
+
+
+class Execute(BaseModel):
+    """A request for execution, as OGC's ``execute.yaml`` has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    outputs: dict[str, Output] | None = None
+    response: Literal["raw", "document"] = "document"
+
+
+@router.get("/processes", response_model=schemas.ProcessList)
+def list_processes(context: ContextOf) -> dict[str, Any]:
+    """All processes: one."""
+    return {
+        "processes": [_summary(context)],
+        "links": [context.link("/processes", "self")],
+    }
+
+
+@router.get("/processes/{process_id}", response_model=schemas.Process, response_model_exclude_none=True)
+def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
+    """What a process takes and gives."""
+    _check_process(process_id)
+    schema = UpscaleInputs.model_json_schema()
+    inputs = {
+        name: {
+            "title": name.replace("_", " ").capitalize(),
+            "description": one.get("description", ""),
+            "schema": _plain({key: value for key, value in one.items() if key not in ("description", "title")}),
+            "minOccurs": 0,
+            "maxOccurs": 1,
+        }
+        for name, one in schema["properties"].items()
+    }
+    outputs = {
+        name: {
+            "title": title,
+            "schema": {"type": "object", "contentMediaType": media}
+            if media == _GEOJSON
+            else {"type": "string", "contentEncoding": "binary", "contentMediaType": media},
+        }
+        for name, (title, media, _) in OUTPUTS.items()
+    }
+    return {**_summary(context), "inputs": inputs, "outputs": outputs}
+
+
+@router.post(
+    "/processes/{process_id}/execution",
+    responses={200: {"description": "Results"}, 201: {"description": "A job was made", "model": schemas.StatusInfo}},
+)
+async def execute(process_id: str, wanted: Execute, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+    """Upscale: at once where nothing is preferred, as a job with ``Prefer: respond-async``."""
+    _check_process(process_id)
+    unknown = set(wanted.outputs or {}) - set(OUTPUTS)
+    if unknown:
+        raise Problem(400, f"outputs: {', '.join(sorted(unknown))} is none of {', '.join(OUTPUTS)}")
+    if "value" in {one.transmission_mode for one in (wanted.outputs or {}).values()} and (
+        wanted.response != "raw" or len(wanted.outputs or {}) != 1
+    ):
+        raise Problem(400, "outputs: by value is given one output, raw; others by reference")
+    inputs = await run_in_threadpool(parse_inputs, wanted.inputs, context.settings)
+    job = await run_in_threadpool(context.jobs.submit, inputs, caller)
+    if _PREFER_ASYNC.search(request.headers.get("prefer", "")):
+        headers = {"Location": context.url(f"/jobs/{job.id}"), "Preference-Applied": "respond-async"}
+        return JSONResponse(status_of(job, context), 201, headers)
+    while not job.over:
+        if await request.is_disconnected():
+            # Nobody would hear of it.
+            await run_in_threadpool(context.jobs.dismiss, job.id, caller)
+            return Response(status_code=499)
+        await asyncio.sleep(0.2)
+        job = await run_in_threadpool(context.jobs.get, job.id, caller)
+    return _results(job, context, wanted)
+
+
+@router.get("/jobs", response_model=schemas.JobList, response_model_exclude_none=True)
+def list_jobs(
+    context: ContextOf,
+    caller: CallerOf,
+    status: Annotated[list[str] | None, Query()] = None,
+    type: Annotated[list[str] | None, Query()] = None,
+    process_id: Annotated[list[str] | None, Query(alias="processID")] = None,
+    datetime: Annotated[
+        str | None, Query(max_length=100, description="When they were made: an instant, a date, or two with / between.")
+    ] = None,
+    min_duration: Annotated[int | None, Query(alias="minDuration", ge=0, description="Seconds.")] = None,
+    max_duration: Annotated[int | None, Query(alias="maxDuration", ge=0, description="Seconds.")] = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST_JOBS)] = 20,
+    offset: Annotated[int, Query(ge=0, le=_MOST_BEFORE)] = 0,
+) -> dict[str, Any]:
+    """A caller's jobs, the latest first."""
+    statuses = tuple(one for text in status or () for one in text.split(","))
+    wanted = JobSearch(statuses, datetime, min_duration, max_duration)
+    none = (type and "process" not in type) or (process_id and PROCESS not in process_id)
+    jobs, total = ([], 0) if none else wanted.find(context.jobs, caller, limit, offset)
+    links = [context.link(wanted.address(limit, offset), "self")]
+    if offset + limit < total:
+        links.append(context.link(wanted.address(limit, offset + limit), "next"))
+    if offset > 0:
+        links.append(context.link(wanted.address(limit, max(0, offset - limit)), "prev"))
+    return {"jobs": [status_of(job, context) for job in jobs], "links": links, "numberMatched": total}
+
+
+@router.get("/jobs/{job_id}", response_model=schemas.StatusInfo, response_model_exclude_none=True)
+def get_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """How far a job is."""
+    return status_of(context.jobs.get(job_id, caller), context)
+
+
+@router.delete("/jobs/{job_id}", response_model=schemas.StatusInfo, response_model_exclude_none=True)
+def dismiss_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Stop a job, and remove what it has made."""
+    return status_of(context.jobs.dismiss(job_id, caller), context)
+
+
+@router.get("/jobs/{job_id}/results")
+def get_results(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
+    """Where a job's results are."""
+    return _results(context.jobs.get(job_id, caller), context, Execute())
+
+
+@router.get("/jobs/{job_id}/growth", response_model=schemas.FeatureCollection)
+def get_growth(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Which parts of a job are finished, as GeoJSON."""
+    return growth(context.jobs.get(job_id, caller))
+
+
+@router.get("/jobs/{job_id}/files/{name}")
+def get_file(job_id: str, name: str, context: ContextOf, caller: CallerOf) -> Response:
+    """A result's file, whole or in ranges."""
+    job = context.jobs.get(job_id, caller)
+    output = next((one for one, (_, _, known) in OUTPUTS.items() if known == name), None)
+    path = None if output is None else job.files().get(output)
+    if output is None or path is None or job.status != SUCCESSFUL:
+        raise Problem(404, "the job has no such file")
+    return _file(job, path, OUTPUTS[output][1])
+
+
+def status_of(job: Job, context: Context) -> dict[str, Any]:
+    """A job as OGC's ``statusInfo.yaml`` has it, and a little more."""
+    links = [context.link(f"/jobs/{job.id}", "self")]
+    if job.status == SUCCESSFUL:
+        links.append(context.link(f"/jobs/{job.id}/results", "http://www.opengis.net/def/rel/ogc/1.0/results"))
+    status: dict[str, Any] = {
+        "processID": PROCESS,
+        "type": "process",
+        "jobID": job.id,
+        "status": job.status,
+        "message": job.message,
+        "progress": job.progress,
+        "created": _time(job.created),
+        "started": _time(job.started),
+        "finished": _time(job.finished),
+        "updated": _time(job.updated),
+        "links": links,
+        "inputs": dict(job.inputs),
+        "chunks": {"finished": job.finished_chunks, "all": job.chunks},
+    }
+    if job.status == RUNNING and job.seconds_left is not None:
+        status["secondsLeft"] = round(job.seconds_left, 1)
+    # OGC's schema knows no null.
+    return {name: value for name, value in status.items() if value is not None}
+
+
+def _results(job: Job, context: Context, wanted: Execute) -> Response:
+    if job.status == FAILED:
+        raise Problem(500, f"the job failed: {job.message}")
+    if job.status != SUCCESSFUL:
+        kind = RESULT_NOT_READY if not job.over else "about:blank"
+        raise Problem(404 if not job.over else 410, f"the job is {job.status}: it has no results", kind=kind)
+    files = job.files()
+    names = [name for name in wanted.outputs or OUTPUTS if name in files]
+    if wanted.response == "raw" and wanted.outputs and len(wanted.outputs) == 1:
+        (name, output) = next(iter(wanted.outputs.items()))
+        if name not in files:
+            raise Problem(404, f"outputs: the job has no {name}")
+        if output.transmission_mode == "value":
+            return _file(job, files[name], OUTPUTS[name][1])
+    hrefs = {name: context.url(f"/jobs/{job.id}/files/{OUTPUTS[name][2]}") for name in names}
+    if wanted.response == "raw":
+        links = [f'<{href}>; rel="related"; type="{OUTPUTS[name][1]}"; title="{name}"' for name, href in hrefs.items()]
+        return Response(status_code=204, headers={"Link": ", ".join(links)})
+    return JSONResponse(
+        {
+            name: {
+                "href": href,
+                "type": OUTPUTS[name][1],
+                "title": OUTPUTS[name][0],
+                "length": len(item_bytes(files[name])) if name == "item" else files[name].stat().st_size,
+            }
+            for name, href in hrefs.items()
+        }
+    )
+
+
+def _file(job: Job, path: Path, media: str) -> Response:
+    name = f"geosr-{job.id[:8]}-{path.name}"
+    if media == _GEOJSON:
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(item_bytes(path), media_type=media, headers=headers)
+    return FileResponse(path, media_type=media, filename=name)
+
+
+def _summary(context: Context) -> dict[str, Any]:
+    return {
+        "id": PROCESS,
+        "title": "Upscale a scene four times",
+        "description": "Super-resolution of multispectral scenes: four times finer, lined up to the pixel, reflectance "
+        "kept; detail finer than the source's resolution is estimated.",
+        "version": VERSION,
+        "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
+        "outputTransmission": ["reference", "value"],
+        "links": [
+            context.link(f"/processes/{PROCESS}", "self"),
+            context.link(f"/processes/{PROCESS}/execution", "http://www.opengis.net/def/rel/ogc/1.0/execute"),
+        ],
+    }
+
+
+def _check_process(process_id: str) -> None:
+    if process_id != PROCESS:
+        raise Problem(404, f"there is no process {process_id[:80]}", kind=NO_SUCH_PROCESS)
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema for what a client sends: that an input may be left out is said by its occurrence."""
+    kinds = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    if len(kinds) == 1:
+        schema = {**{key: value for key, value in schema.items() if key not in ("anyOf", "default")}, **kinds[0]}
+    if "prefixItems" in schema:
+        # OpenAPI 3.0, whose schemas OGC's are, has no tuples.
+        schema = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+    return schema
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

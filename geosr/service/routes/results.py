@@ -1,0 +1,250 @@
+"""Finished products as a small STAC API."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import shapely
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from geosr.service import schemas
+from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.jobs.record import SUCCESSFUL, Job
+from geosr.service.problems import Problem, explain
+from geosr.service.results.item import read_item
+from geosr.service.results.period_and_area import area_of_box, area_of_geojson, parse_box, parse_period, period_of_item
+from geosr.service.routes.processes import OUTPUTS
+from geosr.service.security.api_keys import Caller
+
+router = APIRouter(tags=["results"])
+
+COLLECTION = "results"
+
+STAC_CONFORMANCE = (
+    "https://api.stacspec.org/v1.0.0/core",
+    "https://api.stacspec.org/v1.0.0/collections",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features",
+    "https://api.stacspec.org/v1.0.0/item-search",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+)
+
+_MOST = 1000
+
+#: Results are never so many; no offset is beyond what indexes can be.
+_MOST_BEFORE = 10**9
+_GEOJSON = "application/geo+json"
+
+Bbox = Annotated[str | None, Query(description="West, south, east, north in degrees.")]
+Datetime = Annotated[
+    str | None, Query(max_length=100, description="An instant, a date, or two with / between them, open with ..")
+]
+Limit = Annotated[int, Query(ge=1, le=_MOST)]
+Offset = Annotated[int, Query(ge=0, le=_MOST_BEFORE)]
+
+
+class GeoJSONResponse(JSONResponse):
+    """An answer in GeoJSON."""
+
+    media_type = _GEOJSON
+
+
+class ItemSearch(BaseModel):
+    """STAC's item search, as far as it goes here; what is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bbox: list[float] | None = Field(default=None, min_length=4, max_length=6)
+    intersects: dict[str, Any] | None = None
+    datetime: str | None = Field(default=None, max_length=100)
+    collections: list[str] | None = None
+    ids: list[str] | None = None
+    limit: int = Field(default=20, ge=1, le=_MOST)
+    offset: int = Field(default=0, ge=0, le=_MOST_BEFORE)
+
+
+@router.get("/collections")
+def list_collections(context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """All collections: one."""
+    return {"collections": [_collection(context, caller)], "links": [context.link("/collections", "self")]}
+
+
+@router.get("/collections/{collection_id}")
+def get_collection(collection_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """The collection of results."""
+    _check_collection(collection_id)
+    return _collection(context, caller)
+
+
+@router.get(
+    "/collections/{collection_id}/items", response_model=schemas.FeatureCollection, response_class=GeoJSONResponse
+)
+def list_items(
+    collection_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    bbox: Bbox = None,
+    datetime: Datetime = None,
+    limit: Limit = 20,
+    offset: Offset = 0,
+) -> dict[str, Any]:
+    """Items of results, the latest first."""
+    _check_collection(collection_id)
+    wanted = _wanted(bbox=bbox, datetime=datetime, limit=limit, offset=offset)
+    return _found(context, caller, wanted, f"/collections/{COLLECTION}/items")
+
+
+@router.get("/collections/{collection_id}/items/{item_id}", response_class=GeoJSONResponse)
+def get_item(collection_id: str, item_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """The Item of one result."""
+    _check_collection(collection_id)
+    return _item(context.jobs.get(item_id, caller), context)
+
+
+@router.get("/search", response_model=schemas.FeatureCollection, response_class=GeoJSONResponse)
+def search(
+    context: ContextOf,
+    caller: CallerOf,
+    bbox: Bbox = None,
+    datetime: Datetime = None,
+    intersects: str | None = None,
+    collections: str | None = None,
+    ids: str | None = None,
+    limit: Limit = 20,
+    offset: Offset = 0,
+) -> dict[str, Any]:
+    """Search the results."""
+    try:
+        geometry = None if intersects is None else json.loads(intersects)
+    except (ValueError, RecursionError):
+        raise Problem(400, "intersects: is not GeoJSON") from None
+    wanted = _wanted(
+        bbox=bbox,
+        intersects=geometry,
+        datetime=datetime,
+        collections=collections.split(",") if collections else None,
+        ids=ids.split(",") if ids else None,
+        limit=limit,
+        offset=offset,
+    )
+    return _found(context, caller, wanted, "/search")
+
+
+@router.post("/search", response_model=schemas.FeatureCollection, response_class=GeoJSONResponse)
+def search_by_post(wanted: ItemSearch, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Search the results."""
+    return _found(context, caller, wanted, "/search", posted=True)
+
+
+def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, posted: bool = False) -> dict[str, Any]:
+    if wanted.bbox is not None and wanted.intersects is not None:
+        raise Problem(400, "give bbox or intersects, not both")
+    area = None if wanted.bbox is None else area_of_box(wanted.bbox)
+    if wanted.intersects is not None:
+        area = area_of_geojson(wanted.intersects)
+    period = None if wanted.datetime is None else parse_period(wanted.datetime)
+    matching = []
+    if wanted.collections is None or COLLECTION in wanted.collections:
+        jobs, _ = context.jobs.list(caller, (SUCCESSFUL,), -1, 0)
+        for job in jobs:
+            if "item" not in job.files() or (wanted.ids is not None and job.id not in wanted.ids):
+                continue
+            item = _item(job, context)
+            when = period_of_item(item["properties"])
+            if area is not None and not _lies_in(item, area):
+                continue
+            if period is not None and (when is None or not when.overlaps(period)):
+                continue
+            matching.append(item)
+    page = matching[wanted.offset : wanted.offset + wanted.limit]
+    links = [context.link(path, "self", _GEOJSON), context.link("/", "root")]
+    if wanted.offset + wanted.limit < len(matching):
+        links.append(_next(context, wanted, path, posted=posted))
+    return {
+        "type": "FeatureCollection",
+        "features": page,
+        "links": links,
+        "numberMatched": len(matching),
+        "numberReturned": len(page),
+    }
+
+
+def _wanted(*, bbox: str | None, **content: Any) -> ItemSearch:
+    """A search of an address's parameters. Raises :class:`Problem`."""
+    try:
+        return ItemSearch(bbox=None if bbox is None else parse_box(bbox), **content)
+    except ValidationError as error:
+        raise Problem(400, explain(error.errors())) from error
+
+
+def _lies_in(item: dict[str, Any], area: shapely.geometry.base.BaseGeometry) -> bool:
+    geometry = item.get("geometry")
+    return geometry is not None and bool(shapely.geometry.shape(geometry).intersects(area))
+
+
+def _next(context: Context, wanted: ItemSearch, path: str, *, posted: bool) -> dict[str, Any]:
+    content = wanted.model_dump(exclude_none=True)
+    content["offset"] = wanted.offset + wanted.limit
+    if posted:
+        return {**context.link(path, "next", _GEOJSON), "method": "POST", "body": content, "merge": False}
+    text = {
+        name: json.dumps(value)
+        if isinstance(value, dict)
+        else ",".join(map(str, value))
+        if isinstance(value, list)
+        else value
+        for name, value in content.items()
+    }
+    return {**context.link(f"{path}?{urlencode(text)}", "next", _GEOJSON), "method": "GET"}
+
+
+def _item(job: Job, context: Context) -> dict[str, Any]:
+    path = job.files().get("item")
+    if job.status != SUCCESSFUL or path is None:
+        raise Problem(404, "the job has no Item")
+    content = read_item(path)
+    names = {known for _, _, known in OUTPUTS.values()}
+    for asset in content["assets"].values():
+        name = str(asset["href"]).rpartition("/")[2]
+        if name in names:
+            asset["href"] = context.url(f"/jobs/{job.id}/files/{name}")
+    kept = [link for link in content["links"] if link.get("rel") == "derived_from"]
+    return {
+        **content,
+        "id": job.id,
+        "collection": COLLECTION,
+        "links": [
+            context.link(f"/collections/{COLLECTION}/items/{job.id}", "self", _GEOJSON),
+            context.link(f"/collections/{COLLECTION}", "collection"),
+            context.link(f"/collections/{COLLECTION}", "parent"),
+            context.link("/", "root"),
+            *kept,
+        ],
+    }
+
+
+def _collection(context: Context, caller: Caller) -> dict[str, Any]:
+    return {
+        "type": "Collection",
+        "stac_version": "1.1.0",
+        "id": COLLECTION,
+        "title": "Super-resolved scenes",
+        "description": "Products of this service. Detail finer than the source's resolution is estimated.",
+        "license": "other",
+        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+        "links": [
+            context.link(f"/collections/{COLLECTION}", "self"),
+            context.link("/", "root"),
+            context.link("/", "parent"),
+            context.link(f"/collections/{COLLECTION}/items", "items", _GEOJSON),
+        ],
+    }
+
+
+def _check_collection(collection_id: str) -> None:
+    if collection_id != COLLECTION:
+        raise Problem(404, f"there is no collection {collection_id[:80]}: there is {COLLECTION}")

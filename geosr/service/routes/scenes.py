@@ -1,0 +1,282 @@
+"""Routes of scenes: the search for them, uploads, tiles, and single pixels."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.concurrency import run_in_threadpool
+
+import catalog
+from geosr.service import schemas
+from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.fetch import fetch_picture, with_absolute_assets
+from geosr.service.jobs.inputs import parse_area
+from geosr.service.problems import Problem
+from geosr.service.scenes import LiveScene
+from geosr.service.tiles import live_tiles
+from geosr.service.tiles.live_tiles import View
+from geosr.service.tiles.render import HALF_WIDTH_COLORMAP, HALF_WIDTH_RANGE, TileGrid, legend
+
+router = APIRouter(tags=["scenes"])
+
+_PNG = "image/png"
+
+#: Seconds for which browsers do not ask again whether a tile is still the same.
+_TILE_FRESH_S = 600
+
+#: Items that a search gives at most.
+_MOST_FOUND = 100
+
+Rescale = Annotated[str | None, Query(description="Reflectance (or index) from dark to bright, as 0,0.3.")]
+Bands = Annotated[
+    str | None,
+    Query(description="true-colour, false-colour, ndvi, ndwi, or one or three of the scene's bands, as B08,B04,B03."),
+]
+
+
+class NewScene(BaseModel):
+    """A scene to be shown: a STAC Item by its address, or one that a search gave, by its id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item: str = Field(description="Address of a STAC Item.", max_length=2000)
+
+
+class SceneSearch(BaseModel):
+    """A search of the catalogue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bbox: tuple[float, float, float, float] | None = None
+    intersects: dict[str, Any] | None = None
+    datetime: str = Field(max_length=100)
+    max_cloud: float = Field(default=100, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _one_area(self) -> SceneSearch:
+        if (self.bbox is None) == (self.intersects is None):
+            raise ValueError("give bbox or intersects")
+        return self
+
+
+class LeftOut(BaseModel):
+    """A scene that cannot be shown now."""
+
+    id: str
+    title: str
+    kind: Literal["demo", "upload", "item"]
+    reason: str
+
+
+class AllScenes(schemas.SceneList):
+    """Scenes that can be shown, and those that cannot: their server does not answer, or the model does not fit."""
+
+    left_out: list[LeftOut]
+
+
+@router.get("/scenes", response_model=AllScenes)
+def list_scenes(context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Scenes that can be shown, and why others cannot."""
+    found, left_out = context.scenes.list(caller)
+    return {"scenes": found, "left_out": left_out}
+
+
+@router.post("/scenes", status_code=201, response_model=schemas.SceneInfo)
+def add_scene(new: NewScene, context: ContextOf, caller: CallerOf, response: Response) -> dict[str, Any]:
+    """Show the scene of a STAC Item."""
+    live = context.scenes.add_item(new.item, caller)
+    response.headers["Location"] = context.url(f"/scenes/{live.id}")
+    return _described(live)
+
+
+@router.post(
+    "/scenes/upload",
+    status_code=201,
+    response_model=schemas.SceneInfo,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"image/tiff": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def upload_scene(
+    request: Request,
+    response: Response,
+    context: ContextOf,
+    caller: CallerOf,
+    title: Annotated[str, Query(max_length=120)] = "upload",
+) -> dict[str, Any]:
+    """Show a GeoTIFF, which is the body of the request."""
+    path = await _received(request, context)
+    try:
+        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller)
+        described = await run_in_threadpool(_described, live)
+    finally:
+        path.unlink(missing_ok=True)
+    response.headers["Location"] = context.url(f"/scenes/{live.id}")
+    return described
+
+
+@router.post("/catalogue/search", response_model=schemas.FeatureCollection)
+def search(wanted: SceneSearch, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Scenes of the catalogue, clearest first, as a GeoJSON FeatureCollection of STAC Items."""
+    settings = context.settings
+    area = parse_area(wanted.bbox, wanted.intersects)
+    items = catalog.search(catalog.Query(area, wanted.datetime, settings.api, settings.collection, wanted.max_cloud))
+    features = []
+    for item in items[:_MOST_FOUND]:
+        content = item.to_dict(transform_hrefs=False)
+        self_href = item.get_self_href() or f"{settings.api}/collections/{item.collection_id}/items/{item.id}"
+        features.append({**with_absolute_assets(content, self_href), "geosr:item": self_href})
+    return {"type": "FeatureCollection", "features": features, "numberMatched": len(items)}
+
+
+@router.get("/catalogue/thumbnail", response_class=Response)
+def thumbnail(href: Annotated[str, Query(max_length=2000)], context: ContextOf, caller: CallerOf) -> Response:
+    """A thumbnail of a scene that was found, from one of the catalogue's hosts."""
+    content, kind = fetch_picture(href, context.settings.allowed_hosts)
+    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.get("/scenes/{scene_id}", response_model=schemas.SceneInfo)
+def get_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """What a scene is, and how it can be shown."""
+    return _described(context.scenes.get(scene_id, caller))
+
+
+@router.delete("/scenes/{scene_id}", status_code=204)
+def remove_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> None:
+    """Forget a scene, and its upload."""
+    context.scenes.remove(scene_id, caller)
+    context.tiles.forget(scene_id)
+
+
+@router.get("/scenes/{scene_id}/tilejson.json", response_model=schemas.TileJson)
+def tilejson(
+    scene_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    layer: live_tiles.Layer = "sr",
+    bands: Bands = None,
+    rescale: Rescale = None,
+) -> dict[str, Any]:
+    """TileJSON 3.0 of a layer."""
+    live = context.scenes.get(scene_id, caller)
+    first, fine = live_tiles.zooms(live)
+    bounds = list(live.bounds)
+    asked = f"layer={layer}&bands={bands or live_tiles.default_bands(live.scene.names)}"
+    asked += f"&rescale={rescale}" if live_tiles.parse_rescale(rescale) else ""
+    return {
+        "tilejson": "3.0.0",
+        "name": f"{live.title}, {layer}",
+        "tiles": [context.url(f"/scenes/{scene_id}/tiles/{{z}}/{{x}}/{{y}}?{asked}")],
+        "bounds": bounds,
+        "center": [(bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2, fine],
+        "minzoom": max(first, fine - 1) if layer == "uncertainty" else first,
+        "maxzoom": live_tiles.MAX_ZOOM,
+        "attribution": "Contains modified Copernicus Sentinel data",
+    }
+
+
+@router.get("/scenes/{scene_id}/tiles/{z}/{x}/{y}", response_class=Response, responses={200: {"content": {_PNG: {}}}})
+async def tile(
+    request: Request,
+    scene_id: str,
+    z: int,
+    x: int,
+    y: int,
+    context: ContextOf,
+    caller: CallerOf,
+    layer: live_tiles.Layer = "sr",
+    bands: Bands = None,
+    rescale: Rescale = None,
+    scale: Annotated[int, Query(ge=1, le=2, description="2 for tiles of 512 pixels.")] = 1,
+) -> Response:
+    """A tile, super-resolved when it is asked for."""
+    live = context.scenes.open_already(scene_id, caller)
+    if live is None:
+        live = await run_in_threadpool(context.scenes.get, scene_id, caller)
+    view = View(layer, bands or live_tiles.default_bands(live.scene.names), live_tiles.parse_rescale(rescale))
+    grid = TileGrid(z, x, y, 256 * scale)
+    # A scene's id stands for its pixels; the model may be another after a start of the service.
+    headers = {"Cache-Control": f"private, max-age={_TILE_FRESH_S}", "ETag": context.tiles.tag(live, view, grid)}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    content = await unless_gone(request, context.tiles.tile(live, view, grid))
+    return Response(content, media_type=_PNG, headers=headers)
+
+
+@router.get("/scenes/{scene_id}/point", response_model=schemas.Point)
+async def point(
+    scene_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    lon: Annotated[float, Query(ge=-180, le=180)],
+    lat: Annotated[float, Query(ge=-90, le=90)],
+) -> dict[str, Any]:
+    """DN and reflectance of a pixel before and after, and its half-width."""
+    live = await run_in_threadpool(context.scenes.get, scene_id, caller)
+    return await context.tiles.point(live, lon, lat)
+
+
+def _described(live: LiveScene) -> dict[str, Any]:
+    first, fine = live_tiles.zooms(live)
+    return {
+        **live.describe(),
+        "combinations": live_tiles.combinations_of(live.scene.names),
+        "default_bands": live_tiles.default_bands(live.scene.names),
+        "zooms": {"first": first, "super_resolved": fine, "last": live_tiles.MAX_ZOOM},
+        "half_width": {"range": list(HALF_WIDTH_RANGE), "legend": legend(HALF_WIDTH_COLORMAP)},
+    }
+
+
+async def _received(request: Request, context: Context) -> Path:
+    """The body of a request in a file, as much as is allowed of it. Raises :class:`Problem`."""
+    most = context.settings.max_upload_bytes
+    announced = request.headers.get("content-length", "0")
+    _check_received(int(announced) if announced.isdigit() else 0, most)
+    handle, name = tempfile.mkstemp(dir=context.scenes.folder, prefix=".upload-", suffix=".tif")
+    path, size = Path(name), 0
+    try:
+        with os.fdopen(handle, "wb") as file:
+            async for part in request.stream():
+                size += len(part)
+                _check_received(size, most)
+                await run_in_threadpool(file.write, part)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _check_received(size: int, most: int) -> None:
+    if size > most:
+        raise Problem(413, f"uploads are taken up to {most} bytes")
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, bytes]) -> bytes:
+    """What some work gives; it ends when the client has gone, for maps give up what they no longer show."""
+    making = asyncio.create_task(work)
+    leaving = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({making, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not making.done():
+            # Nobody hears of it.
+            raise Problem(408, "the client has gone")
+        return making.result()
+    finally:
+        making.cancel()
+        leaving.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
