@@ -1,0 +1,40 @@
+"""The command ``geosr info``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from geosr.cli import options as opt
+from geosr.cli.errors import errors, usage
+from geosr.cli.output import print_pairs
+from geosr.cli.scene_request import scene_request, sensor_profile
+
+
+def info(
+    source: opt.Described = None,
+    system: Annotated[bool, typer.Option("--system", help="Show versions and hardware instead.")] = False,
+    bands: opt.Bands = None,
+    scale: opt.Scale = None,
+    offset: opt.Offset = None,
+    picture: opt.Picture = False,
+    sensor: opt.Sensor = None,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Show what geosr makes of a source: bands, grid, and how its DN become reflectance, and why."""
+    with errors(debug):
+        from geosr.run import describe
+
+        if system and source is not None:
+            raise usage("--system is about this machine: leave the source out, or leave out --system")
+        if system:
+            print_pairs(describe.system(), as_json=as_json)
+            return
+        if source is None:
+            raise usage("name a source, or give --system")
+        request = scene_request(
+            source, None, None, None, None, None, None, bands, scale, offset, picture, sensor=sensor_profile(sensor)
+        )
+        print_pairs(describe.source(request), as_json=as_json)
