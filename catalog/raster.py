@@ -21,10 +21,14 @@ from catalog.grids import repeat, repeated_window
 from catalog.identity import look_up, notes_on
 from catalog.paths import is_remote, without_query
 from catalog.pictures import brightness, is_plain_image, picture_names, reduced
-from catalog.pixel_size import described_size, gsd_m_of
+from catalog.pixel_size import gsd_m_of
 from catalog.radiometry import Radiometry
+from catalog.raster_notes import assumed_note, contradictions, scale_note
 from catalog.scene import BandSpec, Pixels, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name, known_bands
+
+#: Most bands of a raster: twice those of any imaging spectrometer. Of each its metadata are looked at.
+MOST_BANDS = 1000
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,10 @@ def open_raster_scene(
             reasons.append(reason)
         if len({str(spec.nodata) for spec in specs}) > 1:
             raise SourceError(f"{path} has another nodata value in each band: give it one, gdalwarp -dstnodata")
-        if any(reason.startswith("assumed") for reason in reasons):
-            notes.append(f"reflectance = DN / {sentinel2.QUANTIFICATION} is {reasons[0]}")
-        notes += _scale_note(specs, GeoBox(raster.shape, raster.transform, raster.crs), sensor)
+        notes += assumed_note(specs, reasons)
+        notes += scale_note(specs, GeoBox(raster.shape, raster.transform, raster.crs), sensor)
         notes += notes_on(rasters)
-        notes += [] if sensor is None else _contradictions(raster, keep, sensor)
+        notes += [] if sensor is None else contradictions(raster, keep, specs, sensor)
         return Scene(
             id=Path(without_query(path)).stem,
             bands=tuple(specs),
@@ -162,6 +165,11 @@ def _check_grid(raster: DatasetReader, path: str) -> None:
     if raster.count == 0:
         inner = ", ".join(raster.subdatasets[:3])
         raise SourceError(f"{path} holds several rasters and none of its own: give one of them, as {inner}")
+    if raster.count > MOST_BANDS:
+        raise SourceError(
+            f"{path} has {raster.count} bands, and no more than {MOST_BANDS} are taken: extract those that you need, "
+            "gdal_translate -b 1 -b 2 … IN OUT"
+        )
     if raster.width == 0 or raster.height == 0:
         raise SourceError(f"{path} has no pixels")
     if raster.transform.b or raster.transform.d:
@@ -210,13 +218,14 @@ def _names_by_profile(
 ) -> tuple[list[str], list[str]]:
     """The sensor's names of a raster's bands: by what the raster calls them, by their order when it does not."""
     if not any(described):
-        ordered = known_bands(sensor)
-        names = [*ordered, *(["alpha"] if raster.count == len(ordered) + 1 and transparency[-1] else [])]
-        if len(names) != raster.count:
+        ordered = sensor.order_of(raster.count - transparency[-1]) or sensor.order_of(raster.count)
+        if ordered is None:
+            every = known_bands(sensor)
             raise SourceError(
-                f"{path} has {raster.count} unnamed bands, and {sensor.name} has {len(ordered)}: "
-                f"name them with --bands, as {','.join(ordered)} and - for those to leave out"
+                f"{path} has {raster.count} unnamed bands, and {sensor.name} has {len(every)}: "
+                f"name them with --bands, as {','.join(every)} and - for those to leave out"
             )
+        names = [*ordered, *["alpha"] * (raster.count - len(ordered))]
         return names, [f"bands named in the order of the sensor profile {sensor.name}"]
     names = [name or ("alpha" if alpha else "-") for name, alpha in zip(described, transparency, strict=True)]
     strange = [raster.descriptions[i] or f"band {i + 1}" for i, name in enumerate(names) if name == "-"]
@@ -300,38 +309,6 @@ def _unique(names: Sequence[str]) -> list[str]:
     if any(several and numbered.count(name) > 1 for name, several in zip(numbered, shared, strict=True)):
         return _unique(numbered)
     return numbered
-
-
-def _scale_note(specs: Sequence[BandSpec], geobox: GeoBox, sensor: SensorProfile | None) -> list[str]:
-    """A word when pixels are not of the size that the instrument's bands have, for its blur is that of those."""
-    known = []
-    for spec in specs:
-        band = sentinel2.BANDS.get(spec.name) if sensor is None else sensor.band(spec.name)
-        if band is not None and band.gsd_m is not None and spec.gsd_m is not None:
-            known.append((float(band.gsd_m), spec.gsd_m, spec.name))
-    # Coarser bands may have been repeated on the finest ones' grid.
-    for native, gsd_m, name in sorted(known)[:1]:
-        if not 0.8 < gsd_m / native < 1.25:
-            whose = "Sentinel-2" if sensor is None else sensor.name
-            return [f"pixels of {described_size(geobox)}, where {whose}'s {name} has {native:g} m"]
-    return []
-
-
-def _contradictions(raster: DatasetReader, keep: Sequence[int], sensor: SensorProfile) -> list[str]:
-    """What the file says of itself other than its sensor's profile: the file is believed."""
-    notes = []
-    declared = {(raster.scales[i], raster.offsets[i]) for i in keep} - {(1.0, 0.0)}
-    other = sorted(pair for pair in declared if sensor.scale is not None and pair != (sensor.scale, sensor.offset))
-    if other:
-        scale, offset = other[0]
-        notes.append(
-            f"the file's scale {scale:g} and offset {offset:g} are taken, not {sensor.name}'s {sensor.scale:g} "
-            f"and {sensor.offset:g}"
-        )
-    nodata = {raster.nodatavals[i] for i in keep if raster.nodatavals[i] is not None}
-    if sensor.nodata is not None and nodata - {sensor.nodata}:
-        notes.append(f"the file's nodata {min(nodata):g} is taken, not {sensor.name}'s {sensor.nodata:g}")
-    return notes
 
 
 def _has_mask(raster: DatasetReader) -> bool:

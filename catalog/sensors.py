@@ -74,6 +74,8 @@ class SensorProfile(_Strict):
     """Reflectance at DN 0."""
     nodata: float | None = None
     """DN of pixels without measurement."""
+    optional: tuple[str, ...] = ()
+    """Bands that some of its products lack; files without names may lack all of them."""
 
     @model_validator(mode="after")
     def _check(self) -> SensorProfile:
@@ -83,10 +85,18 @@ class SensorProfile(_Strict):
         twice = sorted({text for text in texts if texts.count(text) > 1})
         if twice:
             raise ValueError(f"bands share the name {', '.join(twice)}")
+        if not set(self.optional) <= {band.name for band in self.bands}:
+            raise ValueError("optional names a band that is none of bands")
         roles = [band.role for band in self.bands]
         if len(set(roles)) < len(roles):
             raise ValueError("bands share a role")
         return self
+
+    def order_of(self, count: int) -> tuple[str, ...] | None:
+        """Names of the bands of a file that has so many and names none; None where that leaves them open."""
+        every = tuple(band.name for band in self.bands)
+        usual = tuple(name for name in every if name not in self.optional)
+        return next((names for names in (every, usual) if len(names) == count), None)
 
     def band(self, text: str) -> SensorBand | None:
         """The band that a file or a user calls ``text``: by its name, an alias or its role."""
@@ -126,7 +136,7 @@ def role_of(band: str, sensor: str | None) -> Role | None:
 
 def band_name(text: str, sensor: SensorProfile | None) -> str | None:
     """A sensor's name for a band called ``text``; ESA's, when no sensor is named."""
-    if sensor is None:
+    if sensor is None or sensor.name == "sentinel-2":
         return sentinel2.band_name(text)
     found = sensor.band(text)
     return None if found is None else found.name

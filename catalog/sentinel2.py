@@ -58,6 +58,18 @@ BANDS = {
 
 _BY_ALIAS = {alias: name for name, band in BANDS.items() for alias in (name.lower(), *band.aliases)}
 
+#: The same without what separates words: ``red edge 1``, ``near-infrared``.
+_BY_WORDS = {re.sub(r"[\s_-]+", "", alias): name for alias, name in _BY_ALIAS.items()}
+
+#: A band's number among what software adds to it: before it an image's number or a product's name, after it the
+#: sampling distance, the wavelength, or what a composite was made by (no measure of spread, which is no reflectance).
+_DECORATED = re.compile(
+    r"(?:\d+_|(?:s2[a-d]_|t\d{2}[a-z]{3}_|\d{8}t\d{6}_).*)?"
+    r"(b\d{1,2}a?)"
+    r"(?:_\d+m|_(?:mean|median|min|max|mosaic|first|last|p\d+)|,? *\(?(?:central wavelength )?\d+ ?nm\)?)?"
+    r"(?:\.jp2|\.tiff?)?"
+)
+
 #: Names of the mission and its satellites, collections and products.
 _NAMES = re.compile(r"sentinel[-_ ]?2|^S2[A-D]?(?:_|$)|^L[12][AC]_T\d\d", re.IGNORECASE)
 
@@ -68,9 +80,19 @@ _PRODUCT = re.compile(r"S2[A-D]_(?:MSIL1C|MSIL2A)_(\d{8}T\d{6})_N(\d{2})(\d{2})_
 
 
 def band_name(text: str) -> str | None:
-    """ESA's name for a band called ``text`` by a file or catalogue, as ``B02`` for ``blue`` or ``B02_10m``."""
+    """ESA's name for a band called ``text`` by a file or catalogue, as ``B02`` for ``blue`` or ``B02_10m``.
+
+    Also by the names of GDAL's driver (``B2, central wavelength 490 nm``), of Earth Engine's images and their
+    composites (``B2``, ``0_B2``, ``B2_median``), and of ESA's files (``T33UUP_20230815T100031_B02_10m``).
+    """
     text = text.strip().lower()
-    return _BY_ALIAS.get(text) or _BY_ALIAS.get(re.sub(r"_\d+m$", "", text))
+    if text in _BY_ALIAS:
+        return _BY_ALIAS[text]
+    number = _DECORATED.fullmatch(text)
+    if number is not None:
+        return _BY_ALIAS.get(number[1])
+    # Of words only: B1_1 is not B11.
+    return None if re.match(r"b\s*\d|\d", text) else _BY_WORDS.get(re.sub(r"[\s_-]+", "", text))
 
 
 def is_sentinel2(item: Mapping[str, Any]) -> bool | None:

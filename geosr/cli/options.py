@@ -90,7 +90,7 @@ Sensor = Annotated[
         _SOURCE,
         "--sensor",
         metavar="NAME|FILE.yaml",
-        help="Instrument of a raster: names bands and decides reflectance and blur where the raster does not.",
+        help="Instrument of a raster or Item: names bands and decides reflectance and blur where the source does not.",
     ),
 ]
 

@@ -13,6 +13,12 @@ from catalog.sensors import role_of
 from geosr.errors import ModelError
 from geosr.model.card import ModelCard
 
+#: Most bands of a source: maps between these and a model's are matrices.
+MOST_BANDS = 1000
+
+#: Bands that a message names.
+_LISTED = 16
+
 _COLOURS = {"B02": "blue", "B03": "green", "B04": "red"}
 
 
@@ -54,16 +60,27 @@ def coarse_bands(card: ModelCard) -> tuple[str, ...]:
     return card.bands[card.stack.guides :]
 
 
-def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool, roles: Sequence[str] = ()) -> BandMapping:
+def map_bands(
+    scene: Sequence[str],
+    card: ModelCard,
+    *,
+    picture: bool,
+    roles: Sequence[str] = (),
+    asked: Sequence[str] | None = None,
+) -> BandMapping:
     """Fit a scene's bands to a model's.
 
     Reflectance is matched by name; of a sensor with names of its own, by what its bands are for: ``roles``, one for
     each band of the scene or none, see :mod:`catalog.sensors`. Pictures are served as the network was trained to serve
     them: without an infrared band, the mean of the visible ones stands in; a grey image stands in for every band.
 
+    ``asked`` are the bands that a user has asked for, None for all that the source has.
+
     Raises :class:`ModelError` when a band is missing, or there more than once.
     """
     scene = tuple(scene)
+    if len(scene) > MOST_BANDS:
+        raise ModelError(f"{len(scene)} bands are too many: no more than {MOST_BANDS} are upscaled together")
     if card.bands is None:
         # By position: bands of other instruments may share a name.
         identity = _identity(len(scene))
@@ -93,10 +110,22 @@ def map_bands(scene: Sequence[str], card: ModelCard, *, picture: bool, roles: Se
             stands_in=True,
         )
     missing = ", ".join(name for name in card.bands if name not in scene)
+    if asked is not None:
+        raise ModelError(
+            f"model {card.name} needs {', '.join(card.bands)}, and --bands asks for {_listed(asked)} alone: ask for "
+            f"{missing} as well if the source has it, leave --bands out, or take a model for any bands "
+            "(--model backprojection)"
+        )
     raise ModelError(
-        f"model {card.name} needs {', '.join(card.bands)}, and the source has no {missing} among {', '.join(scene)}: "
+        f"model {card.name} needs {', '.join(card.bands)}, and the source has no {missing} among {_listed(scene)}: "
         "name unnamed bands with --bands, or take a model for any bands (--model backprojection)"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a message, of which not all are needed to see what they are."""
+    shown = ", ".join(names[:_LISTED])
+    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
 
 
 def _by_role(

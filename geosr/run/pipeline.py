@@ -183,7 +183,8 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
     scene = catalog.open_scene(
         replace(request, default_bands=card.bands or request.default_bands, default_sensor=card.sensor)
     )
-    mapping = map_bands(scene.names, card, picture=scene.picture, roles=[band.role for band in scene.bands])
+    roles = [band.role for band in scene.bands]
+    mapping = map_bands(scene.names, card, picture=scene.picture, roles=roles, asked=request.bands)
     restricted = _restrict(scene, mapping.keep, mapping.note)
     if card.stack is not None:
         restricted = _in_whole_blocks(restricted, card)

@@ -97,7 +97,6 @@ def tags_of(
     scene: Scene, card: ModelCard, model: ModelSpec, manifest: Manifest, consistency_dn: Mapping[str, float]
 ) -> dict[str, str]:
     """Where the output comes from and how far to trust it. Nothing that changes from run to run."""
-    reasons = dict.fromkeys(scene.radiometry)
     tags = {
         **scene.tags,
         "GEOSR_VERSION": VERSION,
@@ -108,7 +107,7 @@ def tags_of(
         "GEOSR_RADIOMETRY": "; ".join(
             f"{band.name}: reflectance = DN * {band.scale:g} + {band.offset:g}" for band in scene.bands
         )
-        + f" ({'; '.join(reasons)})",
+        + f" ({_reasons(scene)})",
         "GEOSR_CONSISTENCY_DN": ", ".join(f"{name} {value:.4g}" for name, value in consistency_dn.items()),
         "GEOSR_DETAIL": detail_of(card),
         "GEOSR_MANIFEST": manifest.digest,
@@ -124,6 +123,16 @@ def tags_of(
     if resolution:
         tags["GEOSR_EFFECTIVE_RESOLUTION"] = resolution
     return tags
+
+
+def _reasons(scene: Scene) -> str:
+    """Why DN become reflectance as they do, for which bands where that differs."""
+    bands: dict[str, list[str]] = {}
+    for band, reason in zip(scene.bands, scene.radiometry, strict=True):
+        bands.setdefault(reason, []).append(band.name)
+    if len(bands) == 1:
+        return next(iter(bands))
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in bands.items())
 
 
 def detail_of(card: ModelCard) -> str:

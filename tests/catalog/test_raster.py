@@ -12,7 +12,7 @@ from PIL import Image
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from catalog import RadiometryError, ReadError, SceneRequest, SourceError, open_scene, parse_bbox
+from catalog import RadiometryError, ReadError, SceneRequest, SourceError, open_scene, parse_bbox, read_sensor
 from catalog.arrays import band_specs
 from tests.conftest import SAMPLE, data_file, write_raster
 
@@ -361,3 +361,29 @@ def test_a_truncated_png_is_an_error_and_not_garbage(tmp_path):
     with pytest.raises(ReadError, match="damaged or incomplete"):
         scene.reader.read(scene.area)
     assert opened(tmp_path / "whole.png").reader.read(scene.area)[0][:, 299, 299].tolist() == pixels[299, 299].tolist()
+
+
+def test_notes_name_the_bands_of_which_something_is_assumed(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
+    with rasterio.open(path, "r+") as raster:
+        raster.scales = (1e-4, 1, 1, 1)
+    scene = opened(path)
+    assert [note for note in scene.notes if "assumed" in note] == [
+        "B03, B04, B08: reflectance = DN / 10000 is assumed, for the file holds neither scale nor offset; "
+        "--offset -0.1 if its DN are of baseline 04.00 on"
+    ]
+    assert scene.radiometry[0] == "scale and offset in the file"
+
+
+def test_notes_name_the_bands_whose_scale_is_not_their_sensors(tmp_path, sample):
+    path = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
+    with rasterio.open(path, "r+") as raster:
+        raster.scales = (1e-4, 2e-4, 1, 2e-4)
+    scene = opened(path, sensor=read_sensor("sentinel-2"))
+    assert "B03, B08: the file's scale 0.0002 and offset 0 are taken, not sentinel-2's 0.0001 and 0" in scene.notes
+
+
+def test_thousands_of_bands_are_refused_before_each_is_looked_at(tmp_path):
+    path = write_raster(tmp_path / "a.tif", np.full((1001, 4, 4), 2000, dtype=np.uint16), names=())
+    with pytest.raises(SourceError, match="has 1001 bands, and no more than 1000 are taken"):
+        opened(path)

@@ -9,7 +9,7 @@ import pytest
 from rasterio.transform import from_origin
 
 from catalog import RequestError, SceneRequest, SourceError, open_scene, read_sensor, sensor_names, sentinel2
-from catalog.sensors import role_of
+from catalog.sensors import band_name, role_of
 from tests.conftest import SAMPLE, write_raster
 from tests.safe_product import write_safe
 
@@ -165,3 +165,53 @@ def test_roles_are_those_of_the_sensor():
     assert role_of("B05", None) == "rededge071"
     assert role_of("B5", "landsat-oli") == "nir"
     assert role_of("B5", "an instrument of mine") is None
+
+
+def test_twelve_unnamed_bands_of_sentinel_2_are_those_of_level_2a(tmp_path):
+    pixels = np.full((13, 8, 8), 2000, dtype=np.uint16)
+    every = tuple(sentinel2.BANDS)
+    path = write_raster(tmp_path / "l2a.tif", pixels[:12], names=())
+    assert opened(path, "sentinel-2").names == tuple(name for name in every if name != "B10")
+    path = write_raster(tmp_path / "l1c.tif", pixels, names=())
+    assert opened(path, "sentinel-2").names == every
+    path = write_raster(tmp_path / "eleven.tif", pixels[:11], names=())
+    with pytest.raises(SourceError, match="11 unnamed bands, and sentinel-2 has 13"):
+        opened(path, "sentinel-2")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        *(
+            (f"B{number}, central wavelength {nm} nm", f"B{number:02d}")
+            for number, nm in ((1, 443), (4, 665), (12, 2190))
+        ),
+        ("B8A, central wavelength 865 nm", "B8A"),
+        ("B4 (665 nm)", "B04"),
+        ("B8A", "B8A"),
+        ("0_B4", "B04"),
+        ("20230815T100031_20230815T100418_T33UUP_B8A", "B8A"),
+        ("B4_median", "B04"),
+        ("B11_p50", "B11"),
+        ("T33UUP_20230815T100031_B02_10m.jp2", "B02"),
+        ("S2A_MSIL2A_20230815T100031_N0509_R122_T33UUP_20230815T154502_B12_20m", "B12"),
+        ("B05_20m", "B05"),
+        ("Red Edge 1", "B05"),
+        ("near-infrared", "B08"),
+        ("SWIR_2", "B12"),
+        ("nir08", "B8A"),
+        # What looks like a band and is none.
+        ("B4_stdDev", None),
+        ("B4_count", None),
+        ("B1_1", None),
+        ("Band 1", None),
+        ("SR_B4", None),
+        ("B13", None),
+        ("B4, cloud mask", None),
+        ("red, smoothed", None),
+        ("AOT, Aerosol Optical Thickness map (at 550nm)", None),
+    ],
+)
+def test_bands_are_known_by_the_names_that_software_gives_them(text, name):
+    assert sentinel2.band_name(text) == name
+    assert band_name(text, read_sensor("sentinel-2")) == name
