@@ -22,6 +22,7 @@ class Generator(nn.Module):
     """
 
     width_factors: Tensor
+    tolerance: Tensor
 
     def __init__(
         self,
@@ -31,7 +32,9 @@ class Generator(nn.Module):
         base: Base = "bicubic",
         steps: int = 1,
         width_factors: Sequence[float] = (1.0,),
+        tolerance: Sequence[float] = (),
     ) -> None:
+        """``tolerance`` is one bound per band in units of its reference reflectance, see :meth:`Sensor.pull`."""
         super().__init__()
         if network is None and base == "none":
             raise ValueError("a generator needs a base, a network, or both")
@@ -40,6 +43,7 @@ class Generator(nn.Module):
         self.base: Base = base
         self.steps = steps
         self.register_buffer("width_factors", torch.empty(0), persistent=False)
+        self.register_buffer("tolerance", torch.tensor(tuple(tolerance)).reshape(1, -1, 1, 1), persistent=False)
         self.set_width_factors(width_factors)
 
     def set_width_factors(self, factors: Sequence[float]) -> None:
@@ -50,13 +54,14 @@ class Generator(nn.Module):
     def scale(self) -> int:
         return self.sensor.scale
 
-    def forward(self, lr: Tensor, valid: Tensor | None = None) -> Tensor:
+    def forward(self, lr: Tensor, valid: Tensor | None = None, tolerance: Tensor | None = None) -> Tensor:
         """``(n, bands, rows, cols)`` in units of the bands' reference reflectance to the same, ``scale`` times finer.
 
-        ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``.
+        ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``; ``tolerance``
+        replaces the generator's own.
         """
         residual = None if self.network is None else self.network.phases(self.entering(lr))
-        return self._shuffled(self.constrain(lr, residual, valid)[0])
+        return self._shuffled(self.constrain(lr, residual, valid, tolerance)[0])
 
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
         """What becomes of the inside of chunks with a margin of ``halo_px``, computed as engines do.
@@ -89,7 +94,9 @@ class Generator(nn.Module):
             raise ValueError("without a network there are no half-widths")
         return self._shuffled(self.network.half_width(lr.float(), deep, residual)) * self.width_factors
 
-    def constrain(self, lr: Tensor, residual: Tensor | None, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def constrain(
+        self, lr: Tensor, residual: Tensor | None, valid: Tensor | None = None, tolerance: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Interpolation, the network's residual, back-projection: all in float32.
 
         ``residual`` and the image that is returned are phases, ``(n, bands * scale * scale, rows, cols)``. Also returns
@@ -103,7 +110,9 @@ class Generator(nn.Module):
                 residual = residual.float()
                 phases = residual if phases is None else phases + residual
             assert phases is not None
-            pull, observed = self.sensor.pull(phases, lr, valid, self.steps)
+            if tolerance is None and self.tolerance.numel():
+                tolerance = self.tolerance
+            pull, observed = self.sensor.pull(phases, lr, valid, self.steps, tolerance)
             return (phases + upsample_phases(pull, self.scale) if self.steps else phases), observed
 
     def entering(self, lr: Tensor) -> Tensor:

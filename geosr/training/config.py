@@ -13,6 +13,7 @@ from geosr.errors import TrainingError
 from geosr.model.card import Tail
 from geosr.model.discriminator import DiscriminatorName
 from geosr.model.kernels import Base
+from geosr.training.augment import Augmentation
 from geosr.training.degrade import Degradation
 from geosr.training.losses import Loss
 from geosr.training.optimiser import OptimiserName
@@ -162,6 +163,11 @@ class TrainingConfig(_Strict):
     """Steps of back-projection that end the generator, in training and after."""
     network: Network = Network()
     degradation: Degradation = Degradation()
+    augmentation: Augmentation = Augmentation()
+    tolerance: float = Field(default=0.0, ge=0)
+    """Reflectance up to which back-projection leaves the fine part of what the sensor would see otherwise: noise."""
+    plain_image_tolerance: float = Field(default=0.0, ge=0)
+    """The same of patches without infrared: plain images, whose pixels 8 bits and JPEG have moved."""
     missing_bands: float = Field(default=0.1, ge=0, le=1)
     """Share of patches whose infrared is the mean of the visible bands, or whose bands are all one of these: so that
     colour and grey images, which have no infrared, can be served by the same weights. Where no band is infrared all of

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
@@ -22,6 +23,8 @@ from torch.nn import functional as F
 from catalog.sensors import role_of
 from geosr.configuration import find_files
 from geosr.errors import TrainingError
+from geosr.training.augment import brighten, calm, compress
+from geosr.training.chance import chance
 from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
 from geosr.training.pair_sets import read_pair_set
@@ -62,6 +65,19 @@ class Canvas:
     """Pixels that were measured, ``(rows, cols)``; None for all."""
 
 
+class Batch(NamedTuple):
+    """Patches for one step, in units of the reference reflectance."""
+
+    lr: Tensor
+    """Low resolution, ``(n, bands, rows, cols)``."""
+    hr: Tensor
+    """High resolution, ``(n, bands, scale rows, scale cols)``."""
+    gain: Tensor
+    """Gain of each patch, ``(n, 1, 1, 1)``."""
+    tolerance: Tensor
+    """Bound of each patch and band for back-projection, ``(n, bands, 1, 1)``, see :meth:`Sensor.pull`."""
+
+
 class PatchSampler:
     """Draws batches of low- and high-resolution patches, in units of the reference reflectance."""
 
@@ -99,12 +115,13 @@ class PatchSampler:
         self._weights = torch.tensor(weights)
         self._reference = torch.tensor(config.reference_reflectance).reshape(1, -1, 1, 1)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Low resolution, high resolution, and each patch's gain ``(n, 1, 1, 1)``, for one step."""
+    def batch(self, step: int) -> Batch:
+        """Draw the patches of one step."""
         config = self._config
         rng, chosen = self._choose(step)
         gains = torch.ones(config.batch, 1, 1, 1)
         patches, measured = [], {}
+        plain = torch.zeros(config.batch, dtype=torch.bool)
         for i, index in enumerate(chosen):
             canvas = self._canvases[index]
             if isinstance(canvas, PairCanvas):
@@ -115,17 +132,24 @@ class PatchSampler:
             gain = float(np.exp(low + (high - low) * _uniform(rng)))
             gains[i] = gain
             spread = 1 + canvas.band_gain * (2 * torch.rand(len(config.bands), 1, 1, generator=rng) - 1)
-            patches.append(self._patch(canvas, rng) * gain * spread)
+            patch, plain[i] = self._patch(canvas, rng)
+            patches.append(patch * gain * spread)
         hr = misregister(torch.stack(patches), config.degradation, rng)
+        hr = brighten(calm(hr, config.augmentation, rng), config.augmentation, rng)
         if config.second_order is None:
             lr = degrade(hr, config.scale, config.degradation, rng)
         else:
             lr = degrade_twice(hr, config.scale, config.second_order, rng)
+        for i in torch.nonzero(plain).flatten().tolist():
+            if chance(config.augmentation.jpeg, rng):
+                lr[i] = compress(lr[i], self._visible, config.augmentation, rng)
         lr = _crop(lr, self._margin)
         hr = _crop(hr, self._margin * config.scale)
         for i, (low_pair, high_pair) in measured.items():
             lr[i], hr[i] = low_pair, high_pair
-        return lr / self._reference, hr / self._reference, gains
+        tolerance = torch.full((config.batch, 1, 1, 1), config.tolerance)
+        tolerance[plain] = config.plain_image_tolerance
+        return Batch(lr / self._reference, hr / self._reference, gains, tolerance / self._reference)
 
     def slack_hr_px(self, step: int) -> list[int]:
         """HR pixels by which the truth of each patch of a step may be off (:mod:`geosr.training.shift_tolerance`)."""
@@ -150,7 +174,8 @@ class PatchSampler:
         flips = [_uniform(rng) < 0.5 for _ in range(3)]
         return turned(lr, flips), turned(hr, flips)
 
-    def _patch(self, canvas: Canvas, rng: torch.Generator) -> Tensor:
+    def _patch(self, canvas: Canvas, rng: torch.Generator) -> tuple[Tensor, bool]:
+        """One patch, and if it is a plain image: without infrared, or grey."""
         _, rows, cols = canvas.pixels.shape
         side = self._side * canvas.reduce
         y, x = draw_place((rows, cols), side, canvas.measured, rng)
@@ -158,15 +183,15 @@ class PatchSampler:
         patch = turned(patch, [_uniform(rng) < 0.5 for _ in range(3)])
         return self._drop_bands(patch, rng)
 
-    def _drop_bands(self, patch: Tensor, rng: torch.Generator) -> Tensor:
+    def _drop_bands(self, patch: Tensor, rng: torch.Generator) -> tuple[Tensor, bool]:
         if _uniform(rng) >= self._config.missing_bands or len(patch) == 1:
-            return patch
+            return patch, False
         visible, infrared = self._visible, self._infrared
         if infrared and _uniform(rng) < 0.5:
             coloured = patch.clone()
             coloured[infrared] = patch[visible].mean(dim=0)
-            return coloured
-        return patch[visible[int(_uniform(rng) * len(visible))]].expand_as(patch)
+            return coloured, True
+        return patch[visible[int(_uniform(rng) * len(visible))]].expand_as(patch), True
 
 
 def visible_and_infrared(config: TrainingConfig) -> tuple[list[int], list[int]]:

@@ -29,6 +29,12 @@ class Degradation:
     """Each band of truth and input is shifted together by up to this many HR pixels, as misregistered bands are."""
     noise: tuple[float, float] = (0.0004, 0.002)
     """Standard deviation of the noise of an image, reflectance: log-uniform in this range."""
+    noise_band_jitter: float = 0.0
+    """Each band's noise is the image's times or divided by up to one plus this."""
+    noise_of_signal: float = 0.0
+    """Up to this share of the noise's variance is proportional to the signal, as photon noise is."""
+    noise_resampled: float = 0.0
+    """Share of images whose noise is correlated between neighbours, as bilinear resampling makes it."""
 
 
 def misregister(hr: Tensor, degradation: Degradation, rng: torch.Generator) -> Tensor:
@@ -60,9 +66,36 @@ def degrade(hr: Tensor, scale: int, degradation: Degradation, rng: torch.Generat
     )
     lr = blur_and_sample(hr.reshape(1, images * bands, rows, cols), taps_y, taps_x, scale)
     lr = lr.reshape(images, bands, rows // scale, cols // scale)
+    return lr + _noise(lr, degradation, rng)
+
+
+def _noise(lr: Tensor, degradation: Degradation, rng: torch.Generator) -> Tensor:
+    images, bands = lr.shape[:2]
     low, high = (torch.tensor(v).log() for v in degradation.noise)
-    noise = _uniform((float(low), float(high)), (images, 1, 1, 1), rng).exp()
-    return lr + noise * torch.randn(lr.shape, generator=rng)
+    sigma = _uniform((float(low), float(high)), (images, 1, 1, 1), rng).exp()
+    noise = torch.randn(lr.shape, generator=rng)
+    if degradation.noise_resampled:
+        noise = _resampled(noise, degradation.noise_resampled, rng)
+    if degradation.noise_band_jitter:
+        spread = float(torch.tensor(1 + degradation.noise_band_jitter).log())
+        sigma = sigma * _uniform((-spread, spread), (images, bands, 1, 1), rng).exp()
+    if degradation.noise_of_signal:
+        share = degradation.noise_of_signal * torch.rand(images, bands, 1, 1, generator=rng)
+        signal = lr.clamp(min=0)
+        relative = signal / signal.mean(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
+        sigma = sigma * (1 - share + share * relative).sqrt()
+    return sigma * noise
+
+
+def _resampled(noise: Tensor, share: float, rng: torch.Generator) -> Tensor:
+    """Move the noise of a ``share`` of images by a part of a pixel, bilinearly, and restore its deviation."""
+    images = len(noise)
+    parts = 0.5 * torch.rand(images, 2, generator=rng)
+    parts[torch.rand(images, generator=rng) >= share] = 0
+    for axis in (-2, -1):
+        part = parts[:, axis].reshape(-1, 1, 1, 1)
+        noise = ((1 - part) * noise + part * noise.roll(1, dims=axis)) / ((1 - part) ** 2 + part**2).sqrt()
+    return noise
 
 
 def _uniform(bounds: tuple[float, float], shape: tuple[int, ...], rng: torch.Generator) -> Tensor:

@@ -21,11 +21,11 @@ from geosr.errors import ModelError, TrainingError
 from geosr.model.generator import Generator
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.rrdb import RRDBNet
-from geosr.model.sensor import Sensor
+from geosr.model.sensor import Sensor, upsample
 from geosr.training import curves
 from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler
-from geosr.training.losses import half_width_loss
+from geosr.training.losses import half_width_loss, interpolation_error
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
 from geosr.training.run_folder import RunFolder
@@ -79,6 +79,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     optimiser = build_optimiser(model, config)
     adversary = None if config.perceptual is None else Adversary(config, config.perceptual, data, device)
     bfloat16 = wants_bfloat16(config.precision, device)
+    tolerant_steps = config.tolerance > 0 or config.plain_image_tolerance > 0
     sampler, validate = PatchSampler(config, data), Validator(config, data)
     origin = 0 if start is None else start.step
     resumed = run.resume(model, average, optimiser, adversary)
@@ -93,10 +94,15 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     with TrainingProgress(config.steps, step, quiet=quiet) as progress:
         progress.say(f"training {config.name} on {device} in {'bfloat16' if bfloat16 else 'float32'} from step {step}")
         while step < config.steps:
-            lr, hr, gain = (tensor.to(device) for tensor in sampler.batch(step))
+            lr, hr, gain, tolerance = (tensor.to(device) for tensor in sampler.batch(step))
             lr = lr.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
-                sr, half_width = (model(lr), None) if config.learns == "image" else model.with_half_width(lr)
+                if config.learns == "image":
+                    sr, half_width = model(lr, tolerance=tolerance if tolerant_steps else None), None
+                else:
+                    sr, half_width = model.with_half_width(lr)
+            if config.loss.relative_to == "interpolation":
+                gain = interpolation_error(upsample(lr, config.scale), hr)
             if half_width is not None:
                 loss = half_width_loss(sr - hr, half_width, config.interval)
             elif adversary is None:
@@ -134,7 +140,8 @@ def build_generator(config: TrainingConfig) -> Generator:
     bands = len(config.bands)
     network = RRDBNet(bands, bands, **config.network.model_dump())
     sensor = Sensor([mtf_to_sigma(mtf, config.scale) for mtf in config.mtf_nyquist], config.scale)
-    return Generator(sensor, network=network, base=config.base, steps=config.back_projection_steps)
+    tolerance = [config.tolerance / one for one in config.reference_reflectance] if config.tolerance else []
+    return Generator(sensor, network=network, base=config.base, steps=config.back_projection_steps, tolerance=tolerance)
 
 
 def build_optimiser(model: Generator, config: TrainingConfig) -> Optimiser:

@@ -35,6 +35,9 @@ class Loss:
     """Weight of the same error of the differences between neighbouring pixels."""
     frequency: float = 0.0
     """Weight of the mean absolute difference of the Fourier amplitudes, per pixel."""
+    relative_to: Literal["gain", "interpolation"] = "gain"
+    """Unit of a patch's error: its gain, or the error that interpolation leaves of each of its bands, so that every
+    patch counts alike, calm ground as much as roofs."""
 
     def __call__(self, sr: Tensor, hr: Tensor, gain: Tensor) -> Tensor:
         """The loss of ``(n, bands, rows, cols)``, with each patch's gain ``(n, 1, 1, 1)``."""
@@ -57,6 +60,11 @@ class Loss:
         if self.pixel == "rms":
             return (error.square().mean(dim=(-2, -1)) + _RMS_FLOOR**2).sqrt().mean()
         return (error.square() + self.charbonnier_epsilon**2).sqrt().mean()
+
+
+def interpolation_error(interpolated: Tensor, hr: Tensor) -> Tensor:
+    """Root of the mean square error of each patch's band, ``(n, bands, 1, 1)``, at least :data:`_RMS_FLOOR`."""
+    return ((interpolated - hr).square().mean(dim=(-2, -1), keepdim=True) + _RMS_FLOOR**2).sqrt()
 
 
 def half_width_loss(error: Tensor, half_width: Tensor, level: float) -> Tensor:

@@ -58,7 +58,7 @@ def test_kernels_of_the_second_order_degradation():
 def test_patches_are_degraded_as_configured(tmp_path):
     config = configured(tmp_path, "second_order: {last_sinc: 0}\n")
     sampler = PatchSampler(config, SAMPLE.parent)
-    lr, hr, _ = sampler.batch(3)
+    lr, hr, *_ = sampler.batch(3)
     assert (lr.shape, hr.shape) == ((4, 4, 12, 12), (4, 4, 48, 48))
     assert torch.equal(lr, PatchSampler(config, SAMPLE.parent).batch(3)[0])
     plain = PatchSampler(config.model_copy(update={"second_order": None}), SAMPLE.parent)

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from geosr.model.generator import Generator
 from geosr.model.kernels import SQUARE_PIXEL_MTF, mtf_to_sigma
-from geosr.model.sensor import Sensor, upsample
+from geosr.model.sensor import Sensor, upsample, upsample_phases
 
 SIGMAS = [mtf_to_sigma(mtf, 4) for mtf in (0.26, 0.28, 0.24, 0.26)]
 
@@ -109,3 +109,46 @@ def test_steps_at_once_keep_masked_pixels_still():
     image = torch.zeros(1, 1, 64, 64)
     clean, dirty = (sensor.back_project(image, one, valid, steps=4) for one in (lr, spoilt))
     assert (clean == dirty).all()
+
+
+def test_what_is_tolerated_is_fine_and_no_larger_than_the_bound():
+    """Noise stays in the residual; what is coarser, and what is larger, is corrected."""
+    sensor = Sensor([2.09], 4)
+    rng = torch.Generator().manual_seed(0)
+    ground = torch.full((1, 1, 256, 256), 0.2)
+    noise = 0.01 * torch.randn(1, 1, 64, 64, generator=rng)
+    slope = torch.linspace(0, 0.05, 64).expand(1, 1, 64, 64)
+    lr = 0.2 + noise + slope
+    phases = torch.nn.functional.pixel_unshuffle(ground, 4)
+    pull, observed = sensor.pull(phases, lr, None, 8, torch.tensor(0.02))
+    left = lr - observed
+    inside = (..., slice(16, -16), slice(16, -16))
+    seen = sensor.observe_phases(phases + upsample_phases(pull, 4))
+    torch.testing.assert_close(observed[inside], seen[inside], atol=2e-5, rtol=0)
+    assert 0.3 * 0.01 < float(left[..., 8:-8, 8:-8].std()) < 0.01
+    coarse = torch.nn.functional.avg_pool2d(left[..., 8:-8, 8:-8], 8)
+    assert float(coarse.abs().max()) < 0.0006
+    _, hard = sensor.pull(phases, lr, None, 8, torch.tensor(0.0))
+    _, exact = sensor.pull(phases, lr, None, 8)
+    torch.testing.assert_close(hard, exact)
+    assert float((lr - hard).std()) < float(left.std())
+
+
+def test_a_residual_beyond_the_tolerance_is_pulled_in():
+    sensor = Sensor([2.09], 4)
+    lr = torch.full((1, 1, 33, 33), 0.2)
+    lr[..., 16, 16] = 0.9
+    phases = torch.nn.functional.pixel_unshuffle(torch.full((1, 1, 132, 132), 0.2), 4)
+    _, observed = sensor.pull(phases, lr, None, 40, torch.tensor(0.02))
+    assert float(lr[..., 16, 16] - observed[..., 16, 16]) < 0.03
+
+
+def test_filled_pixels_tolerate_nothing_and_pull_at_nothing():
+    sensor = Sensor([2.09], 4)
+    lr = torch.full((1, 1, 24, 24), 0.2)
+    lr[..., 12, 12] = 5.0
+    valid = torch.ones_like(lr)
+    valid[..., 12, 12] = 0
+    phases = torch.nn.functional.pixel_unshuffle(torch.full((1, 1, 96, 96), 0.2), 4)
+    pull, _ = sensor.pull(phases, lr, valid, 4, torch.tensor(0.02))
+    assert float(pull.abs().max()) < 1e-6

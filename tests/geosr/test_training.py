@@ -83,7 +83,7 @@ def test_a_batch_depends_on_its_step_alone(tiny):
 
 
 def test_low_and_high_resolution_show_the_same_ground(tiny):
-    lr, hr, _ = PatchSampler(tiny, SAMPLE.parent).batch(0)
+    lr, hr, *_ = PatchSampler(tiny, SAMPLE.parent).batch(0)
     blocks = torch.nn.functional.avg_pool2d(hr, 4)
     for low, high in zip(lr, blocks, strict=True):
         assert np.corrcoef(low.flatten(), high.flatten())[0, 1] > 0.95
@@ -102,7 +102,7 @@ def test_reductions_average_blocks_that_begin_anywhere(tiny):
     config = tiny.model_copy(update={"sources": (source,), "degradation": exact, "missing_bands": 0.0})
     (image,) = read_source(source, config, SAMPLE.parent)
     reference = torch.tensor(tiny.reference_reflectance).reshape(-1, 1, 1)
-    _, hr, _ = PatchSampler(config, SAMPLE.parent).batch(0)
+    _, hr, *_ = PatchSampler(config, SAMPLE.parent).batch(0)
     starts = torch.nn.functional.avg_pool2d(image[None], 2, stride=1)[0]
     for patch in hr * reference:
         corners = [patch[:, y, x] for y in (0, -1) for x in (0, -1)]
@@ -223,7 +223,7 @@ def test_pairs_of_two_sensors_are_taken_as_they_are(tiny, tmp_path):
     write_raster(tmp_path / "base.tif", np.full((4, 120, 120), 1000, np.uint16))
     source = tiny.sources[0].model_copy(update={"glob": "base.tif", "reduce": {1: 1e-9}})
     pairs = Pairs(lr="*_lr.tif", hr="*_hr.tif", full_scale=10000, share=1.0)
-    lr, hr, gain = PatchSampler(tiny.model_copy(update={"sources": (source,), "pairs": (pairs,)}), tmp_path).batch(0)
+    lr, hr, gain, _ = PatchSampler(tiny.model_copy(update={"sources": (source,), "pairs": (pairs,)}), tmp_path).batch(0)
     assert (gain == 1).all()
     torch.testing.assert_close(hr, lr.repeat_interleave(4, -1).repeat_interleave(4, -2))
     assert len({float(patch[0, 0, 0]) for patch in lr}) > 1

@@ -90,7 +90,7 @@ def test_patches_hold_measured_pixels_alone(tiny, holed, reduce):
     source = tiny.sources[0].model_copy(update={"reduce": reduce})
     sampler = PatchSampler(tiny.model_copy(update={"sources": (source,), "patch_lr_px": 6}), holed)
     for step in range(12):
-        lr, hr, _ = sampler.batch(step)
+        lr, hr, *_ = sampler.batch(step)
         assert lr.isfinite().all()
         assert hr.min() > 0
         assert hr.max() < 9
@@ -125,7 +125,7 @@ def test_pairs_are_taken_from_what_both_sensors_measured(tiny, tmp_path, sample)
     config = tiny.model_copy(update={"sources": (), "pairs": (pairs,)})
     sampler = PatchSampler(config, tmp_path)
     for step in range(12):
-        lr, hr, _ = sampler.batch(step)
+        lr, hr, *_ = sampler.batch(step)
         assert lr.min() > 0
         assert hr.min() > 0
     write_raster(tmp_path / "a_hr.tif", np.zeros_like(high), nodata=0)
