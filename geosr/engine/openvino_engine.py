@@ -43,7 +43,16 @@ class OpenVinoEngine(LaneEngine):
 
     def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
         # OpenVINO has its own memory.
-        graphs = graphs_of(self._card, self._taps, self._weights, shape, self._margin, self._rounded, doubts=doubts)
+        graphs = graphs_of(
+            self._card,
+            self._taps,
+            self._weights,
+            shape,
+            self._margin,
+            self._rounded,
+            doubts=doubts,
+            picture=self._picture,
+        )
         try:
             parts = graphs.all(self._precision)
         except (KeyError, RuntimeError) as error:
@@ -60,6 +69,7 @@ def graphs_of(
     rounded: Rounded | None = None,
     *,
     doubts: bool,
+    picture: bool,
 ) -> Graphs:
     """A card's graphs for chunks of a shape; ``taps`` are the sensor's, and what is ``rounded`` is for bfloat16."""
     return Graphs(
@@ -68,6 +78,7 @@ def graphs_of(
         taps,
         base=card.base,
         steps=card.steps,
+        tolerances=card.tolerances(picture=picture),
         halo_px=card.halo_px,
         margin_px=margin_px,
         doubts=doubts,

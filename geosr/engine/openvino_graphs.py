@@ -41,6 +41,8 @@ class Graphs:
     """The sensor's, see :func:`geosr.model.kernels.gaussian_taps`."""
     base: Base
     steps: int
+    tolerances: tuple[float, ...]
+    """See :meth:`geosr.model.card.ModelCard.tolerances`."""
     halo_px: int
     """The margin of the inputs."""
     margin_px: int
@@ -128,11 +130,18 @@ class Graphs:
             left = op.subtract(left, _separable(lr, kernels.round_trip(taps, scale, base)))
         if residual is not None:
             left = op.subtract(left, _observe(residual, taps, scale))
+        tolerated = None
+        if self.tolerances:
+            tolerated = op.multiply(_bounded(left, self.tolerances), valid)
+            tolerated = op.subtract(tolerated, _separable(tolerated, kernels.round_trip(taps, scale)))
+            left = op.subtract(left, tolerated)
         pull = None
         for _ in range(self.steps):
             step = op.multiply(left, valid)
             pull = step if pull is None else op.add(pull, step)
             left = op.subtract(left, _separable(step, kernels.round_trip(taps, scale)))
+        if tolerated is not None:
+            left = op.add(left, tolerated)
         inset = self._near_px - self.margin_px
         parts = [] if residual is None else [inside(residual, inset)]
         if base == "bicubic" and pull is not None:
@@ -181,6 +190,12 @@ def _interpolated(lr: Any, base: Base, scale: int, inset: int) -> Any:
     bands = lr.get_output_shape(0)[1]
     weights = np.broadcast_to(kernel[None, :, None], (bands, len(kernel), 1, *kernel.shape[1:]))
     return _convolve_groups(inside(lr, inset - kernel.shape[1] // 2), weights, (0, 0))
+
+
+def _bounded(image: Any, bounds: Sequence[float]) -> Any:
+    """Each band between minus its bound and its bound."""
+    bound = np.asarray(bounds, np.float32).reshape(1, -1, 1, 1)
+    return op.minimum(op.maximum(image, op.constant(-bound)), op.constant(bound))
 
 
 def _observe(phases: Any, taps: NDArray[np.float32], scale: int) -> Any:

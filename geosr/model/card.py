@@ -144,6 +144,11 @@ class ModelCard(BaseModel):
     """Interpolation that the network's residual is added to."""
     steps: int = Field(default=1, ge=0)
     """Steps of back-projection at the end."""
+    tolerance: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """Reflectance, the size of noise, up to which back-projection leaves the fine part of its residual uncorrected;
+    see :meth:`geosr.model.sensor.Sensor.pull`. 0 corrects everything."""
+    plain_image_tolerance: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """Tolerance for plain images, as a share of their full scale: 8 bits and JPEG move their pixels."""
     network: NetworkSize | None = None
     """None for a model without weights, and for a stack."""
     stack: Stack | None = None
@@ -205,6 +210,8 @@ class ModelCard(BaseModel):
                 raise ValueError("a calibration needs a network with a head for half-widths, or a stack")
             if len(self.calibration.factors) != len(self.bands or ()):
                 raise ValueError("calibration needs one factor per band")
+        if (self.tolerance or self.plain_image_tolerance) and self.reference_reflectance is None:
+            raise ValueError("tolerance needs reference_reflectance")
         if not all(0 < mtf < 1 for mtf in self.mtf_nyquist or ()):
             raise ValueError("mtf_nyquist lies between 0 and 1")
         if not all(reference > 0 for reference in self.reference_reflectance or ()):
@@ -220,6 +227,11 @@ class ModelCard(BaseModel):
         if picture:
             return [None] * len(self.bands or mtf_nyquist)
         return list(mtf_nyquist if self.mtf_nyquist is None else self.mtf_nyquist)
+
+    def tolerances(self, *, picture: bool) -> tuple[float, ...]:
+        """Tolerance of each band in units of its reference reflectance; empty where everything is corrected."""
+        tolerance = self.plain_image_tolerance if picture else self.tolerance
+        return tuple(tolerance / one for one in self.reference_reflectance or ()) if tolerance else ()
 
     @property
     def learned(self) -> bool:
@@ -287,6 +299,10 @@ class ModelCard(BaseModel):
                 "weights_sha256": True,
             },
         )
+        for name in ("tolerance", "plain_image_tolerance"):
+            # Only then: models without keep the identity that they had before there was any.
+            if value := getattr(self, name):
+                decisive[name] = value
         if self.stack is not None:
             decisive["stack"] = self.stack.model_dump(mode="json")
         if self.sharpness and self.visual is not None:

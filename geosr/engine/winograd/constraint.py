@@ -54,8 +54,13 @@ class Constraint:
         scale: int,
         base: Base,
         steps: int,
+        tolerances: Sequence[float] = (),
     ) -> None:
-        """``taps`` are the sensor's, ``base`` is what the residual is added to, ``steps`` are back-projection's."""
+        """``taps`` are the sensor's, ``base`` is what the residual is added to, ``steps`` are back-projection's.
+
+        ``tolerances`` are those of :meth:`geosr.model.card.ModelCard.tolerances`.
+        """
+        self._tolerances = np.asarray(tolerances, np.float32).reshape(-1, 1, 1, 1)
         self._planes, self._runner, self._base, self._steps = planes, runner, base, steps
         bands = self._bands = len(taps)
         self._half = slice(_LOW * bands, planes_for(bands, scale))
@@ -91,13 +96,22 @@ class Constraint:
             self._see(self._trips[self._base], region, lr, all_left)
         self._along(self._blur[0], region, residual, half, kernels.BLUR_REACH)
         self._runner.gather(self._blur[1], region, half, all_left, all_left)
-        if self._steps:
-            everywhere = bool(valid.all())
+        everywhere = bool(valid.all())
+        if not everywhere:
+            planes.put(valid, half)
+        tolerated = planes.part(half[bands : 2 * bands], region)
+        if len(self._tolerances):
+            self._each(np.clip, left, -self._tolerances, self._tolerances, pulled)
             if not everywhere:
-                planes.put(valid, half)
+                self._each(np.multiply, pulled, planes.part(half[:bands], region), pulled)
+            self._see(self._trips["bicubic"], region, all_pulled, half[bands : 2 * bands])
+            self._each(np.subtract, left, tolerated, left)
+        if self._steps:
             self._back_projection(region, all_left, all_pulled, None if everywhere else half)
         else:
             pulled[...] = 0
+        if len(self._tolerances):
+            self._each(np.add, left, tolerated, left)
         # Now for what is observed.
         self._each(np.subtract, low, left, left)
         added: list[tuple[Base, NDArray[np.float32]]] = []

@@ -55,12 +55,20 @@ class WinogradEngine(LaneEngine):
         spare = planes_for(bands, card.scale)
         network = Network(planes, runner, self._layers, self._size, card.halo_px, memory, spare)
         if self._size.tail == "shuffle":
-            constraint = Constraint(planes, runner, taps=self._taps, scale=card.scale, base=card.base, steps=card.steps)
+            constraint = Constraint(
+                planes,
+                runner,
+                taps=self._taps,
+                scale=card.scale,
+                base=card.base,
+                steps=card.steps,
+                tolerances=card.tolerances(picture=self._picture),
+            )
             halo_px, margin_px = card.halo_px, self._margin
             return [_Chunk(planes, runner, memory, network, constraint, halo_px, margin_px, doubts=doubts)]
         from geosr.engine.openvino_engine import compile_graph, graphs_of
 
-        graphs = graphs_of(card, self._taps, self._weights, shape, self._margin, doubts=doubts)
+        graphs = graphs_of(card, self._taps, self._weights, shape, self._margin, doubts=doubts, picture=self._picture)
         out = _Taker(planes, runner, memory, card.halo_px)
 
         def features(known: Known) -> dict[str, NDArray[np.float32]]:
