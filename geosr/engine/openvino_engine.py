@@ -79,6 +79,7 @@ def graphs_of(
         base=card.base,
         steps=card.steps,
         tolerances=card.tolerances(picture=picture),
+        input_limits=card.input_limits,
         halo_px=card.halo_px,
         margin_px=margin_px,
         doubts=doubts,

@@ -43,6 +43,8 @@ class Graphs:
     steps: int
     tolerances: tuple[float, ...]
     """See :meth:`geosr.model.card.ModelCard.tolerances`."""
+    input_limits: tuple[float, ...]
+    """See :attr:`geosr.model.card.ModelCard.input_limits`."""
     halo_px: int
     """The margin of the inputs."""
     margin_px: int
@@ -84,7 +86,7 @@ class Graphs:
         if self.size is None or precision == "float32":
             return [], []
         lr, shallow = self._given("lr"), self._given("shallow")
-        first = ov.Model([_named(self._layers.conv(lr, "conv_first"), "shallow")], [lr], "first")
+        first = ov.Model([_named(self._first(lr), "shallow")], [lr], "first")
         assert self.rounded is not None, "the blocks in bfloat16 are given"
         layers = RoundedLayers(self.weights, self.rounded)
         trunk = layers.trunk(shallow, self.size, self.halo_px)
@@ -115,10 +117,16 @@ class Graphs:
     def _network(self, lr: Any, given: Mapping[str, Any]) -> tuple[Any, Any]:
         """Its features and the phases of what it adds; what is ``given`` of them on the way is not computed."""
         assert self.size is not None
-        shallow = given["shallow"] if "shallow" in given else self._layers.conv(lr, "conv_first")
+        shallow = given["shallow"] if "shallow" in given else self._first(lr)
         trunk = given["trunk"] if "trunk" in given else self._layers.trunk(shallow, self.size, self.halo_px)
         deep = op.add(self._near(shallow), self._layers.conv(trunk, "conv_body"))
         return deep, self._layers.to_phases(deep, self.size, self.scale)
+
+    def _first(self, lr: Any) -> Any:
+        """The first layer's features, of an input within its limits."""
+        if self.input_limits:
+            lr = op.minimum(lr, op.constant(_per_band(self.input_limits)))
+        return self._layers.conv(lr, "conv_first")
 
     def _constrained(self, lr: Any, residual: Any | None, valid: Any) -> tuple[Any, Any]:
         """Interpolation, the residual, back-projection: as :meth:`geosr.model.generator.Generator.constrain`."""
@@ -194,8 +202,12 @@ def _interpolated(lr: Any, base: Base, scale: int, inset: int) -> Any:
 
 def _bounded(image: Any, bounds: Sequence[float]) -> Any:
     """Each band between minus its bound and its bound."""
-    bound = np.asarray(bounds, np.float32).reshape(1, -1, 1, 1)
+    bound = _per_band(bounds)
     return op.minimum(op.maximum(image, op.constant(-bound)), op.constant(bound))
+
+
+def _per_band(values: Sequence[float]) -> NDArray[np.float32]:
+    return np.asarray(values, np.float32).reshape(1, -1, 1, 1)
 
 
 def _observe(phases: Any, taps: NDArray[np.float32], scale: int) -> Any:

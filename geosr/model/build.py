@@ -34,6 +34,7 @@ def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool
         steps=card.steps,
         width_factors=(1.0,) if card.calibration is None else card.calibration.factors,
         tolerance=card.tolerances(picture=picture),
+        input_limits=card.input_limits,
     ).eval()
 
 

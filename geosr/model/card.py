@@ -149,6 +149,9 @@ class ModelCard(BaseModel):
     see :meth:`geosr.model.sensor.Sensor.pull`. 0 corrects everything."""
     plain_image_tolerance: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Tolerance for plain images, as a share of their full scale: 8 bits and JPEG move their pixels."""
+    input_limit: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """Reflectance that nothing exceeds which enters the network, so that a cloud's edge or a saturated roof moves
+    little around it; interpolation and back-projection see the image as it is. 0 for no limit."""
     network: NetworkSize | None = None
     """None for a model without weights, and for a stack."""
     stack: Stack | None = None
@@ -210,8 +213,9 @@ class ModelCard(BaseModel):
                 raise ValueError("a calibration needs a network with a head for half-widths, or a stack")
             if len(self.calibration.factors) != len(self.bands or ()):
                 raise ValueError("calibration needs one factor per band")
-        if (self.tolerance or self.plain_image_tolerance) and self.reference_reflectance is None:
-            raise ValueError("tolerance needs reference_reflectance")
+        relative = self.tolerance or self.plain_image_tolerance or self.input_limit
+        if relative and self.reference_reflectance is None:
+            raise ValueError("tolerance and input_limit need reference_reflectance")
         if not all(0 < mtf < 1 for mtf in self.mtf_nyquist or ()):
             raise ValueError("mtf_nyquist lies between 0 and 1")
         if not all(reference > 0 for reference in self.reference_reflectance or ()):
@@ -232,6 +236,11 @@ class ModelCard(BaseModel):
         """Tolerance of each band in units of its reference reflectance; empty where everything is corrected."""
         tolerance = self.plain_image_tolerance if picture else self.tolerance
         return tuple(tolerance / one for one in self.reference_reflectance or ()) if tolerance else ()
+
+    @property
+    def input_limits(self) -> tuple[float, ...]:
+        """``input_limit`` of each band in units of its reference reflectance; empty without one."""
+        return tuple(self.input_limit / one for one in self.reference_reflectance or ()) if self.input_limit else ()
 
     @property
     def learned(self) -> bool:
@@ -299,7 +308,7 @@ class ModelCard(BaseModel):
                 "weights_sha256": True,
             },
         )
-        for name in ("tolerance", "plain_image_tolerance"):
+        for name in ("tolerance", "plain_image_tolerance", "input_limit"):
             # Only then: models without keep the identity that they had before there was any.
             if value := getattr(self, name):
                 decisive[name] = value

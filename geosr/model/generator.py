@@ -23,6 +23,7 @@ class Generator(nn.Module):
 
     width_factors: Tensor
     tolerance: Tensor
+    input_limits: Tensor
 
     def __init__(
         self,
@@ -33,8 +34,11 @@ class Generator(nn.Module):
         steps: int = 1,
         width_factors: Sequence[float] = (1.0,),
         tolerance: Sequence[float] = (),
+        input_limits: Sequence[float] = (),
     ) -> None:
-        """``tolerance`` is one bound per band in units of its reference reflectance, see :meth:`Sensor.pull`."""
+        """``tolerance`` is one bound per band, see :meth:`Sensor.pull`, ``input_limits`` the largest value of each
+        band that enters the network; both in units of the band's reference reflectance, and empty for none.
+        """
         super().__init__()
         if network is None and base == "none":
             raise ValueError("a generator needs a base, a network, or both")
@@ -43,7 +47,9 @@ class Generator(nn.Module):
         self.base: Base = base
         self.steps = steps
         self.register_buffer("width_factors", torch.empty(0), persistent=False)
-        self.register_buffer("tolerance", torch.tensor(tuple(tolerance)).reshape(1, -1, 1, 1), persistent=False)
+        for name, values in (("tolerance", tolerance), ("input_limits", input_limits)):
+            per_band = torch.tensor(tuple(values), dtype=torch.float32).reshape(1, -1, 1, 1)
+            self.register_buffer(name, per_band, persistent=False)
         self.set_width_factors(width_factors)
 
     def set_width_factors(self, factors: Sequence[float]) -> None:
@@ -116,8 +122,10 @@ class Generator(nn.Module):
             return (phases + upsample_phases(pull, self.scale) if self.steps else phases), observed
 
     def entering(self, lr: Tensor) -> Tensor:
-        """The input in the type and the memory order of the network's weights."""
+        """The input within its limits, in the type and the memory order of the network's weights."""
         assert self.network is not None
+        if self.input_limits.numel():
+            lr = torch.minimum(lr, self.input_limits)
         weight = next(self.network.parameters())
         if weight.dtype != lr.dtype:
             lr = lr.to(weight.dtype)

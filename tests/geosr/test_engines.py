@@ -190,6 +190,7 @@ def test_every_constraint_is_that_of_torch(engine, base, steps, tolerance, tmp_p
         steps=steps,
         halo_px=5,
         tolerance=tolerance,
+        input_limit=0.1 if tolerance else 0,
         reference_reflectance=reference,
     )
     lr, _ = entering(card, sample[:, :61, :58])

@@ -53,7 +53,7 @@ class WinogradEngine(LaneEngine):
         planes = Planes(rows, cols, code.step)
         runner = Runner(planes, code, self._threads, list(self._layers.values()), memory)
         spare = planes_for(bands, card.scale)
-        network = Network(planes, runner, self._layers, self._size, card.halo_px, memory, spare)
+        network = Network(planes, runner, self._layers, self._size, card.halo_px, memory, spare, card.input_limits)
         if self._size.tail == "shuffle":
             constraint = Constraint(
                 planes,

@@ -57,13 +57,17 @@ class Network:
         halo_px: int,
         memory: Memory,
         spare: int = 0,
+        limits: Sequence[float] = (),
     ) -> None:
         """``halo_px`` is the margin of the chunks, the ``planes`` are for all of them.
+
+        ``limits`` are those of :attr:`geosr.model.card.ModelCard.input_limits`.
 
         When it has run, at least ``spare`` planes are free until it runs again.
         """
         self._planes, self._runner, self._layers = planes, runner, layers
         self._size = size
+        self._limits = np.asarray(limits, np.float32).reshape(-1, 1, 1)
         #: Of what the blocks and the last layers work on.
         self._regions = [planes.whole.inside(halo_px - needed) for needed in margins(size.blocks, halo_px)]
         #: Whether those who work in what is free leave something around the image, where zeros are to be.
@@ -87,14 +91,15 @@ class Network:
         self._grown = room("grown", max(grown, 0 if last is None else last.outputs))
 
     def __call__(self, lr: NDArray[np.float32]) -> Made:
-        """``lr`` is ``(bands, rows, cols)``."""
+        """``lr`` is ``(bands, rows, cols)``; layers read each band up to its limit."""
+        exceeds = self._limits.size > 0 and bool((lr.max(axis=(1, 2), keepdims=True) > self._limits).any())
         features, run = self._size.features, self._runner.run
         first, body, last = self._layers["conv_first"], self._layers["conv_body"], self._layers.get("conv_last")
         aligned, regions = self._planes.aligned, self._regions
         deep_room, one_room, other_room = self._maps
         if self._left_over:
             one_room.fill(0)
-        self._planes.put(lr, self._given)
+        self._planes.put(np.minimum(lr, self._limits) if exceeds else lr, self._given)
         # What blocks add to stays where it is. The others are aligned in the region of those who read them.
         deep = aligned(deep_room, regions[0])
         run(first, self._planes.whole, [self._given], deep)
@@ -119,6 +124,8 @@ class Network:
         run(body, region, [deep[:features]], free)
         # Its first features are made anew: to keep them would take memory all along.
         run(first, region, [self._given], kept, bases=[Base(free, 1.0)])
+        if exceeds:
+            self._planes.put(lr, self._given)
         if last is None:
             return Made(region, self._given, kept[:features], None, free)
         self._clear_around(region, kept)
