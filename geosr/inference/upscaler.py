@@ -17,6 +17,7 @@ from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
 from geosr.engine.buffers import Memory
 from geosr.engine.rows import Rows, in_strips
 from geosr.engine.start import start_engine
+from geosr.inference.plausible import BoundedRows, plausible_range
 from geosr.inference.quantize import Take, ToDn, column, enlarge
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
@@ -119,6 +120,7 @@ class Upscaler:
         self._dn_scale = column([band.scale for band in bands])
         self._dn_offset = column([band.offset for band in bands])
         self._reference = column(card.reference_reflectance or [_UNIT_REFERENCE])
+        self._overshoot = card.overshoot
         self._to_dn = ToDn(bands, mapping, self._reference, card.scale, self._threads, self._memory)
 
     @property
@@ -189,7 +191,12 @@ class Upscaler:
             return Account(nothing, self._know_nothing(core_valid) if uncertainty else None)
         reflectance, lr, measured = self._entering(pixels, valid)
 
+        bounds = None
+        if self._overshoot is not None:
+            bounds = plausible_range(lr, halo, self._overshoot, self._threads)
+
         def finish(image: Rows) -> None:
+            image = image if bounds is None else BoundedRows(image, *bounds)
             self._to_dn.hand_over(image, core_valid, pixels.dtype, take, rows)
 
         upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, take=finish)

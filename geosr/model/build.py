@@ -35,6 +35,7 @@ def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool
         width_factors=(1.0,) if card.calibration is None else card.calibration.factors,
         tolerance=card.tolerances(picture=picture),
         input_limits=card.input_limits,
+        overshoot=card.overshoot,
     ).eval()
 
 

@@ -152,6 +152,9 @@ class ModelCard(BaseModel):
     input_limit: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Reflectance that nothing exceeds which enters the network, so that a cloud's edge or a saturated roof moves
     little around it; interpolation and back-projection see the image as it is. 0 for no limit."""
+    overshoot: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Share of the smallest and the largest value among the source pixels around a pixel by which it may lie beyond
+    them, see :mod:`geosr.inference.plausible`; None for no bounds."""
     network: NetworkSize | None = None
     """None for a model without weights, and for a stack."""
     stack: Stack | None = None
@@ -308,10 +311,9 @@ class ModelCard(BaseModel):
                 "weights_sha256": True,
             },
         )
-        for name in ("tolerance", "plain_image_tolerance", "input_limit"):
-            # Only then: models without keep the identity that they had before there was any.
-            if value := getattr(self, name):
-                decisive[name] = value
+        unset = {"tolerance": 0, "plain_image_tolerance": 0, "input_limit": 0, "overshoot": None}
+        # Only where set: models without keep the identity that they had before there was any.
+        decisive |= {name: getattr(self, name) for name, default in unset.items() if getattr(self, name) != default}
         if self.stack is not None:
             decisive["stack"] = self.stack.model_dump(mode="json")
         if self.sharpness and self.visual is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geosr.model.kernels import Base
+from geosr.model.kernels import PLAUSIBLE_REACH_PX, Base
 from geosr.model.margins import crop, kept_margin
 from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor, upsample_phases
@@ -35,9 +35,13 @@ class Generator(nn.Module):
         width_factors: Sequence[float] = (1.0,),
         tolerance: Sequence[float] = (),
         input_limits: Sequence[float] = (),
+        overshoot: float | None = None,
     ) -> None:
         """``tolerance`` is one bound per band, see :meth:`Sensor.pull`, ``input_limits`` the largest value of each
         band that enters the network; both in units of the band's reference reflectance, and empty for none.
+
+        ``overshoot`` is that of :attr:`geosr.model.card.ModelCard.overshoot`; only whole images are bounded by it, not
+        what :meth:`constrain` returns.
         """
         super().__init__()
         if network is None and base == "none":
@@ -46,6 +50,7 @@ class Generator(nn.Module):
         self.network = network
         self.base: Base = base
         self.steps = steps
+        self.overshoot = overshoot
         self.register_buffer("width_factors", torch.empty(0), persistent=False)
         for name, values in (("tolerance", tolerance), ("input_limits", input_limits)):
             per_band = torch.tensor(tuple(values), dtype=torch.float32).reshape(1, -1, 1, 1)
@@ -67,7 +72,7 @@ class Generator(nn.Module):
         replaces the generator's own.
         """
         residual = None if self.network is None else self.network.phases(self.entering(lr))
-        return self._shuffled(self.constrain(lr, residual, valid, tolerance)[0])
+        return self._bounded(self._shuffled(self.constrain(lr, residual, valid, tolerance)[0]), lr)
 
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
         """What becomes of the inside of chunks with a margin of ``halo_px``, computed as engines do.
@@ -92,7 +97,7 @@ class Generator(nn.Module):
         deep = self.network.features(self.entering(lr))
         residual = self.network.to_phases(deep)
         phases, _ = self.constrain(lr, residual, valid)
-        return self._shuffled(phases), self.half_width(lr, deep, residual)
+        return self._bounded(self._shuffled(phases), lr), self.half_width(lr, deep, residual)
 
     def half_width(self, lr: Tensor, deep: Tensor, residual: Tensor) -> Tensor:
         """The calibrated half-widths that belong to what the network made of ``lr``."""
@@ -132,6 +137,17 @@ class Generator(nn.Module):
         if lr.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last):
             lr = lr.contiguous(memory_format=torch.channels_last)
         return lr
+
+    def _bounded(self, image: Tensor, lr: Tensor) -> Tensor:
+        """The image within its plausible range, as :mod:`geosr.inference.plausible` bounds products."""
+        if self.overshoot is None:
+            return image
+        size = 2 * PLAUSIBLE_REACH_PX + 1
+        around = F.pad(lr.float(), (PLAUSIBLE_REACH_PX,) * 4, mode="replicate")
+        most, least = F.max_pool2d(around, size, 1), -F.max_pool2d(-around, size, 1)
+        low, high = least - self.overshoot * least.abs(), most + self.overshoot * most.abs()
+        low, high = (one.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2) for one in (low, high))
+        return torch.minimum(torch.maximum(image, low), high)
 
     def _shuffled(self, phases: Tensor) -> Tensor:
         return F.pixel_shuffle(phases, self.scale)

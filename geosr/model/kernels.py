@@ -33,6 +33,9 @@ TRIP_REACH = BLUR_REACH + CUBIC_REACH
 #: By how much a chunk may differ from the scene in one piece, DN of Sentinel-2, for a model's margin to be enough.
 MOST_HALO_DN = 0.5
 
+#: Source pixels on each side of a place that bound what is plausible there.
+PLAUSIBLE_REACH_PX = 3
+
 #: Residuals inside a block of the network are scaled by this factor (ESRGAN, section 3.1).
 RESIDUAL_SCALE = 0.2
 

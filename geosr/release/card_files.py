@@ -73,7 +73,14 @@ def measure_halo(card: ModelCard, network: RRDBNet) -> tuple[int, dict[str, floa
     assert card.mtf_nyquist is not None, "a network is made for a sensor's blur"
     assert card.reference_reflectance is not None, "and for a range of reflectance"
     sensor = Sensor(sensor_sigmas(card.mtf_nyquist, card.scale), card.scale)
-    model = Generator(sensor, network=network, base=card.base, steps=card.steps).eval()
+    model = Generator(
+        sensor,
+        network=network,
+        base=card.base,
+        steps=card.steps,
+        tolerance=card.tolerances(picture=False),
+        input_limits=card.input_limits,
+    ).eval()
     unit = torch.tensor(card.reference_reflectance).reshape(-1, 1, 1)
     far = _MARGINS_PX[-1] * 3 // 2
     with torch.inference_mode():

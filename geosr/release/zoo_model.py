@@ -82,6 +82,7 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
     run, config = stages[-1].run, stages[-1].config
     model = build_generator(config).eval()
     assert model.network is not None
+    model.overshoot = config.overshoot
     load_network(model, run / WEIGHTS)
     _check_image(model, stages[0].run / WEIGHTS)
     halo_px, curve = measure_halo(
@@ -108,6 +109,10 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
         mtf_nyquist=config.mtf_nyquist,
         base=config.base,
         steps=config.back_projection_steps,
+        tolerance=config.tolerance,
+        plain_image_tolerance=config.plain_image_tolerance,
+        input_limit=config.input_limit,
+        overshoot=config.overshoot,
         network=NetworkSize(**config.network.model_dump()),
         bfloat16=bfloat16_rounding.find(model, stages[0].config, data, zoo / f"{config.name}.json"),
         calibration=calibration,

@@ -13,14 +13,14 @@ from geosr.errors import TrainingError
 from geosr.model.card import Tail
 from geosr.model.discriminator import DiscriminatorName
 from geosr.model.kernels import Base
-from geosr.training.augment import Augmentation
+from geosr.training.augmentation import Augmentation
 from geosr.training.degrade import Degradation
 from geosr.training.losses import Loss
 from geosr.training.optimiser import OptimiserName
 from geosr.training.second_order import SecondOrder
 
 #: Fields on which a run's course does not depend.
-_LOOKING = {"validation", "validate_every", "checkpoint_every", "calibration", "scene_exponent"}
+_LOOKING = {"validation", "validate_every", "checkpoint_every", "calibration", "scene_exponent", "overshoot"}
 
 
 #: A number of pixels, steps or layers.
@@ -168,6 +168,10 @@ class TrainingConfig(_Strict):
     """Reflectance up to which back-projection leaves the fine part of what the sensor would see otherwise: noise."""
     plain_image_tolerance: float = Field(default=0.0, ge=0)
     """The same of patches without infrared: plain images, whose pixels 8 bits and JPEG have moved."""
+    input_limit: float = Field(default=0.0, ge=0)
+    """Reflectance that nothing exceeds which enters the network; 0 for no limit."""
+    overshoot: float | None = Field(default=None, ge=0)
+    """Bounds of the released model's images, see :mod:`geosr.inference.plausible`; training knows none."""
     missing_bands: float = Field(default=0.1, ge=0, le=1)
     """Share of patches whose infrared is the mean of the visible bands, or whose bands are all one of these: so that
     colour and grey images, which have no infrared, can be served by the same weights. Where no band is infrared all of

@@ -23,12 +23,12 @@ from torch.nn import functional as F
 from catalog.sensors import role_of
 from geosr.configuration import find_files
 from geosr.errors import TrainingError
-from geosr.training.augment import brighten, calm, compress
-from geosr.training.chance import chance
+from geosr.training.augmentation import brighten, calm, compress
 from geosr.training.config import Pairs, Source, TrainingConfig
 from geosr.training.degrade import degrade, misregister
 from geosr.training.pair_sets import read_pair_set
 from geosr.training.patch_places import draw_place, measured_part
+from geosr.training.random_draws import chance
 from geosr.training.second_order import REACH_LR_PX, degrade_twice
 
 #: LR pixels cut from each side of a degraded patch, so that its blur never saw the patch's edge.

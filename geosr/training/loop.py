@@ -140,8 +140,18 @@ def build_generator(config: TrainingConfig) -> Generator:
     bands = len(config.bands)
     network = RRDBNet(bands, bands, **config.network.model_dump())
     sensor = Sensor([mtf_to_sigma(mtf, config.scale) for mtf in config.mtf_nyquist], config.scale)
-    tolerance = [config.tolerance / one for one in config.reference_reflectance] if config.tolerance else []
-    return Generator(sensor, network=network, base=config.base, steps=config.back_projection_steps, tolerance=tolerance)
+    tolerance, limits = (
+        [value / one for one in config.reference_reflectance] if value else []
+        for value in (config.tolerance, config.input_limit)
+    )
+    return Generator(
+        sensor,
+        network=network,
+        base=config.base,
+        steps=config.back_projection_steps,
+        tolerance=tolerance,
+        input_limits=limits,
+    )
 
 
 def build_optimiser(model: Generator, config: TrainingConfig) -> Optimiser:

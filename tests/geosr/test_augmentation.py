@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geosr.training.augment import Augmentation, brighten, calm, compress
+from geosr.training.augmentation import Augmentation, brighten, calm, compress
 from geosr.training.degrade import Degradation, degrade
 from geosr.training.losses import Loss, interpolation_error
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from geosr.training.chance import between, chance
+from geosr.training.random_draws import between, chance
 
 
 @dataclass(frozen=True)
