@@ -78,7 +78,7 @@ def graphs_of(
         taps,
         base=card.base,
         steps=card.steps,
-        tolerances=card.tolerances(picture=picture),
+        noise_limits=card.noise_limits(picture=picture),
         input_limits=card.input_limits,
         halo_px=card.halo_px,
         margin_px=margin_px,

@@ -41,8 +41,8 @@ class Graphs:
     """The sensor's, see :func:`geosr.model.kernels.gaussian_taps`."""
     base: Base
     steps: int
-    tolerances: tuple[float, ...]
-    """See :meth:`geosr.model.card.ModelCard.tolerances`."""
+    noise_limits: tuple[float, ...]
+    """See :meth:`geosr.model.card.ModelCard.noise_limits`."""
     input_limits: tuple[float, ...]
     """See :attr:`geosr.model.card.ModelCard.input_limits`."""
     halo_px: int
@@ -132,24 +132,24 @@ class Graphs:
         """Interpolation, the residual, back-projection: as :meth:`geosr.model.generator.Generator.constrain`."""
         taps, scale, base = self.taps, self.scale, self.base
         lr, valid = self._near(lr), self._near(valid)
-        left = lr
+        source = lr
+        if self.noise_limits:
+            cut = [len(taps) * scale**2, len(taps)]
+            residual, estimate = op.variadic_split(
+                residual, op.constant(np.int64(1)), op.constant(np.array(cut))
+            ).outputs()
+            source = op.subtract(lr, _fine_noise(estimate, self.noise_limits, valid, kernels.round_trip(taps, scale)))
+        left = source
         # The sensor is linear: what it sees of the interpolation follows from the source.
         if base != "none":
             left = op.subtract(left, _separable(lr, kernels.round_trip(taps, scale, base)))
         if residual is not None:
             left = op.subtract(left, _observe(residual, taps, scale))
-        tolerated = None
-        if self.tolerances:
-            tolerated = op.multiply(_bounded(left, self.tolerances), valid)
-            tolerated = op.subtract(tolerated, _separable(tolerated, kernels.round_trip(taps, scale)))
-            left = op.subtract(left, tolerated)
         pull = None
         for _ in range(self.steps):
             step = op.multiply(left, valid)
             pull = step if pull is None else op.add(pull, step)
             left = op.subtract(left, _separable(step, kernels.round_trip(taps, scale)))
-        if tolerated is not None:
-            left = op.add(left, tolerated)
         inset = self._near_px - self.margin_px
         parts = [] if residual is None else [inside(residual, inset)]
         if base == "bicubic" and pull is not None:
@@ -160,7 +160,7 @@ class Graphs:
         phases = parts[0]
         for part in parts[1:]:
             phases = op.add(phases, part)
-        return phases, inside(op.subtract(lr, left), inset)
+        return phases, inside(op.subtract(source, left), inset)
 
     @property
     def _layers(self) -> Layers:
@@ -181,7 +181,8 @@ class Graphs:
         assert self.size is not None
         _, bands, rows, cols = self.shape
         given_up = 0 if name == "shallow" else 2 * (self.halo_px - self._near_px)
-        channels = bands * self.scale**2 if name == "residual" else self.size.features
+        phases = bands * (self.scale**2 + (1 if self.noise_limits else 0))
+        channels = phases if name == "residual" else self.size.features
         return op.parameter([1, channels, rows - given_up, cols - given_up], np.float32, name=name)
 
 
@@ -200,10 +201,14 @@ def _interpolated(lr: Any, base: Base, scale: int, inset: int) -> Any:
     return _convolve_groups(inside(lr, inset - kernel.shape[1] // 2), weights, (0, 0))
 
 
-def _bounded(image: Any, bounds: Sequence[float]) -> Any:
-    """Each band between minus its bound and its bound."""
-    bound = _per_band(bounds)
-    return op.minimum(op.maximum(image, op.constant(-bound)), op.constant(bound))
+def _fine_noise(estimate: Any, limits: Sequence[float], valid: Any, taps: NDArray[np.float32]) -> Any:
+    """Noise as :meth:`geosr.model.generator.Generator.constrain` takes it from the network's estimate."""
+    softened = op.divide(estimate, op.add(op.absolute(estimate), op.constant(np.float32(1))))
+    noise = op.multiply(op.multiply(softened, op.constant(_per_band(limits))), valid)
+    coarse = noise
+    for _ in range(kernels.COARSE_TRIPS):
+        coarse = _separable(coarse, taps)
+    return op.subtract(noise, coarse)
 
 
 def _per_band(values: Sequence[float]) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool
         base=card.base,
         steps=card.steps,
         width_factors=(1.0,) if card.calibration is None else card.calibration.factors,
-        tolerance=card.tolerances(picture=picture),
+        noise_limits=card.noise_limits(picture=picture),
         input_limits=card.input_limits,
         overshoot=card.overshoot,
     ).eval()

@@ -32,6 +32,8 @@ class NetworkSize(BaseModel):
     tail: Tail = "shuffle"
     width_features: int = 0
     """Hidden channels of the head for half-widths; 0 when there is none."""
+    estimates_noise: bool = False
+    """The last layer also gives an estimate of the source's noise, one channel per band; needs the shuffle tail."""
 
 
 class FusionSize(BaseModel):
@@ -144,11 +146,11 @@ class ModelCard(BaseModel):
     """Interpolation that the network's residual is added to."""
     steps: int = Field(default=1, ge=0)
     """Steps of back-projection at the end."""
-    tolerance: float = Field(default=0, ge=0, allow_inf_nan=False)
-    """Reflectance, the size of noise, up to which back-projection leaves the fine part of its residual uncorrected;
-    see :meth:`geosr.model.sensor.Sensor.pull`. 0 corrects everything."""
-    plain_image_tolerance: float = Field(default=0, ge=0, allow_inf_nan=False)
-    """Tolerance for plain images, as a share of their full scale: 8 bits and JPEG move their pixels."""
+    noise_limit: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """Reflectance that the network's estimate of the source's noise stays below. Back-projection reproduces the source
+    without that estimate, see :meth:`geosr.model.sensor.Sensor.fine_noise`; 0 reproduces the noise as well."""
+    plain_image_noise_limit: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """The same for plain images, as a share of their full scale: 8 bits and JPEG move their pixels by more."""
     input_limit: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Reflectance that nothing exceeds which enters the network, so that a cloud's edge or a saturated roof moves
     little around it; interpolation and back-projection see the image as it is. 0 for no limit."""
@@ -216,9 +218,11 @@ class ModelCard(BaseModel):
                 raise ValueError("a calibration needs a network with a head for half-widths, or a stack")
             if len(self.calibration.factors) != len(self.bands or ()):
                 raise ValueError("calibration needs one factor per band")
-        relative = self.tolerance or self.plain_image_tolerance or self.input_limit
-        if relative and self.reference_reflectance is None:
-            raise ValueError("tolerance and input_limit need reference_reflectance")
+        estimates = self.network is not None and self.network.estimates_noise
+        if estimates != (self.noise_limit > 0 and self.plain_image_noise_limit > 0):
+            raise ValueError("noise limits go with a network that estimates noise")
+        if (estimates or self.input_limit) and self.reference_reflectance is None:
+            raise ValueError("noise_limit and input_limit need reference_reflectance")
         if not all(0 < mtf < 1 for mtf in self.mtf_nyquist or ()):
             raise ValueError("mtf_nyquist lies between 0 and 1")
         if not all(reference > 0 for reference in self.reference_reflectance or ()):
@@ -235,10 +239,10 @@ class ModelCard(BaseModel):
             return [None] * len(self.bands or mtf_nyquist)
         return list(mtf_nyquist if self.mtf_nyquist is None else self.mtf_nyquist)
 
-    def tolerances(self, *, picture: bool) -> tuple[float, ...]:
-        """Tolerance of each band in units of its reference reflectance; empty where everything is corrected."""
-        tolerance = self.plain_image_tolerance if picture else self.tolerance
-        return tuple(tolerance / one for one in self.reference_reflectance or ()) if tolerance else ()
+    def noise_limits(self, *, picture: bool) -> tuple[float, ...]:
+        """Noise limit of each band in units of its reference reflectance; empty without an estimate of noise."""
+        limit = self.plain_image_noise_limit if picture else self.noise_limit
+        return tuple(limit / one for one in self.reference_reflectance or ()) if limit else ()
 
     @property
     def input_limits(self) -> tuple[float, ...]:
@@ -311,8 +315,10 @@ class ModelCard(BaseModel):
                 "weights_sha256": True,
             },
         )
-        unset = {"tolerance": 0, "plain_image_tolerance": 0, "input_limit": 0, "overshoot": None}
+        unset = {"noise_limit": 0, "plain_image_noise_limit": 0, "input_limit": 0, "overshoot": None}
         # Only where set: models without keep the identity that they had before there was any.
+        if isinstance(network := decisive["network"], dict) and not network["estimates_noise"]:
+            del network["estimates_noise"]
         decisive |= {name: getattr(self, name) for name, default in unset.items() if getattr(self, name) != default}
         if self.stack is not None:
             decisive["stack"] = self.stack.model_dump(mode="json")

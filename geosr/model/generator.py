@@ -22,7 +22,7 @@ class Generator(nn.Module):
     """
 
     width_factors: Tensor
-    tolerance: Tensor
+    noise_limits: Tensor
     input_limits: Tensor
 
     def __init__(
@@ -33,12 +33,13 @@ class Generator(nn.Module):
         base: Base = "bicubic",
         steps: int = 1,
         width_factors: Sequence[float] = (1.0,),
-        tolerance: Sequence[float] = (),
+        noise_limits: Sequence[float] = (),
         input_limits: Sequence[float] = (),
         overshoot: float | None = None,
     ) -> None:
-        """``tolerance`` is one bound per band, see :meth:`Sensor.pull`, ``input_limits`` the largest value of each
-        band that enters the network; both in units of the band's reference reflectance, and empty for none.
+        """``noise_limits`` bound the network's estimate of each band's noise, which the constraint leaves out, and
+        ``input_limits`` the band as it enters the network; both in units of the band's reference reflectance, and empty
+        for none.
 
         ``overshoot`` is that of :attr:`geosr.model.card.ModelCard.overshoot`; only whole images are bounded by it, not
         what :meth:`constrain` returns.
@@ -52,7 +53,7 @@ class Generator(nn.Module):
         self.steps = steps
         self.overshoot = overshoot
         self.register_buffer("width_factors", torch.empty(0), persistent=False)
-        for name, values in (("tolerance", tolerance), ("input_limits", input_limits)):
+        for name, values in (("noise_limits", noise_limits), ("input_limits", input_limits)):
             per_band = torch.tensor(tuple(values), dtype=torch.float32).reshape(1, -1, 1, 1)
             self.register_buffer(name, per_band, persistent=False)
         self.set_width_factors(width_factors)
@@ -65,14 +66,14 @@ class Generator(nn.Module):
     def scale(self) -> int:
         return self.sensor.scale
 
-    def forward(self, lr: Tensor, valid: Tensor | None = None, tolerance: Tensor | None = None) -> Tensor:
+    def forward(self, lr: Tensor, valid: Tensor | None = None, noise_limits: Tensor | None = None) -> Tensor:
         """``(n, bands, rows, cols)`` in units of the bands' reference reflectance to the same, ``scale`` times finer.
 
-        ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``; ``tolerance``
-        replaces the generator's own.
+        ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``; ``noise_limits``,
+        ``(n, bands, 1, 1)``, replace the generator's own.
         """
         residual = None if self.network is None else self.network.phases(self.entering(lr))
-        return self._bounded(self._shuffled(self.constrain(lr, residual, valid, tolerance)[0]), lr)
+        return self._bounded(self._shuffled(self.constrain(lr, residual, valid, noise_limits)[0]), lr)
 
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
         """What becomes of the inside of chunks with a margin of ``halo_px``, computed as engines do.
@@ -106,25 +107,33 @@ class Generator(nn.Module):
         return self._shuffled(self.network.half_width(lr.float(), deep, residual)) * self.width_factors
 
     def constrain(
-        self, lr: Tensor, residual: Tensor | None, valid: Tensor | None = None, tolerance: Tensor | None = None
+        self, lr: Tensor, residual: Tensor | None, valid: Tensor | None = None, noise_limits: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Interpolation, the network's residual, back-projection: all in float32.
 
-        ``residual`` and the image that is returned are phases, ``(n, bands * scale * scale, rows, cols)``. Also returns
-        what the sensor sees of the image, shaped as ``lr``.
+        ``residual`` and the image that is returned are phases, ``(n, bands * scale * scale, rows, cols)``; after the
+        residual's may follow a channel for each band, from which its noise is estimated. Also returns what the sensor
+        sees of the image, shaped as ``lr``.
         """
         # Training may run this under autocast, which is meant for the network alone.
         with torch.autocast(lr.device.type, enabled=False):
             lr = lr.float()
+            source = lr
+            if residual is not None and residual.shape[1] > lr.shape[1] * self.scale**2:
+                residual, estimate = residual.float().split([lr.shape[1] * self.scale**2, lr.shape[1]], dim=1)
+                source = lr - self._noise(estimate, valid, self.noise_limits if noise_limits is None else noise_limits)
             phases = None if self.base == "none" else upsample_phases(lr, self.scale, self.base)
             if residual is not None:
                 residual = residual.float()
                 phases = residual if phases is None else phases + residual
             assert phases is not None
-            if tolerance is None and self.tolerance.numel():
-                tolerance = self.tolerance
-            pull, observed = self.sensor.pull(phases, lr, valid, self.steps, tolerance)
+            pull, observed = self.sensor.pull(phases, source, valid, self.steps)
             return (phases + upsample_phases(pull, self.scale) if self.steps else phases), observed
+
+    def _noise(self, estimate: Tensor, valid: Tensor | None, limits: Tensor) -> Tensor:
+        """The fine part of the network's estimate of the source's noise, within its limits."""
+        noise = limits * estimate / (1 + estimate.abs())
+        return self.sensor.fine_noise(noise if valid is None else noise * valid)
 
     def entering(self, lr: Tensor) -> Tensor:
         """The input within its limits, in the type and the memory order of the network's weights."""

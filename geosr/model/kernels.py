@@ -33,6 +33,9 @@ TRIP_REACH = BLUR_REACH + CUBIC_REACH
 #: By how much a chunk may differ from the scene in one piece, DN of Sentinel-2, for a model's margin to be enough.
 MOST_HALO_DN = 0.5
 
+#: Round trips after which nothing is left of an image but what is coarse; even.
+COARSE_TRIPS = 4
+
 #: Source pixels on each side of a place that bound what is plausible there.
 PLAUSIBLE_REACH_PX = 3
 

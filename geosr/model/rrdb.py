@@ -29,6 +29,9 @@ class RRDBNet(nn.Module):
     a tenth; its last layer starts at zero, so an untrained network adds nothing.
 
     ``width_features`` above 0 adds a head for the half-width of each pixel's interval, ``width``.
+
+    ``estimates_noise`` adds a channel for each band to the last layer, after the image's: an unbounded number from
+    which :class:`geosr.model.generator.Generator` takes its estimate of the source's noise.
     """
 
     scale = 4
@@ -43,29 +46,36 @@ class RRDBNet(nn.Module):
         blocks: int = 23,
         tail: Tail = "interpolate",
         width_features: int = 0,
+        estimates_noise: bool = False,
     ) -> None:
         super().__init__()
         self.conv_first = _conv3x3(in_bands, features)
         self.body = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
         self.conv_body = _conv3x3(features, features)
         self.tail = tail
+        self.phase_channels = out_bands * self.scale**2
         if tail == "interpolate":
+            if estimates_noise:
+                raise ValueError("an estimate of noise needs the shuffle tail")
             self.conv_up1 = _conv3x3(features, features)
             self.conv_up2 = _conv3x3(features, features)
             self.conv_hr = _conv3x3(features, features)
             self.conv_last = _conv3x3(features, out_bands)
         else:
-            self.conv_last = _conv3x3(features, out_bands * self.scale**2)
+            self.conv_last = _conv3x3(features, self.phase_channels + (out_bands if estimates_noise else 0))
             nn.init.zeros_(self.conv_last.weight)
             nn.init.zeros_(self.conv_last.bias)  # type: ignore[arg-type]
         self.width = HalfWidthHead(features, out_bands, width_features, self.scale) if width_features else None
 
     def forward(self, lr: Tensor) -> Tensor:
         """``(n, in_bands, rows, cols)`` to ``(n, out_bands, 4 rows, 4 cols)``."""
-        return F.pixel_shuffle(self.phases(lr), self.scale)
+        return F.pixel_shuffle(self.phases(lr)[:, : self.phase_channels], self.scale)
 
     def phases(self, lr: Tensor) -> Tensor:
-        """The same by phase, see :mod:`geosr.model.kernels`: ``(n, 16 out_bands, rows, cols)``."""
+        """The same by phase, see :mod:`geosr.model.kernels`: ``(n, 16 out_bands, rows, cols)``.
+
+        With ``estimates_noise`` the channels of the estimate follow.
+        """
         return self.to_phases(self.features(lr))
 
     def features(self, lr: Tensor, halo_px: int = 0) -> Tensor:
@@ -103,7 +113,7 @@ class RRDBNet(nn.Module):
         """
         if self.width is None:
             raise ValueError("this network has no head for half-widths")
-        half_width: Tensor = self.width(exact, deep.detach(), phases.detach())
+        half_width: Tensor = self.width(exact, deep.detach(), phases[:, : self.phase_channels].detach())
         return half_width
 
     def multiply_adds_per_lr_pixel(self) -> int:

@@ -74,31 +74,30 @@ class Sensor(nn.Module):
         pull, _ = self.pull(phases, lr, valid, steps)
         return F.pixel_shuffle(phases + upsample_phases(pull, self.scale), self.scale)
 
-    def pull(
-        self, phases: Tensor, lr: Tensor, valid: Tensor | None, steps: int, tolerance: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def pull(self, phases: Tensor, lr: Tensor, valid: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
         """Sum of the back-projection steps at low resolution, and the observation of the corrected image.
 
         A step leaves of the residual the residual minus its own round trip, ``observe(U(residual))``, which is
         a small filter at low resolution: further steps cost next to nothing, and all are interpolated at once.
-
-        ``tolerance``, broadcast to ``lr``, bounds what the image may leave of the residual: the fine part of the
-        residual's first ``tolerance`` is not corrected. It is taken for the sensor's noise.
         """
         residual = lr - self.observe_phases(phases)
-        tolerated = None
-        if tolerance is not None:
-            tolerated = torch.minimum(torch.maximum(residual, -tolerance), tolerance)
-            tolerated = tolerated if valid is None else tolerated * valid
-            # What the round trip passes is coarse: it is radiometry, not noise.
-            tolerated = tolerated - self._round_trip(tolerated)
-            residual = residual - tolerated
         pull = torch.zeros_like(residual)
         for _ in range(steps):
             step = residual if valid is None else residual * valid
             pull = pull + step
             residual = residual - self._round_trip(step)
-        return pull, lr - residual if tolerated is None else lr - residual - tolerated
+        return pull, lr - residual
+
+    def fine_noise(self, noise: Tensor) -> Tensor:
+        """An estimate of noise, ``(n, bands, rows, cols)``, without its coarse part, which is radiometry.
+
+        What :data:`geosr.model.kernels.COARSE_TRIPS` round trips leave of it is coarse: a wave of 16 pixels nearly
+        whole, of one of 4 pixels a fifth.
+        """
+        coarse = noise
+        for _ in range(kernels.COARSE_TRIPS):
+            coarse = self._round_trip(coarse)
+        return noise - coarse
 
     def _round_trip(self, lr: Tensor) -> Tensor:
         """``observe(upsample(lr))``, at low resolution; equal to it but for the image's edges."""

@@ -131,5 +131,6 @@ def _shapes(size: NetworkSize, bands: int) -> dict[str, tuple[int, ...]]:
     names["conv_body"] = (features, features)
     if size.tail == "interpolate":
         names |= dict.fromkeys(("conv_up1", "conv_up2", "conv_hr"), (features, features))
-    names["conv_last"] = (bands * (16 if size.tail == "shuffle" else 1), features)
+    per_band = (16 if size.tail == "shuffle" else 1) + (1 if size.estimates_noise else 0)
+    names["conv_last"] = (bands * per_band, features)
     return {f"{name}.weight": (*channels, 3, 3) for name, channels in names.items()}

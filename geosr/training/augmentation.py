@@ -42,9 +42,13 @@ def calm(hr: Tensor, augmentation: Augmentation, rng: torch.Generator) -> Tensor
     return hr
 
 
-def brighten(hr: Tensor, augmentation: Augmentation, rng: torch.Generator) -> Tensor:
-    """Lay bright rectangles of 1 to 16 pixels a side over a share of the patches of ``(n, bands, rows, cols)``."""
+def brighten(hr: Tensor, augmentation: Augmentation, rng: torch.Generator, around_px: int) -> tuple[Tensor, Tensor]:
+    """Lay bright rectangles of 1 to 16 pixels a side over a share of the patches of ``(n, bands, rows, cols)``.
+
+    Also returns, ``(n, 1, rows, cols)``, 0 up to ``around_px`` from a rectangle and 1 elsewhere.
+    """
     rows, cols = hr.shape[-2:]
+    quiet = torch.ones(len(hr), 1, rows, cols)
     low, high = map(math.log, augmentation.brightness)
     for i in range(len(hr)):
         if not chance(augmentation.bright, rng):
@@ -54,7 +58,9 @@ def brighten(hr: Tensor, augmentation: Augmentation, rng: torch.Generator) -> Te
             y, x = int(between(0, rows - height, rng)), int(between(0, cols - width, rng))
             colour = 1 + 0.2 * (2 * torch.rand(hr.shape[1], 1, 1, generator=rng) - 1)
             hr[i, :, y : y + height, x : x + width] = math.exp(between(low, high, rng)) * colour
-    return hr
+            top, left = max(0, y - around_px), max(0, x - around_px)
+            quiet[i, :, top : y + height + around_px, left : x + width + around_px] = 0
+    return hr, quiet
 
 
 def compress(lr: Tensor, rgb: list[int], augmentation: Augmentation, rng: torch.Generator) -> Tensor:

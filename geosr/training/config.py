@@ -72,6 +72,8 @@ class Network(_Strict):
     """``interpolate`` is the published upsampler, with convolutions at high resolution; ``shuffle`` costs a tenth."""
     width_features: int = Field(default=0, ge=0)
     """Hidden channels of the head for half-widths; 0 for none."""
+    estimates_noise: bool = False
+    """Estimate the source's noise, which back-projection then leaves out."""
 
 
 class Pairs(_Strict):
@@ -164,9 +166,9 @@ class TrainingConfig(_Strict):
     network: Network = Network()
     degradation: Degradation = Degradation()
     augmentation: Augmentation = Augmentation()
-    tolerance: float = Field(default=0.0, ge=0)
-    """Reflectance up to which back-projection leaves the fine part of what the sensor would see otherwise: noise."""
-    plain_image_tolerance: float = Field(default=0.0, ge=0)
+    noise_limit: float = Field(default=0.0, ge=0)
+    """Reflectance that the estimate of the source's noise stays below; with ``network.estimates_noise``."""
+    plain_image_noise_limit: float = Field(default=0.0, ge=0)
     """The same of patches without infrared: plain images, whose pixels 8 bits and JPEG have moved."""
     input_limit: float = Field(default=0.0, ge=0)
     """Reflectance that nothing exceeds which enters the network; 0 for no limit."""
@@ -224,6 +226,12 @@ class TrainingConfig(_Strict):
             given = len(getattr(self, name))
             if given != len(self.bands):
                 raise ValueError(f"{name} has one number for each of the {len(self.bands)} bands, not {given}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_noise_limits(self) -> TrainingConfig:
+        if self.network.estimates_noise != (self.noise_limit > 0 and self.plain_image_noise_limit > 0):
+            raise ValueError("noise_limit and plain_image_noise_limit go with network.estimates_noise")
         return self
 
     @model_validator(mode="after")

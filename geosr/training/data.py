@@ -34,6 +34,9 @@ from geosr.training.second_order import REACH_LR_PX, degrade_twice
 #: LR pixels cut from each side of a degraded patch, so that its blur never saw the patch's edge.
 _MARGIN_LR_PX = 3
 
+#: LR pixels around bright spots that interpolation and the sensor's blur reach.
+_AROUND_SPOTS = 4
+
 #: Roles of the bands that colour images have not got, see :mod:`catalog.sensors`.
 _INFRARED = {"rededge071", "rededge075", "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22"}
 
@@ -74,8 +77,10 @@ class Batch(NamedTuple):
     """High resolution, ``(n, bands, scale rows, scale cols)``."""
     gain: Tensor
     """Gain of each patch, ``(n, 1, 1, 1)``."""
-    tolerance: Tensor
-    """Bound of each patch and band for back-projection, ``(n, bands, 1, 1)``, see :meth:`Sensor.pull`."""
+    noise_limits: Tensor
+    """Bound of the estimate of each patch's and band's noise, ``(n, bands, 1, 1)``."""
+    quiet: Tensor
+    """1 where a patch has nothing to do with bright spots and 0 around them, ``(n, 1, scale rows, scale cols)``."""
 
 
 class PatchSampler:
@@ -135,7 +140,7 @@ class PatchSampler:
             patch, plain[i] = self._patch(canvas, rng)
             patches.append(patch * gain * spread)
         hr = misregister(torch.stack(patches), config.degradation, rng)
-        hr = brighten(calm(hr, config.augmentation, rng), config.augmentation, rng)
+        hr, quiet = brighten(calm(hr, config.augmentation, rng), config.augmentation, rng, _AROUND_SPOTS * config.scale)
         if config.second_order is None:
             lr = degrade(hr, config.scale, config.degradation, rng)
         else:
@@ -144,12 +149,12 @@ class PatchSampler:
             if chance(config.augmentation.jpeg, rng):
                 lr[i] = compress(lr[i], self._visible, config.augmentation, rng)
         lr = _crop(lr, self._margin)
-        hr = _crop(hr, self._margin * config.scale)
+        hr, quiet = (_crop(one, self._margin * config.scale) for one in (hr, quiet))
         for i, (low_pair, high_pair) in measured.items():
             lr[i], hr[i] = low_pair, high_pair
-        tolerance = torch.full((config.batch, 1, 1, 1), config.tolerance)
-        tolerance[plain] = config.plain_image_tolerance
-        return Batch(lr / self._reference, hr / self._reference, gains, tolerance / self._reference)
+        limits = torch.full((config.batch, 1, 1, 1), config.noise_limit)
+        limits[plain] = config.plain_image_noise_limit
+        return Batch(lr / self._reference, hr / self._reference, gains, limits / self._reference, quiet)
 
     def slack_hr_px(self, step: int) -> list[int]:
         """HR pixels by which the truth of each patch of a step may be off (:mod:`geosr.training.shift_tolerance`)."""

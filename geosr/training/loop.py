@@ -25,7 +25,7 @@ from geosr.model.sensor import Sensor, upsample
 from geosr.training import curves
 from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler
-from geosr.training.losses import half_width_loss, interpolation_error
+from geosr.training.losses import half_width_loss, interpolation_error, loss_beside_spots
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
 from geosr.training.run_folder import RunFolder
@@ -79,7 +79,6 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     optimiser = build_optimiser(model, config)
     adversary = None if config.perceptual is None else Adversary(config, config.perceptual, data, device)
     bfloat16 = wants_bfloat16(config.precision, device)
-    tolerant_steps = config.tolerance > 0 or config.plain_image_tolerance > 0
     sampler, validate = PatchSampler(config, data), Validator(config, data)
     origin = 0 if start is None else start.step
     resumed = run.resume(model, average, optimiser, adversary)
@@ -94,19 +93,22 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     with TrainingProgress(config.steps, step, quiet=quiet) as progress:
         progress.say(f"training {config.name} on {device} in {'bfloat16' if bfloat16 else 'float32'} from step {step}")
         while step < config.steps:
-            lr, hr, gain, tolerance = (tensor.to(device) for tensor in sampler.batch(step))
+            lr, hr, gain, noise_limits, quiet = (tensor.to(device) for tensor in sampler.batch(step))
             lr = lr.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
                 if config.learns == "image":
-                    sr, half_width = model(lr, tolerance=tolerance if tolerant_steps else None), None
+                    sr, half_width = model(lr, noise_limits=noise_limits), None
                 else:
                     sr, half_width = model.with_half_width(lr)
             if config.loss.relative_to == "interpolation":
-                gain = interpolation_error(upsample(lr, config.scale), hr)
+                interpolated = upsample(lr, config.scale)
+                gain = interpolation_error(interpolated, hr)
             if half_width is not None:
                 loss = half_width_loss(sr - hr, half_width, config.interval)
             elif adversary is None:
                 loss = tolerant(config.loss, sr, hr, gain, sampler.slack_hr_px(step))
+                if config.augmentation.bright:
+                    loss = loss + loss_beside_spots(config.loss, sr, hr, quiet)
             else:
                 loss = adversary.of_generator(sr, hr, gain, step - origin, bfloat16=bfloat16)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -140,16 +142,16 @@ def build_generator(config: TrainingConfig) -> Generator:
     bands = len(config.bands)
     network = RRDBNet(bands, bands, **config.network.model_dump())
     sensor = Sensor([mtf_to_sigma(mtf, config.scale) for mtf in config.mtf_nyquist], config.scale)
-    tolerance, limits = (
+    noise, limits = (
         [value / one for one in config.reference_reflectance] if value else []
-        for value in (config.tolerance, config.input_limit)
+        for value in (config.noise_limit, config.input_limit)
     )
     return Generator(
         sensor,
         network=network,
         base=config.base,
         steps=config.back_projection_steps,
-        tolerance=tolerance,
+        noise_limits=noise,
         input_limits=limits,
     )
 

@@ -67,6 +67,23 @@ def interpolation_error(interpolated: Tensor, hr: Tensor) -> Tensor:
     return ((interpolated - hr).square().mean(dim=(-2, -1), keepdim=True) + _RMS_FLOOR**2).sqrt()
 
 
+def loss_beside_spots(loss: Loss, sr: Tensor, hr: Tensor, quiet: Tensor) -> Tensor:
+    """Loss of what lies beside bright spots, where the spots' own errors would hide it.
+
+    ``quiet``, ``(n, 1, rows, cols)``, is 0 around spots and 1 elsewhere. Patches without spots add nothing; each of
+    the others counts as much as a patch does in the whole loss. The unit is the truth's own contrast beside the spots.
+    """
+    spotted = quiet.amin(dim=(-3, -2, -1)) == 0
+    if not bool(spotted.any()):
+        return sr.new_zeros(())
+    beside = quiet[spotted]
+    made, truth = sr[spotted] * beside, hr[spotted] * beside
+    share = beside.mean(dim=(-2, -1), keepdim=True).clamp(min=1e-3)
+    mean = truth.mean(dim=(-2, -1), keepdim=True) / share
+    contrast = ((truth - mean * beside).square().mean(dim=(-2, -1), keepdim=True) + _RMS_FLOOR**2).sqrt()
+    return spotted.float().mean() * loss(made, truth, contrast)
+
+
 def half_width_loss(error: Tensor, half_width: Tensor, level: float) -> Tensor:
     """The loss whose minimum is the half-width that a share ``level`` of absolute errors stays below.
 

@@ -7,7 +7,7 @@ import torch
 
 from geosr.training.augmentation import Augmentation, brighten, calm, compress
 from geosr.training.degrade import Degradation, degrade
-from geosr.training.losses import Loss, interpolation_error
+from geosr.training.losses import Loss, interpolation_error, loss_beside_spots
 
 
 @pytest.fixture
@@ -29,15 +29,18 @@ def test_calm_patches_keep_their_mean_and_lose_their_contrast(rng):
 
 def test_without_shares_patches_and_chance_stay_as_they_are(rng):
     hr, before = torch.rand(3, 4, 16, 16), rng.get_state()
-    made = brighten(calm(hr.clone(), Augmentation(), rng), Augmentation(), rng)
+    made, quiet = brighten(calm(hr.clone(), Augmentation(), rng), Augmentation(), rng, 8)
+    assert bool((quiet == 1).all())
     assert torch.equal(made, hr)
     assert torch.equal(rng.get_state(), before)
 
 
 def test_bright_spots_are_small_and_as_bright_as_configured(rng):
     dark = torch.full((60, 4, 64, 64), 0.05)
-    made = brighten(dark.clone(), Augmentation(bright=1.0, brightness=(0.5, 1.0)), rng)
+    made, quiet = brighten(dark.clone(), Augmentation(bright=1.0, brightness=(0.5, 1.0)), rng, 3)
     spots = made > 0.06
+    around = torch.nn.functional.max_pool2d(spots.any(dim=1, keepdim=True).float(), 7, 1, 3)
+    torch.testing.assert_close(quiet, 1 - around)
     assert bool(spots.any(dim=(-3, -2, -1)).all())
     assert float(spots.float().mean(dim=(-3, -2, -1)).max()) <= 3 * 16 * 16 / 64**2
     assert float(made[spots].min()) >= 0.4
@@ -94,3 +97,19 @@ def test_every_patch_counts_alike_relative_to_interpolation():
     one, other = (float(loss(halved[i : i + 1], hr[i : i + 1], unit[i : i + 1])) for i in range(2))
     assert one == pytest.approx(0.5, rel=0.01)
     assert other == pytest.approx(one, rel=0.03)
+
+
+def test_errors_beside_spots_count_in_units_of_the_ground_there():
+    hr = 0.1 + 0.01 * torch.rand(2, 1, 16, 16)
+    hr[0, :, 4:6, 4:6] = 5.0
+    quiet = torch.ones(2, 1, 16, 16)
+    quiet[0, :, 2:8, 2:8] = 0
+    loss = Loss(pixel="rms", relative_to="interpolation")
+    ground = hr[0][quiet[0] == 1]
+    error = 0.5 * ground.std()
+    off = float(loss_beside_spots(loss, hr + error, hr, quiet))
+    assert off == pytest.approx(0.25, rel=0.1)  # half of the patches, off by half of the contrast
+    at_the_spot = hr.clone()
+    at_the_spot[0, :, 4:6, 4:6] = 1.0
+    assert float(loss_beside_spots(loss, at_the_spot, hr, quiet)) < 2e-3
+    assert float(loss_beside_spots(loss, hr + 1, hr, torch.ones_like(quiet))) == 0

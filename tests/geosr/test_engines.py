@@ -171,13 +171,13 @@ def card_of(folder, **content):
 
 
 @pytest.mark.parametrize("base", ["none", "nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize(("steps", "tolerance"), [(0, 0), (1, 0), (3, 0), (3, 0.003), (0, 0.003)])
+@pytest.mark.parametrize(("steps", "noise_limit"), [(0, 0), (1, 0), (3, 0), (3, 0.02), (0, 0.02)])
 @pytest.mark.parametrize("engine", OURS)
-def test_every_constraint_is_that_of_torch(engine, base, steps, tolerance, tmp_path, sample):
+def test_every_constraint_is_that_of_torch(engine, base, steps, noise_limit, tmp_path, sample):
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    size = NetworkSize(features=12, growth=6, blocks=1)
+    size = NetworkSize(features=12, growth=6, blocks=1, estimates_noise=noise_limit > 0)
     network = RRDBNet(4, 4, **size.model_dump())
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
@@ -189,8 +189,9 @@ def test_every_constraint_is_that_of_torch(engine, base, steps, tolerance, tmp_p
         base=base,
         steps=steps,
         halo_px=5,
-        tolerance=tolerance,
-        input_limit=0.1 if tolerance else 0,
+        noise_limit=noise_limit,
+        plain_image_noise_limit=noise_limit,
+        input_limit=0.1 if noise_limit else 0,
         reference_reflectance=reference,
     )
     lr, _ = entering(card, sample[:, :61, :58])

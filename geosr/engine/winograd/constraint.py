@@ -54,13 +54,13 @@ class Constraint:
         scale: int,
         base: Base,
         steps: int,
-        tolerances: Sequence[float] = (),
+        noise_limits: Sequence[float] = (),
     ) -> None:
         """``taps`` are the sensor's, ``base`` is what the residual is added to, ``steps`` are back-projection's.
 
-        ``tolerances`` are those of :meth:`geosr.model.card.ModelCard.tolerances`.
+        ``noise_limits`` are those of :meth:`geosr.model.card.ModelCard.noise_limits`.
         """
-        self._tolerances = np.asarray(tolerances, np.float32).reshape(-1, 1, 1, 1)
+        self._noise_limits = np.asarray(noise_limits, np.float32).reshape(-1, 1, 1, 1)
         self._planes, self._runner, self._base, self._steps = planes, runner, base, steps
         bands = self._bands = len(taps)
         self._half = slice(_LOW * bands, planes_for(bands, scale))
@@ -82,12 +82,14 @@ class Constraint:
     ) -> Constrained:
         """All but the last pass over the image's phases, which whoever takes them makes on the way.
 
-        ``lr`` are planes like the ``residual``, ``room`` as many others as :func:`planes_for` tells, and ``valid`` is
+        After the ``residual`` follow, with noise limits, the estimates of the bands' noise. ``lr`` are planes like it,
+        ``room`` as many others as :func:`planes_for` tells, and ``valid`` is
         that of the whole chunk, ``(bands, rows, cols)``.
         """
         planes, bands = self._planes, self._bands
         all_left, all_pulled = (room[number * bands :][:bands] for number in range(_LOW))
         half = room[self._half]
+        residual, estimates = np.split(residual, [len(residual) - len(self._noise_limits)])
         low, left, pulled = (planes.part(one, region) for one in (lr, all_left, all_pulled))
         # The sensor is linear: what it sees of the interpolation follows from the source.
         if self._base == "none":
@@ -99,21 +101,19 @@ class Constraint:
         everywhere = bool(valid.all())
         if not everywhere:
             planes.put(valid, half)
-        tolerated = planes.part(half[bands : 2 * bands], region)
-        if len(self._tolerances):
-            self._each(np.clip, left, -self._tolerances, self._tolerances, pulled)
-            if not everywhere:
-                self._each(np.multiply, pulled, planes.part(half[:bands], region), pulled)
-            self._see(self._trips["bicubic"], region, all_pulled, half[bands : 2 * bands])
-            self._each(np.subtract, left, tolerated, left)
+        noise = None
+        if len(self._noise_limits):
+            noise = planes.part(estimates, region)
+            self._fine_noise(region, noise, None if everywhere else half[:bands], all_pulled, half[bands : 2 * bands])
+            self._each(np.subtract, left, noise, left)
         if self._steps:
             self._back_projection(region, all_left, all_pulled, None if everywhere else half)
         else:
             pulled[...] = 0
-        if len(self._tolerances):
-            self._each(np.add, left, tolerated, left)
         # Now for what is observed.
         self._each(np.subtract, low, left, left)
+        if noise is not None:
+            self._each(np.subtract, left, noise, left)
         added: list[tuple[Base, NDArray[np.float32]]] = []
         if self._base == "bicubic":
             self._each(np.add, pulled, low, pulled)
@@ -132,6 +132,38 @@ class Constraint:
         planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
         planes.clear_around(lr, region, cols=kernels.TRIP_REACH)
         return Constrained(region, residual, half, last, all_left)
+
+    def _fine_noise(
+        self,
+        region: Region,
+        noise: NDArray[np.float32],
+        measured: NDArray[np.float32] | None,
+        spare: NDArray[np.float32],
+        zeros: NDArray[np.float32],
+    ) -> None:
+        """Turn the network's estimates into noise without its coarse part, in their memory.
+
+        As :meth:`geosr.model.generator.Generator.constrain`. ``spare`` and ``zeros`` are planes to work in.
+        """
+        coarse, limits = self._planes.part(spare, region), self._noise_limits
+        zeros[...] = 0
+        self._each(np.abs, noise, coarse)
+        self._each(np.add, coarse, np.ones_like(limits), coarse)
+        self._each(np.divide, noise, coarse, noise)
+        self._each(np.multiply, noise, limits, noise)
+        if measured is not None:
+            self._each(np.multiply, noise, self._planes.part(measured, region), noise)
+        self._each(np.copyto, coarse, noise)
+
+        def some(room: Room, first: int, stop: int) -> None:
+            for band in range(first, stop):
+                image, nothing = spare[band : band + 1], zeros[band : band + 1]
+                # Each takes what is seen from nothing: an even number of signs.
+                trips = [Trip(image, nothing, image)] * kernels.COARSE_TRIPS
+                self._runner.trips(self._trips["bicubic"], band, region, trips, room)
+
+        self._runner.share(self._bands, some)
+        self._each(np.subtract, noise, coarse, noise)
 
     def _each(self, work: Callable[..., object], *parts: NDArray[np.float32]) -> None:
         """Have threads do some bands of parts each."""

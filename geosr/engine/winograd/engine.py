@@ -62,7 +62,7 @@ class WinogradEngine(LaneEngine):
                 scale=card.scale,
                 base=card.base,
                 steps=card.steps,
-                tolerances=card.tolerances(picture=self._picture),
+                noise_limits=card.noise_limits(picture=self._picture),
             )
             halo_px, margin_px = card.halo_px, self._margin
             return [_Chunk(planes, runner, memory, network, constraint, halo_px, margin_px, doubts=doubts)]
@@ -126,8 +126,9 @@ class _Chunk:
             new["residual"] = self._out(residual, region, kept, name="residual")
         left = self._constraint(region, residual, made.lr, known["valid"][0], made.free)
         if self._doubts:
-            self._runner.gather(left.last, region, left.half, residual, residual)
-            new["phases"] = self._out(residual, region, self._margin_px, name="phases", lent=True)
+            image = left.residual
+            self._runner.gather(left.last, region, left.half, image, image)
+            new["phases"] = self._out(image, region, self._margin_px, name="phases", lent=True)
         else:
             whole, less = self._planes.whole, 2 * self._halo_px
             shape = (len(made.lr), whole.rows - less, whole.cols - less)

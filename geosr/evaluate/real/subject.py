@@ -103,8 +103,9 @@ def torch_bicubic(subject: Subject) -> Subject:
 def _plain_image_model(opened: Opened, bands: Sequence[str]) -> Upscale | None:
     if opened.card.stack is not None or opened.network is not None:
         return None
-    tolerance = opened.card.plain_image_tolerance
-    square = opened.card.model_copy(update={"mtf_nyquist": (SQUARE_PIXEL_MTF,) * len(bands), "tolerance": tolerance})
+    square = opened.card.model_copy(
+        update={"mtf_nyquist": (SQUARE_PIXEL_MTF,) * len(bands), "noise_limit": opened.card.plain_image_noise_limit}
+    )
     if opened.card.bands is None:
         square = opened.card
     made = contender(Opened(square), bands, sensor_of(bands, dict.fromkeys(bands, SQUARE_PIXEL_MTF)))
