@@ -120,7 +120,8 @@ class Generator(nn.Module):
             lr = lr.float()
             source = lr
             if residual is not None and residual.shape[1] > lr.shape[1] * self.scale**2:
-                residual, estimate = residual.float().split([lr.shape[1] * self.scale**2, lr.shape[1]], dim=1)
+                count = lr.shape[1] * self.scale**2
+                residual, estimate = residual[:, :count], residual[:, count:].float()
                 source = lr - self._noise(estimate, valid, self.noise_limits if noise_limits is None else noise_limits)
             phases = None if self.base == "none" else upsample_phases(lr, self.scale, self.base)
             if residual is not None:

@@ -93,7 +93,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     with TrainingProgress(config.steps, step, quiet=quiet) as progress:
         progress.say(f"training {config.name} on {device} in {'bfloat16' if bfloat16 else 'float32'} from step {step}")
         while step < config.steps:
-            lr, hr, gain, noise_limits, quiet = (tensor.to(device) for tensor in sampler.batch(step))
+            lr, hr, gain, noise_limits, beside_spots = (tensor.to(device) for tensor in sampler.batch(step))
             lr = lr.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
                 if config.learns == "image":
@@ -108,7 +108,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
             elif adversary is None:
                 loss = tolerant(config.loss, sr, hr, gain, sampler.slack_hr_px(step))
                 if config.augmentation.bright:
-                    loss = loss + loss_beside_spots(config.loss, sr, hr, quiet)
+                    loss = loss + loss_beside_spots(config.loss, sr, hr, beside_spots)
             else:
                 loss = adversary.of_generator(sr, hr, gain, step - origin, bfloat16=bfloat16)
             loss.backward()  # type: ignore[no-untyped-call]
