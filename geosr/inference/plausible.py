@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geosr.engine.rows import Rows, in_strips
 from geosr.model.kernels import PLAUSIBLE_REACH_PX as REACH_PX
+from geosr.model.kernels import UNDERSHOOT
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def plausible_range(
     margin_px
         Margin of ``lr``, source pixels; beyond the image its edge repeats.
     overshoot
-        Share of the neighbourhood's smallest and largest value by which a pixel may lie beyond it.
+        Share of the neighbourhood's largest value by which a pixel may lie above it; how far below the smallest is
+        :data:`geosr.model.kernels.UNDERSHOOT`.
     threads
         Threads that share the work.
 
@@ -70,7 +72,7 @@ def plausible_range(
 
     def some(strip: slice) -> None:
         part = around[:, strip.start : strip.stop + 2 * REACH_PX]
-        for extreme, sign, out in ((np.minimum, -overshoot, low), (np.maximum, overshoot, high)):
+        for extreme, sign, out in ((np.minimum, -UNDERSHOOT, low), (np.maximum, overshoot, high)):
             found = _extreme_of_seven(_extreme_of_seven(part, extreme, 1), extreme, 2)
             out[:, strip] = found + sign * np.abs(found)
 

@@ -155,8 +155,8 @@ class ModelCard(BaseModel):
     """Reflectance that nothing exceeds which enters the network, so that a cloud's edge or a saturated roof moves
     little around it; interpolation and back-projection see the image as it is. 0 for no limit."""
     overshoot: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """Share of the smallest and the largest value among the source pixels around a pixel by which it may lie beyond
-    them, see :mod:`geosr.inference.plausible`; None for no bounds."""
+    """Share of the largest value among the source pixels around a pixel by which it may lie above it, see
+    :mod:`geosr.inference.plausible`; None for no bounds, below as above."""
     network: NetworkSize | None = None
     """None for a model without weights, and for a stack."""
     stack: Stack | None = None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geosr.model.kernels import PLAUSIBLE_REACH_PX, Base
+from geosr.model.kernels import PLAUSIBLE_REACH_PX, UNDERSHOOT, Base
 from geosr.model.margins import crop, kept_margin
 from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor, upsample_phases
@@ -155,7 +155,7 @@ class Generator(nn.Module):
         size = 2 * PLAUSIBLE_REACH_PX + 1
         around = F.pad(lr.float(), (PLAUSIBLE_REACH_PX,) * 4, mode="replicate")
         most, least = F.max_pool2d(around, size, 1), -F.max_pool2d(-around, size, 1)
-        low, high = least - self.overshoot * least.abs(), most + self.overshoot * most.abs()
+        low, high = least - UNDERSHOOT * least.abs(), most + self.overshoot * most.abs()
         low, high = (one.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2) for one in (low, high))
         return torch.minimum(torch.maximum(image, low), high)
 
