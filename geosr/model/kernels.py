@@ -39,7 +39,7 @@ COARSE_TRIPS = 4
 #: Source pixels on each side of a place that bound what is plausible there.
 PLAUSIBLE_REACH_PX = 3
 
-#: Share of the smallest of these that a pixel may lie below it: a pond or a shadow hides in a field, at next to nothing.
+#: Share of the smallest of these that a pixel may lie below it: fields hide ponds and shadows of next to nothing.
 UNDERSHOOT = 0.9
 
 #: Residuals inside a block of the network are scaled by this factor (ESRGAN, section 3.1).
