@@ -15,7 +15,18 @@ from contextlib import suppress
 from geosr.errors import ResumeError, WorkerError
 from geosr.run.locks import LOCK, Lock, lock_folder
 from geosr.run.manifest import Manifest
-from tiling import Chunk, ChunkFile, ChunkPlan, Location, OutputError, is_remote, is_whole, read_chunk, write
+from tiling import (
+    Chunk,
+    ChunkFile,
+    ChunkPlan,
+    Location,
+    OutputError,
+    derived_name,
+    is_remote,
+    is_whole,
+    read_chunk,
+    write,
+)
 from tiling.storage import explained
 
 _MANIFEST = "manifest.json"
@@ -24,7 +35,9 @@ _MANIFEST = "manifest.json"
 RUN = "RUN"
 
 #: Names of the files that a run has in its folder, whole and half-written.
-_OURS = re.compile(r"lock|\.?manifest\.json(\.part)?|\.?r\d+c\d+(\.[a-z]+)?\.tif(\.part)?|\.?(mosaic|ready)\..*")
+_OURS = re.compile(
+    r"lock|\.?manifest\.json(\.part)?|\.?r\d+c\d+(\.[a-z]+)?\.tif(\.[0-9a-f]+)?(\.part)?|\.?(mosaic|ready|item)\..*"
+)
 
 #: Files that are looked at at a time: storage answers each after a while, but many together.
 _AT_A_TIME = 16
@@ -66,14 +79,19 @@ class Ledger:
         try:
             ledger._adopt(manifest, output, restart)
         except BaseException:
-            ledger.close()
+            if _names_in(folder) <= {LOCK}:
+                ledger.remove()
+            else:
+                ledger.close()
             raise
         return ledger
 
     def _adopt(self, manifest: Manifest, output: Location, restart: bool) -> None:
         earlier = _read_manifest(self.folder)
         if earlier is not None and earlier.digest == manifest.digest:
-            self._forget_damaged()
+            # What kills have left half-written would add up.
+            _remove(self.folder / name for name in _names_in(self.folder) if name.endswith(".part"))
+            self.forget_damaged()
             return
         if earlier is not None and not restart:
             raise ResumeError(
@@ -140,13 +158,20 @@ class Ledger:
     def _forget_chunks(self) -> None:
         _remove(self.folder / name for name in _names_in(self.folder) if name != LOCK)
 
-    def _forget_damaged(self) -> None:
-        """Chunks are whole when they get their name, but a disk may lose what it had taken."""
+    def forget_damaged(self, known: Location | None = None) -> int:
+        """Remove finished chunks whose files are not what was written, so that they are pending again.
+
+        A disk may lose or change what it had taken. In storage, ``known`` is a damaged file that was found when its
+        bytes were read. Returns the number of chunks.
+        """
         there = _names_in(self.folder)
         finished = [chunk for chunk in self._plan if self.path(chunk).name in there]
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             whole = list(pool.map(self._is_whole, finished))
-        _remove(self.path(chunk) for chunk, good in zip(finished, whole, strict=True) if not good)
+        key = None if known is None else known.name.partition(".")[0]
+        damaged = [chunk for chunk, good in zip(finished, whole, strict=True) if not good or chunk.key == key]
+        _remove(self.path(chunk) for chunk in damaged)
+        return len(damaged)
 
     def _is_whole(self, chunk: Chunk) -> bool:
         return all(is_whole(self.path(chunk, layer)) for layer in (None, *self._layers))
@@ -158,8 +183,11 @@ def chunk_path(folder: Location, chunk: Chunk, layer: str | None = None) -> Loca
 
 
 def work_folder(output: Location) -> Location:
-    """The folder of an output's unfinished run."""
-    return output.with_name(f"{output.name}.geosr")
+    """The folder of an output's unfinished run.
+
+    ``out.tif`` and ``out.tiff`` share one, for they share a STAC Item.
+    """
+    return output.with_name(derived_name(f"{output.stem}.tif", suffix=".geosr"))
 
 
 def unfinished(output: Location) -> Manifest | None:

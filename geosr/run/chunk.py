@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,5 +128,7 @@ def _room(name: str, size: int) -> NDArray[np.uint8]:
 def write_encoded(encoded: Encoded) -> Finished:
     """Write a chunk's files."""
     for path, parts in encoded.files:
-        tiling.write(path, parts)
+        # A late worker of an earlier attempt may write the same chunk: each has a draft of its own.
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part") if isinstance(path, Path) else None
+        tiling.write(path, parts, draft=draft)
     return Finished(encoded.chunk.key, encoded.note)

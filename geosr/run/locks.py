@@ -41,7 +41,7 @@ def lock_folder(folder: Location, output: Location) -> Lock:
 
     Raises :class:`ResumeError` when another process has it, :class:`tiling.OutputError` where there are no locks.
     """
-    taken = ResumeError(f"another process is making {output}: wait for it, or write elsewhere")
+    taken = ResumeError(f"another process is making {output} or its namesake: wait for it, or write elsewhere")
     return _FileLock(folder, taken) if isinstance(folder, Path) else _Lease(folder, taken)
 
 
@@ -56,7 +56,11 @@ class _FileLock:
         while True:
             with explained(folder):
                 folder.mkdir(exist_ok=True)
-                lock = (folder / LOCK).open("w")
+                if folder.is_symlink():
+                    raise OutputError(f"{folder}, where unfinished runs are kept, is a link: remove it")
+                # A link in its place is not followed: what it leads to would be emptied.
+                flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+                lock = os.fdopen(os.open(folder / LOCK, flags, 0o666), "w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rasterio.windows import Window
@@ -28,7 +29,10 @@ from geosr.run.product import (
     Published,
     check_output,
     finished_earlier,
+    follow_link,
+    item_path,
     notes_of,
+    occupants_of,
     paths_of,
     product_of,
     publish,
@@ -38,7 +42,10 @@ from geosr.run.product import (
 from geosr.run.storage_options import share_settings
 from geosr.run.uncertainty_layers import check_calibrated, layers_of
 from geosr.version import VERSION
-from tiling import ChunkPlan, Compression, Location
+from tiling import Chunk, ChunkPlan, Compression, Location
+
+#: Times that a product is assembled, when chunks turn out to be damaged: more often, it is the disk.
+_ASSEMBLIES = 3
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,10 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     """
     share_settings()
     reporter = reporter or QuietReporter()
-    check_output(request.output)
+    request = replace(request, output=follow_link(linked := request.output))
+    if request.output != linked:
+        reporter.note(f"{linked} is a link: the product goes to {request.output}")
+    check_output(request.output, layers=request.uncertainty)
     card = read_card(request.model, request.sharpness)
     calibration = check_calibrated(card) if request.uncertainty else None
     scene = open_for_model(request.scene, card)
@@ -115,6 +125,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     ledger = Ledger.open(request.output, manifest, plan, layers=names, restart=request.restart)
     keep = ledger.finished > 0
     try:
+        occupants = occupants_of(request.output, layers, overwrite=request.overwrite)
         done = finished_earlier(
             request.output, scene, card, plan, product, manifest, layers, overwrite=request.overwrite
         )
@@ -131,41 +142,64 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
             squares = rehearsal_windows(plan.area, plan.scale, calibration)
             factors = measure_factors(map(scene.reader.read, squares), upscaler, calibration)
             layers = tuple(layer.scaled(dict(zip(card.bands or (), factors, strict=False))) for layer in layers)
-        pending = ledger.pending()
-        finished = len(plan) - len(pending)
-        reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
         job = ChunkJob(
             scene, model, plan, product, ledger.folder.absolute(), manifest.digest, layers, factors, parallel
         )
-        told: set[str] = set()
-        with open_executor(request.workers, request.scheduler) as executor:
-            for chunk in executor.run(job, pending):
-                finished += 1
-                reporter.chunk(chunk.key, finished, len(plan))
-                if chunk.note is not None and chunk.note not in told:
-                    reporter.note(chunk.note)
-                    told.add(chunk.note)
-
-        # Its chunks would be of two sources; without them the next attempt starts anew.
-        catalog.check_unchanged(scene)
-        reporter.stage("assembling")
-        files = ledger.files()
-        consistency = sum_up(plan, files, scene)
-        # Chunks that an earlier attempt has finished have theirs to say as well.
-        scene = scene.noting(*notes_of(files))
-        tags = tags_of(scene, card, model, manifest, consistency)
         cores = parallel.lanes * parallel.threads
+        computed = 0
+        for attempt in range(_ASSEMBLIES):
+            pending = ledger.pending()
+            computed += len(pending)
+            finished = len(plan) - len(pending)
+            reporter.begin(_describe(scene, model, plan), len(plan), finished, plan.area.width * plan.area.height)
+            _compute(request, job, pending, reporter)
+            # Its chunks would be of two sources; without them the next attempt starts anew.
+            catalog.check_unchanged(scene)
+            reporter.stage("assembling")
+            try:
+                files = ledger.files()
+                consistency = sum_up(plan, files, scene)
+                # Chunks that an earlier attempt has finished have theirs to say as well.
+                noted = scene.noting(*notes_of(files))
+                tags = tags_of(noted, card, model, manifest, consistency)
+                for layer in layers:
+                    own = layer.tagged(tags)
+                    tiling.mosaic(plan, ledger.files(layer.name), own, ledger.ready(layer.name), ledger.folder, cores)
+                tiling.mosaic(
+                    plan,
+                    files,
+                    replace(product, tags=tags),
+                    request.output,
+                    ledger.folder,
+                    cores,
+                    expected=occupants.get(request.output),
+                )
+                break
+            except tiling.DamagedChunkError as error:
+                damaged = ledger.forget_damaged(error.path)
+                if attempt + 1 == _ASSEMBLIES:
+                    raise
+                reporter.note(f"{damaged} of {len(plan)} chunks are damaged since they were written: computed anew")
+        scene = noted
         for layer in layers:
-            own = layer.tagged(tags)
-            tiling.mosaic(plan, ledger.files(layer.name), own, ledger.ready(layer.name), ledger.folder, cores)
-        tiling.mosaic(plan, files, replace(product, tags=tags), request.output, ledger.folder, cores)
-        for layer in layers:
-            tiling.move(ledger.ready(layer.name), layer.path)
-        item = publish(request.output, scene, card, plan, product, manifest, layers, overwrite=request.overwrite)
-        return Published(request.output, item, len(pending), len(plan), consistency, paths_of(layers))
-    except (KeyboardInterrupt, catalog.UnreachableError, tiling.StorageError, WorkerError):
-        # The same run later, or with fewer workers, may go on from here; no other error is mended so.
+            tiling.move(ledger.ready(layer.name), layer.path, expected=occupants.get(layer.path))
+        item = publish(
+            request.output,
+            scene,
+            card,
+            plan,
+            product,
+            manifest,
+            layers,
+            overwrite=request.overwrite,
+            expected=occupants.get(item_path(request.output)),
+        )
+        return Published(request.output, item, computed, len(plan), consistency, paths_of(layers))
+    except (KeyboardInterrupt, MemoryError, catalog.UnreachableError, tiling.OutputError, WorkerError) as error:
+        # The same run later, with more space or with fewer workers, may go on from here; no other error is mended so.
         keep = ledger.finished > 0
+        if keep and isinstance(error, tiling.DiskFullError):
+            raise tiling.DiskFullError(f"{error}; what is finished is kept, and the same command goes on") from error
         raise
     finally:
         reporter.end()
@@ -173,6 +207,20 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
             ledger.close()
         else:
             ledger.remove()
+
+
+def _compute(request: UpscaleRequest, job: ChunkJob, pending: Sequence[Chunk], reporter: Reporter) -> None:
+    """Compute the pending chunks, and report each."""
+    total = len(job.plan)
+    finished = total - len(pending)
+    told: set[str] = set()
+    with open_executor(request.workers, request.scheduler) as executor:
+        for chunk in executor.run(job, pending):
+            finished += 1
+            reporter.chunk(chunk.key, finished, total)
+            if chunk.note is not None and chunk.note not in told:
+                reporter.note(chunk.note)
+                told.add(chunk.note)
 
 
 def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from geosr.model.card import ModelCard
 from geosr.run.manifest import Manifest
 from geosr.run.uncertainty_layers import Layer, layer_paths
 from geosr.version import VERSION
-from tiling import ChunkFile, ChunkPlan, Compression, Location, OutputError, Product
+from tiling import NAME_BYTES, ChunkFile, ChunkPlan, Compression, Location, Occupant, OutputError, Product
 from tiling.storage import explained
 
 ESTIMATED = "Detail finer than the source's resolution is estimated, not measured"
@@ -43,19 +44,46 @@ class Published:
     """COGs beside it, by what they are."""
 
 
-def check_output(output: Location) -> None:
-    """Refuse an output that cannot be written, before anything is computed.
+def follow_link(output: Location) -> Location:
+    """Where a product goes whose path is a symbolic link: to what it points at, which need not be there.
+
+    Raises :class:`UsageError` for links that lead round in a circle.
+    """
+    if not isinstance(output, Path) or not output.is_symlink():
+        return output
+    try:
+        return output.resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"the output {output} is a link that leads to itself: give another path") from error
+
+
+def check_output(output: Location, *, layers: bool = False) -> None:
+    """Refuse an output that cannot be written, before anything is computed, ``layers`` beside it included.
 
     Raises :class:`UsageError` or :class:`tiling.OutputError`.
     """
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"the output {output} has to be a GeoTIFF: name it .tif")
+    for path in (output, item_path(output), *(layer_paths(output) if layers else ())):
+        length = len(os.fsencode(path.name))
+        if isinstance(path, Path) and length > NAME_BYTES:
+            raise UsageError(
+                f"{path.name[:40]}… would have a name of {length} bytes, and file systems take {NAME_BYTES}: give the "
+                "output a shorter name"
+            )
     with explained(output):
         if output.is_dir():
             raise UsageError(f"the output {output} is a folder: name a file in it")
         if isinstance(output, Path) and not output.parent.is_dir():
             raise OutputError(f"cannot write {output}: the folder {output.parent} does not exist")
         output.exists()
+
+
+def occupants_of(output: Location, layers: Sequence[Layer], *, overwrite: bool) -> Mapping[Location, Occupant]:
+    """What is at the paths of a run's files now, the only files that it may replace; empty to replace any file."""
+    if overwrite:
+        return {}
+    return {path: tiling.occupant(path) for path in (output, item_path(output), *(layer.path for layer in layers))}
 
 
 def product_of(scene: Scene, compression: Compression) -> Product:
@@ -166,8 +194,9 @@ def publish(
     layers: Sequence[Layer] = (),
     *,
     overwrite: bool,
+    expected: Occupant | None = None,
 ) -> Location:
-    """Write the STAC Item beside the COG; returns its path.
+    """Write the STAC Item beside the COG, where only the ``expected`` file may be; returns its path.
 
     To ``overwrite`` another run's product is to replace its layers as well: those go for which this run has none, and
     with its half-widths no reader takes another scene's for this one's.
@@ -197,7 +226,9 @@ def publish(
         ),
     )
     path = item_path(output)
-    tiling.write(path, [(json.dumps(item.to_dict(include_self_link=False), indent=2) + "\n").encode()])
+    tiling.write(
+        path, [(json.dumps(item.to_dict(include_self_link=False), indent=2) + "\n").encode()], expected=expected
+    )
     return path
 
 
@@ -222,8 +253,9 @@ def finished_earlier(
     Raises :class:`ExistsError` when something else is in its place and must not be overwritten, or when the output is
     its own source.
     """
+    occupants = occupants_of(output, layers, overwrite=overwrite)
     for path in (output, item_path(output), *(layer.path for layer in layers)):
-        if path.exists() and not path.is_file():
+        if _is_occupied(path) and not path.is_file():
             raise OutputError(f"cannot write {path}: it is not a file")
         if path.exists() and _is_source(path, scene):
             raise ExistsError(f"writing {path} would replace the source itself: write to another file")
@@ -242,7 +274,8 @@ def finished_earlier(
         if not tiling.is_whole(output) or not all(_is_there(layer, manifest) for layer in layers):
             # This run's own output, damaged or incomplete since: made anew and put in its place.
             return None
-        item = publish(output, scene, card, plan, product, manifest, layers, overwrite=overwrite)
+        expected = occupants.get(item_path(output))
+        item = publish(output, scene, card, plan, product, manifest, layers, overwrite=overwrite, expected=expected)
         return Published(output, item, 0, len(plan), _consistency_in(tags, scene.names), paths_of(layers))
     if not overwrite:
         raise ExistsError(f"{output} exists and is not this run's: --overwrite replaces it")
@@ -258,6 +291,11 @@ def _is_source(path: Location, scene: Scene) -> bool:
     if isinstance(path, Path):
         return any(Path(file).exists() and path.samefile(file) for file in scene.files)
     return any(source in (str(path), tiling.gdal_path(path)) for source in scene.sources)
+
+
+def _is_occupied(path: Location) -> bool:
+    """Whether something is at a path, be it a link to nothing."""
+    return os.path.lexists(path) if isinstance(path, Path) else path.exists()
 
 
 def _is_there(layer: Layer, manifest: Manifest) -> bool:
