@@ -289,7 +289,9 @@ def _open_error(path: str, error: Exception) -> SourceError:
     if not path.startswith("/vsi") and not local.exists():
         return SourceError(f"{path} does not exist")
     if local.is_dir():
-        return SourceError(f"{path} is a folder, and not a .SAFE product")
+        inside = sorted(one.name for one in local.glob("*.SAFE"))
+        choice = f": name one of those in it, as {local / inside[0]}" if inside else ""
+        return SourceError(f"{path} is a folder, and not a .SAFE product{choice}")
     return SourceError(f"{path} is not a raster that can be read: {_detail(error)}")
 
 

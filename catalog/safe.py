@@ -6,6 +6,7 @@ Offset and quantification come from the product's metadata, never from its date 
 from __future__ import annotations
 
 import datetime as dt
+import lzma
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -30,6 +31,25 @@ _METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 
 #: Sampling distance of the scene classification, metres.
 _SCL_M = 20
+
+#: Most files in a zip, and most bytes of a product's metadata: a product has some hundred, and half a MB.
+_MOST_MEMBERS = 100_000
+_MOST_METADATA_BYTES = 50_000_000
+
+#: What reading a damaged, encrypted or foreign zip raises.
+_UNREADABLE_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    NotImplementedError,
+)
+
+#: Products that a message names.
+_LISTED = 5
 
 #: The numbers by which the metadata call the bands (``band_id``).
 _BAND_IDS = {str(number): name for number, name in enumerate(sentinel2.BANDS)}
@@ -177,6 +197,7 @@ def read_safe(source: str) -> SafeProduct:
         metadata = next((folder / name for name in _METADATA if (folder / name).is_file()), None)
         if metadata is None:
             raise SourceError(f"{source} holds no {' or '.join(_METADATA)}: it is not a .SAFE product")
+        _check_metadata_size(metadata.stat().st_size, metadata)
         content, root, name = metadata.read_bytes(), str(folder.resolve()), folder.name
     try:
         tree = ElementTree.fromstring(content)
@@ -189,17 +210,49 @@ def read_safe(source: str) -> SafeProduct:
 
 
 def _from_zip(path: Path) -> tuple[bytes, str, str]:
+    """The metadata of the one product in a zip, at whatever depth, the GDAL path of its folder, and its name."""
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in sorted(archive.namelist(), key=len):
-                parts = PurePosixPath(member).parts
-                if parts and parts[-1] in _METADATA and len(parts) <= 2:
-                    folder = "/".join(parts[:-1])
-                    root = f"/vsizip/{path.resolve()}" + (f"/{folder}" if folder else "")
-                    return archive.read(member), root, folder or path.stem
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
+            members = archive.infolist()
+            if len(members) > _MOST_MEMBERS:
+                raise SourceError(
+                    f"{path} holds {len(members)} files, and a .SAFE product some hundred: extract it first"
+                )
+            # Of a file that a zip holds twice the last counts.
+            found = {one.filename: one for one in members if PurePosixPath(one.filename).name in _METADATA}
+            member = _only_product(list(found.values()), members, path)
+            _check_metadata_size(member.file_size, path)
+            content = archive.read(member)
+    except _UNREADABLE_ZIP as error:
         raise SourceError(f"{path} is not a zip file that can be read: {error}") from error
-    raise SourceError(f"{path} holds no {' or '.join(_METADATA)}: it is not the zip of a .SAFE product")
+    folder = PurePosixPath(member.filename).parent
+    inner = "" if folder == PurePosixPath(".") else f"/{folder}"
+    return content, f"/vsizip/{path.resolve()}{inner}", folder.name or path.stem
+
+
+def _check_metadata_size(size: int, path: Path) -> None:
+    if size > _MOST_METADATA_BYTES:
+        raise SourceError(f"{path} holds metadata of {size} bytes: those of a .SAFE product take less than a million")
+
+
+def _only_product(found: Sequence[zipfile.ZipInfo], members: Sequence[zipfile.ZipInfo], path: Path) -> zipfile.ZipInfo:
+    """The metadata file of the one product in a zip. Raises :class:`SourceError` where there are several, or none."""
+    if len(found) == 1:
+        return found[0]
+    if found:
+        products = [str(PurePosixPath(one.filename).parent) for one in found]
+        raise SourceError(
+            f"{path} holds {len(products)} products, {_listed(products)}: extract it, and name one of them"
+        )
+    zips = [one.filename for one in members if one.filename.lower().endswith(".zip")]
+    inside = f", but zip files, {_listed(zips)}: extract it, and name one of them" if zips else ""
+    raise SourceError(
+        f"{path} holds no {' or '.join(_METADATA)}" + (inside or ": it is not the zip of a .SAFE product")
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def _parse(tree: ElementTree.Element, root: str, name: str, source: str) -> SafeProduct:

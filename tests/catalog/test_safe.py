@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rasterio.windows import Window
 
-from catalog import SceneRequest, SourceError, open_scene
+from catalog import SceneRequest, SourceError, open_scene, safe
 from tests.safe_product import write_safe, zip_safe
 
 
@@ -151,3 +152,54 @@ def test_the_images_and_the_classification_are_files_that_must_not_be_written(tm
     (classes,) = product.rglob("*_SCL_20m.jp2")
     os.utime(classes, ns=(1, 1))
     assert reflectance(product, mask_clouds=True)[0].identity != scene.identity
+
+
+def zip_of(path, folders):
+    """A zip of whole folders, each under a name of its own."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, folder in folders.items():
+            for file in sorted(folder.rglob("*")):
+                if file.is_file():
+                    archive.write(file, f"{name}/{file.relative_to(folder)}")
+    return path
+
+
+def test_a_zip_of_several_products_names_them(tmp_path, sample):
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.09")
+    path = zip_of(tmp_path / "two.zip", {"A.SAFE": product, "B.SAFE": product})
+    with pytest.raises(SourceError, match=r"holds 2 products, A\.SAFE, B\.SAFE: extract it, and name one"):
+        open_scene(SceneRequest(str(path)))
+    path = zip_of(tmp_path / "many.zip", {f"{i}.SAFE": product for i in range(8)})
+    with pytest.raises(SourceError, match=r"holds 8 products, 0\.SAFE, .*, 4\.SAFE and 3 more"):
+        open_scene(SceneRequest(str(path)))
+
+
+def test_a_product_in_deeper_folders_of_a_zip_is_found(tmp_path, sample):
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.09")
+    scene, *_ = reflectance(zip_of(tmp_path / "deep.zip", {"download/2023/A.SAFE": product}))
+    assert scene.id == "A"
+
+
+def test_a_zip_of_zips_says_so(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("S2A_x.zip", b"")
+    with pytest.raises(SourceError, match=r"but zip files, S2A_x\.zip: extract it"):
+        open_scene(SceneRequest(str(tmp_path / "a.zip")))
+
+
+def test_a_folder_of_products_names_one(tmp_path, sample):
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.09")
+    with pytest.raises(SourceError, match=f"name one of those in it, as .*{product.name}"):
+        open_scene(SceneRequest(str(tmp_path)))
+
+
+def test_zips_and_metadata_of_absurd_size_are_refused(tmp_path, monkeypatch, sample):
+    product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.09")
+    zipped = zip_safe(product)
+    monkeypatch.setattr(safe, "_MOST_METADATA_BYTES", 100)
+    for source in (product, zipped):
+        with pytest.raises(SourceError, match=r"holds metadata of \d+ bytes"):
+            open_scene(SceneRequest(str(source)))
+    monkeypatch.setattr(safe, "_MOST_MEMBERS", 5)
+    with pytest.raises(SourceError, match=r"files, and a \.SAFE product some hundred"):
+        open_scene(SceneRequest(str(zipped)))
