@@ -3,6 +3,7 @@
 Knows nothing of networks or HTTP services.
 """
 
+from catalog.acquisition import Acquisition, parse_acquired
 from catalog.area import parse_aoi, parse_bbox, read_aoi
 from catalog.errors import (
     AreaError,
@@ -29,6 +30,7 @@ from catalog.sources import SceneRequest, open_scene
 __all__ = [
     "DEFAULT_API",
     "DEFAULT_COLLECTION",
+    "Acquisition",
     "AreaError",
     "BandSpec",
     "CatalogError",
@@ -55,6 +57,7 @@ __all__ = [
     "host_allowed",
     "item_of_result",
     "open_scene",
+    "parse_acquired",
     "parse_aoi",
     "parse_bbox",
     "pixel_sides_m",

@@ -29,8 +29,9 @@ _EXTENSIONS = (
 #: Vertices per side of a footprint: the edges of a tile bend by less than a pixel between them.
 _FOOTPRINT_POINTS = 12
 
-#: Before any image from orbit: the start of an interval of which only the end is known.
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+#: Where nothing tells when a scene was acquired. A file's own time is when it was copied, and that of a run would make
+#: each run's Item another one.
+_ANY_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Result:
 def item_of_result(scene: Scene, result: Result) -> pystac.Item:
     """A STAC 1.1 Item that goes beside the COG, which it refers to by name.
 
-    The time is the scene's; where that is unknown, the interval up to the source's last change.
+    The time is the scene's; where only a period is known, that, and where nothing is, from 1970 to 2100.
     """
     geometry, bbox = _place(result.geobox)
     start, end = _interval(scene)
@@ -179,11 +180,8 @@ def _projection(geobox: GeoBox) -> dict[str, Any]:
 
 
 def _interval(scene: Scene) -> tuple[dt.datetime | None, dt.datetime | None]:
-    if scene.datetime is not None:
-        return None, None
-    changed = [Path(source).stat().st_mtime for source in scene.sources if Path(source).is_file()]
-    end = dt.datetime.fromtimestamp(max(changed), dt.UTC) if changed else dt.datetime.now(dt.UTC)
-    return _EPOCH, end
+    """Start and end of the period that an unknown time of acquisition lies in; None where it is known."""
+    return (None, None) if scene.datetime is not None else scene.period or _ANY_TIME
 
 
 def _address(source: str) -> str:

@@ -14,6 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from catalog import radiometry, sentinel2
+from catalog.acquisition import Acquisition, acquisition_of
 from catalog.arrays import check_plausible, validity
 from catalog.errors import SourceError
 from catalog.gdal import colours_of, open_raster, parts_of
@@ -82,12 +83,14 @@ def open_raster_scene(
     offset: float | None = None,
     picture: bool = False,
     sensor: SensorProfile | None = None,
+    acquired: Acquisition | None = None,
 ) -> Scene:
     """A scene from one raster.
 
     ``bands`` names the raster's bands in order when it does not name them itself, or chooses among those it names.
     ``scale`` and ``offset`` override what the file says. ``picture`` takes the values as brightness and asks for
     neither CRS nor radiometry. ``sensor`` names bands and decides their radiometry where the file does not.
+    ``acquired`` overrides when the file says that it was acquired.
 
     Raises :class:`SourceError` or :class:`catalog.errors.RadiometryError`.
     """
@@ -125,6 +128,9 @@ def open_raster_scene(
         if len({str(spec.nodata) for spec in specs}) > 1:
             raise SourceError(f"{path} has another nodata value in each band: give it one, gdalwarp -dstnodata")
         notes += assumed_note(specs, reasons)
+        acquired = acquired or acquisition_of(raster, path)
+        if acquired is not None and acquired.told_by == "TIFFTAG_DATETIME":
+            notes.append("acquired at the file's TIFFTAG_DATETIME, if that is not when it was made: see --acquired")
         notes += scale_note(specs, GeoBox(raster.shape, raster.transform, raster.crs), sensor)
         notes += notes_on(rasters)
         notes += [] if sensor is None else contradictions(raster, keep, specs, sensor)
@@ -149,6 +155,8 @@ def open_raster_scene(
                 "bands": [i + 1 for i in keep],
                 "files": list(rasters.values()),
             },
+            datetime=None if acquired is None else acquired.instant,
+            period=None if acquired is None else acquired.period,
             nodata_declared=raster.nodata is not None or transparent,
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
             picture=plain,

@@ -74,6 +74,8 @@ class Scene:
     """What tells this source from another, or from itself after a change; plain JSON."""
     datetime: dt.datetime | None = None
     """Time of acquisition, UTC."""
+    period: tuple[dt.datetime, dt.datetime] | None = None
+    """Where the time itself is not known, what it lies in, as a day."""
     nodata_declared: bool = False
     """Whether the source itself declares its nodata value."""
     scaled: bool = False

@@ -9,6 +9,7 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
+from catalog.acquisition import Acquisition
 from catalog.area import covered_share, window_of
 from catalog.clouds import mask_clouds as mask_clouds_of
 from catalog.errors import RequestError, SourceError
@@ -54,6 +55,8 @@ class SceneRequest:
     """Fill the gaps of an overpass from others."""
     crs: str | None = None
     """Put Items on a grid of this CRS instead of their own."""
+    acquired: Acquisition | None = None
+    """When a raster was acquired, overriding what it says."""
     sensor: SensorProfile | None = None
     """What is known of the instrument, where the source does not say itself."""
 
@@ -67,7 +70,7 @@ def open_scene(request: SceneRequest) -> Scene:
     if source is None:
         return _search_scene(request)
     if is_item(source):
-        _refuse({"picture": request.picture}, f"{source} is a STAC Item")
+        _refuse({"picture": request.picture, "acquired": request.acquired}, f"{source} is a STAC Item")
         return _items_scene(request, read_items(source))
     _refuse({"fill": request.fill, "crs": request.crs}, f"{source} is not made of STAC Items")
     scene = _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
@@ -81,6 +84,7 @@ def open_scene(request: SceneRequest) -> Scene:
 def _search_scene(request: SceneRequest) -> Scene:
     if request.area is None or request.datetime is None:
         raise SourceError("nothing to work on: give a source, or an area and dates to search for one")
+    _refuse({"acquired": request.acquired}, "a search finds STAC Items, which tell their time")
     query = Query(
         area=request.area,
         datetime=request.datetime,
@@ -127,7 +131,10 @@ def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
 
 
 def _product_scene(request: SceneRequest, source: str) -> Scene:
-    _refuse({"picture": request.picture, "sensor": request.sensor}, f"{source} is a .SAFE product")
+    _refuse(
+        {"picture": request.picture, "sensor": request.sensor, "acquired": request.acquired},
+        f"{source} is a .SAFE product",
+    )
     scene = open_safe_scene(
         source, tuple(request.bands or request.default_bands), scale=request.scale, offset=request.offset
     )
@@ -150,4 +157,5 @@ def _raster_scene(request: SceneRequest, source: str) -> Scene:
         offset=request.offset,
         picture=request.picture,
         sensor=request.sensor,
+        acquired=request.acquired,
     )

@@ -20,6 +20,7 @@ def info(
     offset: opt.Offset = None,
     picture: opt.Picture = False,
     sensor: opt.Sensor = None,
+    acquired: opt.Acquired = None,
     as_json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
@@ -34,7 +35,6 @@ def info(
             return
         if source is None:
             raise usage("name a source, or give --system")
-        request = scene_request(
-            source, None, None, None, None, None, None, bands, scale, offset, picture, sensor=sensor_profile(sensor)
-        )
+        profile, searching = sensor_profile(sensor), (None,) * 6
+        request = scene_request(source, *searching, bands, scale, offset, picture, acquired, sensor=profile)
         print_pairs(describe.source(request), as_json=as_json)

@@ -94,6 +94,16 @@ Sensor = Annotated[
     ),
 ]
 
+Acquired = Annotated[
+    str | None,
+    _option(
+        _SOURCE,
+        "--acquired",
+        metavar="DATE|TIME",
+        help="When a raster was acquired, as 2023-08-15 or 2023-08-15T10:00:31Z; by default as it says itself.",
+    ),
+]
+
 Model = Annotated[
     str | None, _option(_HOW, "--model", help="A model of `geosr models`, or a card file.", show_default="rgbn-x4")
 ]

@@ -21,6 +21,7 @@ def scene_request(
     scale: float | None = None,
     offset: float | None = None,
     picture: bool = False,
+    acquired: str | None = None,
     **more: Any,
 ) -> Any:
     """Check the options of a source or a search; a :class:`catalog.SceneRequest`."""
@@ -60,6 +61,7 @@ def scene_request(
         scale=scale,
         offset=offset,
         picture=picture,
+        acquired=None if acquired is None else catalog.parse_acquired(acquired),
         **more,
     )
 

@@ -30,7 +30,7 @@ def source(request: SceneRequest) -> dict[str, Any]:
         "source": scene.id,
         "kind": "picture" if scene.picture else "reflectance",
         "sensor": scene.sensor or "not told",
-        "time": scene.datetime.isoformat() if scene.datetime else "not known",
+        "time": _time(scene),
         "size": f"{geobox.shape.x}×{geobox.shape.y} pixels of {scene.dtype}",
         "crs": "none" if crs is None else f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt(),
         "pixel": f"{abs(geobox.resolution.x):g} × {abs(geobox.resolution.y):g}",
@@ -59,6 +59,12 @@ def system() -> dict[str, Any]:
         "engine": f"{choose_engine()} (auto; --engine, --device and --precision choose others)",
         "chunks": f"up to {choose_core(read_card(DEFAULT_MODEL), choose_engine(), 4)} source pixels (auto; --core)",
     }
+
+
+def _time(scene: catalog.Scene) -> str:
+    if scene.datetime is not None:
+        return scene.datetime.isoformat()
+    return "not known" if scene.period is None else " to ".join(one.isoformat() for one in scene.period)
 
 
 def _nodata(value: float | None) -> str:
