@@ -26,6 +26,7 @@ from catalog.scene import BandSpec, PixelReader, Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, describe, search
 from catalog.sensors import SensorProfile, read_sensor, sensor_names
 from catalog.sources import SceneRequest, open_scene
+from catalog.strict_json import to_json
 
 __all__ = [
     "DEFAULT_API",
@@ -68,4 +69,5 @@ __all__ = [
     "restriction_in_force",
     "search",
     "sensor_names",
+    "to_json",
 ]

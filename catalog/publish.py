@@ -196,4 +196,4 @@ def _media_type(source: str) -> str | None:
 
 
 def _json_number(value: float) -> float | str:
-    return "nan" if value != value else value
+    return value if math.isfinite(value) else str(value)

@@ -20,6 +20,7 @@ from catalog.errors import SourceError
 from catalog.gdal import colours_of, open_raster, parts_of
 from catalog.grids import repeat, repeated_window
 from catalog.identity import look_up, notes_on
+from catalog.inherited_tags import holds_for_result
 from catalog.paths import is_remote, without_query
 from catalog.pictures import brightness, is_plain_image, picture_names, reduced
 from catalog.pixel_size import gsd_m_of
@@ -336,8 +337,7 @@ def _common_dtype(raster: DatasetReader, keep: Sequence[int], path: str) -> str:
 
 def _tags(raster: DatasetReader) -> dict[str, str]:
     """The file's metadata, but for what describes its own pixels."""
-    own = ("AREA_OR_POINT", "STATISTICS_", "GEOSR_")
-    return {key: value for key, value in raster.tags().items() if not key.startswith(own)}
+    return {key: value for key, value in raster.tags().items() if key != "AREA_OR_POINT" and holds_for_result(key)}
 
 
 def _runs(files: tuple[tuple[str, int], ...], spans: tuple[int, ...]) -> list[tuple[str, list[int], int]]:

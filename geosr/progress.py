@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any, Protocol
@@ -18,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from catalog.strict_json import to_json
 
 
 class Reporter(Protocol):
@@ -91,7 +92,7 @@ class JsonReporter(QuietReporter):
         self._say(event="stage", text=text)
 
     def _say(self, **event: Any) -> None:
-        sys.stderr.write(json.dumps(event) + "\n")
+        sys.stderr.write(to_json(event) + "\n")
         sys.stderr.flush()
 
 

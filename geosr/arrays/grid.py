@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from rasterio.transform import Affine
 
+from catalog.inherited_tags import holds_for_result
 from geosr.errors import UsageError
 
 #: How far a coordinate may be from its grid's, pixels: rounded decimals are no other grid.
@@ -56,7 +57,10 @@ def regrid(da: xr.DataArray, geobox: GeoBox) -> dict[Hashable, xr.DataArray]:
     kept = {
         name: coordinate
         for name, coordinate in da.coords.items()
-        if not {rows, cols} & set(coordinate.dims) and name != mapping and not _places(coordinate)
+        if not {rows, cols} & set(coordinate.dims)
+        and name != mapping
+        and not _places(coordinate)
+        and holds_for_result(name)
     }
     fine = xr_coords(geobox, dims=(str(rows), str(cols)), crs_coord_name=mapping)
     if mapping in da.coords and mapping not in fine:

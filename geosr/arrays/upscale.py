@@ -19,6 +19,7 @@ import xarray as xr
 
 from catalog import BandSpec
 from catalog.arrays import band_specs
+from catalog.inherited_tags import holds_for_result
 from geosr.arrays.chunks import upscale_image
 from geosr.arrays.dataset import with_uncertainty
 from geosr.arrays.encoding import Storage, declared_nodata, set_encoding
@@ -35,12 +36,6 @@ from tiling import ChunkPlan, whole
 
 #: Attributes with a value for each band.
 _PER_BAND = ("long_name", "scales", "offsets", "units", "nodatavals", "band_tags")
-
-#: Prefix of GDAL's attributes for the input's pixels, which do not hold for others.
-_STATISTICS = "STATISTICS_"
-
-#: Attributes that other readers keep of the input's grid.
-_OF_THE_GRID = ("transform", "res", "resolution")
 
 
 @overload
@@ -238,20 +233,21 @@ def _band_names(da: xr.DataArray, cube: xr.DataArray, bands: Sequence[str] | Non
 
 def _attributes(da: xr.DataArray, chosen: Sequence[int] | None) -> dict[str, Any]:
     """What the attributes say that holds for the result, whose bands are ``chosen``; None for an image without."""
-    attrs = {
-        name: value
-        for name, value in da.attrs.items()
-        if not str(name).startswith(_STATISTICS) and name not in _OF_THE_GRID
-    }
+    attrs = {name: value for name, value in da.attrs.items() if holds_for_result(name)}
     for name in _PER_BAND:
         values = attrs.get(name)
         if not isinstance(values, list | tuple):
             continue
         if chosen is not None and len(values) == da.shape[-3]:
-            attrs[name] = type(values)([values[i] for i in chosen])
+            attrs[name] = type(values)([_holding(values[i]) for i in chosen])
         else:
             del attrs[name]
     return attrs
+
+
+def _holding(value: Any) -> Any:
+    """A band's own metadata, but for what does not hold for the result."""
+    return {name: own for name, own in value.items() if holds_for_result(name)} if isinstance(value, dict) else value
 
 
 def _set_grid_mapping(result: xr.DataArray, da: xr.DataArray) -> None:

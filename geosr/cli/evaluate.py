@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 
@@ -79,7 +79,7 @@ def evaluate(
         evaluation = run(request, reporter_for(as_json=as_json, quiet=quiet))
         written = [] if output is None else write(evaluation, output)
         if as_json:
-            typer.echo(json.dumps(content_of(evaluation), indent=2))
+            typer.echo(to_json(content_of(evaluation), indent=2))
             return
         _print_tables(evaluation)
         if written:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import sys
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors
 from geosr.cli.serve import Config, Data, service_settings
@@ -47,7 +47,7 @@ def list_keys(config: Config = None, data: Data = None, as_json: opt.Json = Fals
 
         rows = known.list_keys(Database(settings.data))
         if as_json:
-            typer.echo(json.dumps(rows, indent=2))
+            typer.echo(to_json(rows, indent=2))
             return
         table = Table("id", "name", "created (UTC)", "revoked (UTC)", box=None)
         for row in rows:

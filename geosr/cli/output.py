@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import typer
+
+from catalog.strict_json import to_json
 
 
 def print_published(published: Any, *, as_json: bool, **more: str) -> None:
@@ -42,4 +43,4 @@ def print_pairs(pairs: dict[str, Any], *, as_json: bool) -> None:
 
 def print_json(content: Any) -> None:
     """Print indented JSON."""
-    typer.echo(json.dumps(content, indent=2, default=str))
+    typer.echo(to_json(content, indent=2, default=str))

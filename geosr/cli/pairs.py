@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 
@@ -62,9 +62,7 @@ def build(
         )
         built = run(request, reporter_for(as_json=as_json, quiet=quiet))
         if as_json:
-            typer.echo(
-                json.dumps({"output": str(built.output), "kept": built.kept, "rejected": built.rejected}, indent=2)
-            )
+            typer.echo(to_json({"output": str(built.output), "kept": built.kept, "rejected": built.rejected}, indent=2))
             return
         left_out = ", ".join(f"{count} {reason}" for reason, count in built.rejected.items()) or "none"
         typer.echo(f"wrote {built.output}: {built.kept} patches; left out: {left_out}")

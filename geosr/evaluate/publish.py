@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from catalog.strict_json import to_json
 from geosr.errors import ExistsError, UsageError
 from geosr.evaluate.evaluation import Evaluation
 from geosr.evaluate.result import as_json
@@ -34,7 +34,7 @@ def write(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Both files. The same evaluation gives the same JSON."""
     from geosr.evaluate.report import page
 
-    figures = json.dumps(as_json(evaluation), indent=2, ensure_ascii=False) + "\n"
+    figures = to_json(as_json(evaluation), indent=2, ensure_ascii=False) + "\n"
     written = []
     for name, text in zip(_NAMES, (figures, page(evaluation)), strict=True):
         with replacing(folder / name) as temporary:

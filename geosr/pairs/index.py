@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from safetensors.numpy import load_file, save
 
 import tiling
+from catalog.strict_json import to_json
 from geosr.pairs.block_work import DN_OFFSET, DN_PER_REFLECTANCE, Unit
 from geosr.pairs.config import PairsConfig
 from geosr.pairs.plan import Block
@@ -78,7 +79,7 @@ def write_index(
         },
         "features": features,
     }
-    tiling.write(output / INDEX, [(json.dumps(content, indent=1) + "\n").encode()])
+    tiling.write(output / INDEX, [(to_json(content, indent=1) + "\n").encode()])
 
 
 def read_identity(output: Path) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import tiling
+from catalog.strict_json import to_json
 from geosr.before_after import CLIPPED, stretch
 from geosr.pairs import plots
 from geosr.pairs.block_work import Unit
@@ -31,7 +31,7 @@ def write_report(output: Path, found: Found, kept: Sequence[Unit]) -> None:
     figures = figures_of(found)
     page = _page(found, figures, kept)
     tiling.write(output / "report.html", [page.encode()])
-    tiling.write(output / "report.json", [(json.dumps(figures, indent=1) + "\n").encode()])
+    tiling.write(output / "report.json", [(to_json(figures, indent=1) + "\n").encode()])
 
 
 def _page(found: Found, figures: dict[str, Any], kept: Sequence[Unit]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from geosr.run.uncertainty_layers import Layer, layer_paths
 from geosr.version import VERSION
 from tiling import NAME_BYTES, ChunkFile, ChunkPlan, Compression, Location, Occupant, OutputError, Product
 from tiling.storage import explained
+
+#: Endings that GDAL adds to a GeoTIFF's name.
+_COMPANIONS = (".aux.xml", ".msk", ".ovr", ".msk.ovr", ".ovr.aux.xml")
 
 ESTIMATED = "Detail finer than the source's resolution is estimated, not measured"
 
@@ -198,15 +201,19 @@ def publish(
 ) -> Location:
     """Write the STAC Item beside the COG, where only the ``expected`` file may be; returns its path.
 
-    To ``overwrite`` another run's product is to replace its layers as well: those go for which this run has none, and
-    with its half-widths no reader takes another scene's for this one's.
+    What GDAL kept beside an earlier file of this name, and would read with this one, goes. To ``overwrite`` another
+    run's product is to replace its layers as well: those go for which this run has none, and with its half-widths no
+    reader takes another scene's for this one's.
     """
+    for path in (output, *(layer.path for layer in layers)):
+        _remove_older_companions(path, scene)
     if overwrite:
         for path in set(layer_paths(output)) - {layer.path for layer in layers}:
             others = path.exists() and _tags(path).get("GEOSR_MANIFEST", manifest.digest) != manifest.digest
             if others and not _is_source(path, scene):
                 with explained(path):
                     path.unlink()
+                _remove_companions(path, scene)
     item = catalog.item_of_result(
         scene,
         catalog.Result(
@@ -226,10 +233,35 @@ def publish(
         ),
     )
     path = item_path(output)
-    tiling.write(
-        path, [(json.dumps(item.to_dict(include_self_link=False), indent=2) + "\n").encode()], expected=expected
-    )
+    text = catalog.to_json(item.to_dict(include_self_link=False), indent=2)
+    tiling.write(path, [(text + "\n").encode()], expected=expected)
     return path
+
+
+def companions(path: Location) -> list[Location]:
+    """Files that GDAL reads together with a GeoTIFF: statistics and georeferencing, its mask and its overviews."""
+    return [path.with_name(path.name + ending) for ending in _COMPANIONS]
+
+
+def _remove_older_companions(path: Location, scene: Scene) -> None:
+    """Remove what was beside a file before it was written: another file's mask would hide pixels of this one."""
+    if not path.exists():
+        return
+    written = _modified(path)
+    _remove_companions(path, scene, lambda one: _modified(one) <= written)
+
+
+def _remove_companions(path: Location, scene: Scene, which: Callable[[Location], bool] = lambda _: True) -> None:
+    for one in companions(path):
+        if one.exists() and one.is_file() and not _is_source(one, scene) and which(one):
+            with explained(one):
+                one.unlink()
+
+
+def _modified(path: Location) -> float:
+    if isinstance(path, Path):
+        return path.stat().st_mtime
+    return float(path.fs.modified(path.path).timestamp())
 
 
 def item_path(output: Location) -> Location:
@@ -263,6 +295,10 @@ def finished_earlier(
         # A kill may have left this run's own, before the product was in its place.
         if layer.path.exists() and not overwrite and not _is_of(_tags(layer.path), manifest):
             raise ExistsError(f"{layer.path} exists and is not this run's: --overwrite replaces it")
+    for path in (output, *(layer.path for layer in layers)):
+        for one in companions(path) if not path.exists() else ():
+            if one.exists() and not overwrite:
+                raise ExistsError(f"{one} exists and would be read with {path}: --overwrite removes it")
     if not output.exists():
         if item_path(output).exists() and not overwrite:
             raise ExistsError(f"{item_path(output)}, where the STAC Item goes, exists: --overwrite replaces it")

@@ -1,0 +1,32 @@
+"""Which of a source's metadata still hold for its upscaled image."""
+
+from __future__ import annotations
+
+#: Beginnings of names, lower case: statistics and what GDAL says of a file's form, and what a product of geosr says of
+#: how it was made itself.
+_BEGINNINGS = ("statistics_", "geosr_", "ovr_", "tifftag_xresolution", "tifftag_yresolution", "tifftag_resolutionunit")
+
+#: Names, lower case, of what describes the source's grid, pixels or file.
+_NAMES = frozenset(
+    (
+        *("transform", "geotransform", "res", "resolution", "gsd", "spatial_resolution", "pixel_size", "spec"),
+        *("proj:transform", "proj:shape", "proj:bbox", "proj:geometry", "shape", "width", "height", "nrows", "ncols"),
+        *(
+            "actual_range",
+            "is_tiled",
+            "tiled",
+            "blockxsize",
+            "blockysize",
+            "nbits",
+            "layout",
+            "compression",
+            "interleave",
+        ),
+    )
+)
+
+
+def holds_for_result(name: object) -> bool:
+    """Whether metadata of this name, of a raster or of an array, is as true of the image four times finer."""
+    text = str(name).lower()
+    return not text.startswith(_BEGINNINGS) and text not in _NAMES
