@@ -67,7 +67,7 @@ def uncertainty(result: dict[str, Any]) -> str:
         "those of an oracle would that knows the true errors of neighbouring pixels, which nothing made from the source can "
         "know. [Evaluation](evaluation.md#half-widths) says what the columns mean; the width is "
         "relative to a constant one of equal coverage. The forward pass takes "
-        f"{forward['ratio']:.3f} times as long with half-widths; the whole command, which also computes the support and "
+        f"{forward['ratio']:.3f} times as long with half-widths; the whole command, which also computes the measured fraction and "
         f"writes two more files, {command['ratio']:.2f} times on a scene of {command['side_px']} × {command['side_px']} "
         f"pixels. {in_words(result['machine'])}",
         f"| set | band | of | {' | '.join(title for title, _, _ in _COVERAGE)} | width |\n|---|---|---|{'---|' * 6}",

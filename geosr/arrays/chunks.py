@@ -22,7 +22,8 @@ from tiling import Chunk, ChunkPlan, Reflection, grow, reflect
 def upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec, *, uncertainty: bool = False) -> tuple[Any, ...]:
     """Upscale ``(bands, rows, cols)``, NumPy or dask.
 
-    Returns the image, and with ``uncertainty`` its half-widths (float32) and ``(1, rows, cols)`` of support (uint8).
+    Returns the image, and with ``uncertainty`` its half-widths (float32) and the measured fraction,
+    ``(1, rows, cols)`` (uint8).
     """
     bands = len(spec.bands)
     forms = [(bands, image.dtype)]
@@ -89,7 +90,7 @@ def _upscale_window(
     image = _with_nan(result.image, pixels, spec)
     if result.uncertainty is None:
         return (image,)
-    return image, result.uncertainty.half_width_dn, result.uncertainty.support
+    return image, result.uncertainty.half_width_dn, result.uncertainty.measured_fraction
 
 
 def _with_nan(high: NDArray[Any], pixels: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:

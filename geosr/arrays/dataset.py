@@ -8,35 +8,35 @@ import numpy as np
 import xarray as xr
 
 from geosr.arrays.encoding import NODATA_ATTRIBUTES
-from geosr.inference.upscaler import NO_SUPPORT
+from geosr.inference.upscaler import NOTHING_MEASURED
 from geosr.model.card import Calibration
-from geosr.run.uncertainty_layers import SUPPORT_MEANING, half_width_name, meaning_of_half_width
+from geosr.run.uncertainty_layers import MEASURED_MEANING, half_width_name, meaning_of_half_width
 
 
-def with_uncertainty(image: xr.DataArray, half_width: Any, support: Any, calibration: Calibration) -> xr.Dataset:
-    """``image``, ``half_width`` in its units (float32, NaN where it is nodata), and ``support`` in percent (uint8).
+def with_uncertainty(image: xr.DataArray, half_width: Any, measured: Any, calibration: Calibration) -> xr.Dataset:
+    """``image``, ``half_width`` in its units (float32, NaN where it is nodata), and ``measured`` in percent (uint8).
 
-    ``half_width`` is shaped as ``image``, ``support`` as it without its bands; both NumPy or dask.
+    ``half_width`` is shaped as ``image``, ``measured`` as it without its bands; both NumPy or dask.
     """
     # A result without dimension for bands is one band.
-    place = image.isel({image.dims[-3]: 0}, drop=True) if support.ndim < image.ndim else image
+    place = image.isel({image.dims[-3]: 0}, drop=True) if measured.ndim < image.ndim else image
     dataset = xr.Dataset(
         {
             "image": image,
             "half_width": (image.dims, half_width, _of_half_width(image.attrs, calibration)),
-            "support": (
+            "measured": (
                 place.dims,
-                support,
+                measured,
                 {
                     "long_name": "measured share of the local detail",
                     "units": "%",
-                    "description": SUPPORT_MEANING,
-                    "_FillValue": np.uint8(NO_SUPPORT),
+                    "description": MEASURED_MEANING,
+                    "_FillValue": np.uint8(NOTHING_MEASURED),
                 },
             ),
         }
     )
-    for name in ("half_width", "support"):
+    for name in ("half_width", "measured"):
         if "grid_mapping" in image.encoding:
             dataset[name].encoding["grid_mapping"] = image.encoding["grid_mapping"]
     return dataset

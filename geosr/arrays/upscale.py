@@ -2,7 +2,7 @@
 
     import geosr
     sharp = geosr.upscale(da)          # or da.geosr.upscale()
-    doubts = geosr.upscale(da, uncertainty=True)     # a Dataset: image, half_width, support
+    doubts = geosr.upscale(da, uncertainty=True)     # a Dataset: image, half_width, measured
 
 Lazy where the input is: on a dask-backed array nothing is read or computed until the result is.
 """
@@ -114,7 +114,7 @@ def upscale(
         Side of a chunk, pixels of ``da``.
     uncertainty
         Return a Dataset: ``image``, which is the result; ``half_width`` of each pixel's calibrated interval, float32 in
-        the image's units, NaN where that is nodata; and ``support``, the percentage of the local detail that is
+        the image's units, NaN where that is nodata; and ``measured``, the percentage of the local detail that is
         measured, without bands, 255 where no band was measured.
     sharpness
         Share of the model's visual weights, 0 to 1. Above 0 the result looks sharper and is not for measuring, which
@@ -173,8 +173,8 @@ def upscale(
     set_encoding(result, da, storage, declared)
     if calibration is None:
         return result
-    half_width, support = more
-    return with_uncertainty(result, half_width if da.ndim > 2 else half_width[0], support[..., 0, :, :], calibration)
+    half_width, measured = more
+    return with_uncertainty(result, half_width if da.ndim > 2 else half_width[0], measured[..., 0, :, :], calibration)
 
 
 def _check_dimensions(da: xr.DataArray) -> None:

@@ -167,7 +167,7 @@ Uncertainty = Annotated[
     _option(
         _OUT,
         "--uncertainty",
-        help="Also write OUT_uncertainty.tif, half the width of each pixel's 90 % interval, and OUT_support.tif, "
+        help="Also write OUT_uncertainty.tif, half the width of each pixel's 90 % interval, and OUT_measured.tif, "
         "how much of the local detail is measured.",
     ),
 ]

@@ -161,7 +161,7 @@ def _openvino_has_bfloat16() -> bool:
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-#: LR pixels beyond a place that its support depends on: the measured part reaches 3, the window 1, enlarging 1 more.
+#: LR pixels beyond a place that its measured fraction depends on: the filter reaches 3, the window 1, enlarging 1 more.
 MARGIN_PX = 5
 
 
@@ -185,7 +185,7 @@ class Upscaled:
     """What the sensor would observe of it, ``(bands, rows, cols)``."""
     half_width: NDArray[np.float32] | None = None
     """Of each pixel's calibrated interval, ``(bands, scale rows, scale cols)``; None when it was not asked for."""
-    support: NDArray[np.float32] | None = None
+    measured_fraction: NDArray[np.float32] | None = None
     """Share of the local detail that is measured, 0 to 1, ``(scale rows, scale cols)``; None as above."""
     note: str | None = None
     """What a user should know of how it was made."""

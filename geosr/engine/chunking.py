@@ -36,7 +36,7 @@ _BYTES_PER_HR_VALUE_IN_ROWS = 6
 #: What Winograd's planes take, of what their pixels do, and planes besides the maps'.
 _PADDED, _SPARE_PLANES = 1.13, 17
 
-#: Bytes per band and LR pixel that half-widths and support take at their fullest.
+#: Bytes per band and LR pixel that half-widths and measured fraction take at their fullest.
 _BYTES_OF_DOUBT = 600
 
 #: Copies of the image that a stack has at its fullest.

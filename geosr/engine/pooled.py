@@ -90,14 +90,14 @@ class LaneEngine(ABC):
             import torch
 
             with torch.inference_mode():
-                half_width, support = self._doubts(
+                half_width, measured_fraction = self._doubts(
                     torch.from_numpy(low),
                     None if valid.all() else torch.from_numpy(known["valid"]),
                     torch.from_numpy(known["deep"]),
                     torch.from_numpy(known["residual"]),
                     torch.from_numpy(known["phases"]),
                 )
-            return Upscaled(image, seen, half_width[0].numpy(), support[0].numpy())
+            return Upscaled(image, seen, half_width[0].numpy(), measured_fraction[0].numpy())
 
     def _as_input(self, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         return valid.astype(np.float32)

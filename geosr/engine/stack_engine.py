@@ -56,7 +56,7 @@ class StackEngine:
             doubts, scale = self._needed(), self._generator.scale
             half_width = self._inside(doubts.half_width(made)[0], rows, cols, scale)
             return Upscaled(
-                phases, observed, half_width, self._inside(doubts.support(made, mask)[0], rows, cols, scale)
+                phases, observed, half_width, self._inside(doubts.measured_fraction(made, mask)[0], rows, cols, scale)
             )
 
     def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:

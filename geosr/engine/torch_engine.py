@@ -34,7 +34,7 @@ class _Inside:
     phases: Tensor
     observed: Tensor
     half_width: Tensor | None = None
-    support: Tensor | None = None
+    measured_fraction: Tensor | None = None
 
 
 class TorchEngine:
@@ -82,7 +82,7 @@ class TorchEngine:
             hand_over(ArrayRows(phases.reshape(len(lr), -1, *phases.shape[1:])), take),
             made.observed[0].numpy(),
             None if made.half_width is None else made.half_width[0].numpy(),
-            None if made.support is None else made.support[0].numpy(),
+            None if made.measured_fraction is None else made.measured_fraction[0].numpy(),
             note=f"the GPU's memory held no more than {self._side} pixels at once" if self._side else None,
         )
 
@@ -182,9 +182,11 @@ def _joined(parts: list[_Inside], axis: int) -> _Inside:
     if parts[0].half_width is None:
         return _Inside(phases, observed)
     half_width = torch.cat([part.half_width for part in parts if part.half_width is not None], axis)
-    # Support has no axis for bands.
-    support = torch.cat([part.support for part in parts if part.support is not None], axis - 1)
-    return _Inside(phases, observed, half_width, support)
+    # MeasuredFraction has no axis for bands.
+    measured_fraction = torch.cat(
+        [part.measured_fraction for part in parts if part.measured_fraction is not None], axis - 1
+    )
+    return _Inside(phases, observed, half_width, measured_fraction)
 
 
 def _exact() -> AbstractContextManager[None]:

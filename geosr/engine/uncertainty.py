@@ -1,4 +1,7 @@
-"""Half-widths and support of what an engine has upscaled: always in PyTorch, in float32 but for the head's features."""
+"""Half-widths and measured fraction of an upscaled chunk.
+
+Always in PyTorch and in float32, but for the features that the head reads.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from geosr.engine import MARGIN_PX
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.margins import crop, kept_margin
-from geosr.model.measured_fraction import Support
+from geosr.model.measured_fraction import MeasuredFraction
 from geosr.model.scene_calibration import rehearse
 
 
@@ -24,12 +27,12 @@ class Doubts:
         self._halo = card.halo_px
         self.margin_px = min(MARGIN_PX, card.halo_px)
         reference = card.reference_reflectance or [1.0] * len(card.bands or ())
-        self._support = Support(generator.sensor, reference).to(generator.sensor.taps.device)
+        self._measured = MeasuredFraction(generator.sensor, reference).to(generator.sensor.taps.device)
 
     def __call__(
         self, lr: Tensor, valid: Tensor | None, deep: Tensor, residual: Tensor, phases: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Half-widths ``(1, bands, scale rows, scale cols)`` and support ``(1, scale rows, scale cols)``.
+        """Half-widths ``(1, bands, scale rows, scale cols)`` and measured fraction ``(1, scale rows, scale cols)``.
 
         Both are of the inside of the chunk. ``lr`` and ``valid`` are those of all of it, the network's features and its
         residual have what it keeps of the margin; the image's ``phases`` have ``margin_px`` around the inside.
@@ -37,9 +40,9 @@ class Doubts:
         scale, inset = self._generator.scale, self._halo - self.margin_px
         half_width = crop(self._generator.half_width(lr, deep, residual), kept_margin(self._halo) * scale)
         near = crop(lr, inset)
-        support = self._support(F.pixel_shuffle(phases, scale), near, None if valid is None else crop(valid, inset))
-        return half_width, crop(support, self.margin_px * scale)
+        measured = self._measured(F.pixel_shuffle(phases, scale), near, None if valid is None else crop(valid, inset))
+        return half_width, crop(measured, self.margin_px * scale)
 
     def rehearse(self, lr: Tensor) -> Tensor:
         """See :func:`geosr.model.scene_calibration.rehearse`."""
-        return rehearse(self._generator, lr, self._support.reference, self._halo)
+        return rehearse(self._generator, lr, self._measured.reference, self._halo)

@@ -41,8 +41,8 @@ _KEPT = 2
 
 _building = threading.Lock()
 
-#: Support of a place where no band was measured.
-NO_SUPPORT = 255
+#: Measured fraction of a place where no band was measured.
+NOTHING_MEASURED = 255
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Uncertainty:
 
     half_width_dn: NDArray[np.float32]
     """Of each pixel's calibrated interval, DN, shaped as the image; NaN where that is nodata."""
-    support: NDArray[np.uint8]
+    measured_fraction: NDArray[np.uint8]
     """Percentage of the local detail that is measured, ``(1, rows, cols)``; 255 where no band was measured."""
 
 
@@ -254,27 +254,27 @@ class Upscaler:
         return reflectance
 
     def _uncertainty(self, upscaled: Upscaled, valid: NDArray[np.bool_], width_factors: Sequence[float]) -> Uncertainty:
-        """Half-widths in DN, which the offset does not move, and support in percent; both without the halo."""
-        if upscaled.half_width is None or upscaled.support is None:
+        """Half-widths in DN, which the offset does not move, and measured fraction in percent; without the halo."""
+        if upscaled.half_width is None or upscaled.measured_fraction is None:
             raise ValueError("the engine gave no uncertainty")
         unknown = self._know_nothing(valid)
         # Mixing weights are never negative, and errors of bands that are mixed are taken to go together.
         own = upscaled.half_width * (self._reference * column(width_factors or [1.0]))
         half_width = self._mapping.leave(own)
         measured = np.any(valid, axis=0, keepdims=True)
-        percent = np.rint(100 * upscaled.support).clip(0, 100).astype(np.uint8)
+        percent = np.rint(100 * upscaled.measured_fraction).clip(0, 100).astype(np.uint8)
         return Uncertainty(
             half_width_dn=np.where(
                 enlarge(valid, self.scale), half_width / np.abs(self._dn_scale), unknown.half_width_dn
             ),
-            support=np.where(enlarge(measured, self.scale), percent, unknown.support),
+            measured_fraction=np.where(enlarge(measured, self.scale), percent, unknown.measured_fraction),
         )
 
     def _know_nothing(self, valid: NDArray[np.bool_]) -> Uncertainty:
         bands, rows, cols = valid.shape[0], valid.shape[1] * self.scale, valid.shape[2] * self.scale
         return Uncertainty(
             half_width_dn=np.full((bands, rows, cols), np.nan, dtype=np.float32),
-            support=np.full((1, rows, cols), NO_SUPPORT, dtype=np.uint8),
+            measured_fraction=np.full((1, rows, cols), NOTHING_MEASURED, dtype=np.uint8),
         )
 
 

@@ -35,7 +35,7 @@ _WINDOW_LR_PX = 3
 _GRID_LR_PX = 64
 
 
-class Support(nn.Module):
+class MeasuredFraction(nn.Module):
     """The share of local detail that is measured, for the bands of one sensor."""
 
     phases: Tensor
@@ -73,11 +73,11 @@ class Support(nn.Module):
         # A variance is a difference of squares: about the image's mean it loses no digits.
         measured = (measured - measured.mean(dim=(2, 3), keepdim=True)) * self.reference
         variance = self._local(measured**2) - self._local(measured) ** 2
-        supported = variance.clamp(min=0) + NOISE**2
-        total = supported + self._local(rest**2)
+        measured_energy = variance.clamp(min=0) + NOISE**2
+        total = measured_energy + self._local(rest**2)
         if valid is not None:
-            supported, total = supported * valid, total * valid
-        return self._enlarge(supported), self._enlarge(total)
+            measured_energy, total = measured_energy * valid, total * valid
+        return self._enlarge(measured_energy), self._enlarge(total)
 
     def _local(self, values: Tensor) -> Tensor:
         """The mean over the window around each LR pixel: ``(n, bands, rows, cols)``."""
@@ -90,10 +90,10 @@ class Support(nn.Module):
         return F.interpolate(energy.sum(dim=1, keepdim=True), scale_factor=self.scale, mode="bilinear")
 
 
-def share(supported: Tensor, total: Tensor) -> Tensor:
+def share(measured_energy: Tensor, total: Tensor) -> Tensor:
     """One energy of the other, ``(n, 1, rows, cols)`` to ``(n, rows, cols)``."""
     # Where no band is valid there is nothing to say, and nothing to divide by either.
-    return (supported / total.clamp(min=NOISE**2 / 4))[:, 0]
+    return (measured_energy / total.clamp(min=NOISE**2 / 4))[:, 0]
 
 
 def wiener_phases(taps: NDArray[np.float64], scale: int) -> NDArray[np.float64]:

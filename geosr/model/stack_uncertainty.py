@@ -1,4 +1,4 @@
-"""Half-widths and support of what a stack makes.
+"""Half-widths and measured_fraction of what a stack makes.
 
 Of the fine bands the half-widths are the guide's own. A coarse band has no head for them: its half-widths are a
 multiple of the local detail that was added to it, which is where it can be wrong, and the multiple is calibrated
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geosr.model.measured_fraction import NOISE, Support, share
+from geosr.model.measured_fraction import NOISE, MeasuredFraction, share
 from geosr.model.scene_calibration import rehearse
 from geosr.model.sensor import upsample
 from geosr.model.stack import Made, StackedGenerator
@@ -33,8 +33,8 @@ class StackDoubts:
         device = model.sensor.taps.device
         self._unit = torch.tensor(reference, device=device).reshape(1, -1, 1, 1)
         self._factors = torch.tensor(factors, device=device).reshape(1, -1, 1, 1)
-        self._fine = Support(model.guide.sensor, reference[:count]).to(device)
-        self._coarse = Support(model.sensor, reference[count:]).to(device)
+        self._fine = MeasuredFraction(model.guide.sensor, reference[:count]).to(device)
+        self._coarse = MeasuredFraction(model.sensor, reference[count:]).to(device)
         self._count = count
         self._has_head = model.guide.network is not None and model.guide.network.width is not None
 
@@ -56,7 +56,7 @@ class StackDoubts:
         )
         return torch.cat([fine, coarse], dim=1)
 
-    def support(self, made: Made, valid: Tensor | None) -> Tensor:
+    def measured_fraction(self, made: Made, valid: Tensor | None) -> Tensor:
         """The measured share of detail over all bands, 0 to 1: ``(n, scale rows, scale cols)``."""
         image, count = F.pixel_shuffle(made.phases, self._model.scale), self._count
         fine_valid = coarse_valid = None

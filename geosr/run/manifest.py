@@ -11,6 +11,7 @@ from typing import Any
 from catalog import Scene
 from geosr.inference.upscaler import ModelSpec
 from geosr.model.card import ModelCard
+from geosr.run.uncertainty_layers import EARLIER_NAMES
 from tiling import ChunkPlan, Product
 
 #: Raised when the same settings would give other bytes than before.
@@ -66,6 +67,14 @@ class Manifest:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.text().encode()).hexdigest()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The digest, and those that the same run had in earlier versions, with other names of its layers."""
+        layers = [EARLIER_NAMES.get(name, name) for name in self.content.get("layers", ())]
+        if layers == self.content.get("layers", []):
+            return (self.digest,)
+        return self.digest, Manifest({**self.content, "layers": layers}).digest
 
     @property
     def core_px(self) -> int | None:

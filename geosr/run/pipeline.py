@@ -68,7 +68,7 @@ class UpscaleRequest:
     """Address of a Dask scheduler whose workers compute the chunks."""
     compression: Compression = "zstd"
     uncertainty: bool = False
-    """Also write half-widths and support, see :mod:`geosr.run.uncertainty_layers`."""
+    """Also write half-widths and measured fraction, see :mod:`geosr.run.uncertainty_layers`."""
     max_pixels: int | None = None
     """Most source pixels that are upscaled at once, of one band; None for any number."""
     overwrite: bool = False

@@ -208,7 +208,7 @@ def publish(
     for path in (output, *(layer.path for layer in layers)):
         _remove_older_companions(path, scene)
     if overwrite:
-        for path in set(layer_paths(output)) - {layer.path for layer in layers}:
+        for path in layer_paths(output) - {layer.path for layer in layers}:
             others = path.exists() and _tags(path).get("GEOSR_MANIFEST", manifest.digest) != manifest.digest
             if others and not _is_source(path, scene):
                 with explained(path):
@@ -307,6 +307,7 @@ def finished_earlier(
     if _is_of(tags, manifest):
         if item_path(output).exists() and not overwrite and not _is_item_of(item_path(output), manifest):
             raise ExistsError(f"{item_path(output)} is not the STAC Item of {output}: --overwrite replaces it")
+        layers = [_found(layer, manifest) for layer in layers]
         if not tiling.is_whole(output) or not all(_is_there(layer, manifest) for layer in layers):
             # This run's own output, damaged or incomplete since: made anew and put in its place.
             return None
@@ -334,12 +335,20 @@ def _is_occupied(path: Location) -> bool:
     return os.path.lexists(path) if isinstance(path, Path) else path.exists()
 
 
+def _found(layer: Layer, manifest: Manifest) -> Layer:
+    """The layer where an earlier version put this run's, unless it is in its own place."""
+    earlier = layer.earlier_path
+    if earlier is None or layer.path.exists() or not earlier.exists() or not _is_of(_tags(earlier), manifest):
+        return layer
+    return layer.placed(earlier)
+
+
 def _is_there(layer: Layer, manifest: Manifest) -> bool:
     return layer.path.exists() and _is_of(_tags(layer.path), manifest) and tiling.is_whole(layer.path)
 
 
 def _is_of(tags: Mapping[str, str], manifest: Manifest) -> bool:
-    return tags.get("GEOSR_MANIFEST") == manifest.digest
+    return tags.get("GEOSR_MANIFEST") in manifest.digests
 
 
 def _tags(path: Location) -> dict[str, str]:
@@ -353,7 +362,7 @@ def _tags(path: Location) -> dict[str, str]:
 def _is_item_of(path: Location, manifest: Manifest) -> bool:
     try:
         properties = json.loads(path.read_text(encoding="utf-8"))["properties"]
-        return bool(properties["processing:expression"]["expression"]["manifest"] == manifest.digest)
+        return bool(properties["processing:expression"]["expression"]["manifest"] in manifest.digests)
     except (ValueError, LookupError, TypeError):
         return False
 

@@ -17,19 +17,22 @@ from numpy.typing import NDArray
 import catalog
 from catalog import Scene
 from geosr.errors import UsageError
-from geosr.inference.upscaler import NO_SUPPORT, Uncertainty
+from geosr.inference.upscaler import NOTHING_MEASURED, Uncertainty
 from geosr.model.card import Calibration, ModelCard
 from geosr.model.zoo import names, read_card
 from tiling import Location, Product
 
 HALF_WIDTH = "uncertainty"
-SUPPORT = "support"
+MEASURED = "measured"
+
+#: Names of layers in products of earlier versions. They are read, never written.
+EARLIER_NAMES = {MEASURED: "support"}
 
 #: Half-widths of integer products are stored in 16 bits, of which the last number stands for nodata: 6.5 in
 #: reflectance at Sentinel-2's scale, which no half-width comes near.
 _INTEGER_NODATA = 65535
 
-SUPPORT_MEANING = (
+MEASURED_MEANING = (
     "percentage of the local detail that is measured: it follows from the source by the best linear estimate through "
     "the sensor's blur; the rest is estimated from what the model has learned"
 )
@@ -51,6 +54,18 @@ class Layer:
     """Its form, with the tags of its own."""
     asset: catalog.ResultLayer
 
+    @property
+    def earlier_path(self) -> Location | None:
+        """Where an earlier version put it; None where that is the same place."""
+        if self.name not in EARLIER_NAMES:
+            return None
+        stem = self.path.stem.removesuffix(self.name)
+        return self.path.with_name(f"{stem}{EARLIER_NAMES[self.name]}{self.path.suffix}")
+
+    def placed(self, path: Location) -> Layer:
+        """The same layer in another file."""
+        return replace(self, path=path, asset=replace(self.asset, name=path.name))
+
     def tagged(self, tags: Mapping[str, str]) -> Product:
         """Its form with the product's tags, where its own do not say otherwise."""
         return replace(self.product, tags={**tags, **self.product.tags})
@@ -65,8 +80,8 @@ class Layer:
 
     def pixels_of(self, uncertainty: Uncertainty) -> NDArray[Any]:
         """What of a chunk is stored here, ``(bands, rows, cols)``."""
-        if self.name == SUPPORT:
-            return uncertainty.support
+        if self.name == MEASURED:
+            return uncertainty.measured_fraction
         return store_half_width(uncertainty.half_width_dn, np.dtype(self.product.dtype))
 
 
@@ -88,14 +103,18 @@ def check_calibrated(card: ModelCard) -> Calibration:
 
 def layers_of(output: Location, scene: Scene, product: Product, calibration: Calibration) -> tuple[Layer, ...]:
     """The rasters that go beside ``output``."""
-    half_width, support = layer_paths(output)
-    return _half_width_layer(half_width, scene, product, calibration), _support_layer(support, product)
+    half_width, measured = (layer_path(output, name) for name in (HALF_WIDTH, MEASURED))
+    return _half_width_layer(half_width, scene, product, calibration), _measured_layer(measured, product)
 
 
-def layer_paths(output: Location) -> tuple[Location, Location]:
-    """Where an output's half-widths and its support go: beside it, named after it."""
-    half_width, support = (output.with_name(f"{output.stem}_{name}{output.suffix}") for name in (HALF_WIDTH, SUPPORT))
-    return half_width, support
+def layer_path(output: Location, name: str) -> Location:
+    """Path of an output's layer: beside it, named after it."""
+    return output.with_name(f"{output.stem}_{name}{output.suffix}")
+
+
+def layer_paths(output: Location) -> set[Location]:
+    """Paths of all layers that an output may have, those of earlier versions included."""
+    return {layer_path(output, name) for name in (HALF_WIDTH, MEASURED, *EARLIER_NAMES.values())}
 
 
 def store_half_width(half_width_dn: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -164,21 +183,21 @@ def _half_width_layer(path: Location, scene: Scene, product: Product, calibratio
     return Layer(HALF_WIDTH, path, form, asset)
 
 
-def _support_layer(path: Location, product: Product) -> Layer:
+def _measured_layer(path: Location, product: Product) -> Layer:
     form = Product(
         dtype="uint8",
         descriptions=("measured detail, %",),
-        nodata=float(NO_SUPPORT),
+        nodata=float(NOTHING_MEASURED),
         compression=product.compression,
-        tags={"GEOSR_SUPPORT": SUPPORT_MEANING},
+        tags={"GEOSR_MEASURED": MEASURED_MEANING},
     )
     asset = catalog.ResultLayer(
-        key=SUPPORT,
+        key=MEASURED,
         name=path.name,
         title="Measured share of the local detail",
-        description=SUPPORT_MEANING,
+        description=MEASURED_MEANING,
         dtype=form.dtype,
         nodata=form.nodata,
-        bands=({"name": SUPPORT, "description": form.descriptions[0], "unit": "%"},),
+        bands=({"name": MEASURED, "description": form.descriptions[0], "unit": "%"},),
     )
-    return Layer(SUPPORT, path, form, asset)
+    return Layer(MEASURED, path, form, asset)

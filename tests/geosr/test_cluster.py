@@ -74,7 +74,7 @@ def test_layers_are_made_by_workers_too(tmp_path, scheduler, sample):
     options = {"model": "rgbn-x4", "core_px": 40, "precision": "float32", "uncertainty": True}
     super_resolve(request(source, tmp_path / "alone.tif", **options))
     super_resolve(request(source, tmp_path / "out.tif", **options, scheduler=scheduler[0]))
-    for suffix in ("", "_uncertainty", "_support"):
+    for suffix in ("", "_uncertainty", "_measured"):
         alone, together = (tmp_path / f"{name}{suffix}.tif" for name in ("alone", "out"))
         assert together.read_bytes() == alone.read_bytes()
 

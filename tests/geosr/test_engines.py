@@ -99,16 +99,16 @@ def test_products_agree_within_a_dn(tmp_path, sample):
 
 
 @pytest.mark.parametrize("engine", OURS)
-def test_half_widths_and_support_agree(engine, sample):
+def test_half_widths_and_measured_fractions_agree(engine, sample):
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     lr, _ = entering(card, sample[:, :100, :110])
     valid = np.ones(lr.shape, bool)
     valid[:, 40:44, 50:60] = False
     ours, theirs = (one.upscale(lr, valid, uncertainty=True) for one in engines(card, engine))
     np.testing.assert_allclose(ours.half_width, theirs.half_width, rtol=1e-3 if engine == "winograd" else 1e-4)
-    np.testing.assert_allclose(ours.support, theirs.support, atol=1e-4)
+    np.testing.assert_allclose(ours.measured_fraction, theirs.measured_fraction, atol=1e-4)
     assert ours.half_width.shape == (4, 4 * 44, 4 * 54)
-    assert ours.support.shape == (4 * 44, 4 * 54)
+    assert ours.measured_fraction.shape == (4 * 44, 4 * 54)
 
 
 @pytest.mark.parametrize("name", [*OURS, "torch"])
@@ -338,7 +338,7 @@ def test_too_little_memory_halves_what_is_computed_at_once(masked, sample, monke
         "half_width": np.abs(halved.half_width - whole.half_width).max(),
     }
     assert max(seams.values()) * reference.max() * DN < 1, seams
-    np.testing.assert_allclose(halved.support, whole.support, atol=1e-2)
+    np.testing.assert_allclose(halved.measured_fraction, whole.measured_fraction, atol=1e-2)
     # What did not fit once is not tried again.
     tried = len(sizes)
     engine.upscale(lr, valid)

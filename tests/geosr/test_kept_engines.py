@@ -29,7 +29,7 @@ OURS = [
 @pytest.mark.parametrize("engine", OURS)
 @pytest.mark.parametrize("colours", [(2, 1, 0), (2,)])
 def test_engines_agree_on_what_they_do_not_know_of_a_picture(tmp_path, sample, engine, colours):
-    """A picture's camera has square pixels and no other blur, for half-widths and support as for the image."""
+    """A picture's camera has square pixels and no other blur, for half-widths, measured fraction and image."""
     pixels = (sample[list(colours), :48, :48].astype(float) / 12).clip(0, 255).astype(np.uint8)
     picture = np.moveaxis(pixels, 0, -1) if len(colours) > 1 else pixels[0]
     Image.fromarray(picture).save(tmp_path / "in.png")
@@ -42,7 +42,7 @@ def test_engines_agree_on_what_they_do_not_know_of_a_picture(tmp_path, sample, e
             uncertainty=True,
         )
         super_resolve(request)
-    for suffix in ("", "_uncertainty", "_support"):
+    for suffix in ("", "_uncertainty", "_measured"):
         made = []
         for name in (engine, "torch"):
             with rasterio.open(tmp_path / f"{name}{suffix}.tif") as raster:

@@ -72,10 +72,10 @@ def test_a_replaced_products_layers_go_with_it(tmp_path, sample):
 def test_what_another_program_wrote_is_no_layer_to_remove(tmp_path, sample):
     source = write_raster(tmp_path / "in.tif", sample[:, :30, :30])
     run(source)
-    (tmp_path / "out_support.tif").write_text("precious")
+    (tmp_path / "out_measured.tif").write_text("precious")
     write_raster(source, sample[:, 5:35, :30])
     run(source, overwrite=True)
-    assert (tmp_path / "out_support.tif").read_text() == "precious"
+    assert (tmp_path / "out_measured.tif").read_text() == "precious"
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])

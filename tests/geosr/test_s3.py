@@ -90,8 +90,8 @@ def test_uncertainty_goes_there_too(tmp_path, bucket, source):
     fixed = options(model="rgbn-x4", core_px=80, uncertainty=True, precision="float32")
     super_resolve(UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", **fixed))
     super_resolve(UpscaleRequest(SceneRequest(str(source)), bucket / "out.tif", **fixed))
-    assert names(bucket) == ["in.tif", "out.json", "out.tif", "out_support.tif", "out_uncertainty.tif"]
-    for name in ("out.tif", "out_support.tif", "out_uncertainty.tif"):
+    assert names(bucket) == ["in.tif", "out.json", "out.tif", "out_measured.tif", "out_uncertainty.tif"]
+    for name in ("out.tif", "out_measured.tif", "out_uncertainty.tif"):
         assert (bucket / name).read_bytes() == (tmp_path / name).read_bytes()
 
 

@@ -323,16 +323,16 @@ def calibrated(card) -> Path:
 def test_uncertainty_goes_beside_a_product_of_ten_bands(calibrated, item, tmp_path):
     output = upscaled(item, calibrated, tmp_path / "out.tif", uncertainty=True, core_px=64)
     widths = read_raster(tmp_path / "out_uncertainty.tif")
-    support = read_raster(tmp_path / "out_support.tif")
+    measured = read_raster(tmp_path / "out_measured.tif")
     assert widths.shape == read_raster(output).shape
-    assert support.shape == (1, *widths.shape[1:])
-    assert support.max() <= 100
+    assert measured.shape == (1, *widths.shape[1:])
+    assert measured.max() <= 100
     # Half-widths are at least the noise, and largest where most was added.
     assert (widths[4:] >= 10).all()
     whole = upscaled(item, calibrated, tmp_path / "whole.tif", uncertainty=True, core_px=256)
     np.testing.assert_array_equal(read_raster(whole), read_raster(upscaled(item, calibrated, tmp_path / "plain.tif")))
     assert np.abs(read_raster(tmp_path / "whole_uncertainty.tif").astype(int) - widths).max() <= 1
-    assert np.abs(read_raster(tmp_path / "whole_support.tif").astype(int) - support).max() <= 1
+    assert np.abs(read_raster(tmp_path / "whole_measured.tif").astype(int) - measured).max() <= 1
 
 
 def test_half_widths_are_multiplied_by_their_calibration(calibrated, sample):

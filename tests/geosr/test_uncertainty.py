@@ -1,4 +1,4 @@
-"""Half-widths and support lie beside the product, on its grid, and never change it; a kill costs neither."""
+"""Half-widths and measured lie beside the product, on its grid, and never change it; a kill costs neither."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tiling import DiskFullError
 HALO = 24
 FACTORS = (1.0, 0.5, 2.0, 0.75)
 REFERENCE = (0.05, 0.08, 0.09, 0.25)
-LEFT = ["in.tif", "out.json", "out.tif", "out_support.tif", "out_uncertainty.tif"]
+LEFT = ["in.tif", "out.json", "out.tif", "out_measured.tif", "out_uncertainty.tif"]
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +88,16 @@ def test_the_layers_lie_on_the_products_grid(tmp_path, source, model):
     published = super_resolve(request(source, model))
     assert published.layers == {
         "uncertainty": tmp_path / "out_uncertainty.tif",
-        "support": tmp_path / "out_support.tif",
+        "measured": tmp_path / "out_measured.tif",
     }
     assert tree_of(tmp_path) == LEFT
     assert_same_place(source, tmp_path / "out.tif")
     with (
         rasterio.open(tmp_path / "out.tif") as image,
         rasterio.open(tmp_path / "out_uncertainty.tif") as half_width,
-        rasterio.open(tmp_path / "out_support.tif") as support,
+        rasterio.open(tmp_path / "out_measured.tif") as measured,
     ):
-        for layer in (half_width, support):
+        for layer in (half_width, measured):
             assert cog_validate(layer.name, strict=True) == (True, [], [])
             assert (layer.crs, layer.transform, layer.shape) == (image.crs, image.transform, image.shape)
             for tag in ("GEOSR_MODEL", "GEOSR_MANIFEST", "GEOSR_SOURCE", "GEOSR_CONSISTENCY_DN"):
@@ -111,10 +111,38 @@ def test_the_layers_lie_on_the_products_grid(tmp_path, source, model):
         assert "split-conformal" in half_width.tags()["GEOSR_UNCERTAINTY"]
         assert "nowhere" in half_width.tags()["GEOSR_UNCERTAINTY"]
         assert "-0.1" not in half_width.tags()["GEOSR_RADIOMETRY"]
-        assert support.dtypes == ("uint8",)
-        assert support.nodata == 255
-        assert support.read().max() <= 100
-        assert "measured" in support.tags()["GEOSR_SUPPORT"]
+        assert measured.dtypes == ("uint8",)
+        assert measured.nodata == 255
+        assert measured.read().max() <= 100
+        assert "measured" in measured.tags()["GEOSR_MEASURED"]
+
+
+def leave_earlier_version(options: UpscaleRequest) -> dict[str, bytes]:
+    """What a version left that called the measured fraction support."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geosr.run.uncertainty_layers.MEASURED", "support")
+        super_resolve(options)
+    left = outputs(Path(options.output).parent)
+    assert sorted(left) == ["out.json", "out.tif", "out_support.tif", "out_uncertainty.tif"]
+    return left
+
+
+def test_a_product_of_an_earlier_version_is_recognised_and_left_as_it_is(tmp_path, source, model):
+    left = leave_earlier_version(request(source, model))
+    published = super_resolve(request(source, model))
+    assert published.computed == 0
+    assert published.layers["measured"] == tmp_path / "out_support.tif"
+    now = outputs(tmp_path)
+    assert now.keys() == left.keys()
+    assert all(now[name] == left[name] for name in left if name.endswith(".tif"))
+    assert_valid_item(tmp_path / "out.json")
+    assert pystac.Item.from_file(tmp_path / "out.json").assets["measured"].href.endswith("out_support.tif")
+
+
+def test_a_layer_of_an_earlier_version_goes_with_the_product_that_is_overwritten(tmp_path, source, model):
+    leave_earlier_version(request(source, model))
+    super_resolve(request(source, model, core_px=10, overwrite=True))
+    assert tree_of(tmp_path) == LEFT
 
 
 def tree_of(folder: Path) -> list[str]:
@@ -150,11 +178,11 @@ def test_half_widths_are_the_networks_over_all_seams(tmp_path, source, model):
     assert (chunked - inside * reference / 1e-4).min() > -0.5
 
 
-def test_support_has_no_seams(tmp_path, source, model):
+def test_the_measured_fraction_has_no_seams(tmp_path, source, model):
     super_resolve(request(source, model))
-    chunked = read_raster(tmp_path / "out_support.tif").astype(int)
+    chunked = read_raster(tmp_path / "out_measured.tif").astype(int)
     super_resolve(request(source, model, core_px=4096, overwrite=True))
-    assert np.abs(chunked - read_raster(tmp_path / "out_support.tif").astype(int)).max() <= 1
+    assert np.abs(chunked - read_raster(tmp_path / "out_measured.tif").astype(int)).max() <= 1
     assert np.ptp(chunked) > 10
 
 
@@ -171,9 +199,9 @@ def test_nodata_lies_where_the_products_does(tmp_path, sample, model, dtype, nod
     empty = np.isnan(half_width) if dtype == "float32" else half_width == 65535
     assert (empty == ~repeated(valid)).all()
     assert (half_width[repeated(valid)] > 0).all()
-    support = read_raster(tmp_path / "out_support.tif")
-    assert ((support == 255) == ~repeated(valid.any(axis=0, keepdims=True))).all()
-    assert (support[support != 255] <= 100).all()
+    measured = read_raster(tmp_path / "out_measured.tif")
+    assert ((measured == 255) == ~repeated(valid.any(axis=0, keepdims=True))).all()
+    assert (measured[measured != 255] <= 100).all()
 
 
 def test_an_area_without_measurements_is_nodata_in_every_layer(tmp_path, sample, model):
@@ -181,7 +209,7 @@ def test_an_area_without_measurements_is_nodata_in_every_layer(tmp_path, sample,
     pixels[:, 20:] = 0
     super_resolve(request(write_raster(tmp_path / "in.tif", pixels, nodata=0), model, core_px=10))
     assert (read_raster(tmp_path / "out_uncertainty.tif")[:, 80:] == 65535).all()
-    assert (read_raster(tmp_path / "out_support.tif")[:, 80:] == 255).all()
+    assert (read_raster(tmp_path / "out_measured.tif")[:, 80:] == 255).all()
 
 
 def test_half_widths_are_stored_rounded_up_within_their_type():
@@ -200,7 +228,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, source, model):
     folder = work_folder(tmp_path / "out.tif")
     finished = sorted(path.stem for path in folder.glob("r????c????.tif"))
     assert finished
-    (folder / f"{finished[0]}.support.tif").unlink()
+    (folder / f"{finished[0]}.measured.tif").unlink()
     recorder = Recorder()
     super_resolve(request(source, model), recorder)
     assert finished[0] in recorder.computed
@@ -210,7 +238,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, source, model):
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:900])])
-@pytest.mark.parametrize("name", ["out_uncertainty.tif", "out_support.tif", "out.tif"])
+@pytest.mark.parametrize("name", ["out_uncertainty.tif", "out_measured.tif", "out.tif"])
 def test_what_is_missing_or_damaged_is_made_anew(tmp_path, source, model, name, damage):
     """A kill between the outputs leaves some of them, and all chunks; here even those are gone."""
     super_resolve(request(source, model))
@@ -271,7 +299,7 @@ def test_a_run_with_uncertainty_is_another_than_one_without(tmp_path, source, mo
         super_resolve(request(source, model))
 
 
-@pytest.mark.parametrize("name", ["out_uncertainty.tif", "out_support.tif"])
+@pytest.mark.parametrize("name", ["out_uncertainty.tif", "out_measured.tif"])
 def test_what_others_have_in_a_layers_place_stays(tmp_path, source, model, name):
     (tmp_path / name).write_text("precious")
     with pytest.raises(ExistsError, match=rf"{name}.*--overwrite"):
@@ -283,7 +311,7 @@ def test_what_others_have_in_a_layers_place_stays(tmp_path, source, model, name)
 
 
 def test_a_layer_never_replaces_the_source(tmp_path, sample, model):
-    source = write_raster(tmp_path / "out_support.tif", sample[:, :30, :30])
+    source = write_raster(tmp_path / "out_measured.tif", sample[:, :30, :30])
     before = source.read_bytes()
     with pytest.raises(ExistsError, match="source itself"):
         super_resolve(request(source, model, overwrite=True))
@@ -318,20 +346,20 @@ def test_the_command_names_what_it_wrote(tmp_path, source, model):
     assert all(str(tmp_path / name) in wrote for name in LEFT[1:])
     result = json.loads(run_geosr(*arguments, "--json").stdout)
     assert result["uncertainty"] == str(tmp_path / "out_uncertainty.tif")
-    assert result["support"] == str(tmp_path / "out_support.tif")
+    assert result["measured"] == str(tmp_path / "out_measured.tif")
 
 
 def test_the_item_lists_the_layers(tmp_path, source, model):
     super_resolve(request(source, model))
     assert_valid_item(tmp_path / "out.json")
     assets = pystac.Item.from_file(str(tmp_path / "out.json")).get_assets()
-    assert list(assets) == ["data", "uncertainty", "support"]
-    for key, name in (("uncertainty", "out_uncertainty.tif"), ("support", "out_support.tif")):
+    assert list(assets) == ["data", "uncertainty", "measured"]
+    for key, name in (("uncertainty", "out_uncertainty.tif"), ("measured", "out_measured.tif")):
         assert assets[key].get_absolute_href() == str(tmp_path / name)
         assert "data" not in assets[key].roles
     band = assets["uncertainty"].extra_fields["bands"][0]
     assert (band["name"], band["raster:scale"], band["raster:offset"]) == ("B02", 1e-4, 0)
-    assert assets["support"].extra_fields["nodata"] == 255
+    assert assets["measured"].extra_fields["nodata"] == 255
 
 
 def test_pictures_have_half_widths_with_a_caveat(tmp_path, model):
@@ -354,15 +382,15 @@ def test_arrays_have_what_the_command_writes(tmp_path, source, model):
     assert dataset.image.identical(geosr.upscale(low, model, core_px=20).rename("image"))
     stored = read_raster(tmp_path / "out_uncertainty.tif")
     assert (np.ceil(dataset.half_width.values) == stored).all()
-    assert (dataset.support.values == read_raster(tmp_path / "out_support.tif")[0]).all()
+    assert (dataset.measured.values == read_raster(tmp_path / "out_measured.tif")[0]).all()
     assert dataset.half_width.attrs["scale_factor"] == low.attrs["scale_factor"]
     assert dataset.half_width.attrs["add_offset"] == 0
-    assert dataset.support.dims == ("y", "x")
+    assert dataset.measured.dims == ("y", "x")
     for layer in dataset.data_vars.values():
         assert layer.rio.crs == low.rio.crs
         assert layer.rio.bounds() == low.rio.bounds()
     assert np.isnan(dataset.half_width.rio.nodata)
-    assert dataset.support.rio.nodata == 255
+    assert dataset.measured.rio.nodata == 255
 
 
 def test_lazy_arrays_give_the_same(source, model):
@@ -372,7 +400,7 @@ def test_lazy_arrays_give_the_same(source, model):
     eager = geosr.upscale(dates, model, core_px=20, uncertainty=True)
     lazy = geosr.upscale(dates.chunk(y=17), model, core_px=20, uncertainty=True)
     assert all(isinstance(layer.data, dask.array.Array) for layer in lazy.data_vars.values())
-    assert lazy.support.dims == ("time", "y", "x")
+    assert lazy.measured.dims == ("time", "y", "x")
     assert lazy.compute().identical(eager)
     assert np.isnan(eager.half_width[:, :, 20:36, 20:36]).all()
-    assert (eager.support[:, 20:36, 20:36] == 255).all()
+    assert (eager.measured[:, 20:36, 20:36] == 255).all()

@@ -43,7 +43,7 @@ class UpscaleInputs(BaseModel):
     fill: bool = Field(default=False, description="Fill gaps from other overpasses, clearest first.")
     mask_clouds: bool = Field(default=False, description="Make clouds, shadows and saturated pixels nodata.")
     model: str = Field(default=DEFAULT_MODEL, description="One of the shipped models.")
-    uncertainty: bool = Field(default=False, description="Also make half-widths and support.")
+    uncertainty: bool = Field(default=False, description="Also make half-widths and measured fraction.")
     sharpness: float = Field(
         default=0,
         ge=0,

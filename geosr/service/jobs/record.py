@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geosr.run.uncertainty_layers import EARLIER_NAMES
 from geosr.service.jobs.job_main import PRODUCT
 
 ACCEPTED, RUNNING, SUCCESSFUL, FAILED, DISMISSED = "accepted", "running", "successful", "failed", "dismissed"
@@ -50,9 +51,12 @@ class Job:
         named = {
             "product": stem,
             "uncertainty": stem.with_name("product_uncertainty.tif"),
-            "support": stem.with_name("product_support.tif"),
+            "measured": stem.with_name("product_measured.tif"),
             "item": stem.with_suffix(".json"),
         }
+        for name, earlier in EARLIER_NAMES.items():
+            if not named[name].exists():
+                named[name] = stem.with_name(f"{stem.stem}_{earlier}.tif")
         return {name: path for name, path in named.items() if path.exists()}
 
 

@@ -43,7 +43,7 @@ OUTPUTS = {
         _COG,
         "product_uncertainty.tif",
     ),
-    "support": ("Measured share of the local detail; when uncertainty is asked for", _COG, "product_support.tif"),
+    "measured": ("Measured share of the local detail; when uncertainty is asked for", _COG, "product_measured.tif"),
     "item": ("Its STAC Item", _GEOJSON, "product.json"),
 }
 
@@ -194,8 +194,12 @@ def get_growth(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, A
 def get_file(job_id: str, name: str, context: ContextOf, caller: CallerOf) -> Response:
     """A result's file, whole or in ranges."""
     job = context.jobs.get(job_id, caller)
+    files = job.files()
     output = next((one for one, (_, _, known) in OUTPUTS.items() if known == name), None)
-    path = None if output is None else job.files().get(output)
+    if output is None:
+        # Items of earlier versions link a layer by the name that its file had then.
+        output = next((one for one, path in files.items() if path.name == name), None)
+    path = None if output is None else files.get(output)
     if output is None or path is None or job.status != SUCCESSFUL:
         raise Problem(404, "the job has no such file")
     return _file(job, path, OUTPUTS[output][1])

@@ -1,4 +1,4 @@
-"""Support: how much of an image comes from measurements."""
+"""MeasuredFraction: how much of an image comes from measurements."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ import pytest
 import torch
 
 from geosr.model.kernels import mtf_to_sigma
-from geosr.model.measured_fraction import NOISE, Support
+from geosr.model.measured_fraction import NOISE, MeasuredFraction
 from geosr.model.sensor import Sensor
 
 
 @pytest.fixture(scope="module")
-def support() -> Support:
-    return Support(Sensor([mtf_to_sigma(0.26, 4)] * 2, 4), (0.1, 0.3))
+def fraction() -> MeasuredFraction:
+    return MeasuredFraction(Sensor([mtf_to_sigma(0.26, 4)] * 2, 4), (0.1, 0.3))
 
 
-def test_a_flat_image_is_measured_throughout(support):
+def test_a_flat_image_is_measured_throughout(fraction):
     flat = torch.full((1, 2, 9, 11), 0.7)
-    measured = support.measured(flat)
+    measured = fraction.measured(flat)
     assert measured.shape == (1, 2, 36, 44)
     assert torch.allclose(measured, torch.full_like(measured, 0.7), atol=1e-5)
-    assert (support(measured, flat) > 0.999).all()
+    assert (fraction(measured, flat) > 0.999).all()
 
 
-def test_the_measured_part_looks_to_the_sensor_like_the_source(support, sample):
+def test_the_measured_part_looks_to_the_sensor_like_the_source(fraction, sample):
     sensor = Sensor([mtf_to_sigma(0.26, 4)] * 2, 4)
     low = (
         torch.tensor(sample[[0, 3], :80, :80].astype(np.float32))[None] * 1e-4 / torch.tensor([0.1, 0.3])[:, None, None]
     )
-    seen = sensor.observe(support.measured(low))
+    seen = sensor.observe(fraction.measured(low))
     difference = ((seen - low) * torch.tensor([0.1, 0.3])[:, None, None]).abs()[..., 8:-8, 8:-8]
     assert difference.mean() < NOISE
 
 
-def test_detail_without_measurement_lowers_support(support, sample):
+def test_detail_without_measurement_lowers_it(fraction, sample):
     low = (
         torch.tensor(sample[[0, 3], :60, :60].astype(np.float32))[None] * 1e-4 / torch.tensor([0.1, 0.3])[:, None, None]
     )
-    measured = support.measured(low)
-    assert (support(measured, low) > 0.999).all()
+    measured = fraction.measured(low)
+    assert (fraction(measured, low) > 0.999).all()
     generator = torch.Generator().manual_seed(0)
     detail = torch.randn(measured.shape, generator=generator)
-    fine, strong = (support(measured + size * detail, low).mean() for size in (0.05, 0.5))
+    fine, strong = (fraction(measured + size * detail, low).mean() for size in (0.05, 0.5))
     assert 0.3 < fine < 0.999
     assert strong < 0.2
     # Where only the calm band is valid, the invented detail of the other does not count.
     detail[:, 1] = 0
     valid = torch.zeros_like(low)
     valid[:, 1] = 1
-    assert (support(measured + detail, low, valid) > 0.999).all()
+    assert (fraction(measured + detail, low, valid) > 0.999).all()
