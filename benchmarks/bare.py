@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geosr import hardware
 from geosr.codegen.winograd.library import compiled
 from geosr.engine import EngineSpec, Parallel, choose_engine
-from geosr.engine.buffers import Memory
+from geosr.engine.buffers import BufferPool
 from geosr.engine.openvino_engine import OpenVinoEngine, compile_graph, graphs_of
 from geosr.engine.pooled import Known, Step
 from geosr.engine.winograd.dispatch import Runner
@@ -38,14 +38,14 @@ def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[Step]:
     transfers = card.transfers([None] * 4, picture=False)
     engine = OpenVinoEngine(card, transfers, spec, parallel)
     bare = card.model_copy(update={"halo_px": 0})
-    graphs = graphs_of(bare, engine._taps, engine._weights, (1, 4, side, side), 0, engine._rounded, doubts=False)
+    graphs = graphs_of(bare, engine._taps, engine._weights, (1, 4, side, side), 0, engine._rounded, uncertainty=False)
     return [compile_graph(*graph, parallel.threads) for graph in graphs.network(spec.precision)]
 
 
 def bare_winograd(card: ModelCard, side: int, threads: int) -> Step:
     """The same in Winograd's engine."""
     assert card.network is not None
-    code, memory = compiled(), Memory()
+    code, memory = compiled(), BufferPool()
     layers = read_layers(read_weights(card), card.network, code.outputs)
     planes = Planes(side, side, code.step)
     runner = Runner(planes, code, threads, list(layers.values()), memory)
@@ -54,8 +54,8 @@ def bare_winograd(card: ModelCard, side: int, threads: int) -> Step:
     def step(known: Known) -> dict[str, NDArray[np.float32]]:
         made = network(known["lr"][0])
         assert made.residual is not None
-        residual = memory.take("residual", (1, len(made.residual), side, side))
-        runner.take(made.residual, made.region, residual[0])
+        residual = memory.scratch("residual", (1, len(made.residual), side, side))
+        runner.deinterleave(made.residual, made.region, residual[0])
         return {"residual": residual}
 
     return step

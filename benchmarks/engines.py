@@ -56,7 +56,7 @@ def row(name: str, precision: str, side: int, repeats: int) -> None:
 
     for _ in range(repeats + 1):
         began = time.perf_counter()
-        engine.upscale(lr, valid, take=all_rows)
+        engine.upscale(lr, valid, sink=all_rows)
         taken.append(time.perf_counter() - began)
     print(json.dumps(statistics.median(taken[1:])))
 

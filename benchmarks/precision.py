@@ -1,4 +1,4 @@
-"""What narrower types do to pixels, on imagery held out: differences from float32 in DN, and in PSNR against the truth.
+"""What reduced precision does to pixels, on imagery held out: differences from float32 in DN, and in PSNR against the truth.
 
     python benchmarks/precision.py --data DATA [--model MODEL]
 
@@ -36,8 +36,8 @@ def engines(card: ModelCard, transfers: Sequence[float | None]) -> dict[str, dic
     """By name, of those that there are, and by type, float32 among them."""
     has_openvino = choose_engine(precision="bfloat16").name == "openvino-cpu"
     return {
-        name: {precision: _engine(card, transfers, EngineSpec(name, precision)) for precision in ("float32", *narrower)}
-        for name, narrower in PRECISIONS.items()
+        name: {precision: _engine(card, transfers, EngineSpec(name, precision)) for precision in ("float32", *reduced)}
+        for name, reduced in PRECISIONS.items()
         if name == "torch-cpu" or has_openvino
     }
 

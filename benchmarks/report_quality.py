@@ -123,10 +123,10 @@ def adaptation(result: dict[str, Any]) -> str:
 
 
 def precision(result: dict[str, Any]) -> str:
-    """What narrower types do to pixels."""
+    """What reduced precision does to pixels."""
     lines = [
         "## Precision",
-        f"`{result['command']}`: what narrower types do to the pixels of `{result['model']}` on imagery held out, seen through "
+        f"`{result['command']}`: what reduced precision does to the pixels of `{result['model']}` on imagery held out, seen through "
         "Sentinel-2's blur: differences from float32 in DN, and the change in PSNR. float16 is for GPUs, and was computed "
         f"on the CPU here, which rounds the same. {in_words(result['machine'])}",
         "| set | images | engine, type | root mean square, DN | 99.9th percentile, DN | PSNR, dB |\n|---|---|---|---|---|---|",

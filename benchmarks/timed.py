@@ -22,7 +22,7 @@ from work import needed_margins
 import tiling
 from catalog import SceneRequest
 from geosr.engine import choose_engine, pooled
-from geosr.engine.pooled import LaneEngine
+from geosr.engine.pooled import PooledEngine
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.progress import PlainReporter
 from geosr.run import executor
@@ -53,18 +53,18 @@ def main() -> None:
     """Upscale and tell."""
     source, output = sys.argv[1:]
     timed(executor, "read_part", "read")
-    timed(LaneEngine, "upscale", "engine")
+    timed(PooledEngine, "upscale", "engine")
     spec = choose_engine()
     if spec.name == "openvino-cpu":
         # Only then, for others do not load it.
         from geosr.engine import openvino_engine
 
         timed(openvino_engine, "compile_graph", "compile")
-    timed(pooled, "hand_over", "taken")
+    timed(pooled, "stream_rows", "taken")
     timed(executor, "upscale_part", "upscale")
     timed(executor, "write_encoded", "write")
     timed(tiling, "mosaic", "assemble")
-    card, upscale = read_card(DEFAULT_MODEL), LaneEngine.upscale
+    card, upscale = read_card(DEFAULT_MODEL), PooledEngine.upscale
     # Dense blocks are nearly all of the network.
     needed = needed_margins(card, spec.name)[:-1]
 
@@ -73,7 +73,7 @@ def main() -> None:
         pixels["network"] += round(statistics.mean((rows + 2 * margin) * (cols + 2 * margin) for margin in needed))
         return upscale(engine, lr, *arguments, **options)
 
-    LaneEngine.upscale = counting  # type: ignore[method-assign]
+    PooledEngine.upscale = counting  # type: ignore[method-assign]
     began = time.perf_counter()
     super_resolve(UpscaleRequest(SceneRequest(source), Path(output), overwrite=True, restart=True), PlainReporter())
     total = time.perf_counter() - began

@@ -125,7 +125,7 @@ def main() -> None:
                 made.unlink()
             subprocess.run([*command, *options], check=True, capture_output=True)
 
-        plain, doubting = alternate(upscale, lambda: upscale("--uncertainty"), max(1, arguments.repeats // 3))
+        plain, estimated = alternate(upscale, lambda: upscale("--uncertainty"), max(1, arguments.repeats // 3))
     keep(
         "uncertainty",
         command_of(parser, arguments),
@@ -141,8 +141,8 @@ def main() -> None:
                 "command": {
                     "side_px": arguments.side,
                     "without": round(plain, 2),
-                    "with": round(doubting, 2),
-                    "ratio": round(doubting / plain, 3),
+                    "with": round(estimated, 2),
+                    "ratio": round(estimated / plain, 3),
                 },
             },
         },

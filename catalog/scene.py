@@ -19,7 +19,7 @@ Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 
 
 class PixelReader(Protocol):
-    """Where a scene's pixels come from. Readers are plain data, so that they travel to other processes."""
+    """Where a scene's pixels come from. Readers are plain data, so that other processes can receive them."""
 
     def read(self, window: Window) -> Pixels:
         """DN of all bands in a window inside the scene's grid, and which of them were measured.

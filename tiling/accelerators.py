@@ -1,4 +1,4 @@
-"""What callers may bring along to do faster than NumPy does here."""
+"""Optional accelerated implementations of steps that :mod:`tiling` does with NumPy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 
-class Faster(Protocol):
+class Accelerator(Protocol):
     """Makes the same bits; returns whether it could. Where not, NumPy does."""
 
     def differences(self, pixels: NDArray[Any], out: NDArray[Any]) -> bool:

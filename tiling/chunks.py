@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from tiling.accelerators import Faster
+from tiling.accelerators import Accelerator
 from tiling.encode import encode, fields_of
 from tiling.errors import DamagedChunkError, OutputError, StorageError
 from tiling.integrity import read_header
@@ -52,7 +52,7 @@ def encode_chunk(
 ) -> list[Content]:
     """The content of the file of ``(bands, rows, cols)`` on ``geobox``, with so many overviews, in parts.
 
-    ``tags`` travel with the pixels.
+    ``tags`` stay with the pixels.
     """
     encoder = ChunkEncoder(pixels.shape, product, overviews=overviews)
     tops = range(0, pixels.shape[1], BLOCK_PX)
@@ -61,7 +61,7 @@ def encode_chunk(
     return encoder.parts(geobox, tags)
 
 
-class Room(Protocol):
+class Allocate(Protocol):
     """Memory for so many bytes, which may have been given away before under the same name; it comes back by itself."""
 
     def __call__(self, name: str, size: int, /) -> NDArray[np.uint8]: ...
@@ -76,16 +76,16 @@ class ChunkEncoder:
         product: Product,
         *,
         overviews: int = 0,
-        room: Room | None = None,
-        faster: Faster | None = None,
+        allocate: Allocate | None = None,
+        accelerator: Accelerator | None = None,
     ) -> None:
         """Of ``(bands, rows, cols)`` with so many overviews.
 
-        Blocks are kept in memory from ``room``, as far as that goes, one after another: where each has memory of its
-        own, most of that is taken from the system and given back again, block by block.
+        Blocks are kept in memory from ``allocate``, as far as that goes, one after another: where each has memory of
+        its own, most of that is taken from the system and given back again, block by block.
         """
-        self._product, self._faster = product, faster
-        self._make_room, self._room, self._used = room or _new_room, memoryview(b""), 0
+        self._product, self._accelerator = product, accelerator
+        self._allocate, self._scratch, self._used = allocate or _new_memory, memoryview(b""), 0
         # With all its overviews, an image is a third larger.
         self._most = math.prod(shape) * np.dtype(product.dtype).itemsize * 4 // 3
         _, rows, cols = shape
@@ -105,7 +105,7 @@ class ChunkEncoder:
         self._add(0, top // BLOCK_PX, pixels)
 
     def _add(self, level: int, row: int, pixels: NDArray[Any]) -> None:
-        blocks = encode(pixels, self._product, self._faster)
+        blocks = encode(pixels, self._product, self._accelerator)
         self._checksums[level][row] = np.asarray([checksum(block) for block in blocks], dtype=np.int64)
         self._blocks[level][row] = self._kept(blocks)
         if level + 1 == len(self._sizes):
@@ -114,7 +114,7 @@ class ChunkEncoder:
         above, bottom = row // 2, row % 2
         pair, half_rows = self._pair(level + 1, above), BLOCK_PX // 2
         place = pair[:, half_rows:] if bottom else pair[:, :half_rows]
-        halve(pixels, self._product.left_out, faster=self._faster, out=place)
+        halve(pixels, self._product.left_out, accelerator=self._accelerator, out=place)
         with self._lock:
             self._missing[level + 1, above] -= 1
             if self._missing[level + 1, above]:
@@ -130,28 +130,28 @@ class ChunkEncoder:
                 rows, cols = self._sizes[level]
                 shape = (self._product.bands, min(BLOCK_PX, rows - row * BLOCK_PX), cols)
                 dtype = np.dtype(self._product.dtype)
-                room = self._make_room(f"overview {level}", math.prod(shape) * dtype.itemsize)
-                self._pairs[level, row] = room.view(dtype).reshape(shape)
+                scratch = self._allocate(f"overview {level}", math.prod(shape) * dtype.itemsize)
+                self._pairs[level, row] = scratch.view(dtype).reshape(shape)
                 self._missing[level, row] = min(2, len(self._blocks[level - 1]) - 2 * row)
             return self._pairs[level, row]
 
     def _kept(self, blocks: NDArray[np.object_]) -> NDArray[np.object_]:
         with self._lock:
-            if not self._room:
-                self._room = self._make_room("blocks", self._most).data
+            if not self._scratch:
+                self._scratch = self._allocate("blocks", self._most).data
             start = self._used
             self._used += int(_sizes(blocks).sum())
-            if self._used > len(self._room):
+            if self._used > len(self._scratch):
                 return blocks
         for number, block in enumerate(blocks):
-            place = self._room[start : start + len(block)]
+            place = self._scratch[start : start + len(block)]
             place[:] = block
             blocks[number] = place
             start += len(block)
         return blocks
 
     def parts(self, geobox: GeoBox, tags: Mapping[str, str]) -> list[Content]:
-        """The content of the file on ``geobox``, when all rows have been added; ``tags`` travel with the pixels."""
+        """The content of the file on ``geobox``, when all rows have been added; ``tags`` stay with the pixels."""
         fields = fields_of(self._product, geobox, tags)
         blocks = [np.stack(rows) for rows in self._blocks]
         levels = [
@@ -167,7 +167,7 @@ class ChunkEncoder:
         return [header, *(part for block in ordered for part in enveloped(block))]
 
 
-def _new_room(_: str, size: int) -> NDArray[np.uint8]:
+def _new_memory(_: str, size: int) -> NDArray[np.uint8]:
     return np.empty(size, np.uint8)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
 
-from tiling.accelerators import Faster
+from tiling.accelerators import Accelerator
 from tiling.product import BLOCK_PX, Product
 from tiling.tiff import Field, read_images
 
@@ -25,13 +25,13 @@ _DIFFERENCES = 2
 _ZSTD = zstandard.ZstdCompressionParameters.from_level(1, hash_log=10)
 
 
-def encode(pixels: NDArray[Any], product: Product, faster: Faster | None = None) -> NDArray[np.object_]:
+def encode(pixels: NDArray[Any], product: Product, accelerator: Accelerator | None = None) -> NDArray[np.object_]:
     """The blocks of a row of blocks, ``(bands, rows, cols)``, as they are in a file: ``bytes``, ``(block columns)``.
 
     Blocks at the right and lower edge are filled up. A block's bytes depend on its pixels and the product only.
     """
     if product.compression == "zstd" and product.predictor == _DIFFERENCES:
-        return _compressed(pixels, product, faster)
+        return _compressed(pixels, product, accelerator)
     bands, rows, cols = pixels.shape
     with rasterio.Env(), MemoryFile() as memory:
         with memory.open(
@@ -56,7 +56,7 @@ def fields_of(product: Product, geobox: GeoBox, tags: Mapping[str, str]) -> Mapp
     return read_images(lambda start, stop: content[start:stop])[0].fields
 
 
-def _compressed(pixels: NDArray[Any], product: Product, faster: Faster | None) -> NDArray[np.object_]:
+def _compressed(pixels: NDArray[Any], product: Product, accelerator: Accelerator | None) -> NDArray[np.object_]:
     """What GDAL makes of integers, without passing them through a file in memory: that takes as long as to compress."""
     bands, rows, cols = pixels.shape
     compressor = zstandard.ZstdCompressor(compression_params=_ZSTD)
@@ -68,7 +68,7 @@ def _compressed(pixels: NDArray[Any], product: Product, faster: Faster | None) -
         part = pixels[:, :, left : left + BLOCK_PX]
         block[:rows, part.shape[2] :] = 0
         filled = block[:rows, : part.shape[2]]
-        if faster is None or not faster.differences(part, filled):
+        if accelerator is None or not accelerator.differences(part, filled):
             for band, out in zip(part, np.moveaxis(filled, 2, 0), strict=True):
                 out[:, 0] = band[:, 0]
                 np.subtract(band[:, 1:], band[:, :-1], out=out[:, 1:])

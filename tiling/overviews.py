@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo import Shape2d, shape_
 
-from tiling.accelerators import Faster
+from tiling.accelerators import Accelerator
 from tiling.product import BLOCK_PX, beside, in_type
 
 #: Rows that are halved at a time: what is made of them on the way stays in the processor's cache.
@@ -27,7 +27,7 @@ def halve(
     pixels: NDArray[Any],
     nodata: float | None,
     *,
-    faster: Faster | None = None,
+    accelerator: Accelerator | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Means of 2 × 2 pixels of ``(bands, rows, cols)``, rounded half up; what is nodata plays no part.
@@ -43,7 +43,7 @@ def halve(
     for band, half in zip(pixels, halved, strict=True):
         for top in range(0, rows, _ROWS):
             strip, place = band[top : top + _ROWS], half[top // 2 : (top + _ROWS) // 2]
-            if faster is None or not faster.halves(strip, place, nodata):
+            if accelerator is None or not accelerator.halves(strip, place, nodata):
                 place[...] = _halve(strip, nodata)
     return halved
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from catalog.arrays import check_plausible, validity
 from geosr.arrays.encoding import check_scaled_once
-from geosr.inference.scene_calibration import measure_factors, rehearsal_windows
+from geosr.inference.scene_calibration import calibration_windows, measure_factors
 from geosr.inference.upscaler import ModelSpec, upscaler_of
 from geosr.model.card import Calibration
 from geosr.model.zoo import read_card
@@ -65,7 +65,7 @@ def _width_factors(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
     """What the image's half-widths are multiplied by; on demand where the image is lazy."""
     card = read_card(spec.model, spec.sharpness)
     assert card.calibration is not None
-    squares = [window.toslices() for window in rehearsal_windows(plan.area, card.scale, card.calibration)]
+    squares = [window.toslices() for window in calibration_windows(plan.area, card.scale, card.calibration)]
     parts = [image[:, rows, cols] for rows, cols in squares]
     compute = partial(_factors_of, spec=spec, calibration=card.calibration)
     return delayed(compute, pure=True)(parts) if isinstance(image, dask.array.Array) else compute(parts)

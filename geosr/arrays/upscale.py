@@ -2,7 +2,7 @@
 
     import geosr
     sharp = geosr.upscale(da)          # or da.geosr.upscale()
-    doubts = geosr.upscale(da, uncertainty=True)     # a Dataset: image, half_width, measured
+    estimate = geosr.upscale(da, uncertainty=True)   # a Dataset: image, half_width, measured
 
 Lazy where the input is: on a dask-backed array nothing is read or computed until the result is.
 """

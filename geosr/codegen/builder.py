@@ -10,22 +10,22 @@ from contextlib import contextmanager
 class Writer:
     """Writes a function's instructions. Values are their names; those without a stated type are vectors."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, simd_width: int) -> None:
+        self.simd_width = simd_width
         self.lines: list[str] = []
         self._names = 0
         self._block = "entry"
 
     @property
     def vector(self) -> str:
-        return f"<{self.lanes} x float>"
+        return f"<{self.simd_width} x float>"
 
     @contextmanager
-    def vectors_of(self, lanes: int) -> Iterator[None]:
+    def vectors_of(self, simd_width: int) -> Iterator[None]:
         """Vectors of another length meanwhile."""
-        before, self.lanes = self.lanes, lanes
+        before, self.simd_width = self.simd_width, simd_width
         yield
-        self.lanes = before
+        self.simd_width = before
 
     def name(self, kind: str = "v") -> str:
         self._names += 1
@@ -66,10 +66,10 @@ class Writer:
         """``left * right + addend``, rounded once; a number on the left stands for a vector of it."""
         if isinstance(left, int):
             bits = struct.unpack("<Q", struct.pack("<d", left))[0]
-            left = "<" + ", ".join([f"float 0x{bits:016X}"] * self.lanes) + ">"
+            left = "<" + ", ".join([f"float 0x{bits:016X}"] * self.simd_width) + ">"
         vector = self.vector
         return self.get(
-            f"call {vector} @llvm.fma.v{self.lanes}f32({vector} {left}, {vector} {right}, {vector} {addend})"
+            f"call {vector} @llvm.fma.v{self.simd_width}f32({vector} {left}, {vector} {right}, {vector} {addend})"
         )
 
     def larger(self, left: str, right: str) -> str:
@@ -90,12 +90,12 @@ class Writer:
         """A vector of one float."""
         first = self.get(f"insertelement {self.vector} poison, float {scalar}, i32 0")
         return self.get(
-            f"shufflevector {self.vector} {first}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer"
+            f"shufflevector {self.vector} {first}, {self.vector} poison, <{self.simd_width} x i32> zeroinitializer"
         )
 
     def _either(self, comparison: str, left: str, right: str, then: str, otherwise: str) -> str:
         chosen = self.get(f"fcmp {comparison} {self.vector} {left}, {right}")
-        return self.get(f"select <{self.lanes} x i1> {chosen}, {self.vector} {then}, {self.vector} {otherwise}")
+        return self.get(f"select <{self.simd_width} x i1> {chosen}, {self.vector} {then}, {self.vector} {otherwise}")
 
     def interleaved(self, vectors: Sequence[str], kind: str = "float") -> str:
         """One vector: the first of each, then the second of each, and so on. There are two, or four, of ``kind``."""
@@ -103,8 +103,8 @@ class Writer:
             even, odd = self.interleaved(vectors[::2], kind), self.interleaved(vectors[1::2], kind)
         else:
             even, odd = vectors
-        each = self.lanes * len(vectors) // 2
-        order = ", ".join(f"i32 {lane}, i32 {each + lane}" for lane in range(each))
+        each = self.simd_width * len(vectors) // 2
+        order = ", ".join(f"i32 {element}, i32 {each + element}" for element in range(each))
         whole = f"<{each} x {kind}>"
         return self.get(f"shufflevector {whole} {even}, {whole} {odd}, <{2 * each} x i32> <{order}>")
 

@@ -37,17 +37,17 @@ class Compiled:
     """Keeps the code in memory."""
 
 
-def lanes_here() -> int:
+def simd_width_here() -> int:
     """Floats in a vector of this processor, which has AVX2 at least (see :func:`geosr.hardware.has_native`)."""
     return 16 if "avx512f" in hardware.cpu_flags() else 8
 
 
-def compile_functions(functions: Mapping[str, Function], lanes: int) -> Compiled:
+def compile_functions(functions: Mapping[str, Function], simd_width: int) -> Compiled:
     """Compile functions, by name, for vectors of so many floats."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(_source(functions, lanes))
-    features = f"{llvm.get_host_cpu_features().flatten()},{_TARGET_OPTIONS[lanes]}"
+    module = llvm.parse_assembly(_source(functions, simd_width))
+    features = f"{llvm.get_host_cpu_features().flatten()},{_TARGET_OPTIONS[simd_width]}"
     target = llvm.Target.from_default_triple()
     machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3)
     tuning = llvm.create_pipeline_tuning_options(speed_level=2)
@@ -62,10 +62,10 @@ def compile_functions(functions: Mapping[str, Function], lanes: int) -> Compiled
     return Compiled(made, engine)
 
 
-def _source(functions: Mapping[str, Function], lanes: int) -> str:
+def _source(functions: Mapping[str, Function], simd_width: int) -> str:
     """A module's text."""
     lines = ["declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"]
-    for length in (lanes, lanes // 2):
+    for length in (simd_width, simd_width // 2):
         vector = f"<{length} x float>"
         lines += [
             f"declare {vector} @llvm.fma.v{length}f32({vector}, {vector}, {vector})",
@@ -76,7 +76,7 @@ def _source(functions: Mapping[str, Function], lanes: int) -> str:
         arguments = ", ".join(
             f"{'i64' if kind is ctypes.c_int64 else 'ptr'} %{argument}" for argument, kind in function.arguments.items()
         )
-        writer = Writer(lanes)
+        writer = Writer(simd_width)
         function.write(writer)
         lines += [f"define void @{name}({arguments}) {{", "entry:", *writer.lines, "  ret void", "}"]
     return "\n".join(lines)

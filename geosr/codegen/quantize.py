@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.codegen.builder import Writer
-from geosr.codegen.compiler import Compiled, Function, compile_functions, lanes_here
+from geosr.codegen.compiler import Compiled, Function, compile_functions, simd_width_here
 from geosr.codegen.structs import fields
 from tiling import beside, in_type
 
@@ -81,9 +81,9 @@ class ToDn:
         return np.issubdtype(dtype, np.integer) and dtype.itemsize == _BYTES and dtype.isnative
 
     @staticmethod
-    def takes(phases: NDArray[np.float32]) -> bool:
+    def accepts(phases: NDArray[np.float32]) -> bool:
         """Whether it is for such an image: wide enough, columns side by side."""
-        wide = phases.shape[3] >= lanes_here() and phases.strides[3] == phases.itemsize
+        wide = phases.shape[3] >= simd_width_here() and phases.strides[3] == phases.itemsize
         return wide and phases.shape[1] == _PHASES
 
     def __call__(self, phases: NDArray[np.float32], out: NDArray[np.integer]) -> None:
@@ -113,14 +113,14 @@ class ToDn:
 
 @lru_cache(maxsize=1)
 def _compiled() -> Compiled:
-    return compile_functions({"to_dn": Function({"task": ctypes.POINTER(_Task)}, _to_dn)}, lanes_here())
+    return compile_functions({"to_dn": Function({"task": ctypes.POINTER(_Task)}, _to_dn)}, simd_width_here())
 
 
 def _to_dn(write: Writer) -> None:
     """Band by band, row by row."""
     task = fields(write, _Task, "%task")
     wide = write.count("mul", task["cols"], _SCALE)
-    last = write.count("sub", task["cols"], write.lanes)
+    last = write.count("sub", task["cols"], write.simd_width)
 
     def band(number: str, _: list[str]) -> tuple[()]:
         phases = write.at(task["phases"], write.item("i64", task["starts"], number))
@@ -148,10 +148,10 @@ def _to_dn(write: Writer) -> None:
                     pixels = write.interleaved(made, "i16")
                     place = write.count("add", target, write.count("mul", here, _SCALE))
                     place = write.get(f"getelementptr i16, ptr {task['out']}, i64 {place}")
-                    write.do(f"store <{_SCALE * write.lanes} x i16> {pixels}, ptr {place}, align 2")
+                    write.do(f"store <{_SCALE * write.simd_width} x i16> {pixels}, ptr {place}, align 2")
                     return ()
 
-                write.loop(0, task["cols"], write.lanes, some)
+                write.loop(0, task["cols"], write.simd_width, some)
                 return ()
 
             write.loop(0, _SCALE, 1, line)
@@ -175,11 +175,11 @@ def _dn(
     beside: str,
 ) -> str:
     """A vector of DN, 16 bits each."""
-    vector, lanes = write.vector, write.lanes
+    vector, simd_width = write.vector, write.simd_width
     value = write.get(f"fdiv {vector} {write.subtract(write.multiply(value, reference), offset)}, {scale}")
-    value = write.get(f"call {vector} @llvm.rint.v{lanes}f32({vector} {value})")
+    value = write.get(f"call {vector} @llvm.rint.v{simd_width}f32({vector} {value})")
     value = write.smaller(write.larger(value, task["lowest"]), task["highest"])
     # Whole numbers of 16 bits are exact.
     value = write.replaced(value, nodata, beside)
-    whole = write.get(f"fptosi {vector} {value} to <{lanes} x i32>")
-    return write.get(f"trunc <{lanes} x i32> {whole} to <{lanes} x i16>")
+    whole = write.get(f"fptosi {vector} {value} to <{simd_width} x i32>")
+    return write.get(f"trunc <{simd_width} x i32> {whole} to <{simd_width} x i16>")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.codegen.builder import Writer
-from geosr.codegen.compiler import Compiled, Function, compile_functions, lanes_here
+from geosr.codegen.compiler import Compiled, Function, compile_functions, simd_width_here
 from geosr.codegen.structs import fields
 from tiling import beside
 
@@ -76,7 +76,7 @@ class Blocks:
         sides_by_side = (
             pixels.strides[2] == out.strides[2] == _DTYPE.itemsize and out.strides[1] == bands * _DTYPE.itemsize
         )
-        if bands != _BANDS or not pixels.dtype == out.dtype == _DTYPE or cols % lanes_here() or not sides_by_side:
+        if bands != _BANDS or not pixels.dtype == out.dtype == _DTYPE or cols % simd_width_here() or not sides_by_side:
             return False
         band_stride, row_stride = (stride // _DTYPE.itemsize for stride in pixels.strides[:2])
         task = _Differences(
@@ -97,7 +97,7 @@ class Blocks:
         Returns whether it was done, which it is not where there is nodata among them.
         """
         there = pixels.strides[1] == out.strides[1] == _DTYPE.itemsize
-        if not pixels.dtype == out.dtype == _DTYPE or out.shape[1] < lanes_here() or not there:
+        if not pixels.dtype == out.dtype == _DTYPE or out.shape[1] < simd_width_here() or not there:
             return False
         found = ctypes.c_int32(0)
         task = _Halves(
@@ -121,13 +121,13 @@ def _compiled() -> Compiled:
         "differences": Function({"task": ctypes.POINTER(_Differences)}, _write_differences),
         "halves": Function({"task": ctypes.POINTER(_Halves)}, _write_halves),
     }
-    return compile_functions(functions, lanes_here())
+    return compile_functions(functions, simd_width_here())
 
 
 def _write_differences(write: Writer) -> None:
     """Row by row, some pixels of all bands at a time."""
     task = fields(write, _Differences, "%task")
-    vector = f"<{write.lanes} x i16>"
+    vector = f"<{write.simd_width} x i16>"
     bands = [write.count("mul", task["band_stride"], band) for band in range(_BANDS)]
 
     def row(number: str, _: list[str]) -> tuple[()]:
@@ -141,13 +141,13 @@ def _write_differences(write: Writer) -> None:
         def put(made: list[str], col: str | int) -> None:
             place = _at(write, target, write.get(f"mul i64 {col}, {_BANDS}"))
             together = write.interleaved(made, "i16")
-            write.do(f"store <{_BANDS * write.lanes} x i16> {together}, ptr {place}, align 2")
+            write.do(f"store <{_BANDS * write.simd_width} x i16> {together}, ptr {place}, align 2")
 
         # Before the first pixel is nothing.
-        order = ", ".join(f"i32 {lane}" for lane in (write.lanes, *range(write.lanes - 1)))
+        order = ", ".join(f"i32 {element}" for element in (write.simd_width, *range(write.simd_width - 1)))
         first = [load(one) for one in sources]
         moved = [
-            write.get(f"shufflevector {vector} {one}, {vector} zeroinitializer, <{write.lanes} x i32> <{order}>")
+            write.get(f"shufflevector {vector} {one}, {vector} zeroinitializer, <{write.simd_width} x i32> <{order}>")
             for one in first
         ]
         put([write.get(f"sub {vector} {one}, {before}") for one, before in zip(first, moved, strict=True)], 0)
@@ -158,7 +158,7 @@ def _write_differences(write: Writer) -> None:
             put(made, col)
             return ()
 
-        write.loop(write.lanes, task["cols"], write.lanes, some)
+        write.loop(write.simd_width, task["cols"], write.simd_width, some)
         return ()
 
     write.loop(0, task["rows"], 1, row)
@@ -167,16 +167,16 @@ def _write_differences(write: Writer) -> None:
 def _write_halves(write: Writer) -> None:
     """Row by row; two pixels that lie side by side are one number of 32 bits."""
     task = fields(write, _Halves, "%task")
-    lanes, vector = write.lanes, f"<{write.lanes} x i32>"
-    last = write.count("sub", task["cols"], lanes)
+    simd_width, vector = write.simd_width, f"<{write.simd_width} x i32>"
+    last = write.count("sub", task["cols"], simd_width)
 
     def spread(number: str) -> str:
-        narrow = write.get(f"trunc i64 {number} to i32")
-        first = write.get(f"insertelement {vector} poison, i32 {narrow}, i32 0")
+        halves = write.get(f"trunc i64 {number} to i32")
+        first = write.get(f"insertelement {vector} poison, i32 {halves}, i32 0")
         return write.get(f"shufflevector {vector} {first}, {vector} poison, {vector} zeroinitializer")
 
     nodata, instead = spread(task["nodata"]), spread(task["beside"])
-    low, half, two = (f"<{', '.join([f'i32 {number}'] * lanes)}>" for number in (0xFFFF, 16, 2))
+    low, half, two = (f"<{', '.join([f'i32 {number}'] * simd_width)}>" for number in (0xFFFF, 16, 2))
 
     def row(number: str, _: list[str]) -> tuple[()]:
         above = _at(write, task["pixels"], write.count("mul", number, write.count("mul", task["row_stride"], 2)))
@@ -190,22 +190,22 @@ def _write_halves(write: Writer) -> None:
             for one in rows:
                 pair = write.get(f"load {vector}, ptr {_at(write, one, write.count('mul', here, 2))}, align 2")
                 pixels += [write.get(f"and {vector} {pair}, {low}"), write.get(f"lshr {vector} {pair}, {half}")]
-            total, found = two, write.get(f"bitcast <{lanes} x float> {carried[0]} to {vector}")
+            total, found = two, write.get(f"bitcast <{simd_width} x float> {carried[0]} to {vector}")
             for one in pixels:
                 total = write.get(f"add {vector} {total}, {one}")
                 equal = write.get(f"icmp eq {vector} {one}, {nodata}")
-                found = write.get(f"or {vector} {found}, {write.get(f'zext <{lanes} x i1> {equal} to {vector}')}")
+                found = write.get(f"or {vector} {found}, {write.get(f'zext <{simd_width} x i1> {equal} to {vector}')}")
             mean = write.get(f"lshr {vector} {total}, {two}")
             # A mean of values on both sides of it may be nodata itself.
             equal = write.get(f"icmp eq {vector} {mean}, {nodata}")
-            mean = write.get(f"select <{lanes} x i1> {equal}, {vector} {instead}, {vector} {mean}")
-            narrow = write.get(f"trunc {vector} {mean} to <{lanes} x i16>")
-            write.do(f"store <{lanes} x i16> {narrow}, ptr {_at(write, target, here)}, align 2")
-            return [write.get(f"bitcast {vector} {found} to <{lanes} x float>")]
+            mean = write.get(f"select <{simd_width} x i1> {equal}, {vector} {instead}, {vector} {mean}")
+            halves = write.get(f"trunc {vector} {mean} to <{simd_width} x i16>")
+            write.do(f"store <{simd_width} x i16> {halves}, ptr {_at(write, target, here)}, align 2")
+            return [write.get(f"bitcast {vector} {found} to <{simd_width} x float>")]
 
-        found = write.loop(0, task["cols"], lanes, some, ["zeroinitializer"])[0]
-        whole = write.get(f"bitcast <{lanes} x float> {found} to {vector}")
-        any_here = write.get(f"call i32 @llvm.vector.reduce.or.v{lanes}i32({vector} {whole})")
+        found = write.loop(0, task["cols"], simd_width, some, ["zeroinitializer"])[0]
+        whole = write.get(f"bitcast <{simd_width} x float> {found} to {vector}")
+        any_here = write.get(f"call i32 @llvm.vector.reduce.or.v{simd_width}i32({vector} {whole})")
         before = write.get(f"load i32, ptr {task['found']}, align 4")
         write.do(f"store i32 {write.get(f'or i32 {before}, {any_here}')}, ptr {task['found']}, align 4")
         return ()

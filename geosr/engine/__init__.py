@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr import hardware
-from geosr.engine.rows import Take
+from geosr.engine.rows import ImageSink
 from geosr.errors import DeviceError, UsageError
 
 EngineName = Literal["auto", "torch", "openvino", "winograd"]
@@ -134,8 +134,8 @@ def _choose_name(engine: EngineName, device: Device, precision: Precision) -> st
     if precision == "bfloat16":
         # PyTorch computes in bfloat16 on any processor, if slowly.
         return "openvino-cpu" if _openvino_has_bfloat16() else "torch-cpu"
-    narrow = precision == "auto" and hardware.has_fast_bfloat16()
-    return "winograd-cpu" if hardware.has_winograd() and not narrow else "openvino-cpu"
+    reduced = precision == "auto" and hardware.has_fast_bfloat16()
+    return "winograd-cpu" if hardware.has_winograd() and not reduced else "openvino-cpu"
 
 
 def _fastest(name: str) -> str:
@@ -169,7 +169,7 @@ MARGIN_PX = 5
 class Parallel:
     """How an engine shares a machine's cores."""
 
-    lanes: int = 1
+    concurrent_chunks: int = 1
     """Chunks computed at a time."""
     threads: int = 1
     """Cores at work on each."""
@@ -192,7 +192,7 @@ class Upscaled:
 
 
 class Engine(Protocol):
-    """Runs a generator on as many chunks at a time as it has lanes; whoever comes more waits."""
+    """Runs a generator on up to ``Parallel.concurrent_chunks`` chunks at a time; further callers wait."""
 
     def upscale(
         self,
@@ -200,15 +200,15 @@ class Engine(Protocol):
         valid: NDArray[np.bool_],
         *,
         uncertainty: bool = False,
-        take: Take | None = None,
+        sink: ImageSink | None = None,
     ) -> Upscaled:
         """Upscale ``(bands, rows, cols)`` but for the model's halo on each side.
 
-        The image is the same with uncertainty and without. ``take`` is given it a few rows at a time, for as long as it
+        The image is the same with uncertainty and without. ``sink`` is given it a few rows at a time, for as long as it
         does not return: the whole of it need never be in memory.
         """
 
-    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+    def calibration_ratios(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         """``|error| / half-width`` of ``(bands, rows, cols)`` made from itself.
 
         See :mod:`geosr.model.scene_calibration`.

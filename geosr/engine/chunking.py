@@ -56,8 +56,8 @@ def choose_core(
 
     Of those that cut an area's ``sides_px`` into as few chunks, it is the smallest, which takes the least memory.
     """
-    # Processes have a thread each, and a chunk at a time; alone, one computes as many as it has lanes.
-    at_a_time = processes if processes > 1 else _lanes(engine)
+    # Processes have a thread each, and a chunk at a time; alone, one computes several.
+    at_a_time = processes if processes > 1 else _concurrent_chunks(engine)
     budget = min(_BUDGET, _SHARE * _memory_of(engine) / at_a_time)
     largest = next(
         (core for core in CORES_PX if bytes_of_chunk(card, engine, bands, core, uncertainty=uncertainty) <= budget),
@@ -133,11 +133,11 @@ def _bytes_of_planes(size: NetworkSize) -> float:
 def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:
     """How the cores are shared by so many chunks."""
     cores = hardware.cores()
-    lanes = max(1, min(chunks, _lanes(engine)))
-    return Parallel(lanes, max(1, cores // lanes))
+    at_once = max(1, min(chunks, _concurrent_chunks(engine)))
+    return Parallel(at_once, max(1, cores // at_once))
 
 
-def _lanes(engine: EngineSpec) -> int:
+def _concurrent_chunks(engine: EngineSpec) -> int:
     """Chunks at a time, where there are as many."""
     # While a GPU computes one, another is sent to it or becomes DN.
     return _LANES_PER_GPU if engine.name == "torch-cuda" else max(1, hardware.cores() // _CORES_PER_LANE)

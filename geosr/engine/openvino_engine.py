@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine import EngineSpec, Parallel
-from geosr.engine.buffers import Memory
+from geosr.engine.buffers import BufferPool
 from geosr.engine.openvino_graphs import Graphs
 from geosr.engine.openvino_import import ov
-from geosr.engine.pooled import Known, LaneEngine, Step
+from geosr.engine.pooled import Known, PooledEngine, Step
 from geosr.errors import DeviceError
 from geosr.model.bfloat16 import Rounded
 from geosr.model.card import ModelCard
@@ -23,7 +23,7 @@ from geosr.model.weights import misfit, read_rounded
 _OWN = ("phases", "observed")
 
 
-class OpenVinoEngine(LaneEngine):
+class OpenVinoEngine(PooledEngine):
     """Runs a generator with the network's body in the chosen precision and all else in float32."""
 
     def __init__(
@@ -35,13 +35,13 @@ class OpenVinoEngine(LaneEngine):
         *,
         picture: bool = False,
     ) -> None:
-        """See :class:`LaneEngine`."""
+        """See :class:`PooledEngine`."""
         super().__init__(card, mtf_nyquist, parallel, picture=picture)
         self._precision = spec.precision
-        narrow = card.network is not None and spec.precision == "bfloat16"
-        self._rounded = read_rounded(card, self._weights) if narrow else None
+        reduced = card.network is not None and spec.precision == "bfloat16"
+        self._rounded = read_rounded(card, self._weights) if reduced else None
 
-    def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
+    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[Step]:
         # OpenVINO has its own memory.
         graphs = graphs_of(
             self._card,
@@ -50,7 +50,7 @@ class OpenVinoEngine(LaneEngine):
             shape,
             self._margin,
             self._rounded,
-            doubts=doubts,
+            uncertainty=uncertainty,
             picture=self._picture,
         )
         try:
@@ -68,7 +68,7 @@ def graphs_of(
     margin_px: int,
     rounded: Rounded | None = None,
     *,
-    doubts: bool,
+    uncertainty: bool,
     picture: bool,
 ) -> Graphs:
     """A card's graphs for chunks of a shape; ``taps`` are the sensor's, and what is ``rounded`` is for bfloat16."""
@@ -82,7 +82,7 @@ def graphs_of(
         input_limits=card.input_limits,
         halo_px=card.halo_px,
         margin_px=margin_px,
-        doubts=doubts,
+        uncertainty=uncertainty,
         size=card.network,
         weights=weights,
         rounded=rounded,

@@ -31,7 +31,7 @@ class Graphs:
 
     Inputs and outputs go by name. Given are ``lr``, the input, and ``valid``, 1 where a pixel was measured and 0 where
     it was filled in. Made are the image's ``phases`` and what the sensor has ``observed`` of it, both with a margin of
-    ``margin_px``; with ``doubts`` the network's features, ``deep``, and the phases of its ``residual`` as well.
+    ``margin_px``; with ``uncertainty`` the network's features, ``deep``, and the phases of its ``residual`` as well.
     """
 
     shape: tuple[int, ...]
@@ -48,7 +48,7 @@ class Graphs:
     halo_px: int
     """The margin of the inputs."""
     margin_px: int
-    doubts: bool
+    uncertainty: bool
     size: NetworkSize | None
     weights: Weights
     """By name, in float32; none without a network."""
@@ -96,7 +96,7 @@ class Graphs:
             # A tail at high resolution belongs to the body, for most of the work is there.
             deep = op.add(self._near(shallow), layers.conv(trunk, "conv_body"))
             ends, follows = {"residual": layers.to_phases(deep, self.size, self.scale)}, ["residual"]
-            if self.doubts:
+            if self.uncertainty:
                 ends["deep"] = deep
         results = [_named(node, name) for name, node in ends.items()]
         return [(first, "float32"), (ov.Model(results, [shallow], "blocks"), precision)], follows
@@ -108,7 +108,7 @@ class Graphs:
         ends, residual = {}, given.get("residual")
         if self.size is not None and residual is None:
             deep, residual = self._network(lr, given)
-            if self.doubts:
+            if self.uncertainty:
                 ends = {"deep": deep, "residual": residual}
         ends["phases"], ends["observed"] = self._constrained(lr, residual, valid)
         results = [_named(node, name) for name, node in ends.items()]
@@ -138,18 +138,20 @@ class Graphs:
             residual, estimate = op.variadic_split(
                 residual, op.constant(np.int64(1)), op.constant(np.array(cut))
             ).outputs()
-            source = op.subtract(lr, _fine_noise(estimate, self.noise_limits, valid, kernels.round_trip(taps, scale)))
+            source = op.subtract(
+                lr, _fine_noise(estimate, self.noise_limits, valid, kernels.upsample_observe(taps, scale))
+            )
         left = source
         # The sensor is linear: what it sees of the interpolation follows from the source.
         if base != "none":
-            left = op.subtract(left, _separable(lr, kernels.round_trip(taps, scale, base)))
+            left = op.subtract(left, _separable(lr, kernels.upsample_observe(taps, scale, base)))
         if residual is not None:
             left = op.subtract(left, _observe(residual, taps, scale))
         pull = None
         for _ in range(self.steps):
             step = op.multiply(left, valid)
             pull = step if pull is None else op.add(pull, step)
-            left = op.subtract(left, _separable(step, kernels.round_trip(taps, scale)))
+            left = op.subtract(left, _separable(step, kernels.upsample_observe(taps, scale)))
         inset = self._near_px - self.margin_px
         parts = [] if residual is None else [inside(residual, inset)]
         if base == "bicubic" and pull is not None:
@@ -206,7 +208,7 @@ def _fine_noise(estimate: Any, limits: Sequence[float], valid: Any, taps: NDArra
     softened = op.divide(estimate, op.add(op.absolute(estimate), op.constant(np.float32(1))))
     noise = op.multiply(op.multiply(softened, op.constant(_per_band(limits))), valid)
     coarse = noise
-    for _ in range(kernels.COARSE_TRIPS):
+    for _ in range(kernels.COARSE_STEPS):
         coarse = _separable(coarse, taps)
     return op.subtract(noise, coarse)
 

@@ -1,4 +1,4 @@
-"""What engines on the CPU have in common: chunks in lanes, each a few steps, and half-widths of what they make."""
+"""Base of the engines on the CPU: a pool of slots, each computing one chunk in a few steps, and half-widths."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine import MARGIN_PX, Parallel, Upscaled
-from geosr.engine.buffers import Memory
-from geosr.engine.rows import ArrayRows, Rows, Take, hand_over
+from geosr.engine.buffers import BufferPool
+from geosr.engine.rows import ArrayRows, ImageSink, Rows, stream_rows
 from geosr.model import kernels
 from geosr.model.card import ModelCard
 from geosr.model.margins import crop
 from geosr.model.weights import read_weights
 
 if TYPE_CHECKING:
-    from geosr.engine.uncertainty import Doubts
+    from geosr.engine.uncertainty import UncertaintyEstimator
 
 #: What is known of a chunk, by name, each with a first axis of one: to begin with ``lr``, its bands, and ``valid``, 1
 #: where a pixel was measured and 0 where it was filled in. In the end the image's ``phases`` and what the sensor has
@@ -35,18 +35,18 @@ Step: TypeAlias = Callable[[Known], dict[str, Any]]
 
 
 @dataclass
-class _Lane:
-    """What is made ready for chunks of one shape; it keeps the memory of all layers."""
+class _Slot:
+    """Steps prepared for chunks of one shape, with the memory of all layers."""
 
-    memory: Memory
+    memory: BufferPool
     shape: tuple[int, ...] = ()
-    doubts: bool = False
+    uncertainty: bool = False
     """Whether there is all that half-widths are made of; the image is the same."""
     steps: list[Step] = field(default_factory=list)
 
 
-class LaneEngine(ABC):
-    """Runs a generator on as many chunks at a time as it has lanes. Loads PyTorch only for half-widths."""
+class PooledEngine(ABC):
+    """Runs a generator on as many chunks at a time as the pool has slots. Loads PyTorch only for half-widths."""
 
     def __init__(
         self, card: ModelCard, mtf_nyquist: Sequence[float | None], parallel: Parallel, *, picture: bool
@@ -60,13 +60,13 @@ class LaneEngine(ABC):
         self._taps = kernels.gaussian_taps(np.asarray(kernels.sensor_sigmas(mtf_nyquist, card.scale)), card.scale)
         self._weights = {} if card.network is None else read_weights(card)
         self._threads = parallel.threads
-        self._lanes: queue.LifoQueue[_Lane] = queue.LifoQueue()
-        for _ in range(parallel.lanes):
-            self._lanes.put(_Lane(Memory(parallel.threads)))
+        self._slots: queue.LifoQueue[_Slot] = queue.LifoQueue()
+        for _ in range(parallel.concurrent_chunks):
+            self._slots.put(_Slot(BufferPool(parallel.threads)))
         self._margin = min(MARGIN_PX, card.halo_px)
 
     @abstractmethod
-    def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
+    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[Step]:
         """What is done in turn to chunks of a shape, ``(1, bands, rows, cols)``."""
 
     def upscale(
@@ -75,22 +75,22 @@ class LaneEngine(ABC):
         valid: NDArray[np.bool_],
         *,
         uncertainty: bool = False,
-        take: Take | None = None,
+        sink: ImageSink | None = None,
     ) -> Upscaled:
         low = np.ascontiguousarray(lr)[None]
         known: dict[str, Any] = {"lr": low, "valid": self._as_input(valid)[None]}
-        with self._lane(low.shape, doubts=uncertainty) as lane:
-            for step in lane.steps:
+        with self._slot(low.shape, uncertainty=uncertainty) as slot:
+            for step in slot.steps:
                 known |= step(known)
             seen = crop(known["observed"][0], self._margin)
             rows: Rows = known["rows"] if "rows" in known else self._rows_of(known["phases"])
-            image = hand_over(rows, take, self._threads)
+            image = stream_rows(rows, sink, self._threads)
             if not uncertainty:
                 return Upscaled(image, seen)
             import torch
 
             with torch.inference_mode():
-                half_width, measured_fraction = self._doubts(
+                half_width, measured_fraction = self._estimator(
                     torch.from_numpy(low),
                     None if valid.all() else torch.from_numpy(known["valid"]),
                     torch.from_numpy(known["deep"]),
@@ -107,30 +107,32 @@ class LaneEngine(ABC):
         phases = crop(near[0], self._margin)
         return ArrayRows(phases.reshape(len(self._taps), -1, *phases.shape[1:]))
 
-    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+    def calibration_ratios(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
-            ratios: NDArray[np.float32] = self._doubts.rehearse(torch.from_numpy(np.ascontiguousarray(lr))).numpy()
+            ratios: NDArray[np.float32] = self._estimator.calibration_ratios(
+                torch.from_numpy(np.ascontiguousarray(lr))
+            ).numpy()
         return ratios
 
     @cached_property
-    def _doubts(self) -> Doubts:
-        from geosr.engine.uncertainty import Doubts
+    def _estimator(self) -> UncertaintyEstimator:
+        from geosr.engine.uncertainty import UncertaintyEstimator
         from geosr.model.build import build
 
-        return Doubts(self._card, build(self._card, self._mtf_nyquist, picture=self._picture))
+        return UncertaintyEstimator(self._card, build(self._card, self._mtf_nyquist, picture=self._picture))
 
     @contextmanager
-    def _lane(self, shape: tuple[int, ...], *, doubts: bool) -> Iterator[_Lane]:
-        """A lane for chunks of a shape; what it had for others goes before the new is made."""
-        lane = self._lanes.get()
+    def _slot(self, shape: tuple[int, ...], *, uncertainty: bool) -> Iterator[_Slot]:
+        """A slot for chunks of a shape; what it had for others goes before the new is made."""
+        slot = self._slots.get()
         try:
-            if lane.shape != shape or (doubts and not lane.doubts):
-                lane.shape, lane.steps = (), []
-                lane.steps = self._steps(shape, lane.memory, doubts=doubts)
+            if slot.shape != shape or (uncertainty and not slot.uncertainty):
+                slot.shape, slot.steps = (), []
+                slot.steps = self._steps(shape, slot.memory, uncertainty=uncertainty)
                 # Only now: where this fails, nothing half-made is found.
-                lane.shape, lane.doubts = shape, doubts
-            yield lane
+                slot.shape, slot.uncertainty = shape, uncertainty
+            yield slot
         finally:
-            self._lanes.put(lane)
+            self._slots.put(slot)

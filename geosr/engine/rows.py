@@ -1,4 +1,4 @@
-"""Images that are handed over some rows at a time, and work on rows that threads share."""
+"""Images that are streamed some rows at a time, and work on rows that threads share."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Rows(Protocol):
         """Some rows of it."""
 
 
-#: What is done with an image.
-Take: TypeAlias = Callable[[Rows], None]
+#: Receives an image as :class:`Rows`.
+ImageSink: TypeAlias = Callable[[Rows], None]
 
 
 class ArrayRows:
@@ -42,10 +42,10 @@ class ArrayRows:
         return self.phases[:, :, first:stop]
 
 
-def hand_over(rows: Rows, take: Take | None, threads: int = 1) -> NDArray[np.float32] | None:
-    """Have an image taken; where nobody wants it so, return all of it."""
-    if take is not None:
-        take(rows)
+def stream_rows(rows: Rows, sink: ImageSink | None, threads: int = 1) -> NDArray[np.float32] | None:
+    """Pass an image to its sink; without one, return all of it."""
+    if sink is not None:
+        sink(rows)
         return None
     if isinstance(rows, ArrayRows):
         return rows.phases

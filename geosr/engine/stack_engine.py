@@ -12,27 +12,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geosr.engine import EngineSpec, Parallel, Upscaled
-from geosr.engine.rows import ArrayRows, Take, hand_over
+from geosr.engine.rows import ArrayRows, ImageSink, stream_rows
 from geosr.model.card import ModelCard
 from geosr.model.stack import StackedGenerator
-from geosr.model.stack_uncertainty import StackDoubts
+from geosr.model.stack_uncertainty import StackUncertaintyEstimator
 
 
 class StackEngine:
-    """Runs a stacked generator; one chunk at a time, with all its lanes' cores."""
+    """Runs a stacked generator; one chunk at a time, with all cores."""
 
     def __init__(self, card: ModelCard, generator: StackedGenerator, spec: EngineSpec, parallel: Parallel) -> None:
-        torch.set_num_threads(parallel.threads * parallel.lanes)
+        torch.set_num_threads(parallel.threads * parallel.concurrent_chunks)
         self._device = torch.device("cuda" if spec.name == "torch-cuda" else "cpu")
         self._generator = generator.to(self._device)
         for network in (generator.guide.network, generator.coarse.network, generator.fine.network):
             if network is not None:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._halo = card.halo_px
-        self._doubts = None
+        self._estimator = None
         if card.calibration is not None:
             reference = card.reference_reflectance or ()
-            self._doubts = StackDoubts(self._generator, reference, card.calibration.factors)
+            self._estimator = StackUncertaintyEstimator(self._generator, reference, card.calibration.factors)
         self._one_at_a_time = threading.Lock()
 
     def upscale(
@@ -41,7 +41,7 @@ class StackEngine:
         valid: NDArray[np.bool_],
         *,
         uncertainty: bool = False,
-        take: Take | None = None,
+        sink: ImageSink | None = None,
     ) -> Upscaled:
         with self._running():
             low = self._generator.whole(self._sent(lr))
@@ -49,19 +49,22 @@ class StackEngine:
             made = self._generator.make(low, mask)
             rows, cols = lr.shape[1:]
             inside = self._inside(made.phases[0], rows, cols)
-            phases = hand_over(ArrayRows(inside.reshape(len(lr), -1, *inside.shape[1:])), take)
+            phases = stream_rows(ArrayRows(inside.reshape(len(lr), -1, *inside.shape[1:])), sink)
             observed = self._inside(made.observed[0], rows, cols)
             if not uncertainty:
                 return Upscaled(phases, observed)
-            doubts, scale = self._needed(), self._generator.scale
-            half_width = self._inside(doubts.half_width(made)[0], rows, cols, scale)
+            estimator, scale = self._needed(), self._generator.scale
+            half_width = self._inside(estimator.half_width(made)[0], rows, cols, scale)
             return Upscaled(
-                phases, observed, half_width, self._inside(doubts.measured_fraction(made, mask)[0], rows, cols, scale)
+                phases,
+                observed,
+                half_width,
+                self._inside(estimator.measured_fraction(made, mask)[0], rows, cols, scale),
             )
 
-    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+    def calibration_ratios(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         with self._running():
-            ratios: NDArray[np.float32] = self._needed().rehearse(self._sent(lr)[0], self._halo).cpu().numpy()
+            ratios: NDArray[np.float32] = self._needed().calibration_ratios(self._sent(lr)[0], self._halo).cpu().numpy()
             return ratios
 
     def _sent(self, array: NDArray[np.float32]) -> Tensor:
@@ -80,7 +83,7 @@ class StackEngine:
         with self._one_at_a_time, torch.inference_mode():
             yield
 
-    def _needed(self) -> StackDoubts:
-        if self._doubts is None:
+    def _needed(self) -> StackUncertaintyEstimator:
+        if self._estimator is None:
             raise ValueError("this model has no calibrated half-widths")
-        return self._doubts
+        return self._estimator

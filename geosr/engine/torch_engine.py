@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geosr.engine import EngineSpec, Parallel, Upscaled
-from geosr.engine.rows import ArrayRows, Take, hand_over
-from geosr.engine.uncertainty import Doubts
+from geosr.engine.rows import ArrayRows, ImageSink, stream_rows
+from geosr.engine.uncertainty import UncertaintyEstimator
 from geosr.errors import DeviceError, ModelError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.margins import crop, kept_margin
-from geosr.model.reduced_precision import narrow
+from geosr.model.reduced_precision import reduce_precision
 from geosr.model.weights import read_rounded, read_weights
 
 #: Sides of what is computed at once are halved down to this many LR pixels, without the halo, when memory runs out.
@@ -43,23 +43,23 @@ class TorchEngine:
     def __init__(self, card: ModelCard, generator: Generator, spec: EngineSpec, parallel: Parallel) -> None:
         torch.set_num_threads(parallel.threads)
         self._device = torch.device("cuda" if spec.name == "torch-cuda" else "cpu")
-        self._lanes: queue.LifoQueue[Any] = queue.LifoQueue()
-        """Each lane's stream, so that one's copies do not wait for another's network; None on the CPU.
+        self._slots: queue.LifoQueue[Any] = queue.LifoQueue()
+        """Each slot's stream, so that one's copies do not wait for another's network; None on the CPU.
 
         They are kept: memory that was used in one is not at once free for another.
         """
-        for _ in range(parallel.lanes):
-            self._lanes.put(torch.cuda.Stream() if self._device.type == "cuda" else None)  # type: ignore[no-untyped-call]
+        for _ in range(parallel.concurrent_chunks):
+            self._slots.put(torch.cuda.Stream() if self._device.type == "cuda" else None)  # type: ignore[no-untyped-call]
         self._generator = generator.to(self._device)
         self._halo = card.halo_px
-        self._doubts = None if card.calibration is None else Doubts(card, self._generator)
+        self._estimator = None if card.calibration is None else UncertaintyEstimator(card, self._generator)
         self._may_overflow = spec.precision == "float16"
         self._features = None
         if generator.network is not None:
             rounded = None
             if spec.precision == "bfloat16" and card.bfloat16 is not None:
                 rounded = read_rounded(card, read_weights(card))
-            narrow(generator.network, getattr(torch, spec.precision), rounded)
+            reduce_precision(generator.network, getattr(torch, spec.precision), rounded)
             generator.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._features = torch.compile(generator.network.features) if spec.compiled else generator.network.features
         self._side = 0
@@ -71,25 +71,25 @@ class TorchEngine:
         valid: NDArray[np.bool_],
         *,
         uncertainty: bool = False,
-        take: Take | None = None,
+        sink: ImageSink | None = None,
     ) -> Upscaled:
         low = torch.from_numpy(np.ascontiguousarray(lr))[None]
         mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32))[None]
-        with self._lane(), _exact(), torch.inference_mode():
+        with self._slot(), _exact(), torch.inference_mode():
             made = self._in_parts(low, mask, uncertainty)
         phases = made.phases[0].numpy()
         return Upscaled(
-            hand_over(ArrayRows(phases.reshape(len(lr), -1, *phases.shape[1:])), take),
+            stream_rows(ArrayRows(phases.reshape(len(lr), -1, *phases.shape[1:])), sink),
             made.observed[0].numpy(),
             None if made.half_width is None else made.half_width[0].numpy(),
             None if made.measured_fraction is None else made.measured_fraction[0].numpy(),
             note=f"the GPU's memory held no more than {self._side} pixels at once" if self._side else None,
         )
 
-    def rehearse(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self._lane(), _memory_errors(self._device), _exact(), torch.inference_mode():
+    def calibration_ratios(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self._slot(), _memory_errors(self._device), _exact(), torch.inference_mode():
             low = torch.from_numpy(np.ascontiguousarray(lr)).to(self._device)
-            made = self._needed().rehearse(low)
+            made = self._needed().calibration_ratios(low)
             self._check_range(made)
             ratios: NDArray[np.float32] = made.cpu().numpy()
             return ratios
@@ -137,16 +137,16 @@ class TorchEngine:
                 return _Inside(*self._received(inside, seen))
             assert deep is not None
             assert residual is not None
-            doubts = self._needed()
-            phases = crop(phases, margin - doubts.margin_px)
-            return _Inside(*self._received(inside, seen, *doubts(low, mask, deep, residual, phases)))
+            estimator = self._needed()
+            phases = crop(phases, margin - estimator.margin_px)
+            return _Inside(*self._received(inside, seen, *estimator(low, mask, deep, residual, phases)))
 
     def _check_range(self, made: Tensor) -> None:
         if self._may_overflow and not bool(made.isfinite().all()):
             raise ModelError("the network's features leave float16's range: take --precision bfloat16 or float32")
 
     def _sent(self, tensor: Tensor) -> Tensor:
-        """On the device. From pinned memory it is copied while the device computes for another lane."""
+        """On the device. From pinned memory it is copied while the device computes for another slot."""
         if self._device.type == "cpu":
             return tensor
         return tensor.contiguous().pin_memory().to(self._device, non_blocking=True)
@@ -162,19 +162,19 @@ class TorchEngine:
         return hosts
 
     @contextmanager
-    def _lane(self) -> Iterator[None]:
-        stream = self._lanes.get()
+    def _slot(self) -> Iterator[None]:
+        stream = self._slots.get()
         try:
             # On the CPU, where there is none, this does nothing.
             with torch.cuda.stream(stream):
                 yield
         finally:
-            self._lanes.put(stream)
+            self._slots.put(stream)
 
-    def _needed(self) -> Doubts:
-        if self._doubts is None:
+    def _needed(self) -> UncertaintyEstimator:
+        if self._estimator is None:
             raise ValueError("this model has no calibrated half-widths")
-        return self._doubts
+        return self._estimator
 
 
 def _joined(parts: list[_Inside], axis: int) -> _Inside:
@@ -182,7 +182,7 @@ def _joined(parts: list[_Inside], axis: int) -> _Inside:
     if parts[0].half_width is None:
         return _Inside(phases, observed)
     half_width = torch.cat([part.half_width for part in parts if part.half_width is not None], axis)
-    # MeasuredFraction has no axis for bands.
+    # The measured fraction has no axis for bands.
     measured_fraction = torch.cat(
         [part.measured_fraction for part in parts if part.measured_fraction is not None], axis - 1
     )

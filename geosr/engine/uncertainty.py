@@ -13,10 +13,10 @@ from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.margins import crop, kept_margin
 from geosr.model.measured_fraction import MeasuredFraction
-from geosr.model.scene_calibration import rehearse
+from geosr.model.scene_calibration import calibration_ratios
 
 
-class Doubts:
+class UncertaintyEstimator:
     """What a calibrated generator knows of its own errors."""
 
     def __init__(self, card: ModelCard, generator: Generator) -> None:
@@ -43,6 +43,6 @@ class Doubts:
         measured = self._measured(F.pixel_shuffle(phases, scale), near, None if valid is None else crop(valid, inset))
         return half_width, crop(measured, self.margin_px * scale)
 
-    def rehearse(self, lr: Tensor) -> Tensor:
-        """See :func:`geosr.model.scene_calibration.rehearse`."""
-        return rehearse(self._generator, lr, self._measured.reference, self._halo)
+    def calibration_ratios(self, lr: Tensor) -> Tensor:
+        """See :func:`geosr.model.scene_calibration.calibration_ratios`."""
+        return calibration_ratios(self._generator, lr, self._measured.reference, self._halo)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from catalog.sentinel2 import BANDS
 from geosr.errors import ModelError
 from geosr.evaluate.esrgan import read_checkpoint
-from geosr.inference.scene_calibration import rehearsal_windows, scene_factors
+from geosr.inference.scene_calibration import calibration_windows, scene_factors
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.card import Calibration, ModelCard
@@ -23,7 +23,7 @@ from geosr.model.esrgan_checkpoint import SUFFIXES
 from geosr.model.generator import Generator
 from geosr.model.kernels import SQUARE_PIXEL_MTF, mtf_to_sigma
 from geosr.model.rrdb import RRDBNet
-from geosr.model.scene_calibration import rehearse
+from geosr.model.scene_calibration import calibration_ratios
 from geosr.model.sensor import Sensor
 
 #: Always compared with; the one of them that gains are counted from.
@@ -148,8 +148,10 @@ def of_generator(
 def _factors(model: Generator, lr: Tensor, unit: Tensor, halo_px: int, calibration: Calibration) -> Tensor:
     """What the half-widths of a scene are multiplied by, ``(bands, 1, 1)``."""
     whole = Window(0, 0, lr.shape[2], lr.shape[1])
-    squares = [window.toslices() for window in rehearsal_windows(whole, model.scale, calibration)]
-    parts = [rehearse(model, lr[:, rows, cols] / unit, unit, halo_px).flatten(1).numpy() for rows, cols in squares]
+    squares = [window.toslices() for window in calibration_windows(whole, model.scale, calibration)]
+    parts = [
+        calibration_ratios(model, lr[:, rows, cols] / unit, unit, halo_px).flatten(1).numpy() for rows, cols in squares
+    ]
     ratios = np.concatenate([np.empty((len(lr), 0), np.float32), *parts], axis=1)
     return torch.tensor(scene_factors(list(ratios), calibration.level, calibration.scene_exponent)).reshape(-1, 1, 1)
 

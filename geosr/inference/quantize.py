@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from catalog import BandSpec
 from geosr import hardware
-from geosr.engine.buffers import Memory
+from geosr.engine.buffers import BufferPool
 from geosr.engine.rows import Rows, in_strips
 from geosr.model.bands import BandMapping
 from tiling import beside
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geosr.codegen.quantize import ToDn as NativeToDn
 
 #: Is given the number of the first of some rows, and these, which are its own until it returns.
-Take: TypeAlias = Callable[[int, NDArray[Any]], None]
+RowSink: TypeAlias = Callable[[int, NDArray[Any]], None]
 
 
 class ToDn:
@@ -32,7 +32,7 @@ class ToDn:
         reference: NDArray[np.float32],
         scale: int,
         threads: int,
-        memory: Memory,
+        memory: BufferPool,
     ) -> None:
         """``reference`` is the reflectance that is 1 to the model, a column for its bands or one for all of them."""
         self._bands, self._mapping, self._reference = tuple(bands), mapping, reference
@@ -40,31 +40,31 @@ class ToDn:
         self._dn_offset = column([band.offset for band in bands])
         self._scale, self._threads, self._memory = scale, threads, memory
 
-    def hand_over(
+    def write_rows(
         self,
         image: Rows,
         valid: NDArray[np.bool_],
         dtype: np.dtype[Any],
-        take: Take,
-        taken_rows: int,
+        sink: RowSink,
+        rows_per_call: int,
     ) -> None:
         """DN in the source's type at their places, with nodata where it belongs and nowhere else.
 
-        ``valid`` is ``(bands, rows, cols)`` of the source; ``taken_rows`` go to ``take`` at a time.
+        ``valid`` is ``(bands, rows, cols)`` of the source; ``rows_per_call`` go to ``sink`` at a time.
         """
         bands, rows, cols = valid.shape
         native = self._native(dtype)
 
         def finish(some: slice) -> None:
             size = (some.stop - some.start) * self._scale
-            out = self._memory.lend("rows", (bands, size, cols * self._scale), dtype)
+            out = self._memory.borrow("rows", (bands, size, cols * self._scale), dtype)
             in_strips(some.stop - some.start, 1, lambda strip: fill(some.start, strip, out))
-            take(some.start * self._scale, out)
+            sink(some.start * self._scale, out)
 
         def fill(start: int, strip: slice, out: NDArray[Any]) -> None:
             part = out[:, strip.start * self._scale : strip.stop * self._scale]
             phases = image(start + strip.start, start + strip.stop)
-            if native is not None and native.takes(phases):
+            if native is not None and native.accepts(phases):
                 native(phases, part)
             else:
                 dn = self._by_numpy(phases, dtype)
@@ -73,18 +73,18 @@ class ToDn:
                 self._avoid_nodata(part)
             self._mark_nodata(part, valid[:, start + strip.start : start + strip.stop])
 
-        in_strips(rows, self._threads, finish, taken_rows // self._scale)
+        in_strips(rows, self._threads, finish, rows_per_call // self._scale)
 
-    def hand_over_nothing(self, valid: NDArray[np.bool_], dtype: np.dtype[Any], take: Take, taken_rows: int) -> None:
+    def write_nodata(self, valid: NDArray[np.bool_], dtype: np.dtype[Any], sink: RowSink, rows_per_call: int) -> None:
         """What becomes of a window in which nothing was measured."""
 
         def fill(some: slice) -> None:
             part = valid[:, some]
             out = np.zeros((len(part), part.shape[1] * self._scale, part.shape[2] * self._scale), dtype=dtype)
             self._mark_nodata(out, part)
-            take(some.start * self._scale, out)
+            sink(some.start * self._scale, out)
 
-        in_strips(valid.shape[1], self._threads, fill, taken_rows // self._scale)
+        in_strips(valid.shape[1], self._threads, fill, rows_per_call // self._scale)
 
     def _native(self, dtype: np.dtype[Any]) -> NativeToDn | None:
         """What does the same as :meth:`_by_numpy` and :meth:`_avoid_nodata` in one pass; None where it cannot."""

@@ -38,13 +38,13 @@ def measure_factors(
 
     ``parts`` are DN and validity of the scene's squares.
     """
-    ratios = [upscaler.rehearse(pixels, valid) for pixels, valid in parts]
+    ratios = [upscaler.calibration_ratios(pixels, valid) for pixels, valid in parts]
     bands = [np.concatenate(band) for band in zip(*ratios, strict=True)]
     return scene_factors(bands, calibration.level, calibration.scene_exponent)
 
 
-def rehearsal_windows(area: Window, scale: int, calibration: Calibration) -> list[Window]:
-    """Where an area is rehearsed: squares spread over it, few enough to cost little.
+def calibration_windows(area: Window, scale: int, calibration: Calibration) -> list[Window]:
+    """Squares on which an area is calibrated, spread over it, few enough to cost little.
 
     None when the calibration makes nothing of it, or the area is too small to be seen ``scale`` times coarser.
     """

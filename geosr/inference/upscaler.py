@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from catalog import BandSpec
 from geosr import hardware
 from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
-from geosr.engine.buffers import Memory
+from geosr.engine.buffers import BufferPool
 from geosr.engine.rows import Rows, in_strips
 from geosr.engine.start import start_engine
 from geosr.inference.plausible import BoundedRows, plausible_range
-from geosr.inference.quantize import Take, ToDn, column, enlarge
+from geosr.inference.quantize import RowSink, ToDn, column, enlarge
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
 from geosr.model.zoo import read_card
@@ -113,7 +113,7 @@ class Upscaler:
     ) -> None:
         self._engine = engine
         self._threads = parallel.threads
-        self._memory, self._images = Memory(parallel.threads), Memory()
+        self._memory, self._images = BufferPool(parallel.threads), BufferPool()
         self._mapping = mapping
         self.scale = card.scale
         self.halo_px = card.halo_px
@@ -128,7 +128,7 @@ class Upscaler:
         """LR pixels that have to be read around a core: the halo, and as much again to fill invalid pixels from."""
         return 2 * self.halo_px
 
-    def rehearse(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
+    def calibration_ratios(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
         """How far off the model is when it makes a window from itself: ``|error| / half-width``, for each of its bands.
 
         ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)``, the sides multiples of ``scale``. Only measured
@@ -137,7 +137,7 @@ class Upscaler:
         if not valid.any():
             return [np.empty(0, dtype=np.float32)] * len(self._mapping.enter(valid.astype(np.float32)))
         reflectance = fill_invalid(self._reflectance(pixels, valid), valid, reach_px=self.halo_px)
-        ratios = self._engine.rehearse(self._mapping.enter(reflectance) / self._reference)
+        ratios = self._engine.calibration_ratios(self._mapping.enter(reflectance) / self._reference)
         measured = self._mapping.enter(valid.astype(np.float32)) > _MEASURED
         return [ratio[there] for ratio, there in zip(ratios, measured, strict=True)]
 
@@ -158,27 +158,27 @@ class Upscaler:
         half-widths has no uncertainty.
         """
         bands, rows, cols = _inside(valid, self.margin_px).shape
-        image = self._images.lend("image", (bands, rows * self.scale, cols * self.scale), pixels.dtype)
+        image = self._images.borrow("image", (bands, rows * self.scale, cols * self.scale), pixels.dtype)
 
         def keep(first: int, part: NDArray[Any]) -> None:
             image[:, first : first + part.shape[1]] = part
 
-        account = self.hand_over(
+        account = self.stream_rows(
             pixels, valid, keep, rows=_KEPT_ROWS, uncertainty=uncertainty, width_factors=width_factors
         )
         return Result(account.consistency, account.uncertainty, account.note, image=image)
 
-    def hand_over(
+    def stream_rows(
         self,
         pixels: NDArray[Any],
         valid: NDArray[np.bool_],
-        take: Take,
+        sink: RowSink,
         *,
         rows: int,
         uncertainty: bool = False,
         width_factors: Sequence[float] = (),
     ) -> Account:
-        """The same, but the image goes to ``take`` and is never there as a whole.
+        """The same, but the image goes to ``sink`` and is never there as a whole.
 
         That is given so many ``rows`` at a time, a multiple of ``scale``, and the number of the first; in any order, on
         several threads. They are its own until it returns.
@@ -186,7 +186,7 @@ class Upscaler:
         margin, halo = self.margin_px, self.halo_px
         core_valid = _inside(valid, margin)
         if not core_valid.any():
-            self._to_dn.hand_over_nothing(core_valid, pixels.dtype, take, rows)
+            self._to_dn.write_nodata(core_valid, pixels.dtype, sink, rows)
             nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
             return Account(nothing, self._know_nothing(core_valid) if uncertainty else None)
         reflectance, lr, measured = self._entering(pixels, valid)
@@ -197,19 +197,19 @@ class Upscaler:
 
         def finish(image: Rows) -> None:
             image = image if bounds is None else BoundedRows(image, *bounds)
-            self._to_dn.hand_over(image, core_valid, pixels.dtype, take, rows)
+            self._to_dn.write_rows(image, core_valid, pixels.dtype, sink, rows)
 
-        upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, take=finish)
+        upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, sink=finish)
         consistency = self._compare(upscaled.observed, _inside(reflectance, halo), core_valid)
-        doubts = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
-        return Account(consistency, doubts, upscaled.note)
+        estimate = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
+        return Account(consistency, estimate, upscaled.note)
 
     def _entering(
         self, pixels: NDArray[Any], valid: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
         """Reflectance without the margin to fill from; the same as it enters the network, and what of that is measured.
 
-        What is lent for it is the next chunk's when this one has gone.
+        What is borrowed for it is the next chunk's when this one has gone.
         """
         outer = self.margin_px - self.halo_px
         filled = None
@@ -218,7 +218,7 @@ class Upscaler:
         pixels, valid = _inside(pixels, outer), _inside(valid, outer)
         _, rows, cols = pixels.shape
         bands = len(self._mapping.to_model)
-        reflectance, lr = (self._memory.lend("source", (count, rows, cols)) for count in (len(pixels), bands))
+        reflectance, lr = (self._memory.borrow("source", (count, rows, cols)) for count in (len(pixels), bands))
 
         def enter(some: slice) -> None:
             part = reflectance[:, some]
@@ -316,7 +316,7 @@ def _engine(
     By its ``digest`` a card that has changed is another model.
     """
     check_engine(spec)
-    # The libraries of networks take seconds to load: not before a source has been found good.
+    # The libraries of networks sink seconds to load: not before a source has been found good.
     return start_engine(read_card(model, sharpness), transfers, spec, shared, picture=picture)
 
 

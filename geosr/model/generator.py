@@ -17,8 +17,8 @@ from geosr.model.sensor import Sensor, upsample_phases
 class Generator(nn.Module):
     """``base(lr) + network(lr)``, then ``steps`` of back-projection.
 
-    Every part but the network runs in float32. The network may run in a narrower type: only its residual is rounded.
-    Without a network this is a classical interpolator, without steps it is unconstrained.
+    Every part but the network runs in float32. The network may run in reduced precision: only its residual is
+    rounded. Without a network this is a classical interpolator, without steps it is unconstrained.
     """
 
     width_factors: Tensor

@@ -49,7 +49,7 @@ class HalfWidthHead(nn.Module):
         ``lr`` is the network's input in float32, ``deep`` its features, ``residual`` the phases of what it adds to the
         interpolation, ``(n, bands * scale * scale, rows, cols)``. The input may have more of a margin.
         """
-        # Mean squares of small differences: narrow types have no digits left for them.
+        # Mean squares of small differences: reduced types have no digits left for them.
         with torch.autocast(lr.device.type, enabled=False):
             maps, base = _describe(lr.float(), residual.float(), self.scale)
         hidden = torch.cat([deep, maps.to(deep.dtype)], dim=1)

@@ -27,14 +27,14 @@ BLUR_REACH = 2
 #: Whole LR pixels that interpolation reaches.
 CUBIC_REACH = 2
 
-#: LR pixels that the sensor sees of what was interpolated, see :func:`round_trip`.
-TRIP_REACH = BLUR_REACH + CUBIC_REACH
+#: LR pixels that the sensor sees of what was interpolated, see :func:`upsample_observe`.
+STEP_REACH = BLUR_REACH + CUBIC_REACH
 
 #: By how much a chunk may differ from the scene in one piece, DN of Sentinel-2, for a model's margin to be enough.
 MOST_HALO_DN = 0.5
 
 #: Round trips after which nothing is left of an image but what is coarse; even.
-COARSE_TRIPS = 4
+COARSE_STEPS = 4
 
 #: Source pixels on each side of a place that bound what is plausible there.
 PLAUSIBLE_REACH_PX = 3
@@ -89,16 +89,16 @@ def observation(taps: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     return np.stack([_outer(one, one) for one in split])
 
 
-def round_trip(taps: NDArray[np.float32], scale: int, base: Base = "bicubic") -> NDArray[np.float32]:
+def upsample_observe(taps: NDArray[np.float32], scale: int, base: Base = "bicubic") -> NDArray[np.float32]:
     """What becomes of an impulse that is interpolated and observed, along one axis: ``(bands, 9)``."""
     along = along_one_axis(base, scale)
     split = taps.astype(np.float64).reshape(len(taps), -1, scale)
     # An impulse at 0 is in phase p of pixel y by along[p, -y], and pixel z sees that by split[y - z, p].
     seen = np.einsum("bkp,py->bky", split, along)
-    result = np.zeros((len(taps), 2 * TRIP_REACH + 1))
+    result = np.zeros((len(taps), 2 * STEP_REACH + 1))
     for k in range(seen.shape[1]):
         for y in range(seen.shape[2]):
-            result[:, TRIP_REACH - (y - CUBIC_REACH) - (k - BLUR_REACH)] += seen[:, k, y]
+            result[:, STEP_REACH - (y - CUBIC_REACH) - (k - BLUR_REACH)] += seen[:, k, y]
     return result.astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Networks of PyTorch in a type narrower than float32, with features as two numbers where a card has them split.
+"""Networks of PyTorch in reduced precision, with features as two numbers where a card has them split.
 
 A convolution in bfloat16 hands out bfloat16. What it rounded is found by another that begins with the same sums and
 takes off what the first made of them.
@@ -17,8 +17,8 @@ from geosr.model.bfloat16 import Channels, Rounded
 from geosr.model.rrdb import RRDBNet
 
 
-def narrow(network: RRDBNet, dtype: torch.dtype, rounded: Rounded | None = None) -> None:
-    """Run the blocks in a narrower type, and a tail at high resolution, for there is most of the work.
+def reduce_precision(network: RRDBNet, dtype: torch.dtype, rounded: Rounded | None = None) -> None:
+    """Run the blocks in reduced precision, and a tail at high resolution, for there is most of the work.
 
     The first layer reads reflectance, of which bfloat16 would keep no more than three digits: it stays as it is, and so
     do the last ones where there is no such tail, for what they round is in the image as it is. What blocks add to stays

@@ -90,7 +90,7 @@ class RRDBNet(nn.Module):
         for number, block in enumerate(self.body):
             deep = block(crop(deep, now - needed[3 * number]), needed[3 * number : 3 * number + 3])
             now = needed[3 * number + 2]
-        # With a tail at high resolution this may be in a narrower type, see geosr/model/reduced_precision.py.
+        # With a tail at high resolution this may be in reduced precision, see geosr/model/reduced_precision.py.
         body: Tensor = self.conv_body(crop(deep, now - needed[-1]).to(self.conv_body.weight.dtype))
         near: Tensor = crop(shallow, halo_px - needed[-1])
         return near + body.to(shallow.dtype)

@@ -15,7 +15,7 @@ from geosr.model.generator import Generator
 from geosr.model.measured_fraction import NOISE
 
 
-def rehearse(model: Generator, lr: Tensor, reference: Tensor, halo_px: int) -> Tensor:
+def calibration_ratios(model: Generator, lr: Tensor, reference: Tensor, halo_px: int) -> Tensor:
     """``|error| / half-width`` of every pixel of ``lr``, when it is made from itself; the half-widths uncalibrated.
 
     ``lr`` is ``(bands, rows, cols)`` in units of ``reference``, its sides multiples of the scale; ``reference`` is

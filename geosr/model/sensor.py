@@ -47,7 +47,7 @@ class Sensor(nn.Module):
 
     taps: Tensor
     observation: Tensor
-    round_trip_taps: Tensor
+    upsample_observe_taps: Tensor
 
     def __init__(self, sigmas: Sequence[float], scale: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Sensor(nn.Module):
         for name, values in (
             ("taps", taps),
             ("observation", kernels.observation(taps, scale)),
-            ("round_trip_taps", kernels.round_trip(taps, scale)),
+            ("upsample_observe_taps", kernels.upsample_observe(taps, scale)),
         ):
             self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
@@ -77,7 +77,7 @@ class Sensor(nn.Module):
     def pull(self, phases: Tensor, lr: Tensor, valid: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
         """Sum of the back-projection steps at low resolution, and the observation of the corrected image.
 
-        A step leaves of the residual the residual minus its own round trip, ``observe(U(residual))``, which is
+        A step leaves of the residual the residual minus its own step, ``observe(U(residual))``, which is
         a small filter at low resolution: further steps cost next to nothing, and all are interpolated at once.
         """
         residual = lr - self.observe_phases(phases)
@@ -85,24 +85,24 @@ class Sensor(nn.Module):
         for _ in range(steps):
             step = residual if valid is None else residual * valid
             pull = pull + step
-            residual = residual - self._round_trip(step)
+            residual = residual - self._upsample_observe(step)
         return pull, lr - residual
 
     def fine_noise(self, noise: Tensor) -> Tensor:
         """An estimate of noise, ``(n, bands, rows, cols)``, without its coarse part, which is radiometry.
 
-        What :data:`geosr.model.kernels.COARSE_TRIPS` round trips leave of it is coarse: a wave of 16 pixels nearly
+        What :data:`geosr.model.kernels.COARSE_STEPS` round trips leave of it is coarse: a wave of 16 pixels nearly
         whole, of one of 4 pixels a fifth.
         """
         coarse = noise
-        for _ in range(kernels.COARSE_TRIPS):
-            coarse = self._round_trip(coarse)
+        for _ in range(kernels.COARSE_STEPS):
+            coarse = self._upsample_observe(coarse)
         return noise - coarse
 
-    def _round_trip(self, lr: Tensor) -> Tensor:
+    def _upsample_observe(self, lr: Tensor) -> Tensor:
         """``observe(upsample(lr))``, at low resolution; equal to it but for the image's edges."""
-        lr = _convolve(lr, self.round_trip_taps[:, None, None, :])
-        return _convolve(lr, self.round_trip_taps[:, None, :, None])
+        lr = _convolve(lr, self.upsample_observe_taps[:, None, None, :])
+        return _convolve(lr, self.upsample_observe_taps[:, None, :, None])
 
 
 def _convolve(image: Tensor, kernel: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geosr.model.measured_fraction import NOISE, MeasuredFraction, share
-from geosr.model.scene_calibration import rehearse
+from geosr.model.scene_calibration import calibration_ratios
 from geosr.model.sensor import upsample
 from geosr.model.stack import Made, StackedGenerator
 
@@ -23,7 +23,7 @@ from geosr.model.stack import Made, StackedGenerator
 _WINDOW_PX = 3
 
 
-class StackDoubts:
+class StackUncertaintyEstimator:
     """What a stack knows of its own errors."""
 
     def __init__(self, model: StackedGenerator, reference: Sequence[float], factors: Sequence[float]) -> None:
@@ -66,7 +66,7 @@ class StackDoubts:
         coarse = self._coarse.energies(image[:, count:], made.measured, coarse_valid)
         return share(fine[0] + coarse[0], fine[1] + coarse[1])
 
-    def rehearse(self, lr: Tensor, halo_px: int) -> Tensor:
+    def calibration_ratios(self, lr: Tensor, halo_px: int) -> Tensor:
         """``|error| / half-width`` of the fine bands made from themselves; NaN for the coarse ones, which are not.
 
         ``lr`` is ``(bands, rows, cols)``.
@@ -75,7 +75,7 @@ class StackDoubts:
         ratios = torch.full_like(lr, torch.nan)
         if self._has_head:
             own = self._unit[:, :count] / self._model.ratio
-            ratios[:count] = rehearse(self._model.guide, lr[:count] * self._model.ratio[0], own, halo_px)
+            ratios[:count] = calibration_ratios(self._model.guide, lr[:count] * self._model.ratio[0], own, halo_px)
         return ratios
 
     def _detail(self, added: Tensor, unit: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ _FILL_REACH_PX = 16
 
 @dataclass(frozen=True)
 class Unit:
-    """One block and all that its work needs: plain data, which travels to other processes."""
+    """One block and all that its work needs: plain data, which other processes can receive."""
 
     config: PairsConfig
     match: Match

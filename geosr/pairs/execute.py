@@ -28,12 +28,12 @@ def run_units(work: Work, units: Sequence[Unit], workers: int, scheduler: str | 
     if workers == 0 and scheduler is None:
         yield from _in_threads(work, units)
         return
-    from geosr.run.cluster import connected_client, hand_out, local_client
+    from geosr.run.cluster import connected_client, local_client, submit_bounded
 
     # What matters of its messages reaches the user as an error.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with connected_client(scheduler) if scheduler is not None else local_client(workers) as client:
-        yield from hand_out(client, units, lambda unit: (_without_causes, work, unit), ahead=_AHEAD, each="patch")
+        yield from submit_bounded(client, units, lambda unit: (_without_causes, work, unit), ahead=_AHEAD, each="patch")
 
 
 def _in_threads(work: Work, units: Sequence[Unit]) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _in_threads(work: Work, units: Sequence[Unit]) -> Iterator[str]:
 
 
 def _without_causes(work: Work, unit: Unit) -> str:
-    """What goes wrong comes without causes, for GDAL's cannot travel between processes."""
+    """What goes wrong comes without causes, for GDAL's cannot be sent between processes."""
     if not unit.folder.is_dir():
         raise WorkerError(f"the workers do not see {unit.folder}: put the set on a file system that all share")
     try:

@@ -22,7 +22,7 @@ from geosr.model.kernels import sensor_sigmas
 from geosr.model.measured_fraction import NOISE
 from geosr.model.sensor import Sensor
 from geosr.model.stack import StackedGenerator, assemble, build_guide
-from geosr.model.stack_uncertainty import StackDoubts
+from geosr.model.stack_uncertainty import StackUncertaintyEstimator
 from geosr.model.zoo import read_card
 from geosr.release.calibration import conformal_quantile
 from geosr.training.reduced_scenes import StackConfig, read_scene
@@ -93,10 +93,12 @@ def _ratios(card: ModelCard, config: StackConfig, name: str, run: Path, data: Pa
     scene = next(scene for scene in config.scenes if scene.name == name)
     model = _model_of(card, config, run)
     lr, truth = reduced_input(*read_scene(scene, config, data), config, model.sensor.scale)
-    doubts = StackDoubts(model, config.reference_reflectance, (1.0,) * len(config.reference_reflectance))
+    estimator = StackUncertaintyEstimator(
+        model, config.reference_reflectance, (1.0,) * len(config.reference_reflectance)
+    )
     with torch.inference_mode():
         made = model.make(lr)
-        half_width = doubts.uncalibrated(made)[:, len(config.guides) :]
+        half_width = estimator.uncalibrated(made)[:, len(config.guides) :]
         image = F.pixel_shuffle(made.phases, model.scale)[:, len(config.guides) :]
     inside = slice(_BORDER_PX, -_BORDER_PX)
     ratio = ((image - truth).abs() / half_width)[0, :, inside, inside]

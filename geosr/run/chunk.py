@@ -16,7 +16,7 @@ import tiling
 from catalog import Scene
 from geosr import hardware
 from geosr.engine import Parallel
-from geosr.engine.buffers import Memory
+from geosr.engine.buffers import BufferPool
 from geosr.inference.upscaler import ModelSpec, upscaler_of
 from geosr.run.checkpoint import RUN, chunk_path
 from geosr.run.uncertainty_layers import Layer
@@ -25,7 +25,7 @@ from tiling import BLOCK_PX, Chunk, ChunkPlan, Content, Location, Product
 if TYPE_CHECKING:
     from geosr.codegen.tiff_blocks import Blocks
 
-_memory = Memory()
+_memory = BufferPool()
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,10 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
     out, overviews = part.chunk.out, job.plan.kept_overviews
     geobox = job.plan.geobox[out.toslices()]
     shape = (job.product.bands, out.height, out.width)
-    encoder = tiling.ChunkEncoder(shape, job.product, overviews=overviews, room=_room, faster=_faster())
-    made = upscaler.hand_over(
+    encoder = tiling.ChunkEncoder(
+        shape, job.product, overviews=overviews, allocate=_allocate, accelerator=_accelerator()
+    )
+    made = upscaler.stream_rows(
         part.pixels,
         part.valid,
         encoder.add,
@@ -111,8 +113,8 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
     return Encoded(part.chunk, tuple(files), made.note)
 
 
-def _faster() -> Blocks | None:
-    """What encodes faster than NumPy, where this machine has it."""
+def _accelerator() -> Blocks | None:
+    """Compiled code for the encoder, where this machine can run it."""
     if not hardware.has_native():
         return None
     from geosr.codegen.tiff_blocks import Blocks
@@ -120,9 +122,9 @@ def _faster() -> Blocks | None:
     return Blocks()
 
 
-def _room(name: str, size: int) -> NDArray[np.uint8]:
+def _allocate(name: str, size: int) -> NDArray[np.uint8]:
     """Memory for what becomes of a chunk, which another chunk had before it."""
-    return _memory.lend(name, (size,), np.uint8)
+    return _memory.borrow(name, (size,), np.uint8)
 
 
 def write_encoded(encoded: Encoded) -> Finished:

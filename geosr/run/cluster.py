@@ -75,8 +75,8 @@ class RunPlugin(WorkerPlugin):
             (self._files / "card.json").write_text(self._model.card, encoding="utf-8")
             model = replace(self._job.model, model=str(self._files / "card.json"))
             self._job = replace(self._job, model=model)
-        lanes = worker.state.nthreads
-        self._job = replace(self._job, parallel=Parallel(lanes, max(1, cores() // lanes)))
+        at_once = worker.state.nthreads
+        self._job = replace(self._job, parallel=Parallel(at_once, max(1, cores() // at_once)))
 
     def teardown(self, worker: Any) -> None:
         """The run is over, well or not: what is still computed is not written."""
@@ -85,7 +85,7 @@ class RunPlugin(WorkerPlugin):
             shutil.rmtree(self._files, ignore_errors=True)
 
     def compute(self, chunk: Chunk) -> Finished:
-        """Compute a chunk; what goes wrong comes without causes, for GDAL's cannot travel between processes."""
+        """Compute a chunk; what goes wrong comes without causes, for GDAL's cannot be sent between processes."""
         try:
             _check_shared(self._job.folder)
             # Other runs on this worker may open what they may.
@@ -106,7 +106,7 @@ class RunPlugin(WorkerPlugin):
             _check_shared(self._job.folder)
             raise
 
-    # A worker's threads have what the plugin has: none of it travels back.
+    # A worker's threads have what the plugin has: none of it is sent back.
     def __getstate__(self) -> dict[str, Any]:
         return {"name": self.name, "_job": self._job, "_model": self._model, "_restriction": self._restriction}
 
@@ -134,7 +134,7 @@ class ClusterExecutor:
         plugin = RunPlugin(job, _files_of(job.model), restriction_in_force())
         self._client.register_plugin(plugin)
         try:
-            yield from hand_out(
+            yield from submit_bounded(
                 self._client, chunks, lambda chunk: (_compute, plugin.name, chunk), ahead=_AHEAD, each="chunk"
             )
         finally:
@@ -143,7 +143,7 @@ class ClusterExecutor:
                 self._client.unregister_worker_plugin(plugin.name)
 
 
-def hand_out(
+def submit_bounded(
     client: Client, parts: Iterable[Part], call: Callable[[Part], tuple[Any, ...]], *, ahead: int, each: str
 ) -> Iterator[Any]:
     """What workers make of the parts of a job, in the order they finish in; no more than ``ahead`` per thread wait.
@@ -151,13 +151,13 @@ def hand_out(
     ``call`` gives a part's function and arguments; ``each`` is what a part is called. The first error ends it, and what
     was handed out is cancelled. Raises :class:`WorkerError` where workers die again and again.
     """
-    room = _Room(client, ahead)
+    limit = _SubmissionLimit(client, ahead)
     remaining = iter(parts)
     running: set[Future] = set()
     done = as_completed()
     try:
         while True:
-            while len(running) < room.now() and (part := next(remaining, None)) is not None:
+            while len(running) < limit.now() and (part := next(remaining, None)) is not None:
                 future = client.submit(*call(part), pure=False)
                 running.add(future)
                 done.add(future)
@@ -176,18 +176,18 @@ def hand_out(
             client.cancel(list(running))
 
 
-class _Room:
+class _SubmissionLimit:
     """How many parts are handed out at a time."""
 
     def __init__(self, client: Client, ahead: int) -> None:
         self._client, self._ahead = client, ahead
-        self._room, self._looked = 0, 0.0
+        self._limit, self._looked = 0, 0.0
 
     def now(self) -> int:
         if time.monotonic() - self._looked > _LOOK_S:
-            self._room = self._ahead * max(1, sum(self._client.nthreads().values()))
+            self._limit = self._ahead * max(1, sum(self._client.nthreads().values()))
             self._looked = time.monotonic()
-        return self._room
+        return self._limit
 
 
 @contextmanager

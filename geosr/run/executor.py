@@ -31,7 +31,7 @@ class ThreadExecutor:
         return run_stages(
             [
                 Stage(partial(read_part, job), _READERS, "read"),
-                Stage(partial(upscale_part, job), job.parallel.lanes, "upscale"),
+                Stage(partial(upscale_part, job), job.parallel.concurrent_chunks, "upscale"),
                 Stage(write_encoded, _WRITERS, "write"),
             ],
             chunks,

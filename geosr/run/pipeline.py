@@ -13,7 +13,7 @@ from catalog import Scene, SceneRequest
 from geosr.engine import Device, EngineName, EngineSpec, Precision, choose_engine
 from geosr.engine.chunking import check_core, choose_core, choose_parallel
 from geosr.errors import UsageError, WorkerError
-from geosr.inference.scene_calibration import measure_factors, rehearsal_windows
+from geosr.inference.scene_calibration import calibration_windows, measure_factors
 from geosr.inference.upscaler import ModelSpec, upscaler_of
 from geosr.model.bands import coarse_bands, map_bands
 from geosr.model.card import ModelCard
@@ -139,13 +139,13 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
         keep = False
         factors: tuple[float, ...] = ()
         if calibration is not None:
-            squares = rehearsal_windows(plan.area, plan.scale, calibration)
+            squares = calibration_windows(plan.area, plan.scale, calibration)
             factors = measure_factors(map(scene.reader.read, squares), upscaler, calibration)
             layers = tuple(layer.scaled(dict(zip(card.bands or (), factors, strict=False))) for layer in layers)
         job = ChunkJob(
             scene, model, plan, product, ledger.folder.absolute(), manifest.digest, layers, factors, parallel
         )
-        cores = parallel.lanes * parallel.threads
+        cores = parallel.concurrent_chunks * parallel.threads
         computed = 0
         for attempt in range(_ASSEMBLIES):
             pending = ledger.pending()

@@ -70,7 +70,7 @@ class _Crew:
 
     def work(self) -> None:
         """What each of them does, until no more is given."""
-        while (item := _take(self._given, self._stop)) is not _END:
+        while (item := _next_item(self._given, self._stop)) is not _END:
             done = item if isinstance(item, _Failed) else self._attempt(item)
             # Whoever waits for the next keeps nothing of the last.
             item = None
@@ -99,7 +99,7 @@ def _feed(tasks: Iterable[Any], results: _Queue, stop: threading.Event) -> None:
     _put(results, _END, stop)
 
 
-def _take(work: _Queue, stop: threading.Event) -> Any:
+def _next_item(work: _Queue, stop: threading.Event) -> Any:
     """What is next, unless all is to stop: what waits then would only delay the end."""
     while not stop.is_set():
         try:

@@ -30,7 +30,7 @@ from catalog import CatalogError, Scene, SceneRequest
 from geosr import hardware
 from geosr.engine import Parallel, choose_engine
 from geosr.errors import GeosrError, UsageError
-from geosr.inference.scene_calibration import measure_factors, rehearsal_windows
+from geosr.inference.scene_calibration import calibration_windows, measure_factors
 from geosr.inference.upscaler import ModelSpec, Upscaler, upscaler_of
 from geosr.model.zoo import read_card
 from geosr.run.pipeline import open_for_model
@@ -101,7 +101,7 @@ class LiveScene:
         if self._factors is None:
             card = read_card(self.model.model)
             assert card.calibration is not None
-            squares = rehearsal_windows(whole(self.scene.geobox), card.scale, card.calibration)
+            squares = calibration_windows(whole(self.scene.geobox), card.scale, card.calibration)
             self._factors = measure_factors(map(self.scene.reader.read, squares), self.upscaler, card.calibration)
         return self._factors
 

@@ -24,7 +24,7 @@ from geosr.model import zoo
 from geosr.model.bfloat16 import Channels, Rounded, channels_of, nearest, other
 from geosr.model.build import build
 from geosr.model.card import ModelCard, read_card_file
-from geosr.model.reduced_precision import narrow
+from geosr.model.reduced_precision import reduce_precision
 from geosr.model.rrdb import RRDBNet
 from geosr.model.weights import read_rounded, read_weights
 from geosr.release import bfloat16_rounding
@@ -220,7 +220,7 @@ def test_a_network_that_is_all_split_is_that_in_float32(engine, tmp_path, sample
 
 
 def test_nothing_split_is_what_is_only_rounded():
-    """A block in two numbers is the block itself, but for what the narrower type rounds."""
+    """A block in two numbers is the block itself, but for what the reduced precision rounds."""
     torch.manual_seed(0)
     network = RRDBNet(4, 4, features=8, growth=4, blocks=1).eval()
     weights = {name: value.numpy().copy() for name, value in network.state_dict().items()}
@@ -232,7 +232,7 @@ def test_nothing_split_is_what_is_only_rounded():
     image = torch.rand(1, 4, 20, 20)
     with torch.inference_mode():
         exact = network.features(image)
-        narrow(network, torch.bfloat16, Rounded(rounded, channels_of(["0" * 24] * 3, 8, 4)))
+        reduce_precision(network, torch.bfloat16, Rounded(rounded, channels_of(["0" * 24] * 3, 8, 4)))
         made = network.features(image)
     assert 0 < (made - exact).abs().max() < 0.01 * exact.abs().max()
 
@@ -330,10 +330,10 @@ def test_what_is_found_brings_bfloat16_nearer(tmp_path, tiny, small):
     image = PatchSampler(tiny, SAMPLE.parent).batch(0)[0]
     off = []
     for own in (None, none, found):
-        narrowed = copy.deepcopy(model.network)
-        narrow(narrowed, torch.bfloat16, read_rounded(changed(small, bfloat16=own), weights))
+        reduced = copy.deepcopy(model.network)
+        reduce_precision(reduced, torch.bfloat16, read_rounded(changed(small, bfloat16=own), weights))
         with torch.inference_mode():
-            off.append(float((narrowed.phases(image) - model.network.phases(image)).square().mean().sqrt()))
+            off.append(float((reduced.phases(image) - model.network.phases(image)).square().mean().sqrt()))
     assert off[1] < 0.9 * off[0]
     assert off[2] < 0.5 * off[0]
 

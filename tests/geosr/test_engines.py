@@ -117,8 +117,8 @@ def test_the_image_is_the_same_with_uncertainty_and_without(name, sample):
     lr, _ = entering(card, sample[:, :90, :90])
     engine = engine_of(name, card)
     valid = np.ones(lr.shape, bool)
-    plain, doubting, again = (engine.upscale(lr, valid, uncertainty=doubts) for doubts in (False, True, False))
-    for other in (doubting, again):
+    plain, estimated, again = (engine.upscale(lr, valid, uncertainty=wanted) for wanted in (False, True, False))
+    for other in (estimated, again):
         assert (plain.phases == other.phases).all()
         assert (plain.observed == other.observed).all()
     assert again.half_width is None
@@ -298,7 +298,7 @@ def test_features_that_float16_cannot_hold_are_refused(sample):
     with pytest.raises(ModelError, match=r"leave float16's range: take --precision bfloat16 or float32"):
         engine.upscale(lr, np.ones(lr.shape, bool))
     with pytest.raises(ModelError, match="leave float16's range"):
-        engine.rehearse(lr)
+        engine.calibration_ratios(lr)
 
 
 # Memory and compilation

@@ -83,8 +83,8 @@ def test_chunks_share_the_memory_with_those_computed_at_the_same_time(monkeypatc
     for cores in (2, 16, 64):
         monkeypatch.setattr(hardware, "cores", lambda cores=cores: cores)
         side = choose_core(card, FLOAT32, 4)
-        lanes = choose_parallel(FLOAT32, 99).lanes
-        assert lanes * bytes_of_chunk(card, FLOAT32, 4, side) < 0.5 * 24e9
+        concurrent_chunks = choose_parallel(FLOAT32, 99).concurrent_chunks
+        assert concurrent_chunks * bytes_of_chunk(card, FLOAT32, 4, side) < 0.5 * 24e9
 
 
 def test_half_widths_take_memory_too(monkeypatch):

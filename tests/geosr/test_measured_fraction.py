@@ -1,4 +1,4 @@
-"""MeasuredFraction: how much of an image comes from measurements."""
+"""Measured fraction: how much of an image comes from measurements."""
 
 from __future__ import annotations
 

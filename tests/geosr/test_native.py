@@ -32,8 +32,8 @@ class Given:
     def __init__(self, phases):
         self.phases = phases
 
-    def upscale(self, lr, valid, *, uncertainty=False, take):
-        take(ArrayRows(self.phases))
+    def upscale(self, lr, valid, *, uncertainty=False, sink):
+        sink(ArrayRows(self.phases))
         return Upscaled(None, np.zeros((len(self.phases), *self.phases.shape[2:]), np.float32))
 
 
@@ -104,7 +104,7 @@ def test_an_image_within_its_margin(monkeypatch):
     assert (native == other).all()
 
 
-@pytest.mark.parametrize(("cols", "dtype"), [(15 if compiler.lanes_here() == 16 else 7, "uint16"), (40, "uint8")])
+@pytest.mark.parametrize(("cols", "dtype"), [(15 if compiler.simd_width_here() == 16 else 7, "uint16"), (40, "uint8")])
 def test_what_it_is_not_for(monkeypatch, cols, dtype):
     rng = np.random.default_rng(1)
     phases = rng.uniform(0, 1, (4, 16, 5, cols)).astype(np.float32)
@@ -123,14 +123,14 @@ def test_mixed_bands_are_left_to_numpy():
 
 
 def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
-    if compiler.lanes_here() != 16:
+    if compiler.simd_width_here() != 16:
         pytest.skip("needs a processor with AVX-512")
     rng = np.random.default_rng(2)
     phases, valid = rng.uniform(-1, 8, (4, 16, 9, 45)).astype(np.float32), np.ones((4, 9, 45), bool)
     wide = image_of(phases, NAMES, valid, np.uint16)
-    narrow = quantize._compiled.__wrapped__
+    avx2_only = quantize._compiled.__wrapped__
     monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
-    other = narrow()
+    other = avx2_only()
     monkeypatch.setattr(quantize, "_compiled", lambda: other)
-    assert compiler.lanes_here() == 8
+    assert compiler.simd_width_here() == 8
     assert (image_of(phases, NAMES, valid, np.uint16) == wide).all()

@@ -59,7 +59,7 @@ def test_blocks_are_the_same(bands, rows, cols, dtype, seed):
     pixels, product, native = wide[:, :, 5 : 5 + cols], product_of(bands, dtype, nodata=None), Counting()
     assert (encode(pixels, product, native) == encode(pixels, product)).all()
     assert native.done == (bands == 4 and dtype == "uint16") * sum(
-        min(BLOCK_PX, cols - left) % compiler.lanes_here() == 0 for left in range(0, cols, BLOCK_PX)
+        min(BLOCK_PX, cols - left) % compiler.simd_width_here() == 0 for left in range(0, cols, BLOCK_PX)
     )
 
 
@@ -77,9 +77,9 @@ def test_halves_are_the_same(rows, cols, dtype, nodata, values, seed):
     pixels = np.random.default_rng(seed).integers(*values, (2, rows, cols)).astype(dtype)
     native = Counting()
     expected = halve(pixels, nodata)
-    assert (halve(pixels, nodata, faster=native) == expected).all()
+    assert (halve(pixels, nodata, accelerator=native) == expected).all()
     place = np.zeros((2, expected.shape[1] + 3, expected.shape[2]), dtype)
-    halve(pixels, nodata, faster=native, out=place[:, 2:-1])
+    halve(pixels, nodata, accelerator=native, out=place[:, 2:-1])
     assert (place[:, 2:-1] == expected).all()
     assert not place[:, :2].any()
     assert not place[:, -1:].any()
@@ -88,7 +88,7 @@ def test_halves_are_the_same(rows, cols, dtype, nodata, values, seed):
 def test_strips_with_nodata_are_left_to_numpy():
     pixels, native = np.full((1, 256, 64), 9, np.uint16), Counting()
     pixels[0, 70, 3] = 0
-    halved = halve(pixels, 0, faster=native)
+    halved = halve(pixels, 0, accelerator=native)
     assert (halved == 9).all()
     assert native.done == 3
 
@@ -108,21 +108,21 @@ def test_chunks_are_the_same_whatever_they_are_made_in(rows):
     tops = list(range(0, rows, BLOCK_PX))
     expected = encoded(tops)
     used = np.full(2**28, 77, np.uint8)
-    assert encoded(tops[::-1], faster=Blocks(), room=lambda _, size: used[:size].copy()) == expected
-    assert encoded(tops[1:] + tops[:1], faster=Blocks()) == expected
+    assert encoded(tops[::-1], accelerator=Blocks(), allocate=lambda _, size: used[:size].copy()) == expected
+    assert encoded(tops[1:] + tops[:1], accelerator=Blocks()) == expected
 
 
 def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
-    if compiler.lanes_here() != 16:
+    if compiler.simd_width_here() != 16:
         pytest.skip("needs a processor with AVX-512")
     pixels, product = np.random.default_rng(2).integers(0, 9000, (4, 130, 1040)).astype(np.uint16), product_of(4)
     expected = encode(pixels, product), halve(pixels, 0)
-    narrow = tiff_blocks._compiled.__wrapped__
+    avx2_only = tiff_blocks._compiled.__wrapped__
     monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
-    other = narrow()
+    other = avx2_only()
     monkeypatch.setattr(tiff_blocks, "_compiled", lambda: other)
-    assert compiler.lanes_here() == 8
+    assert compiler.simd_width_here() == 8
     native = Counting()
     assert (encode(pixels, product, native) == expected[0]).all()
-    assert (halve(pixels, 0, faster=native) == expected[1]).all()
+    assert (halve(pixels, 0, accelerator=native) == expected[1]).all()
     assert native.done

@@ -24,7 +24,7 @@ from geosr.model.fusion import FusionNet
 from geosr.model.kernels import MOST_HALO_DN
 from geosr.model.sensor import upsample
 from geosr.model.stack import COARSE, FINE, build_stack
-from geosr.model.stack_uncertainty import StackDoubts
+from geosr.model.stack_uncertainty import StackUncertaintyEstimator
 from geosr.release import stack_model
 from geosr.release.stack_calibration import calibrate_stack
 from geosr.run.pipeline import UpscaleRequest, open_for_model, super_resolve
@@ -337,10 +337,10 @@ def test_uncertainty_goes_beside_a_product_of_ten_bands(calibrated, item, tmp_pa
 
 def test_half_widths_are_multiplied_by_their_calibration(calibrated, sample):
     model, lr = build_stack(zoo.read_card(str(calibrated))), input_of(sample)
-    doubts = StackDoubts(model, REFERENCE, (1, 1, 1, 1, 1, 2))
+    estimator = StackUncertaintyEstimator(model, REFERENCE, (1, 1, 1, 1, 1, 2))
     with torch.inference_mode():
         made = model.make(lr)
-        ratio = doubts.half_width(made) / doubts.uncalibrated(made)
+        ratio = estimator.half_width(made) / estimator.uncalibrated(made)
     torch.testing.assert_close(ratio[:, :5], torch.ones_like(ratio[:, :5]))
     torch.testing.assert_close(ratio[:, 5], 2 * torch.ones_like(ratio[:, 5]))
 

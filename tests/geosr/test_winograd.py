@@ -14,14 +14,14 @@ from torch.nn import functional as F
 
 from geosr import hardware
 from geosr.engine import EngineSpec, Parallel
-from geosr.engine.buffers import Memory
+from geosr.engine.buffers import BufferPool
 from geosr.model import zoo
 
 if not hardware.has_winograd():
     pytest.skip("needs llvmlite, OpenVINO and a processor with AVX2", allow_module_level=True)
 
 from geosr.codegen.winograd.library import compiled
-from geosr.engine.winograd.dispatch import Base, Convolution, RoundTrip, Runner, Taps, Trip
+from geosr.engine.winograd.dispatch import BackProjectionStep, Base, Convolution, Runner, StepFilters, Taps
 from geosr.engine.winograd.engine import WinogradEngine
 from geosr.engine.winograd.layout import Planes, Region
 
@@ -31,18 +31,18 @@ MTF = (0.26, 0.28, 0.24, 0.26)
 def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0, gains=()):
     """A region's convolution on planes, of images ``(planes, rows, cols)``; what it is added to is the image itself."""
     code = code or compiled()
-    planes, memory = Planes(*image.shape[1:], code.step), Memory()
+    planes, memory = Planes(*image.shape[1:], code.step), BufferPool()
     layer = Convolution(weight, bias, code.outputs)
     runner = Runner(planes, code, threads, [layer], memory)
-    given = memory.take("given", planes.shape(max(len(image), layer.outputs)))
-    made = memory.take("made", planes.shape(layer.outputs))
+    given = memory.scratch("given", planes.shape(max(len(image), layer.outputs)))
+    made = memory.scratch("made", planes.shape(layer.outputs))
     planes.put(image, given)
     region = planes.whole.inside(margin)
     planes.clear_around(given, region)
     bases = [Base(given, gain) for gain in gains]
     runner.run(layer, region, [given[: len(image)]], made, slope=slope, bases=bases)
     out = np.empty((len(weight), region.rows, region.cols), np.float32)
-    runner.take(made, region, out)
+    runner.deinterleave(made, region, out)
     return out
 
 
@@ -81,17 +81,17 @@ def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, seed):
     threads=st.integers(1, 2),
 )
 def test_the_middle_of_images_leaves_planes_as_it_is(rows, cols, less, margin, threads):
-    code, memory = compiled(), Memory()
+    code, memory = compiled(), BufferPool()
     top, left = (margin // 4 * 4 + one for one in less)
     image = np.random.default_rng(0).random((3, rows + 2 * top, cols + 2 * left), np.float32)
     planes = Planes(*image.shape[1:], code.step)
     runner = Runner(
         planes, code, threads, [Convolution(*random_layer(np.random.default_rng(0), 3, 3), code.outputs)], memory
     )
-    there = memory.take("there", planes.shape(3))
+    there = memory.scratch("there", planes.shape(3))
     planes.put(image, there)
     out = np.empty((3, rows, cols), np.float32)
-    runner.take(there, planes.whole.inside(margin), out)
+    runner.deinterleave(there, planes.whole.inside(margin), out)
     assert (out == image[:, top : top + rows, left : left + cols]).all()
 
 
@@ -132,27 +132,27 @@ def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
     weight, bias = random_layer(rng, 20, 16)
     wide = compiled()
     monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
-    narrow = compiled.__wrapped__()
-    assert (wide.lanes, narrow.lanes) == (16, 8)
-    one, other = (convolved(image, weight, bias, code=code, slope=0.2, gains=[0.3]) for code in (wide, narrow))
+    avx2_only = compiled.__wrapped__()
+    assert (wide.simd_width, avx2_only.simd_width) == (16, 8)
+    one, other = (convolved(image, weight, bias, code=code, slope=0.2, gains=[0.3]) for code in (wide, avx2_only))
     assert (one == other).all()
 
 
 def test_sparse_filters_are_convolutions():
     rng = np.random.default_rng(4)
     image = rng.normal(size=(2, 20, 50)).astype(np.float32)
-    code, memory = compiled(), Memory()
+    code, memory = compiled(), BufferPool()
     planes = Planes(20, 50, code.step)
     layer = Convolution(*random_layer(rng, 1, 1), code.outputs)
     runner = Runner(planes, code, 2, [layer], memory)
-    source, made = (memory.take(name, planes.shape(2)) for name in ("source", "made"))
+    source, made = (memory.scratch(name, planes.shape(2)) for name in ("source", "made"))
     planes.put(image, source)
     planes.put(image, made)
     planes.repeat_edges(source, planes.whole, rows=4, cols=4)
     taps = Taps(planes, [[(0, -4, 3, 0.5), (1, 0, -2, 2.0)], [(1, 2, 4, -1.0)]])
     runner.gather(taps, planes.whole, source, made, made)
     out = np.empty_like(image)
-    runner.take(made, planes.whole, out)
+    runner.deinterleave(made, planes.whole, out)
     wide = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="edge")
 
     def moved(plane, row, col):
@@ -162,29 +162,33 @@ def test_sparse_filters_are_convolutions():
     np.testing.assert_allclose(out, [first, image[1] - moved(1, 2, 4)], atol=1e-6)
 
 
-def travelled(image, left, known, taps, trips, *, code=None):
-    """Round trips of back-projection on planes: what is pulled up, and what is then left."""
-    code, memory = code or compiled(), Memory()
+def backprojected(image, left, known, taps, steps, *, code=None):
+    """Round steps of back-projection on planes: what is pulled up, and what is then left."""
+    code, memory = code or compiled(), BufferPool()
     planes = Planes(*image.shape, code.step)
     runner = Runner(planes, code, 1, [Convolution(*random_layer(np.random.default_rng(0), 1, 1), code.outputs)], memory)
     names = ("pulled", "left", "known")
-    pulled, there, measured = (memory.take(name, planes.shape(1))[:1] for name in names)
+    pulled, there, measured = (memory.scratch(name, planes.shape(1))[:1] for name in names)
     for one, put in ((pulled, image), (there, left), (measured, known)):
         # What is around the region is to be seen by nobody.
         one[...] = np.nan
         planes.put(np.broadcast_to(image if put is None else put, image.shape)[None], one)
-    step = Trip(pulled, pulled, pulled, there) if known is None else Trip(pulled, there, pulled, known=measured)
+    step = (
+        BackProjectionStep(pulled, pulled, pulled, there)
+        if known is None
+        else BackProjectionStep(pulled, there, pulled, known=measured)
+    )
 
-    def work(room, first, stop):
-        for part in room:
+    def work(scratch, first, stop):
+        for part in scratch:
             part[...] = np.nan
-        wanted = [*[step] * (trips - 1), Trip(pulled, there, there)]
-        runner.trips(RoundTrip(taps[None]), 0, planes.whole, wanted, room)
+        wanted = [*[step] * (steps - 1), BackProjectionStep(pulled, there, there)]
+        runner.backproject(StepFilters(taps[None]), 0, planes.whole, wanted, scratch)
 
     runner.share(1, work)
     out = np.empty((2, *image.shape), np.float32)
-    runner.take(pulled, planes.whole, out[:1])
-    runner.take(there, planes.whole, out[1:])
+    runner.deinterleave(pulled, planes.whole, out[:1])
+    runner.deinterleave(there, planes.whole, out[1:])
     return out
 
 
@@ -192,11 +196,11 @@ def travelled(image, left, known, taps, trips, *, code=None):
 @given(
     rows=st.integers(1, 40),
     cols=st.integers(1, 150),
-    trips=st.integers(1, 10),
+    steps=st.integers(1, 10),
     partly=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-def test_round_trips_are_filters_one_after_another(rows, cols, trips, partly, seed):
+def test_steps_are_filters_one_after_another(rows, cols, steps, partly, seed):
     rng = np.random.default_rng(seed)
     image, left = rng.normal(size=(2, rows, cols)).astype(np.float32)
     known = (rng.random((rows, cols)) < 0.7).astype(np.float32) if partly else None
@@ -209,25 +213,25 @@ def test_round_trips_are_filters_one_after_another(rows, cols, trips, partly, se
         return pixels
 
     pulled = image.astype(np.float64)
-    for _ in range(trips - 1):
+    for _ in range(steps - 1):
         step = left - seen(pulled)
         pulled = pulled + (step if known is None else known * step)
-    made = travelled(image, left, known, taps, trips)
+    made = backprojected(image, left, known, taps, steps)
     np.testing.assert_allclose(made, [pulled, left - seen(pulled)], rtol=1e-4, atol=1e-4 * np.abs(pulled).max())
 
 
 @pytest.mark.skipif("avx512f" not in hardware.cpu_flags(), reason="there is nothing to compare with without AVX-512")
-def test_processors_without_avx_512_travel_to_the_same_bits(monkeypatch):
+def test_processors_without_avx_512_make_the_same_bits_of_steps(monkeypatch):
     rng = np.random.default_rng(5)
     image, left = rng.normal(size=(2, 45, 333)).astype(np.float32)
     known = (rng.random((45, 333)) < 0.7).astype(np.float32)
     taps = rng.normal(0, 0.2, 9).astype(np.float32)
     wide = compiled()
     monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
-    narrow = compiled.__wrapped__()
-    assert (wide.lanes, narrow.lanes) == (16, 8)
+    avx2_only = compiled.__wrapped__()
+    assert (wide.simd_width, avx2_only.simd_width) == (16, 8)
     for given_to in (None, known):
-        one, other = (travelled(image, left, given_to, taps, 9, code=code) for code in (wide, narrow))
+        one, other = (backprojected(image, left, given_to, taps, 9, code=code) for code in (wide, avx2_only))
         assert (one == other).all()
 
 
@@ -266,7 +270,7 @@ def test_rows_that_are_taken_are_those_of_the_image(base, steps, sample):
     image = engine.upscale(lr, valid).phases
     taken = np.full_like(image, np.nan)
 
-    def take(rows):
+    def sink(rows):
         assert rows.shape == image.shape
 
         def some(first, stop):
@@ -276,7 +280,7 @@ def test_rows_that_are_taken_are_those_of_the_image(base, steps, sample):
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(some, bounds[-2::-1], bounds[:0:-1]))
 
-    assert engine.upscale(lr, valid, take=take).phases is None
+    assert engine.upscale(lr, valid, sink=sink).phases is None
     assert (taken == image).all()
 
 
@@ -319,16 +323,16 @@ def test_nothing_of_other_chunks_is_seen(rows, cols, blocks, sample):
 @pytest.mark.parametrize("margin", [0, 4, 20, 64, 68])
 def test_maps_are_aligned_for_a_region(margin):
     """There a vector of tiles is one line of the cache, and all that belongs to the planes is in their memory."""
-    planes, memory = Planes(150, 170, compiled().step), Memory()
+    planes, memory = Planes(150, 170, compiled().step), BufferPool()
     region = planes.whole.inside(margin)
-    room = memory.take("maps", planes.room_for(3))
-    maps = planes.aligned(room, region)
+    scratch = memory.scratch("maps", planes.scratch_shape(3))
+    maps = planes.aligned(scratch, region)
     assert maps.shape == planes.shape(2)
     assert planes.address(maps, region) % 64 == 0
     assert planes.address(maps[1:], region) % 64 == 0
     start, end = np.lib.array_utils.byte_bounds(maps)
-    assert room.ctypes.data <= start
-    assert end + planes.plane_stride * room.itemsize <= room.ctypes.data + room.nbytes
+    assert scratch.ctypes.data <= start
+    assert end + planes.plane_stride * scratch.itemsize <= scratch.ctypes.data + scratch.nbytes
 
 
 def test_regions_keep_tiles_whole():
@@ -341,26 +345,26 @@ def test_regions_keep_tiles_whole():
 
 
 def test_memory_is_taken_again():
-    memory = Memory()
-    first = memory.take("maps", (3, 100))
+    memory = BufferPool()
+    first = memory.scratch("maps", (3, 100))
     first[...] = 7
-    smaller = memory.take("maps", (2, 50))
+    smaller = memory.scratch("maps", (2, 50))
     assert np.shares_memory(first, smaller)
     assert (smaller == 7).all()
-    larger = memory.take("maps", (30, 100))
+    larger = memory.scratch("maps", (30, 100))
     assert larger.shape == (30, 100)
     assert larger.ctypes.data % 64 == 0
 
 
 def test_lent_memory_comes_back_when_nobody_has_it():
-    memory = Memory()
-    lent = memory.lend("one", (10, 20))
-    place, part = lent.ctypes.data, lent[2:4].reshape(-1)
+    memory = BufferPool()
+    borrowed = memory.borrow("one", (10, 20))
+    place, part = borrowed.ctypes.data, borrowed[2:4].reshape(-1)
     part[...] = 5
-    del lent
+    del borrowed
     gc.collect()
-    other = memory.lend("one", (10, 20))
+    other = memory.borrow("one", (10, 20))
     assert not np.shares_memory(part, other)
     assert (part == 5).all()
     del part
-    assert memory.lend("one", (5, 8)).ctypes.data == place
+    assert memory.borrow("one", (5, 8)).ctypes.data == place

@@ -1,11 +1,11 @@
-"""What code is told, as structures that it shares with Python. Lengths and strides are in floats."""
+"""Arguments of the kernels, as structures that generated code shares with Python. Lengths and strides are in floats."""
 
 from __future__ import annotations
 
 import ctypes
 
 
-class Layer(ctypes.Structure):
+class Conv3x3Arguments(ctypes.Structure):
     """A layer of 3 × 3 filters."""
 
     _fields_ = (
@@ -35,7 +35,7 @@ class Layer(ctypes.Structure):
     )
 
 
-class Gathering(ctypes.Structure):
+class SparseConvArguments(ctypes.Structure):
     """A convolution with filters that are mostly zero, as lists of what is not."""
 
     _fields_ = (
@@ -58,15 +58,15 @@ class Gathering(ctypes.Structure):
     )
 
 
-class Trips(ctypes.Structure):
+class BackprojectionArguments(ctypes.Structure):
     """What the sensor sees of an interpolated plane, taken away from another, some times one after another."""
 
     _fields_ = (
-        # The first pixel of the region in the planes of each trip: of what is seen, of what that is taken away from, of
+        # The first pixel of the region in the planes of each step: of what is seen, of what that is taken away from, of
         # what is added to that, or null; of what the result is multiplied by before it is added to what is seen, or
         # null; and of what is made.
         ("places", ctypes.c_void_p),
-        ("trips", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
         ("mask", ctypes.c_void_p),
         # Weights along the rows, and across them with the sign changed.
         ("along", ctypes.c_void_p),
@@ -80,7 +80,7 @@ class Trips(ctypes.Structure):
     )
 
 
-class Taking(ctypes.Structure):
+class DeinterleaveArguments(ctypes.Structure):
     """An image out of planes."""
 
     _fields_ = (

@@ -1,7 +1,7 @@
-"""Round trips, as code: an image less what the sensor would see of it, interpolated; again and again.
+"""Steps of back-projection, as code: an image less what the sensor would see of it, upsampled; again and again.
 
-Each trip follows the one before by a few rows, and filters across the rows what it has just filtered along them. So
-what several trips work on stays near the core, and an image passes once for all of them.
+Each step follows the one before by a few rows, and filters across the rows what it has just filtered along them. So
+what several steps work on stays near the core, and an image passes once for all of them.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from functools import partial
 
 from geosr.codegen.builder import Writer
 from geosr.codegen.structs import fields
-from geosr.codegen.winograd.arguments import Trips
+from geosr.codegen.winograd.arguments import BackprojectionArguments
 from geosr.codegen.winograd.conv3x3 import TILE_PX
-from geosr.model.kernels import TRIP_REACH
+from geosr.model.kernels import STEP_REACH
 
 #: Rows that are made together, of which each reads most of what the others do: as many as a filter reaches.
-_ROWS = TRIP_REACH
+_ROWS = STEP_REACH
 
-#: Filtered rows that a trip keeps: those around the ones that are made, by turns in three places.
+#: Filtered rows that a step keeps: those around the ones that are made, by turns in three places.
 _KEPT_ROWS = 3 * _ROWS
 
-_TAPS = 2 * TRIP_REACH + 1
+_TAPS = 2 * STEP_REACH + 1
 
-#: Trips that pass over an image together.
-TRIPS = 4
+#: Steps that pass over an image together.
+STEPS_TOGETHER = 4
 
 #: Rows of planes that they keep.
-TRIP_ROWS = TRIPS * _KEPT_ROWS
+STEP_ROWS = STEPS_TOGETHER * _KEPT_ROWS
 
-#: The planes of a trip, in turn.
+#: The planes of a step, in turn.
 _SEEN, _BASE, _SECOND_BASE, _KNOWN, _MADE = range(5)
 PLACES = 5
 
 
-def trips(write: Writer) -> None:
-    """For some rows, and then for those before them with the next trip, and so on."""
-    task = fields(write, Trips, "%task")
+def backproject(write: Writer) -> None:
+    """For some rows, and then for those before them with the next step, and so on."""
+    task = fields(write, BackprojectionArguments, "%task")
     blocks = write.count("sdiv", write.count("add", task["rows"], _ROWS - 1), _ROWS)
-    behind = write.count("add", blocks, task["trips"])
-    room = write.count("mul", task["row_stride"], _KEPT_ROWS)
+    behind = write.count("add", blocks, task["steps"])
+    scratch = write.count("mul", task["row_stride"], _KEPT_ROWS)
 
     def block(front: str, _: list[str]) -> tuple[()]:
-        def trip(number: str, _: list[str]) -> tuple[()]:
+        def step(number: str, _: list[str]) -> tuple[()]:
             first = write.count("mul", write.count("sub", front, number), _ROWS)
-            kept = write.at("%room", write.count("mul", number, room))
+            kept = write.at("%scratch", write.count("mul", number, scratch))
             start = write.count("mul", number, PLACES)
             planes = [write.item("ptr", task["places"], write.count("add", start, place)) for place in range(PLACES)]
 
@@ -62,7 +62,7 @@ def trips(write: Writer) -> None:
             write.only_if(write.get(f"and i1 {some}, {not_done}"), across)
             return ()
 
-        write.loop(0, task["trips"], 1, trip)
+        write.loop(0, task["steps"], 1, step)
         return ()
 
     write.loop(0, behind, 1, block)
@@ -77,7 +77,7 @@ def _along(write: Writer, task: dict[str, str], first: str, seen: str, kept: str
         row = write.count("add", first, number)
         source, target = write.at(seen, write.count("mul", row, task["row_stride"])), _kept_row(write, task, row, kept)
         edges = [write.scalar(source, 0), write.scalar(source, write.item("i64", task["right"], 0))]
-        for col in range(TRIP_REACH):
+        for col in range(STEP_REACH):
             beyond = write.item("i64", task["right"], col + 1)
             for edge, place in zip(edges, (write.count("sub", columns[col], 1), beyond), strict=True):
                 write.do(f"store float {edge}, ptr {write.at(source, place)}, align 4")
@@ -89,7 +89,7 @@ def _along(write: Writer, task: dict[str, str], first: str, seen: str, kept: str
                 write.store(write.covered(pixels, mask), write.at(target, place))
             return ()
 
-        write.loop(0, task["tiles"], write.lanes, vector)
+        write.loop(0, task["tiles"], write.simd_width, vector)
         return ()
 
     write.loop(0, _ROWS, 1, row)
@@ -99,12 +99,12 @@ def _along(write: Writer, task: dict[str, str], first: str, seen: str, kept: str
 def _filtered(write: Writer, weights: Sequence[str], source: str, columns: Sequence[str]) -> list[str]:
     """A vector of tiles: each phase along its row."""
     read = {}
-    for col in range(-TRIP_REACH, TILE_PX + TRIP_REACH):
+    for col in range(-STEP_REACH, TILE_PX + STEP_REACH):
         tile, phase = divmod(col, TILE_PX)
         read[col] = write.load(write.at(source, write.count("add", columns[phase], tile)))
     sums = ["zeroinitializer"] * TILE_PX
     for tap, weight in enumerate(weights):
-        sums = [write.fused(weight, read[phase + tap - TRIP_REACH], total) for phase, total in enumerate(sums)]
+        sums = [write.fused(weight, read[phase + tap - STEP_REACH], total) for phase, total in enumerate(sums)]
     return sums
 
 
@@ -114,7 +114,7 @@ def _across(write: Writer, task: dict[str, str], first: str, kept: str, planes: 
     last = write.count("sub", task["rows"], 1)
     read = []
     for row in range(_KEPT_ROWS):
-        place = write.count("add", first, row - TRIP_REACH)
+        place = write.count("add", first, row - STEP_REACH)
         place = write.either("slt", place, 0, place)
         read.append(_kept_row(write, task, write.either("sgt", place, last, place), kept))
     made = [write.count("add", first, row) for row in range(_ROWS)]
@@ -156,7 +156,7 @@ def _across(write: Writer, task: dict[str, str], first: str, kept: str, planes: 
                 write.only_if(is_inside, partial(stored, total, place))
             return ()
 
-        write.loop(0, task["tiles"], write.lanes, vector)
+        write.loop(0, task["tiles"], write.simd_width, vector)
         return ()
 
     write.loop(0, TILE_PX, 1, phase)

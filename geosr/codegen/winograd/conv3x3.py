@@ -13,7 +13,7 @@ import numpy as np
 
 from geosr.codegen.builder import Writer
 from geosr.codegen.structs import fields
-from geosr.codegen.winograd.arguments import Layer
+from geosr.codegen.winograd.arguments import Conv3x3Arguments
 
 #: Output pixels along a tile's side, and those read for them.
 TILE_PX, READ_PX = 4, 6
@@ -45,8 +45,8 @@ def convolve(write: Writer, outputs: int) -> None:
 
     Rows may end with half a vector. Only products are spared there: they are most of the work.
     """
-    layer = fields(write, Layer, "%layer")
-    together = VECTORS * write.lanes
+    layer = fields(write, Conv3x3Arguments, "%layer")
+    together = VECTORS * write.simd_width
 
     def row(tile_row: str, _: list[str]) -> tuple[()]:
         top = write.count("mul", tile_row, TILE_PX)
@@ -71,7 +71,7 @@ def _transform(write: Writer, layer: dict[str, str], top: str, tile: str, width:
     What is read is called for twice: from memory while the tiles before these are at work, and near the core while the
     plane before is.
     """
-    together = VECTORS * write.lanes
+    together = VECTORS * write.simd_width
     stride = _product_stride(write, layer["inputs"], together)
     start = write.count("mul", write.count("sub", top, 1), layer["row_stride"])
     window = write.at(layer["x"], write.count("add", start, tile))
@@ -107,7 +107,7 @@ def _transform(write: Writer, layer: dict[str, str], top: str, tile: str, width:
                 write.store(columns[number % READ_PX][number // READ_PX], place)
             return ()
 
-        write.loop(0, width, write.lanes, vector)
+        write.loop(0, width, write.simd_width, vector)
         return ()
 
     write.loop(0, layer["inputs"], 1, plane)
@@ -115,15 +115,15 @@ def _transform(write: Writer, layer: dict[str, str], top: str, tile: str, width:
 
 def _multiply(write: Writer, layer: dict[str, str], outputs: int, width: str) -> None:
     """Sums over the input planes, for some output planes at a time: ``made[product][plane][tile]``."""
-    together = VECTORS * write.lanes
+    together = VECTORS * write.simd_width
     # Half a vector takes as long as a whole one, but where processors add up wide vectors in two steps.
-    parts = [(1, write.lanes // 2), *((vectors, write.lanes) for vectors in range(1, VECTORS + 1))]
+    parts = [(1, write.simd_width // 2), *((vectors, write.simd_width) for vectors in range(1, VECTORS + 1))]
     done = 0
-    for vectors, lanes in parts:
-        tiles = vectors * lanes
+    for vectors, simd_width in parts:
+        tiles = vectors * simd_width
         more = write.get(f"icmp sgt i64 {width}, {done}")
         chosen = write.get(f"and i1 {more}, {write.get(f'icmp sle i64 {width}, {tiles}')}")
-        with write.vectors_of(lanes):
+        with write.vectors_of(simd_width):
             write.only_if(chosen, partial(_sum_up, write, layer, together, outputs, vectors))
         done = tiles
 
@@ -142,7 +142,7 @@ def _sum_up(write: Writer, layer: dict[str, str], together: int, outputs: int, v
 
             def plane(plane: str, sums: list[str]) -> list[str]:
                 pixels = write.at(source, write.count("mul", plane, together))
-                read = [write.load(write.at(pixels, vector * write.lanes)) for vector in range(vectors)]
+                read = [write.load(write.at(pixels, vector * write.simd_width)) for vector in range(vectors)]
                 row = write.at(weights, write.count("mul", plane, outputs))
                 spread = [write.spread(write.scalar(row, output)) for output in range(outputs)]
                 return [
@@ -155,7 +155,7 @@ def _sum_up(write: Writer, layer: dict[str, str], together: int, outputs: int, v
             made = write.at(target, write.count("mul", first, together))
             for number, total in enumerate(sums):
                 output, vector = divmod(number, vectors)
-                write.store(total, write.at(made, output * together + vector * write.lanes))
+                write.store(total, write.at(made, output * together + vector * write.simd_width))
             return ()
 
         write.loop(0, layer["outputs"], outputs, some)
@@ -167,7 +167,7 @@ def _sum_up(write: Writer, layer: dict[str, str], together: int, outputs: int, v
 
 def _transform_back(write: Writer, layer: dict[str, str], top: str, tile: str, width: str) -> None:
     """Each output plane's pixels, with all that is done to them."""
-    together = VECTORS * write.lanes
+    together = VECTORS * write.simd_width
     stride = _product_stride(write, layer["outputs"], together)
     start = write.count("add", write.count("mul", top, layer["row_stride"]), tile)
     window = write.at(layer["out"], start)
@@ -200,7 +200,7 @@ def _transform_back(write: Writer, layer: dict[str, str], top: str, tile: str, w
                 write.only_if(inside, partial(_finish, write, layer, window, bases, pixels, from_top, mask))
             return ()
 
-        write.loop(0, width, write.lanes, vector)
+        write.loop(0, width, write.simd_width, vector)
         return ()
 
     write.loop(0, layer["outputs"], 1, plane)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from geosr.codegen.builder import Writer
 from geosr.codegen.structs import fields
-from geosr.codegen.winograd.arguments import Taking
+from geosr.codegen.winograd.arguments import DeinterleaveArguments
 from geosr.codegen.winograd.conv3x3 import TILE_PX
 
 
-def take(write: Writer) -> None:
+def deinterleave(write: Writer) -> None:
     """For some planes: their rows, pixel by pixel."""
-    task = fields(write, Taking, "%task")
-    together = TILE_PX * write.lanes
+    task = fields(write, DeinterleaveArguments, "%task")
+    together = TILE_PX * write.simd_width
     several = write.count("sub", task["cols"], together - 1)
     size = write.count("mul", task["rows"], task["cols"])
 

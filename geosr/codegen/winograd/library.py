@@ -7,21 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from geosr.codegen.compiler import Compiled, Function, compile_functions, lanes_here
-from geosr.codegen.winograd.arguments import Gathering, Layer, Taking, Trips
-from geosr.codegen.winograd.backprojection import trips
+from geosr.codegen.compiler import Compiled, Function, compile_functions, simd_width_here
+from geosr.codegen.winograd.arguments import (
+    BackprojectionArguments,
+    Conv3x3Arguments,
+    DeinterleaveArguments,
+    SparseConvArguments,
+)
+from geosr.codegen.winograd.backprojection import backproject
 from geosr.codegen.winograd.conv3x3 import VECTORS, convolve
-from geosr.codegen.winograd.deinterleave import take
+from geosr.codegen.winograd.deinterleave import deinterleave
 from geosr.codegen.winograd.sparse_conv import gather
 
-_COUNT, _ROOM = ctypes.c_int64, ctypes.c_void_p
+_COUNT, _SCRATCH = ctypes.c_int64, ctypes.c_void_p
 
 
 @dataclass(frozen=True)
 class Code:
     """What was compiled."""
 
-    lanes: int
+    simd_width: int
     """Floats of a vector."""
     outputs: int
     """Planes made together: layers have a multiple of them."""
@@ -30,16 +35,16 @@ class Code:
     @property
     def tiles(self) -> int:
         """Tiles that go through a layer together."""
-        return VECTORS * self.lanes
+        return VECTORS * self.simd_width
 
     @property
     def step(self) -> int:
         """What the tiles in a row are a multiple of: half vectors."""
-        return self.lanes // 2
+        return self.simd_width // 2
 
     @property
     def convolve(self) -> Callable[..., None]:
-        """``(layer, first row of tiles, row of tiles to stop before, room for inputs, room for outputs)``."""
+        """``(layer, first row of tiles, row of tiles to stop before, scratch for inputs, scratch for outputs)``."""
         return self.compiled.functions["convolve"]
 
     @property
@@ -48,29 +53,30 @@ class Code:
         return self.compiled.functions["gather"]
 
     @property
-    def trips(self) -> Callable[..., None]:
-        """``(task, room for filtered rows)``."""
-        return self.compiled.functions["trips"]
+    def backproject(self) -> Callable[..., None]:
+        """``(task, scratch for filtered rows)``."""
+        return self.compiled.functions["backproject"]
 
     @property
-    def take(self) -> Callable[..., None]:
+    def deinterleave(self) -> Callable[..., None]:
         """``(task, first plane, plane to stop before)``."""
-        return self.compiled.functions["take"]
+        return self.compiled.functions["deinterleave"]
 
 
 @lru_cache(maxsize=1)
 def compiled() -> Code:
     """The code for this processor, made when a process first needs it."""
-    lanes = lanes_here()
+    simd_width = simd_width_here()
     # As many sums as there are registers, but for what is read.
-    outputs = 8 if lanes == 16 else 4
+    outputs = 8 if simd_width == 16 else 4
     part = {"first": _COUNT, "stop": _COUNT}
     functions = {
         "convolve": Function(
-            {"layer": ctypes.POINTER(Layer), **part, "in": _ROOM, "made": _ROOM}, partial(convolve, outputs=outputs)
+            {"layer": ctypes.POINTER(Conv3x3Arguments), **part, "in": _SCRATCH, "made": _SCRATCH},
+            partial(convolve, outputs=outputs),
         ),
-        "gather": Function({"task": ctypes.POINTER(Gathering), **part}, gather),
-        "take": Function({"task": ctypes.POINTER(Taking), **part}, take),
-        "trips": Function({"task": ctypes.POINTER(Trips), "room": _ROOM}, trips),
+        "gather": Function({"task": ctypes.POINTER(SparseConvArguments), **part}, gather),
+        "deinterleave": Function({"task": ctypes.POINTER(DeinterleaveArguments), **part}, deinterleave),
+        "backproject": Function({"task": ctypes.POINTER(BackprojectionArguments), "scratch": _SCRATCH}, backproject),
     }
-    return Code(lanes, outputs, compile_functions(functions, lanes))
+    return Code(simd_width, outputs, compile_functions(functions, simd_width))

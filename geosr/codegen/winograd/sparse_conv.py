@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from geosr.codegen.builder import Writer
 from geosr.codegen.structs import fields
-from geosr.codegen.winograd.arguments import Gathering
+from geosr.codegen.winograd.arguments import SparseConvArguments
 from geosr.codegen.winograd.conv3x3 import TILE_PX
 
 #: Rows at a time: where taps are, and what they weigh, is read once for all of them.
@@ -13,7 +13,7 @@ _ROWS = 2
 
 def gather(write: Writer) -> None:
     """For rows of pixels: each output plane's taps, one after another."""
-    task = fields(write, Gathering, "%task")
+    task = fields(write, SparseConvArguments, "%task")
     has_base = write.get(f"icmp ne ptr {task['base']}, null")
     columns = [write.count("mul", task["phase_stride"], phase) for phase in range(TILE_PX)]
     last = write.count("sub", "%stop", 1)
@@ -60,7 +60,7 @@ def gather(write: Writer) -> None:
                     write.store(write.covered(pixels, mask), write.at(task["out"], place))
                 return ()
 
-            write.loop(0, task["tiles"], write.lanes, vector)
+            write.loop(0, task["tiles"], write.simd_width, vector)
             return ()
 
         write.loop(0, task["outputs"], 1, plane)

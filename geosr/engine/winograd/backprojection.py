@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine.winograd.dispatch import Room, RoundTrip, Runner, Trip
+from geosr.engine.winograd.dispatch import BackProjectionStep, Runner, Scratch, StepFilters
 from geosr.engine.winograd.layout import Planes, Region
 
 
@@ -17,9 +17,9 @@ class BackProjection:
     """For chunks of one shape."""
 
     def __init__(self, planes: Planes, runner: Runner, taps: NDArray[np.float32], steps: int) -> None:
-        """``taps`` are those of the round trip by way of bicubic interpolation."""
+        """``taps`` are those of a step by way of bicubic interpolation."""
         self._planes, self._runner, self._steps = planes, runner, steps
-        self._filters = RoundTrip(taps)
+        self._filters = StepFilters(taps)
 
     def __call__(
         self,
@@ -33,15 +33,15 @@ class BackProjection:
         All are planes, of each band one. Where not all was ``measured``, that is 1 where it was and 0 elsewhere.
         """
 
-        def some(room: Room, first: int, stop: int) -> None:
+        def some(scratch: Scratch, first: int, stop: int) -> None:
             for band in range(first, stop):
-                self._band(room, band, region, left, pulled, measured)
+                self._band(scratch, band, region, left, pulled, measured)
 
         self._runner.share(len(left), some)
 
     def _band(
         self,
-        room: Room,
+        scratch: Scratch,
         band: int,
         region: Region,
         left: NDArray[np.float32],
@@ -57,9 +57,9 @@ class BackProjection:
         there, image = self._planes.part(left, region), self._planes.part(pulled, region)
         if known is None:
             np.copyto(image, there)
-            step = Trip(pulled, pulled, pulled, left)
+            step = BackProjectionStep(pulled, pulled, pulled, left)
         else:
             np.multiply(there, self._planes.part(known, region), image)
-            step = Trip(pulled, left, pulled, known=known)
-        trips = [*[step] * (self._steps - 1), Trip(pulled, left, left)]
-        self._runner.trips(self._filters, band, region, trips, room)
+            step = BackProjectionStep(pulled, left, pulled, known=known)
+        steps = [*[step] * (self._steps - 1), BackProjectionStep(pulled, left, left)]
+        self._runner.backproject(self._filters, band, region, steps, scratch)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine.winograd.backprojection import BackProjection
-from geosr.engine.winograd.dispatch import Room, RoundTrip, Runner, Taps, Trip
+from geosr.engine.winograd.dispatch import BackProjectionStep, Runner, Scratch, StepFilters, Taps
 from geosr.engine.winograd.layout import Planes, Region
 from geosr.model import kernels
 from geosr.model.kernels import Base
@@ -66,9 +66,9 @@ class Constraint:
         self._half = slice(_LOW * bands, planes_for(bands, scale))
         self._blur = _blur(planes, taps, scale)
         bases: set[Base] = {base, "bicubic"} - {"none"}
-        trips = {one: kernels.round_trip(taps, scale, one) for one in {*bases, "bicubic"}}
-        self._trips = {one: RoundTrip(trips[one]) for one in bases}
-        self._back_projection = BackProjection(planes, runner, trips["bicubic"], steps)
+        taps_of = {one: kernels.upsample_observe(taps, scale, one) for one in {*bases, "bicubic"}}
+        self._step_filters = {one: StepFilters(taps_of[one]) for one in bases}
+        self._back_projection = BackProjection(planes, runner, taps_of["bicubic"], steps)
         self._interpolations = {one: _interpolation(planes, bands, one, scale) for one in bases}
         self._nothing = Taps(planes, [()] * bands * scale**2)
 
@@ -78,24 +78,24 @@ class Constraint:
         residual: NDArray[np.float32],
         lr: NDArray[np.float32],
         valid: NDArray[np.float32],
-        room: NDArray[np.float32],
+        scratch: NDArray[np.float32],
     ) -> Constrained:
         """All but the last pass over the image's phases, which whoever takes them makes on the way.
 
         After the ``residual`` follow, with noise limits, the estimates of the bands' noise. ``lr`` are planes like it,
-        ``room`` as many others as :func:`planes_for` tells, and ``valid`` is
+        ``scratch`` as many others as :func:`planes_for` tells, and ``valid`` is
         that of the whole chunk, ``(bands, rows, cols)``.
         """
         planes, bands = self._planes, self._bands
-        all_left, all_pulled = (room[number * bands :][:bands] for number in range(_LOW))
-        half = room[self._half]
+        all_left, all_pulled = (scratch[number * bands :][:bands] for number in range(_LOW))
+        half = scratch[self._half]
         residual, estimates = np.split(residual, [len(residual) - len(self._noise_limits)])
         low, left, pulled = (planes.part(one, region) for one in (lr, all_left, all_pulled))
         # The sensor is linear: what it sees of the interpolation follows from the source.
         if self._base == "none":
             self._each(np.copyto, left, low)
         else:
-            self._see(self._trips[self._base], region, lr, all_left)
+            self._see(self._step_filters[self._base], region, lr, all_left)
         self._along(self._blur[0], region, residual, half, kernels.BLUR_REACH)
         self._runner.gather(self._blur[1], region, half, all_left, all_left)
         everywhere = bool(valid.all())
@@ -130,7 +130,7 @@ class Constraint:
                 self._runner.gather(across, region, half, residual, residual)
         # As the network left them.
         planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
-        planes.clear_around(lr, region, cols=kernels.TRIP_REACH)
+        planes.clear_around(lr, region, cols=kernels.STEP_REACH)
         return Constrained(region, residual, half, last, all_left)
 
     def _fine_noise(
@@ -155,12 +155,12 @@ class Constraint:
             self._each(np.multiply, noise, self._planes.part(measured, region), noise)
         self._each(np.copyto, coarse, noise)
 
-        def some(room: Room, first: int, stop: int) -> None:
+        def some(scratch: Scratch, first: int, stop: int) -> None:
             for band in range(first, stop):
                 image, nothing = spare[band : band + 1], zeros[band : band + 1]
                 # Each takes what is seen from nothing: an even number of signs.
-                trips = [Trip(image, nothing, image)] * kernels.COARSE_TRIPS
-                self._runner.trips(self._trips["bicubic"], band, region, trips, room)
+                steps = [BackProjectionStep(image, nothing, image)] * kernels.COARSE_STEPS
+                self._runner.backproject(self._step_filters["bicubic"], band, region, steps, scratch)
 
         self._runner.share(self._bands, some)
         self._each(np.subtract, noise, coarse, noise)
@@ -169,13 +169,15 @@ class Constraint:
         """Have threads do some bands of parts each."""
         self._runner.share(self._bands, lambda _, first, stop: work(*(part[first:stop] for part in parts)))
 
-    def _see(self, filters: RoundTrip, region: Region, image: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    def _see(self, filters: StepFilters, region: Region, image: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """An image less what the sensor would see of it, interpolated."""
 
-        def some(room: Room, first: int, stop: int) -> None:
+        def some(scratch: Scratch, first: int, stop: int) -> None:
             for band in range(first, stop):
                 part = image[band : band + 1]
-                self._runner.trips(filters, band, region, [Trip(part, part, out[band : band + 1])], room)
+                self._runner.backproject(
+                    filters, band, region, [BackProjectionStep(part, part, out[band : band + 1])], scratch
+                )
 
         self._runner.share(self._bands, some)
 

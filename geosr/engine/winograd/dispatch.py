@@ -13,16 +13,21 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.codegen.winograd.arguments import Gathering, Layer, Taking, Trips
-from geosr.codegen.winograd.backprojection import PLACES, TRIP_ROWS, TRIPS
+from geosr.codegen.winograd.arguments import (
+    BackprojectionArguments,
+    Conv3x3Arguments,
+    DeinterleaveArguments,
+    SparseConvArguments,
+)
+from geosr.codegen.winograd.backprojection import PLACES, STEP_ROWS, STEPS_TOGETHER
 from geosr.codegen.winograd.conv3x3 import APART, FILTER_TRANSFORM, PRODUCTS, TILE_PX
 from geosr.codegen.winograd.library import Code
-from geosr.engine.buffers import Memory
+from geosr.engine.buffers import BufferPool
 from geosr.engine.winograd.layout import Planes, Region
-from geosr.model.kernels import TRIP_REACH
+from geosr.model.kernels import STEP_REACH
 
-#: Memory that a thread has to itself: for a layer's products, of what it reads and makes, and for filtered rows.
-Room: TypeAlias = tuple[NDArray[np.float32], ...]
+#: BufferPool that a thread has to itself: for a layer's products, of what it reads and makes, and for filtered rows.
+Scratch: TypeAlias = tuple[NDArray[np.float32], ...]
 
 
 class Convolution:
@@ -49,18 +54,18 @@ class Base:
     gain: float
 
 
-class RoundTrip:
+class StepFilters:
     """Filters for what the sensor sees of a plane that is interpolated, to be taken away."""
 
     def __init__(self, taps: NDArray[np.float32]) -> None:
-        """``taps`` are those of :func:`geosr.model.kernels.round_trip`, for the rows as well as the columns."""
+        """``taps`` are those of :func:`geosr.model.kernels.upsample_observe`, for the rows as well as the columns."""
         self.along = np.ascontiguousarray(taps)
         self.across = -self.along
 
 
 @dataclass(frozen=True)
-class Trip:
-    """Planes of a round trip, one of each, of which some may be the same."""
+class BackProjectionStep:
+    """Channels of a step, one of each, of which some may be the same."""
 
     seen: NDArray[np.float32]
     base: NDArray[np.float32]
@@ -88,13 +93,15 @@ class Taps:
 class Runner:
     """Runs layers on planes of one shape, on some threads. Not for several callers at a time."""
 
-    def __init__(self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution], memory: Memory) -> None:
+    def __init__(
+        self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution], memory: BufferPool
+    ) -> None:
         self._planes, self._code = planes, code
         planes_at_once = [max(layer.inputs for layer in layers), max(layer.outputs for layer in layers)]
-        rooms = [PRODUCTS * (code.tiles * count + APART) for count in planes_at_once]
-        rooms.append(TRIP_ROWS * planes.row_stride)
-        self._rooms: list[Room] = [
-            tuple(memory.take(f"room {thread} {number}", (room,)) for number, room in enumerate(rooms))
+        sizes = [PRODUCTS * (code.tiles * count + APART) for count in planes_at_once]
+        sizes.append(STEP_ROWS * planes.row_stride)
+        self._scratch: list[Scratch] = [
+            tuple(memory.scratch(f"scratch {thread} {number}", (scratch,)) for number, scratch in enumerate(sizes))
             for thread in range(threads)
         ]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="winograd") if threads > 1 else None
@@ -116,10 +123,10 @@ class Runner:
         """
         planes = self._planes
         places = np.concatenate([planes.addresses(some, region) for some in inputs])
-        # Of each plane that after it is told too.
+        # Of each plane that after it is arguments too.
         offsets = (np.append(places, places[0]) - places[0]) // np.dtype(np.float32).itemsize
         added = [*bases, *(None,) * (2 - len(bases))]
-        told = Layer(
+        arguments = Conv3x3Arguments(
             x=int(places[0]),
             planes=offsets.ctypes.data,
             inputs=len(places),
@@ -141,8 +148,8 @@ class Runner:
         )
         rows = -(-region.rows // TILE_PX)
 
-        def some_rows(room: Room, first: int, stop: int) -> None:
-            self._code.convolve(ctypes.byref(told), first, stop, *(part.ctypes.data for part in room[:2]))
+        def some_rows(scratch: Scratch, first: int, stop: int) -> None:
+            self._code.convolve(ctypes.byref(arguments), first, stop, *(part.ctypes.data for part in scratch[:2]))
 
         self.share(rows, some_rows)
 
@@ -169,7 +176,7 @@ class Runner:
     ) -> None:
         """The same for a region's rows from ``first`` on, on the thread that asks for them.
 
-        There are as many as ``out`` has room for, see :meth:`Planes.shape_of_rows`.
+        There are as many as ``out`` holds, see :meth:`Planes.shape_of_rows`.
         """
         place = out.ctypes.data - first * self._planes.row_stride * out.itemsize
         some_rows = self._gathering(taps, region, source, place, base, out.strides[0] // out.itemsize)
@@ -185,7 +192,7 @@ class Runner:
         out_stride: int | None = None,
     ) -> Callable[[int, int], None]:
         planes = self._planes
-        told = Gathering(
+        arguments = SparseConvArguments(
             x=planes.address(source, region),
             out=place,
             base=None if base is None else planes.address(base, region),
@@ -200,31 +207,31 @@ class Runner:
             phase_stride=planes.phase_stride,
             tiles=planes.tiles(region),
         )
-        return partial(self._code.gather, ctypes.byref(told))
+        return partial(self._code.gather, ctypes.byref(arguments))
 
-    def trips(
+    def backproject(
         self,
-        filters: RoundTrip,
+        filters: StepFilters,
         band: int,
         region: Region,
-        wanted: Sequence[Trip],
-        room: Room,
+        wanted: Sequence[BackProjectionStep],
+        scratch: Scratch,
     ) -> None:
-        """Trips one after another, with a band's filters; on the thread that asks for it, which the ``room`` is for.
+        """Steps one after another, with a band's filters; on the thread that asks for it, which the ``scratch`` is for.
 
         Beside the region, what is seen becomes what is at its edges, as far as filters reach.
         """
         planes = self._planes
-        right = planes.beyond(region, TRIP_REACH)
-        for first in range(0, len(wanted), TRIPS):
-            some = wanted[first : first + TRIPS]
+        right = planes.beyond(region, STEP_REACH)
+        for first in range(0, len(wanted), STEPS_TOGETHER):
+            some = wanted[first : first + STEPS_TOGETHER]
             places = np.zeros((len(some), PLACES), np.int64)
-            for number, trip in enumerate(some):
-                named = (trip.seen, trip.base, trip.second_base, trip.known, trip.made)
+            for number, step in enumerate(some):
+                named = (step.seen, step.base, step.second_base, step.known, step.made)
                 places[number] = [0 if one is None else planes.address(one, region) for one in named]
-            told = Trips(
+            arguments = BackprojectionArguments(
                 places=places.ctypes.data,
-                trips=len(some),
+                steps=len(some),
                 mask=self._mask(region).ctypes.data,
                 along=filters.along[band].ctypes.data,
                 across=filters.across[band].ctypes.data,
@@ -234,16 +241,16 @@ class Runner:
                 tiles=planes.tiles(region),
                 rows=region.rows,
             )
-            self._code.trips(ctypes.byref(told), room[2].ctypes.data)
+            self._code.backproject(ctypes.byref(arguments), scratch[2].ctypes.data)
 
-    def take(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
-        """The middle of a region, as much as ``out`` has room for, ``(planes, rows, cols)`` in one piece."""
+    def deinterleave(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
+        """The middle of a region, as much as ``out`` holds, ``(planes, rows, cols)`` in one piece."""
         start, phases = self._planes.middle(region, *out.shape[1:])
         place = self._planes.address(planes, region) + start * planes.itemsize
         some_planes = self._taking(place, self._planes.plane_stride, phases, out)
         self.share(len(out), lambda _, first, stop: some_planes(first, stop))
 
-    def take_rows(self, rows: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
+    def deinterleave_rows(self, rows: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
         """The middle of a region's rows, as many columns as ``out`` has, on the thread that asks for them."""
         _, phases = self._planes.middle(region, region.rows, out.shape[2])
         self._taking(rows.ctypes.data, rows.strides[0] // rows.itemsize, phases, out)(0, len(out))
@@ -252,7 +259,7 @@ class Runner:
         self, place: int, plane_stride: int, phases: NDArray[np.int64], out: NDArray[np.float32]
     ) -> Callable[[int, int], None]:
         _, rows, cols = out.shape
-        told = Taking(
+        arguments = DeinterleaveArguments(
             x=place,
             out=out.ctypes.data,
             phases=phases.ctypes.data,
@@ -261,31 +268,31 @@ class Runner:
             rows=rows,
             cols=cols,
         )
-        return partial(self._code.take, ctypes.byref(told))
+        return partial(self._code.deinterleave, ctypes.byref(arguments))
 
     def _mask(self, region: Region) -> NDArray[np.float32]:
-        """Kept, for code is told where it is."""
+        """Kept, for code is arguments where it is."""
         if region not in self._masks:
             self._masks[region] = self._planes.mask(region)
         return self._masks[region]
 
-    def share(self, count: int, work: Callable[[Room, int, int], object]) -> None:
-        """Have threads do parts of some work: ``work(room, first, stop)``."""
+    def share(self, count: int, work: Callable[[Scratch, int, int], object]) -> None:
+        """Have threads do parts of some work: ``work(scratch, first, stop)``."""
         if self._pool is None:
-            work(self._rooms[0], 0, count)
+            work(self._scratch[0], 0, count)
             return
-        bounds = _pieces(count, len(self._rooms))
+        bounds = _pieces(count, len(self._scratch))
         lock = threading.Lock()
 
-        def take_turns(room: Room) -> None:
+        def take_turns(scratch: Scratch) -> None:
             while True:
                 with lock:
                     bound = next(bounds, None)
                 if bound is None:
                     return
-                work(room, *bound)
+                work(scratch, *bound)
 
-        list(self._pool.map(take_turns, self._rooms))
+        list(self._pool.map(take_turns, self._scratch))
 
 
 def _pieces(count: int, threads: int) -> Iterator[tuple[int, int]]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from geosr.codegen.winograd.library import compiled
 from geosr.engine import EngineSpec, Parallel
-from geosr.engine.buffers import Memory
-from geosr.engine.pooled import Known, LaneEngine, Step
+from geosr.engine.buffers import BufferPool
+from geosr.engine.pooled import Known, PooledEngine, Step
 from geosr.engine.winograd.constraint import Constrained, Constraint, planes_for
 from geosr.engine.winograd.dispatch import Runner
 from geosr.engine.winograd.layout import Planes, Region
@@ -20,7 +20,7 @@ from geosr.model.card import ModelCard
 from geosr.model.margins import kept_margin
 
 
-class WinogradEngine(LaneEngine):
+class WinogradEngine(PooledEngine):
     """Runs a generator in float32, its 3 × 3 layers with a quarter of the multiplications.
 
     A tail at high resolution, as published networks have it, and what comes after that are OpenVINO's.
@@ -35,7 +35,7 @@ class WinogradEngine(LaneEngine):
         *,
         picture: bool = False,
     ) -> None:
-        """See :class:`LaneEngine`; for a card with a network, and of ``spec`` there is one precision."""
+        """See :class:`PooledEngine`; for a card with a network, and of ``spec`` there is one precision."""
         super().__init__(card, mtf_nyquist, parallel, picture=picture)
         assert card.network is not None, "without a network there is nothing to convolve"
         assert spec.precision == "float32", "there is no other code"
@@ -48,7 +48,7 @@ class WinogradEngine(LaneEngine):
             return np.broadcast_to(np.float32(1), valid.shape)
         return super()._as_input(valid)
 
-    def _steps(self, shape: tuple[int, ...], memory: Memory, *, doubts: bool) -> list[Step]:
+    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[Step]:
         card, code, (_, bands, rows, cols) = self._card, compiled(), shape
         planes = Planes(rows, cols, code.step)
         runner = Runner(planes, code, self._threads, list(self._layers.values()), memory)
@@ -65,11 +65,13 @@ class WinogradEngine(LaneEngine):
                 noise_limits=card.noise_limits(picture=self._picture),
             )
             halo_px, margin_px = card.halo_px, self._margin
-            return [_Chunk(planes, runner, memory, network, constraint, halo_px, margin_px, doubts=doubts)]
+            return [_Chunk(planes, runner, memory, network, constraint, halo_px, margin_px, uncertainty=uncertainty)]
         from geosr.engine.openvino_engine import compile_graph, graphs_of
 
-        graphs = graphs_of(card, self._taps, self._weights, shape, self._margin, doubts=doubts, picture=self._picture)
-        out = _Taker(planes, runner, memory, card.halo_px)
+        graphs = graphs_of(
+            card, self._taps, self._weights, shape, self._margin, uncertainty=uncertainty, picture=self._picture
+        )
+        out = _Deinterleaver(planes, runner, memory, card.halo_px)
 
         def features(known: Known) -> dict[str, NDArray[np.float32]]:
             made = network(known["lr"][0])
@@ -78,20 +80,20 @@ class WinogradEngine(LaneEngine):
         return [features, *(compile_graph(graph, "float32", self._threads) for graph in graphs.after_network())]
 
 
-class _Taker:
+class _Deinterleaver:
     """Takes images out of planes."""
 
-    def __init__(self, planes: Planes, runner: Runner, memory: Memory, halo_px: int) -> None:
+    def __init__(self, planes: Planes, runner: Runner, memory: BufferPool, halo_px: int) -> None:
         self._planes, self._runner, self._memory, self._halo_px = planes, runner, memory, halo_px
 
     def __call__(
-        self, planes: NDArray[np.float32], region: Region, margin_px: int, *, name: str, lent: bool = False
+        self, planes: NDArray[np.float32], region: Region, margin_px: int, *, name: str, borrowed: bool = False
     ) -> NDArray[np.float32]:
-        """``(1, planes, rows, cols)`` with a margin: lent, or in memory that the next chunk takes again."""
+        """``(1, planes, rows, cols)`` with a margin: borrowed, or in memory that the next chunk takes again."""
         less, whole = 2 * (self._halo_px - margin_px), self._planes.whole
         shape = (1, len(planes), whole.rows - less, whole.cols - less)
-        image = (self._memory.lend if lent else self._memory.take)(name, shape)
-        self._runner.take(planes, region, image[0])
+        image = (self._memory.borrow if borrowed else self._memory.scratch)(name, shape)
+        self._runner.deinterleave(planes, region, image[0])
         return image
 
 
@@ -102,38 +104,38 @@ class _Chunk:
         self,
         planes: Planes,
         runner: Runner,
-        memory: Memory,
+        memory: BufferPool,
         network: Network,
         constraint: Constraint,
         halo_px: int,
         margin_px: int,
         *,
-        doubts: bool,
+        uncertainty: bool,
     ) -> None:
         self._planes, self._runner, self._memory = planes, runner, memory
         self._network, self._constraint = network, constraint
-        self._halo_px, self._margin_px, self._doubts = halo_px, margin_px, doubts
-        self._out = _Taker(planes, runner, memory, halo_px)
+        self._halo_px, self._margin_px, self._uncertainty = halo_px, margin_px, uncertainty
+        self._out = _Deinterleaver(planes, runner, memory, halo_px)
 
     def __call__(self, known: Known) -> dict[str, Any]:
         made = self._network(known["lr"][0])
         region, residual = made.region, made.residual
         assert residual is not None, "its tail is at low resolution"
         new: dict[str, Any] = {}
-        if self._doubts:
+        if self._uncertainty:
             kept = kept_margin(self._halo_px)
             new["deep"] = self._out(made.deep, region, kept, name="deep")
             new["residual"] = self._out(residual, region, kept, name="residual")
         left = self._constraint(region, residual, made.lr, known["valid"][0], made.free)
-        if self._doubts:
+        if self._uncertainty:
             image = left.residual
             self._runner.gather(left.last, region, left.half, image, image)
-            new["phases"] = self._out(image, region, self._margin_px, name="phases", lent=True)
+            new["phases"] = self._out(image, region, self._margin_px, name="phases", borrowed=True)
         else:
             whole, less = self._planes.whole, 2 * self._halo_px
             shape = (len(made.lr), whole.rows - less, whole.cols - less)
             new["rows"] = _Rows(self._planes, self._runner, self._memory, left, shape)
-        new["observed"] = self._out(left.observed, region, self._margin_px, name="observed", lent=True)
+        new["observed"] = self._out(left.observed, region, self._margin_px, name="observed", borrowed=True)
         return new
 
 
@@ -141,7 +143,7 @@ class _Rows:
     """An image without a margin, to whose rows the last that is to be done is done as they are taken."""
 
     def __init__(
-        self, planes: Planes, runner: Runner, memory: Memory, made: Constrained, shape: tuple[int, ...]
+        self, planes: Planes, runner: Runner, memory: BufferPool, made: Constrained, shape: tuple[int, ...]
     ) -> None:
         self._planes, self._runner, self._memory, self._made = planes, runner, memory, made
         bands, rows, cols = shape
@@ -151,8 +153,8 @@ class _Rows:
     def __call__(self, first: int, stop: int) -> NDArray[np.float32]:
         made, (bands, _, _, cols) = self._made, self.shape
         count = len(made.residual)
-        strip = self._memory.lend("strip", self._planes.shape_of_rows(count, stop - first))
+        strip = self._memory.borrow("strip", self._planes.shape_of_rows(count, stop - first))
         self._runner.gather_rows(made.last, made.region, made.half, strip, made.residual, self._top + first)
-        image: NDArray[np.float32] = self._memory.lend("rows", (count, stop - first, cols))
-        self._runner.take_rows(strip, made.region, image)
+        image: NDArray[np.float32] = self._memory.borrow("rows", (count, stop - first, cols))
+        self._runner.deinterleave_rows(strip, made.region, image)
         return image.reshape(bands, -1, stop - first, cols)

@@ -58,7 +58,7 @@ class Planes:
         """Of so many planes: ``(planes, rows, phases, columns / 4)``, with the padding, and one more for its zeros."""
         return count + 1, self._rows, TILE_PX, self.phase_stride
 
-    def room_for(self, count: int) -> tuple[int]:
+    def scratch_shape(self, count: int) -> tuple[int]:
         """The shape of memory for so many planes, wherever :meth:`aligned` has them begin."""
         return (math.prod(self.shape(count)) + _LINE,)
 
@@ -66,10 +66,10 @@ class Planes:
         """Of so many rows of a region in so many planes, with nothing before its first column."""
         return count, rows, TILE_PX, self.phase_stride
 
-    def aligned(self, room: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
+    def aligned(self, scratch: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
         """All planes in such memory, laid out so that vectors of a region's tiles begin with a line of the cache."""
         first = _LINE - region.margin // TILE_PX % _LINE
-        return room[first : first + len(room) - _LINE].reshape(-1, *self.shape(0)[1:])[:-1]
+        return scratch[first : first + len(scratch) - _LINE].reshape(-1, *self.shape(0)[1:])[:-1]
 
     def tiles(self, region: Region) -> int:
         """Tiles in a row of a region, of which the last may be beyond it."""
@@ -98,14 +98,14 @@ class Planes:
             columns = image[:, :, phase::TILE_PX]
             planes[: len(image), rows, phase, _PAD : _PAD + columns.shape[2]] = columns
 
-    def clear_below(self, room: NDArray[np.float32], region: Region) -> None:
-        """Zeros in what the last tiles of a region read below it, wherever :meth:`aligned` has planes begin in a room.
+    def clear_below(self, scratch: NDArray[np.float32], region: Region) -> None:
+        """Zeros in what the last tiles of a region read below it, wherever :meth:`aligned` has planes begin.
 
         There nobody need write anything; beside an image, those who write it write zeros.
         """
         bottom = AROUND_PX + region.margin + region.rows
         # One row more than a tile has, for planes may begin a little later than here.
-        self.aligned(room, self.whole)[:, bottom : bottom + TILE_PX + 1] = 0
+        self.aligned(scratch, self.whole)[:, bottom : bottom + TILE_PX + 1] = 0
 
     def clear_around(self, planes: NDArray[np.float32], region: Region, *, cols: int = 1) -> None:
         """Zeros around a region, as around an image of its size: a row, and so many columns."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine.buffers import Memory
+from geosr.engine.buffers import BufferPool
 from geosr.engine.winograd.dispatch import Base, Convolution, Runner
 from geosr.engine.winograd.layout import AROUND_PX, Planes, Region
 from geosr.model.card import NetworkSize
@@ -55,7 +55,7 @@ class Network:
         layers: Mapping[str, Convolution],
         size: NetworkSize,
         halo_px: int,
-        memory: Memory,
+        memory: BufferPool,
         spare: int = 0,
         limits: Sequence[float] = (),
     ) -> None:
@@ -73,22 +73,22 @@ class Network:
         #: Whether those who work in what is free leave something around the image, where zeros are to be.
         self._left_over = self._regions[-1].margin < AROUND_PX
 
-        def clear(room: NDArray[np.float32]) -> None:
+        def clear(scratch: NDArray[np.float32]) -> None:
             for region in {planes.whole, *self._regions}:
-                planes.clear_below(room, region)
+                planes.clear_below(scratch, region)
 
-        def room(name: str, count: int) -> NDArray[np.float32]:
-            return memory.take(name, planes.room_for(count), clear)
+        def scratch(name: str, count: int) -> NDArray[np.float32]:
+            return memory.scratch(name, planes.scratch_shape(count), clear)
 
         first, last = layers["conv_first"], layers.get("conv_last")
         # Beside an image that is put into planes nobody writes zeros.
-        given = memory.take("given", planes.room_for(first.inputs), lambda used: used.fill(0))
+        given = memory.scratch("given", planes.scratch_shape(first.inputs), lambda used: used.fill(0))
         self._given = planes.aligned(given, planes.whole)
         counts = (first.outputs, max(first.outputs, spare), first.outputs)
-        self._maps = [room(f"maps {number}", count) for number, count in enumerate(counts)]
+        self._maps = [scratch(f"maps {number}", count) for number, count in enumerate(counts)]
         # A layer may make a few planes more than asked for, all zero.
         grown = 3 * size.growth + layers["body.0.rdb1.conv1"].outputs
-        self._grown = room("grown", max(grown, 0 if last is None else last.outputs))
+        self._grown = scratch("grown", max(grown, 0 if last is None else last.outputs))
 
     def __call__(self, lr: NDArray[np.float32]) -> Made:
         """``lr`` is ``(bands, rows, cols)``; layers read each band up to its limit."""
@@ -96,17 +96,17 @@ class Network:
         features, run = self._size.features, self._runner.run
         first, body, last = self._layers["conv_first"], self._layers["conv_body"], self._layers.get("conv_last")
         aligned, regions = self._planes.aligned, self._regions
-        deep_room, one_room, other_room = self._maps
+        deep_scratch, one_scratch, other_scratch = self._maps
         if self._left_over:
-            one_room.fill(0)
+            one_scratch.fill(0)
         self._planes.put(np.minimum(lr, self._limits) if exceeds else lr, self._given)
         # What blocks add to stays where it is. The others are aligned in the region of those who read them.
-        deep = aligned(deep_room, regions[0])
+        deep = aligned(deep_scratch, regions[0])
         run(first, self._planes.whole, [self._given], deep)
         cleared = None
         for block in range(self._size.blocks):
             begin, then, end = regions[3 * block : 3 * block + 3]
-            one, other = aligned(one_room, then), aligned(other_room, end)
+            one, other = aligned(one_scratch, then), aligned(other_scratch, end)
             steps = [
                 (begin, deep, one, [Base(deep, RESIDUAL_SCALE)]),
                 (then, one, other, [Base(one, RESIDUAL_SCALE)]),
@@ -119,7 +119,7 @@ class Network:
                 cleared = region
                 self._dense(f"body.{block}.rdb{number}", region, image[:features], grown, target, bases)
         region = regions[-1]
-        free, kept, phases = (aligned(room, region) for room in (one_room, other_room, self._grown))
+        free, kept, phases = (aligned(scratch, region) for scratch in (one_scratch, other_scratch, self._grown))
         self._clear_around(region, deep)
         run(body, region, [deep[:features]], free)
         # Its first features are made anew: to keep them would take memory all along.

@@ -1,4 +1,4 @@
-"""A scene's own rehearsal: harder scenes get wider intervals, the same ones through every way in."""
+"""Scene calibration: harder scenes get wider intervals, the same ones through every way in."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import geosr
 from catalog.arrays import band_specs
 from geosr.engine import choose_engine
 from geosr.evaluate.contenders import contender, open_model, sensor_of, transfers_of
-from geosr.inference.scene_calibration import measure_factors, rehearsal_windows, scene_factors
+from geosr.inference.scene_calibration import calibration_windows, measure_factors, scene_factors
 from geosr.inference.upscaler import ModelSpec, upscaler_of
 from geosr.model.build import build
 from geosr.model.card import Calibration, ModelCard
-from geosr.model.scene_calibration import rehearse
+from geosr.model.scene_calibration import calibration_ratios
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN, SAMPLE, read_raster, write_raster
@@ -31,7 +31,7 @@ CALIBRATION = Calibration(level=0.9, factors=(1.0,), scene_exponent=0.5)
 @pytest.mark.parametrize("sides", [(32, 32), (33, 500), (192, 192), (300, 300), (641, 5000), (10980, 10980)])
 def test_squares_lie_inside_and_are_few(sides):
     area = Window(70, 30, sides[1], sides[0])
-    windows = rehearsal_windows(area, 4, CALIBRATION)
+    windows = calibration_windows(area, 4, CALIBRATION)
     assert 1 <= len(windows) <= 16
     for one in windows:
         assert one.height % 4 == one.width % 4 == 0
@@ -42,10 +42,10 @@ def test_squares_lie_inside_and_are_few(sides):
         assert one.row_off + one.height <= 30 + sides[0]
 
 
-def test_what_is_too_small_or_not_asked_for_is_not_rehearsed():
-    assert rehearsal_windows(Window(0, 0, 500, 31), 4, CALIBRATION) == []
+def test_what_is_too_small_or_not_asked_for_is_not_calibrated():
+    assert calibration_windows(Window(0, 0, 500, 31), 4, CALIBRATION) == []
     never = CALIBRATION.model_copy(update={"scene_exponent": 0})
-    assert rehearsal_windows(Window(0, 0, 500, 500), 4, never) == []
+    assert calibration_windows(Window(0, 0, 500, 500), 4, never) == []
 
 
 def test_factors_are_the_quantile_to_the_exponent_within_bounds():
@@ -63,9 +63,9 @@ def test_an_error_is_measured_in_half_widths_without_their_calibration():
     ramp = torch.linspace(0.2, 0.8, 64).expand(4, 64, 64) / reference
     noise = (0.3 + 0.05 * torch.randn(4, 64, 64)) / reference
     with torch.inference_mode():
-        easy, hard = (rehearse(model, lr, reference, card.halo_px) for lr in (ramp, noise))
+        easy, hard = (calibration_ratios(model, lr, reference, card.halo_px) for lr in (ramp, noise))
         model.set_width_factors([10.0])
-        again = rehearse(model, noise, reference, card.halo_px)
+        again = calibration_ratios(model, noise, reference, card.halo_px)
     assert easy.shape == (4, 64, 64)
     assert hard.quantile(0.9) > 1.2 * easy.quantile(0.9)
     torch.testing.assert_close(again, hard)
@@ -125,10 +125,10 @@ def test_bands_in_another_order_have_the_same_half_widths(tmp_path):
     assert (widths[0] == widths[1]).all()
 
 
-def test_a_part_of_a_scene_is_rehearsed_where_it_lies(sample):
+def test_a_part_of_a_scene_is_calibrated_where_it_lies(sample):
     """A crop of the extent is a scene of its own: its factors do not depend on what lies around it."""
-    whole = rehearsal_windows(Window(0, 0, 64, 64), 4, CALIBRATION)
-    part = rehearsal_windows(Window(100, 50, 64, 64), 4, CALIBRATION)
+    whole = calibration_windows(Window(0, 0, 64, 64), 4, CALIBRATION)
+    part = calibration_windows(Window(100, 50, 64, 64), 4, CALIBRATION)
     assert [(one.col_off + 100, one.row_off + 50) for one in whole] == [(one.col_off, one.row_off) for one in part]
 
 
