@@ -60,7 +60,9 @@ def read_aoi(path: Path) -> BaseGeometry:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise AreaError(f"cannot read the area of interest {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise AreaError(f"{path} is not GeoJSON: it is nested too deeply") from error
+    except ValueError as error:
         raise AreaError(f"{path} is not GeoJSON: {error}") from error
     return parse_aoi(content, str(path))
 
@@ -69,8 +71,12 @@ def parse_aoi(content: Any, path: str) -> BaseGeometry:
     """The same of GeoJSON that was read, from ``path`` or from whatever errors are to name."""
     try:
         polygons = [shapely.force_2d(shape(geometry)) for geometry in _geometries(content)]
-    except (KeyError, TypeError, AttributeError, ValueError, ShapelyError) as error:
-        raise AreaError(f"{path} is not GeoJSON of polygons: {error!r}") from error
+    except RecursionError as error:
+        raise AreaError(f"{path} is not GeoJSON of polygons: its collections are nested too deeply") from error
+    except KeyError as error:
+        raise AreaError(f"{path} is not GeoJSON of polygons: a part of it has no {error}") from error
+    except (TypeError, AttributeError, ValueError, OverflowError, ShapelyError) as error:
+        raise AreaError(f"{path} is not GeoJSON of polygons: a field of it is not as RFC 7946 has it") from error
     polygons = [polygon for polygon in polygons if polygon.geom_type in ("Polygon", "MultiPolygon")]
     if not polygons:
         raise AreaError(f"{path} holds no polygon: an area of interest needs at least one")

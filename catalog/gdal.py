@@ -135,6 +135,10 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
             # rasterio lets some of GDAL's own errors through.
             kept.close(lambda one, _: one == path)
             raise read_error(path, error) from error
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"{without_query(path)} has text that is not UTF-8, as names of bands: write it anew with others"
+            ) from error
 
 
 def forget(path: str) -> None:

@@ -245,7 +245,11 @@ def clear_share(group: Sequence[Candidate], area: BaseGeometry, crs: CRS) -> tup
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, short enough for a message."""
+    """What an exception says, short enough for a message; of Python's own words on types there is nothing to learn."""
+    if isinstance(error, AttributeError | TypeError):
+        return "a field of it is not of the type that STAC has there"
+    if isinstance(error, KeyError):
+        return f"a part of it has no {error}"
     lines = without_queries(str(error)).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 

@@ -42,7 +42,7 @@ _FOLDER = Path(__file__).parent / "profiles"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SensorBand(_Strict):
@@ -183,7 +183,10 @@ def _read(path: Path) -> SensorProfile:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RequestError(f"{path} is not a sensor profile: {where + ': ' if where else ''}{first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise RequestError(f"{path} is not a sensor profile: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        # Dates that are none and numbers of thousands of digits are no errors of YAML's.
         raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 

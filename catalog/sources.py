@@ -16,11 +16,15 @@ from catalog.errors import RequestError, SourceError
 from catalog.item_bands import check_sensor, sensor_of_item
 from catalog.items import is_item, read_items
 from catalog.overpass import scene_of_items
+from catalog.paths import is_remote
 from catalog.raster import open_raster_scene
 from catalog.safe import is_safe, open_safe_scene, safe_classes
 from catalog.scene import Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, search
 from catalog.sensors import SensorProfile, counterparts
+
+#: Characters of a name that is too long to be one.
+_LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def open_scene(request: SceneRequest) -> Scene:
     source = request.source
     if source is None:
         return _search_scene(request)
+    _check_name(source)
     if is_item(source):
         _refuse({"picture": request.picture, "acquired": request.acquired}, f"{source} is a STAC Item")
         return _items_scene(request, read_items(source))
@@ -79,6 +84,24 @@ def open_scene(request: SceneRequest) -> Scene:
     scene = replace(scene, area=window_of(request.area, scene.geobox, source))
     covered = covered_share(request.area, scene.geobox)
     return scene if covered > 0.999 else scene.noting(f"the source covers {100 * covered:.0f} % of the area")
+
+
+def _check_name(source: str) -> None:
+    """Refuse a source whose name no file can have, before libraries do in words of their own."""
+    try:
+        source.encode()
+        if not is_remote(source):
+            Path(source).exists()
+    except UnicodeEncodeError:
+        shown = source.encode("utf-8", "replace").decode()
+        raise SourceError(
+            f"the name of {shown} is not UTF-8, and cannot be written into a product: rename it"
+        ) from None
+    except OSError as error:
+        shown = source if len(source) < _LONGEST_SHOWN else f"{source[:_LONGEST_SHOWN]}…"
+        raise SourceError(f"cannot open {shown}: {error.strerror}") from error
+    if "\0" in source:
+        raise SourceError("the name of the source holds a NUL, as no file's does")
 
 
 def _search_scene(request: SceneRequest) -> Scene:

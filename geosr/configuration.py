@@ -31,7 +31,10 @@ def read_yaml(path: Path, model: type[_Model], wrong: type[GeosrError]) -> _Mode
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise wrong(f"{path} is wrong{' at ' + where if where else ''}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise wrong(f"{path} is not a configuration: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        # Dates that are none and numbers of thousands of digits are no errors of YAML's.
         raise wrong(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 
 import typer
 
+#: Characters of a message: names of files and fields may have any length.
+_LONGEST_LINE = 2000
+
 
 @contextmanager
 def errors(debug: bool) -> Iterator[None]:
@@ -38,16 +41,27 @@ def errors(debug: bool) -> Iterator[None]:
         raise typer.Exit(0) from None
     except typer.Exit:
         raise
+    except OSError as error:
+        if debug:
+            raise
+        named = f" {error.filename}" if error.filename else ""
+        raise typer.Exit(fail(f"cannot open{named}: {error.strerror or error}", 1)) from None
+    except RecursionError:
+        if debug:
+            raise
+        raise typer.Exit(fail("the input is nested too deeply", 1)) from None
     except Exception as error:
         if debug:
             raise
         what = f"{type(error).__name__}: {error}"
-        raise typer.Exit(fail(f"a mistake of ours, {what}; please report it with what --debug shows", 1)) from None
+        raise typer.Exit(fail(f"internal error, {what}; please report it with what --debug shows", 1)) from None
 
 
 def fail(message: str, code: int) -> int:
     """Say it in one line; the code is given back."""
-    line = " ".join(message.split())
+    line = "".join(one if one.isprintable() else "?" for one in " ".join(message.split()))
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
     sys.stderr.write(f"geosr: {line}\n")
     return code
 

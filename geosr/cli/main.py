@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import Annotated
@@ -58,6 +59,10 @@ app.add_typer(pairs, name="pairs")
 def main() -> None:
     """Run the command; every way to fail ends in one line and an exit code."""
     share_settings()
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files need not be characters of the terminal's encoding, nor ours.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # Libraries log what we say ourselves, and Python prints it when nobody listens.
     logging.getLogger().addHandler(logging.NullHandler())
     try:

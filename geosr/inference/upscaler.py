@@ -17,10 +17,12 @@ from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
 from geosr.engine.buffers import BufferPool
 from geosr.engine.rows import Rows, in_strips
 from geosr.engine.start import start_engine
+from geosr.errors import ModelError
 from geosr.inference.plausible import BoundedRows, plausible_range
 from geosr.inference.quantize import RowSink, ToDn, column, enlarge
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
+from geosr.model.zoo import names as names_of_shipped
 from geosr.model.zoo import read_card
 from tiling import fill_invalid
 
@@ -38,6 +40,11 @@ _KEPT_ROWS = 64
 
 #: Engines that a process keeps, and upscalers.
 _KEPT = 2
+
+#: Side of the image by which a user's model is tried, source pixels, and the share of its contrast below which what
+#: comes out is constant.
+_PROBE_PX = 16
+_DEAD = 0.01
 
 _building = threading.Lock()
 
@@ -117,8 +124,8 @@ class Upscaler:
         self._mapping = mapping
         self.scale = card.scale
         self.halo_px = card.halo_px
-        self._dn_scale = column([band.scale for band in bands])
-        self._dn_offset = column([band.offset for band in bands])
+        self.dn_scale = column([band.scale for band in bands])
+        self.dn_offset = column([band.offset for band in bands])
         self._reference = column(card.reference_reflectance or [_UNIT_REFERENCE])
         self._overshoot = card.overshoot
         self._to_dn = ToDn(bands, mapping, self._reference, card.scale, self._threads, self._memory)
@@ -237,7 +244,7 @@ class Upscaler:
 
         def compare(some: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             seen = self._mapping.leave(observed[:, some] * self._reference)
-            residual = np.abs(seen - reflectance[:, some]) / np.abs(self._dn_scale)
+            residual = np.abs(seen - reflectance[:, some]) / np.abs(self.dn_scale)
             there = valid[:, some]
             return there.sum(axis=(1, 2)), np.where(there, residual, 0).sum(axis=(1, 2), dtype=np.float64)
 
@@ -249,8 +256,8 @@ class Upscaler:
         # What was not measured may be a number that 32 bits cannot hold.
         measured_dn = pixels if valid.all() else np.where(valid, pixels, pixels.dtype.type(0))
         reflectance = measured_dn.astype(np.float32)
-        reflectance *= self._dn_scale
-        reflectance += self._dn_offset
+        reflectance *= self.dn_scale
+        reflectance += self.dn_offset
         return reflectance
 
     def _uncertainty(self, upscaled: Upscaled, valid: NDArray[np.bool_], width_factors: Sequence[float]) -> Uncertainty:
@@ -265,7 +272,7 @@ class Upscaler:
         percent = np.rint(100 * upscaled.measured_fraction).clip(0, 100).astype(np.uint8)
         return Uncertainty(
             half_width_dn=np.where(
-                enlarge(valid, self.scale), half_width / np.abs(self._dn_scale), unknown.half_width_dn
+                enlarge(valid, self.scale), half_width / np.abs(self.dn_scale), unknown.half_width_dn
             ),
             measured_fraction=np.where(enlarge(measured, self.scale), percent, unknown.measured_fraction),
         )
@@ -297,7 +304,31 @@ def _build(spec: ModelSpec, shared: Parallel) -> Upscaler:
     engine = _engine(
         spec.model, spec.digest, spec.sharpness, tuple(transfers), spec.engine, shared, picture=mapping.stands_in
     )
-    return Upscaler(card, engine, spec.bands, mapping, shared)
+    upscaler = Upscaler(card, engine, spec.bands, mapping, shared)
+    if card.network is not None and spec.model not in names_of_shipped():
+        _check_detail(upscaler, card, spec.bands)
+    return upscaler
+
+
+def _check_detail(upscaler: Upscaler, card: ModelCard, bands: Sequence[BandSpec]) -> None:
+    """Refuse a model of a user's whose images are constant, or no numbers, whatever it is given.
+
+    Raises :class:`ModelError`.
+    """
+    side = _PROBE_PX + 2 * upscaler.margin_px
+    # Fields and roads, the same in all bands: reflectance between 0.1 and 0.3.
+    rows, cols = np.mgrid[:side, :side] // 3
+    reflectance = (0.2 + 0.1 * np.where((rows + cols) % 2, 1, -1)).astype(np.float32)
+    pixels = (reflectance - upscaler.dn_offset) / upscaler.dn_scale
+    image = upscaler(pixels, np.ones(pixels.shape, dtype=bool)).image
+    given, made = pixels.std(axis=(1, 2)), image.std(axis=(1, 2))
+    # NaN is not greater than anything.
+    dead = [band.name for band, before, after in zip(bands, given, made, strict=True) if not after > _DEAD * before]
+    if dead:
+        raise ModelError(
+            f"model {card.name} gives constant images in {', '.join(dead)}, whatever it is given: its weights are not "
+            "those of a trained network"
+        )
 
 
 @lru_cache(maxsize=_KEPT)

@@ -20,17 +20,28 @@ Tail = Literal["interpolate", "shuffle"]
 #: All networks have the published generators' factor.
 _NETWORK_SCALE = 4
 
+#: Bounds beyond which a card's numbers are a slip, or meant to exhaust whoever reads it: channels and blocks of a
+#: network (the published ones have 64 and 23), pixels for one, steps of back-projection, pixels around a chunk, and
+#: reflectance.
+_MOST_CHANNELS = 1024
+_MOST_BLOCKS = 100
+_LARGEST_SCALE = 16
+_MOST_STEPS = 1000
+_LARGEST_HALO_PX = 1024
+_REFLECTANCE = (1e-4, 100.0)
+_LONGEST_NAME = 100
+
 
 class NetworkSize(BaseModel):
     """Size of an RRDB network."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    features: int
-    growth: int
-    blocks: int
+    features: int = Field(ge=1, le=_MOST_CHANNELS)
+    growth: int = Field(ge=1, le=_MOST_CHANNELS)
+    blocks: int = Field(ge=1, le=_MOST_BLOCKS)
     tail: Tail = "shuffle"
-    width_features: int = 0
+    width_features: int = Field(default=0, ge=0, le=_MOST_CHANNELS)
     """Hidden channels of the head for half-widths; 0 when there is none."""
     estimates_noise: bool = False
     """The last layer also gives an estimate of the source's noise, one channel per band; needs the shuffle tail."""
@@ -39,13 +50,13 @@ class NetworkSize(BaseModel):
 class FusionSize(BaseModel):
     """Size of a network that sharpens coarse bands with finer ones, see :mod:`geosr.model.fusion`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    scale: int
+    scale: int = Field(ge=1, le=_LARGEST_SCALE)
     """Pixels of the finer bands for one of the coarse ones, along each axis."""
-    features: int
-    growth: int
-    blocks: int
+    features: int = Field(ge=1, le=_MOST_CHANNELS)
+    growth: int = Field(ge=1, le=_MOST_CHANNELS)
+    blocks: int = Field(ge=1, le=_MOST_BLOCKS)
 
 
 class Stack(BaseModel):
@@ -54,7 +65,7 @@ class Stack(BaseModel):
     See :mod:`geosr.model.stack`. The card's bands are the fine ones, in the other model's order, then the coarse ones.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     guides: int = Field(ge=1)
     """How many of the bands are fine."""
@@ -62,7 +73,7 @@ class Stack(BaseModel):
     """Name of the shipped model that upscales the fine bands."""
     guide_digest: str
     """Its identity."""
-    span: int = Field(ge=2)
+    span: int = Field(ge=2, le=_LARGEST_SCALE)
     """Side of a coarse band's pixels, in those of the fine ones."""
     coarse: FusionSize
     """Network that brings the coarse bands to the fine ones' pixels."""
@@ -79,7 +90,7 @@ class Stack(BaseModel):
 class Bfloat16(BaseModel):
     """What keeps an image that is computed in bfloat16 near that in float32, see :mod:`geosr.model.bfloat16`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     split: tuple[Annotated[str, Field(pattern="^[01]*$")], ...]
     """For each dense block a 1 or a 0 for each channel that its last layer reads: whether it is kept as two numbers."""
@@ -93,11 +104,11 @@ class Bfloat16(BaseModel):
 class Calibration(BaseModel):
     """What makes the head's half-widths hold: split-conformal factors, per band (Lei et al., 2018)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     level: float = Field(gt=0, lt=1)
     """Share of pixels whose truth lies within the half-width."""
-    factors: tuple[float, ...]
+    factors: tuple[Annotated[float, Field(gt=0, le=1000)], ...]
     """What the head's half-widths are multiplied by, in the network's order of bands."""
     scene_exponent: float = Field(default=0, ge=0, le=1)
     """How much a scene's calibration moves its half-widths (:mod:`geosr.model.scene_calibration`); 0 for not at all."""
@@ -110,14 +121,14 @@ class Calibration(BaseModel):
 class Visual(BaseModel):
     """Weights of the perceptual stage, which a sharpness above 0 mixes in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     weights: str
     """File beside the card: the image's layers by the same names, of the same size."""
     weights_sha256: str
-    steps: int = Field(ge=0)
+    steps: int = Field(ge=0, le=_MOST_STEPS)
     """Steps of back-projection at the end, at least the model's own: sharper images leave more to be brought back."""
-    halo_px: int = Field(ge=0)
+    halo_px: int = Field(ge=0, le=_LARGEST_HALO_PX)
     """As the model's own, at sharpness 1."""
     features: str = ""
     """What the perceptual loss compared."""
@@ -130,11 +141,11 @@ class Visual(BaseModel):
 class ModelCard(BaseModel):
     """What a model is, what it needs, and what was measured on it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ignored_types=(cached_property,))
 
-    name: str
+    name: str = Field(min_length=1, max_length=_LONGEST_NAME)
     description: str
-    scale: int = Field(default=4, ge=1)
+    scale: int = Field(default=4, ge=1, le=_LARGEST_SCALE)
     """HR pixels per LR pixel."""
     bands: tuple[str, ...] | None = None
     """Bands in the network's order; None when any will do."""
@@ -144,7 +155,7 @@ class ModelCard(BaseModel):
     """Modulation transfer at Nyquist that the back-projection assumes, per band; None to take the source's."""
     base: Base = "bicubic"
     """Interpolation that the network's residual is added to."""
-    steps: int = Field(default=1, ge=0)
+    steps: int = Field(default=1, ge=0, le=_MOST_STEPS)
     """Steps of back-projection at the end."""
     noise_limit: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Reflectance that the network's estimate of the source's noise stays below. Back-projection reproduces the source
@@ -168,10 +179,10 @@ class ModelCard(BaseModel):
     weights: str | None = None
     """File beside the card."""
     weights_sha256: str | None = None
-    halo_px: int = Field(ge=0)
+    halo_px: int = Field(ge=0, le=_LARGEST_HALO_PX)
     """LR pixels around a chunk beyond which nothing changes its output by half a DN of Sentinel-2."""
-    multiply_adds_per_lr_px: int = 0
-    effective_resolution_lr_px: float | None = None
+    multiply_adds_per_lr_px: int = Field(default=0, ge=0)
+    effective_resolution_lr_px: float | None = Field(default=None, gt=0, le=100)
     """Finest detail that is right, in LR pixels: where the Fourier ring correlation with the truth falls to 0.5."""
     training: dict[str, Any] = {}
     """Data, command, steps and time."""
@@ -180,7 +191,7 @@ class ModelCard(BaseModel):
     licence: str = "MIT"
     sensor: str | None = None
     """Profile of the instrument that it was made for, see :mod:`catalog.sensors`; None for any."""
-    gsd_m: float | None = Field(default=None, gt=0)
+    gsd_m: float | None = Field(default=None, gt=0, le=100_000)
     """Ground sampling distance that it was made for, metres; None for any."""
     visual: Visual | None = None
     """For products that are to look sharp; None for a model without such weights."""
@@ -225,8 +236,11 @@ class ModelCard(BaseModel):
             raise ValueError("noise_limit and input_limit need reference_reflectance")
         if not all(0 < mtf < 1 for mtf in self.mtf_nyquist or ()):
             raise ValueError("mtf_nyquist lies between 0 and 1")
-        if not all(reference > 0 for reference in self.reference_reflectance or ()):
-            raise ValueError("reference_reflectance is above 0")
+        low, high = _REFLECTANCE
+        if not all(low <= reference <= high for reference in self.reference_reflectance or ()):
+            raise ValueError(f"reference_reflectance is reflectance, between {low:g} and {high:g}")
+        if self.bands is not None and (not self.bands or len(set(self.bands)) < len(self.bands) or "" in self.bands):
+            raise ValueError("bands have names, each its own")
         return self
 
     def transfers(self, mtf_nyquist: Sequence[float | None], *, picture: bool) -> list[float | None]:
@@ -332,6 +346,8 @@ def read_card_file(path: Path) -> ModelCard:
     """Read a card. Raises :class:`ModelError` when it is missing or malformed."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ModelError(f"{path} is not a model card: it holds no fields")
         return ModelCard.model_validate({**content, "folder": path.parent.resolve(), "sharpness": 0.0})
     except OSError as error:
         raise ModelError(f"cannot read the model card {path}: {error.strerror}") from error
@@ -339,5 +355,7 @@ def read_card_file(path: Path) -> ModelCard:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ModelError(f"{path} is not a model card: {where + ': ' if where else ''}{first['msg']}") from error
+    except RecursionError as error:
+        raise ModelError(f"{path} is not a model card: it is nested too deeply") from error
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path} is not a model card: {error}") from error

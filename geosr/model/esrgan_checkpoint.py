@@ -6,14 +6,13 @@ Three generations of names are known: Real-ESRGAN's, which are ours (``conv_firs
 
 from __future__ import annotations
 
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -45,6 +44,10 @@ _FIRST_RELEASE = {
 }
 
 
+#: Of what a library says, as much as fits into a line.
+_LONGEST_REASON = 200
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A network's weights by our names, in the file's own type, and its size."""
@@ -73,8 +76,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     checkpoint = Checkpoint(weights, size, entering, leaving)
     try:
         checkpoint.network()
-    except RuntimeError as error:
-        raise ModelError(f"{path} is not a network of ESRGAN's form: {' '.join(str(error).split())[:200]}") from error
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise ModelError(f"{path} is not a network of ESRGAN's form: {reason}") from error
     return checkpoint
 
 
@@ -87,8 +91,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        what = next(iter(str(error).splitlines()), "it is empty or cut short")
+    except Exception as error:
+        # The readers of pickles and their archives raise whatever damaged or foreign bytes lead them to.
+        what = next(iter(str(error).splitlines()), "it is empty or cut short")[:_LONGEST_REASON]
         raise ModelError(f"{path} is not a checkpoint of tensors alone: {what}") from error
     for key in _NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -96,11 +101,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path} holds no network's weights")
+    if not all(isinstance(name, str) for name in content):
+        raise ModelError(f"{path} holds no network's weights: they are numbered, and have no names")
+    for name, values in content.items():
+        if values.is_sparse or values.is_quantized or values.is_meta or values.is_complex():
+            raise ModelError(f"{path} holds no plain weights: {name} is sparse, quantized, complex or without values")
+        if not bool(torch.isfinite(values.float()).all()):
+            raise ModelError(f"{path} holds no usable weights: {name} has values that are no finite numbers")
     return content
 
 
 def _our_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    blocks = [int(match[1]) for key in state if (match := re.match(r"model\.1\.sub\.(\d+)\.RDB", key))]
+    blocks = [int(match[1]) for key in state if (match := re.match(r"model\.1\.sub\.(\d{1,9})\.RDB", key))]
     return {_our_name(key, 1 + max(blocks, default=-1)): value for key, value in state.items()}
 
 
@@ -118,17 +130,23 @@ def _our_name(key: str, blocks: int) -> str:
 
 
 def _size(weights: dict[str, Tensor], path: Path) -> tuple[NetworkSize, int, int]:
-    try:
-        features, entering = weights["conv_first.weight"].shape[:2]
-        growth = len(weights["body.0.rdb1.conv1.weight"])
-        leaving = len(weights["conv_last.weight"])
-        found = ("conv_up1.weight" in weights, "conv_up2.weight" in weights)
-    except (KeyError, ValueError) as error:
-        raise ModelError(
-            f"{path} is not a network of ESRGAN's form: it has no {error}; a model of ours is named by its card (.json)"
-        ) from error
-    if not all(found):
+    for name in ("conv_first.weight", "body.0.rdb1.conv1.weight", "conv_last.weight"):
+        if name not in weights:
+            raise ModelError(
+                f"{path} is not a network of ESRGAN's form: it has no {name!r}; a model of ours is named by its card "
+                "(.json)"
+            )
+        if weights[name].ndim != 4:
+            raise ModelError(f"{path} is not a network of ESRGAN's form: {name} is not that of a convolution")
+    if "conv_up1.weight" not in weights or "conv_up2.weight" not in weights:
         raise ModelError(f"{path} is not a ×4 network of ESRGAN's form; a model of ours is named by its card (.json)")
-    blocks = 1 + max(int(match[1]) for key in weights if (match := re.match(r"body\.(\d+)\.", key)))
-    size = NetworkSize(features=features, growth=growth, blocks=blocks, tail="interpolate")
+    features, entering = weights["conv_first.weight"].shape[:2]
+    growth, leaving = len(weights["body.0.rdb1.conv1.weight"]), len(weights["conv_last.weight"])
+    # Numbers of thousands of digits are none that Python reads.
+    blocks = 1 + max(int(match[1]) for key in weights if (match := re.match(r"body\.(\d{1,9})\.", key)))
+    try:
+        size = NetworkSize(features=features, growth=growth, blocks=blocks, tail="interpolate")
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelError(f"{path} is not a network of ESRGAN's form: {first['loc'][0]}: {first['msg']}") from error
     return size, entering, leaving

@@ -106,17 +106,22 @@ def _read(card: ModelCard, path: Path) -> dict[str, NDArray[np.float32]]:
     assert card.network is not None, "only a network has weights"
     try:
         weights: dict[str, NDArray[Any]] = load_file(path)
-    except (SafetensorError, TypeError) as error:
+    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise misfit(card, error) from error
     for name, shape in _shapes(card.network, len(card.bands or ())).items():
         if name not in weights or weights[name].shape != shape:
             raise misfit(card, f"{name} is not {shape}")
+    for name, values in weights.items():
+        if values.dtype.kind not in "fiu" or not np.isfinite(values.astype(np.float32)).all():
+            raise misfit(card, f"{name} holds what is no finite number")
     return {name: values.astype(np.float32) for name, values in weights.items()}
 
 
 def misfit(card: ModelCard, reason: Exception | str) -> ModelError:
     """What to raise when weights are not those of a network of the card's size."""
-    return ModelError(f"the weights of {card.name} do not fit its card: {str(reason).splitlines()[0]}")
+    return ModelError(
+        f"the weights of {card.name} do not fit its card: {next(iter(str(reason).splitlines()), type(reason).__name__)}"
+    )
 
 
 def _shapes(size: NetworkSize, bands: int) -> dict[str, tuple[int, ...]]:

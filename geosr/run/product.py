@@ -67,6 +67,10 @@ def check_output(output: Location, *, layers: bool = False) -> None:
     """
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"the output {output} has to be a GeoTIFF: name it .tif")
+    try:
+        str(output).encode()
+    except UnicodeEncodeError:
+        raise UsageError("the name of the output is not UTF-8, and could not be written into its Item") from None
     for path in (output, item_path(output), *(layer_paths(output) if layers else ())):
         length = len(os.fsencode(path.name))
         if isinstance(path, Path) and length > NAME_BYTES:
