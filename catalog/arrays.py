@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import radiometry, sentinel2
-from catalog.errors import SourceError
+from catalog.errors import RadiometryError, SourceError
 from catalog.scene import BandSpec
 
 #: Floats as large as this are some tool's undeclared nodata, as is the lowest 32-bit float.
 _ABSURD = 1e30
-
-#: Typical reflectance above this is none: the values are DN whose scale was forgotten.
-_IMPLAUSIBLE = 3.0
 
 
 def band_specs(
@@ -27,6 +24,11 @@ def band_specs(
 
     Raises :class:`catalog.errors.RadiometryError`.
     """
+    check_array_type(dtype)
+    if scale is None and np.dtype(dtype).itemsize == 1:
+        raise RadiometryError(
+            f"{dtype} values without a scale are brightness, not reflectance: give scale, as scale=1/255"
+        )
     fallback = None if scale is not None else radiometry.of_raster(dtype, 1.0, 0.0)
     decided = radiometry.override(scale, offset, fallback)
     if nodata is None:
@@ -49,12 +51,30 @@ def band_specs(
     return tuple(specs)
 
 
+def check_array_type(dtype: str) -> None:
+    """Refuse types of values that are no image's.
+
+    Raises :class:`catalog.errors.SourceError`.
+    """
+    kind, bits = np.dtype(dtype).kind, 8 * np.dtype(dtype).itemsize
+    if kind in "iu" and bits == 64:
+        raise SourceError("the array holds 64-bit integers: convert it to 32 bits, da.astype('int32')")
+    if kind not in "iuf" or (kind == "i" and bits == 8):
+        raise SourceError(f"the array holds {dtype}, not an image's values: convert it, da.astype('float32')")
+
+
 def validity(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
     """Which pixels of ``(bands, rows, cols)`` were measured: not their band's nodata, not NaN, infinite or absurd."""
+    return unlike_any(pixels, [() if value is None else (value,) for value in nodata])
+
+
+def unlike_any(pixels: NDArray[Any], nodata: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
+    """As :func:`validity`, with any number of nodata values for each band."""
     valid = np.ones(pixels.shape, dtype=bool)
-    for i, value in enumerate(nodata):
-        if value is not None and not math.isnan(value):
-            valid[i] = _unlike(pixels[i], value)
+    for i, values in enumerate(nodata):
+        for j, value in enumerate(v for v in values if not math.isnan(v)):
+            # The first is written in one pass, as most bands have no other.
+            valid[i] = _unlike(pixels[i], value) if j == 0 else valid[i] & _unlike(pixels[i], value)
     if np.issubdtype(pixels.dtype, np.floating):
         valid &= np.abs(pixels) < _ABSURD
     return valid
@@ -78,18 +98,3 @@ def _unlike(pixels: NDArray[Any], value: float) -> NDArray[np.bool_] | np.bool_:
         value = int(value)
     unlike: NDArray[np.bool_] = pixels != value
     return unlike
-
-
-def check_plausible(pixels: NDArray[Any], valid: NDArray[np.bool_], scale: float, what: str) -> None:
-    """Refuse floats taken as reflectance that can only be DN.
-
-    Raises :class:`SourceError`.
-    """
-    if scale != 1.0 or not np.issubdtype(pixels.dtype, np.floating) or not valid.any():
-        return
-    typical = float(np.median(np.abs(pixels[valid])))
-    if typical > _IMPLAUSIBLE:
-        raise SourceError(
-            f"{what} holds floats around {typical:.0f}, not reflectance between 0 and 1: "
-            "give the scale (0.0001 for Sentinel-2's DN)"
-        )

@@ -11,6 +11,7 @@ from rasterio.windows import Window
 
 from catalog.gdal import parts_of
 from catalog.identity import look_up
+from catalog.sampling import BandSample
 from catalog.scene import PixelReader, Pixels, Scene
 from catalog.sentinel2 import UNUSABLE_SCL
 
@@ -41,6 +42,10 @@ class CloudMasked:
     def read(self, window: Window) -> Pixels:
         pixels, valid = self.reader.read(window)
         return pixels, valid & ~unusable(self.classes, window, self.shape)
+
+    def sample(self, window: Window) -> list[BandSample]:
+        # Clouds are plausible.
+        return self.reader.sample(window)
 
     def select(self, keep: tuple[int, ...]) -> CloudMasked:
         return replace(self, reader=self.reader.select(keep))

@@ -9,22 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import pystac
 import shapely
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
-from rasterio.transform import Affine
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from catalog.area import footprint_of, project, unwrap
 from catalog.errors import CatalogError, SourceError
-from catalog.gdal import open_raster
 from catalog.grids import finest
 from catalog.item_bands import BandAsset, find_band
-from catalog.paths import without_queries, without_query
+from catalog.item_grids import checked_grid, grid_of
+from catalog.paths import local_path, without_queries, without_query
 from catalog.sensors import SensorProfile
 from catalog.web import PatientStacIO
 
@@ -192,18 +190,22 @@ def _finest(item: pystac.Item, bands: Sequence[str], grids: Sequence[GeoBox]) ->
         raise SourceError(f"Item {item.id} has {', '.join(bands)} on {error}: ask for others") from error
 
 
-def grid_of(item: pystac.Item, key: str) -> GeoBox:
-    """Grid of an asset: from the projection extension, or from the file itself when the Item does not say."""
-    asset = item.assets[key]
-    fields = {**item.properties, **asset.extra_fields}
-    crs = _crs_of(fields)
-    transform, size = fields.get("proj:transform"), fields.get("proj:shape")
-    if crs is not None and transform is not None and size is not None:
-        return GeoBox((int(size[0]), int(size[1])), Affine(*(float(v) for v in transform[:6])), crs)
-    with open_raster(local_path(asset.href)) as raster:
-        if raster.crs is None:
-            raise SourceError(f"Item {item.id}: neither the Item nor asset {key} has a CRS")
-        return GeoBox(raster.shape, raster.transform, raster.crs)
+def as_filed(one: Candidate, notes: list[str]) -> Candidate:
+    """The Candidate on the grids that its files have, with a note where the Item tells others.
+
+    Raises :class:`SourceError`.
+    """
+    grids: dict[str, GeoBox] = {}
+    told: dict[str, list[str]] = {}
+    for key in dict.fromkeys(asset.key for asset in one.assets):
+        grids[key], other = checked_grid(one.item, key)
+        if other is not None:
+            told.setdefault(other, []).append(key)
+    for other, keys in told.items():
+        notes.append(f"Item {one.item.id} tells {other} of {', '.join(keys)}: the files are believed")
+    grid, spans = _finest(one.item, list(grids), list(grids.values()))
+    span_of = dict(zip(grids, spans, strict=True))
+    return replace(one, grid=grid, assets=tuple(replace(asset, span=span_of[asset.key]) for asset in one.assets))
 
 
 def footprint(one: Candidate, crs: CRS) -> BaseGeometry:
@@ -252,20 +254,6 @@ def first_line(error: BaseException) -> str:
         return f"a part of it has no {error}"
     lines = without_queries(str(error)).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-
-def local_path(href: str) -> str:
-    """``file:`` addresses as paths; anything else as it is."""
-    parsed = urlparse(href)
-    return url2pathname(parsed.path) if parsed.scheme == "file" else href
-
-
-def _crs_of(fields: dict[str, Any]) -> CRS | None:
-    for field in ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"):
-        value = fields.get(field)
-        if value is not None:
-            return CRS(json.dumps(value) if isinstance(value, dict) else value)
-    return None
 
 
 def _newest_versions(group: Sequence[Candidate]) -> list[Candidate]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pystac
 import shapely
 from odc.geo import CRS
@@ -23,13 +24,14 @@ from catalog.errors import AreaError, RadiometryError, RefusedError, RequestErro
 from catalog.gdal import check_allowed, files_of, open_raster, parts_of
 from catalog.identity import Identity, look_up, notes_on, raster_identity
 from catalog.item_bands import BandAsset
-from catalog.items import Candidate, candidate, clear_share, footprint, local_path, overpasses
-from catalog.layers import ItemsReader, Layer, LayerBand
-from catalog.paths import without_query
+from catalog.items import Candidate, as_filed, candidate, clear_share, footprint, overpasses
+from catalog.layers import ItemsReader, Layer, LayerBand, stored_as, with_nodata
+from catalog.paths import local_path, without_query
 from catalog.pixel_size import gsd_m_of
 from catalog.radiometry import check_type
 from catalog.scene import BandSpec, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name
+from catalog.unmeasured import check_given_nodata
 
 SCL_KEYS = ("scl", "SCL", "SCL_20m")
 
@@ -48,8 +50,11 @@ def scene_of_items(
     scale: float | None = None,
     offset: float | None = None,
     sensor: SensorProfile | None = None,
+    nodata: float | None = None,
 ) -> Scene:
     """One scene of ``bands`` from Items, by the names of ``sensor``, or ESA's when None.
+
+    ``nodata`` is a DN that is no measurement, besides those that the Items declare.
 
     Of several overpasses the one with the largest clear share of ``area`` is taken, the latest of equal ones; the
     others fill its gaps only when ``fill`` is set, clearest first. Without an area all that the Items cover is it.
@@ -62,6 +67,14 @@ def scene_of_items(
     near = None if area is None else _near(area, candidates)
     target = _target_crs(candidates, near, crs, notes)
     chosen = _choose(candidates, near, target, fill, notes)
+    for one in chosen:
+        # An Item's rasters need not be in one place: before any of them is asked for.
+        for asset in one.assets:
+            check_allowed(one.href(asset))
+    filed = [as_filed(one, notes) for one in chosen]
+    if crs is None and any(one.crs != before.crs for one, before in zip(filed, chosen, strict=True)):
+        target = _target_crs(filed, near, None, [])
+    chosen = filed
     if area is not None and near is not None:
         notes += _coverage(chosen, near, target, near.area / area.area)
     geobox = _common_grid(chosen, target, notes)
@@ -72,16 +85,21 @@ def scene_of_items(
     layers = tuple(_layer(one, lead, geobox, target) for one in chosen)
     for layer in layers:
         for band in _rasters(layer):
-            # An Item's rasters need not be in one place: before any of them is asked for.
             check_allowed(band.path)
     read = [band for layer in layers for band in (_rasters(layer) if clouds_out else layer.bands)]
     rasters = look_up(part for band in read for part in parts_of(band.path))
     notes += notes_on(rasters)
-    _check_rasters(read)
-    dtype = _dtype_of(lead, lead.assets[0])
+    layers = tuple(with_nodata(layer, sensor, nodata) for layer in layers)
+    for layer in layers if clouds_out else ():
+        if layer.scl is not None:
+            with open_raster(layer.scl.path):
+                # One that cannot be opened, or must not be, is told of before any pixel is read.
+                pass
     for one in chosen:
         for asset in one.assets:
             check_type(_dtype_of(one, asset), asset.radiometry, f"Item {one.item.id}")
+    dtype, marker = stored_as(layers[0])
+    check_given_nodata(nodata, np.dtype(dtype))
     files = [_raster_files(layer) for layer in layers]
     if clouds_out:
         lacking = [one.item.id for one, layer in zip(chosen, layers, strict=True) if layer.scl is None]
@@ -92,11 +110,11 @@ def scene_of_items(
         id="-".join(dict.fromkeys(one.item.id for one in chosen))
         if len(chosen) <= 2
         else f"{lead.item.id}-and-{len(chosen) - 1}",
-        bands=tuple(_band_spec(lead, i, name, sensor) for i, name in enumerate(bands)),
+        bands=tuple(_band_spec(lead, i, name, sensor, marker, layers[0].bands[i]) for i, name in enumerate(bands)),
         geobox=geobox,
         area=window,
         dtype=dtype,
-        reader=ItemsReader(layers, geobox, dtype, _nodata_of(sensor), clouds_out),
+        reader=ItemsReader(layers, geobox, dtype, marker, clouds_out),
         radiometry=tuple(asset.radiometry.reason for asset in lead.assets),
         identity={
             "items": [_identity(*each, rasters) for each in zip(chosen, layers, files, strict=True)],
@@ -252,7 +270,7 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
             path=one.href(own),
             index=own.index,
             shift_dn=(own.radiometry.offset - leading.radiometry.offset) / leading.radiometry.scale,
-            nodata=own.nodata,
+            nodata=() if own.nodata is None else (own.nodata,),
         )
         for own, leading in zip(one.assets, lead.assets, strict=True)
     )
@@ -279,19 +297,14 @@ def _check_spans(one: Candidate, geobox: GeoBox, *, aligned: bool) -> None:
         )
 
 
-def _check_rasters(bands: Sequence[LayerBand]) -> None:
-    """Refuse Items with a raster that cannot be opened, or must not be, before any pixel is read."""
-    for band in bands:
-        with open_raster(band.path):
-            pass
-
-
 def _dtype_of(one: Candidate, asset: BandAsset) -> str:
     with open_raster(one.href(asset)) as raster:
         return str(raster.dtypes[min(asset.index, raster.count) - 1])
 
 
-def _band_spec(lead: Candidate, i: int, name: str, sensor: SensorProfile | None) -> BandSpec:
+def _band_spec(
+    lead: Candidate, i: int, name: str, sensor: SensorProfile | None, nodata: float, where: LayerBand
+) -> BandSpec:
     band = sentinel2.BANDS.get(name) if sensor is None else sensor.band(name)
     values = lead.assets[i].radiometry
     # Of the pixels that are read: an Item may hold a band on another grid than its instrument's.
@@ -301,16 +314,12 @@ def _band_spec(lead: Candidate, i: int, name: str, sensor: SensorProfile | None)
         gsd_m=None if gsd_m is None else gsd_m * lead.assets[i].span,
         scale=values.scale,
         offset=values.offset,
-        nodata=_nodata_of(sensor),
+        nodata=nodata,
+        also_nodata=tuple(value for value in where.nodata if value != nodata),
         mtf_nyquist=band.mtf_nyquist if band else None,
         description=name,
         role=band.role if isinstance(band, SensorBand) else "",
     )
-
-
-def _nodata_of(sensor: SensorProfile | None) -> float:
-    """DN without measurement of a sensor's Items."""
-    return float(sentinel2.NODATA_DN) if sensor is None or sensor.nodata is None else sensor.nodata
 
 
 def _rasters(layer: Layer) -> list[LayerBand]:
@@ -335,7 +344,10 @@ def _identity(one: Candidate, layer: Layer, files: Sequence[str], found: Mapping
     return {
         "id": one.item.id,
         "updated": one.item.properties.get("updated"),
-        "rasters": [{**known(band.path), "band": band.index, "shift_dn": band.shift_dn} for band in _rasters(layer)],
+        "rasters": [
+            {**known(band.path), "band": band.index, "shift_dn": band.shift_dn, "nodata": band.nodata}
+            for band in _rasters(layer)
+        ],
         "files": [known(file) for file in files],
         "aligned": layer.aligned,
     }

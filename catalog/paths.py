@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlparse
+from urllib.request import url2pathname
 
 #: What paths begin with that GDAL reads over a network.
 SYSTEMS = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsihdfs", "/vsiwebhdfs")
@@ -33,6 +34,12 @@ def is_remote(path: str) -> bool:
     """Whether pixels come over a network."""
     schemes = ("http://", "https://", "s3://", "gs://", "az://", "oss://", "swift://")
     return path.startswith(schemes) or any(system in path for system in SYSTEMS)
+
+
+def local_path(href: str) -> str:
+    """``file:`` addresses as paths; anything else as it is."""
+    parsed = urlparse(href)
+    return url2pathname(parsed.path) if parsed.scheme == "file" else href
 
 
 def without_query(path: str) -> str:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from catalog import radiometry, sentinel2
 from catalog.acquisition import Acquisition, acquisition_of
-from catalog.arrays import check_plausible, validity
+from catalog.arrays import measured_pixels, unlike_any
 from catalog.errors import SourceError
 from catalog.gdal import colours_of, open_raster, parts_of
 from catalog.grids import repeat, repeated_window
 from catalog.identity import look_up, notes_on
 from catalog.inherited_tags import holds_for_result
 from catalog.paths import is_remote, without_query
-from catalog.pictures import brightness, is_plain_image, picture_names, reduced
+from catalog.pictures import brightness, is_plain_image, picture_names
 from catalog.pixel_size import gsd_m_of
+from catalog.placing import check_placed, grid_of_raster, other_placement
 from catalog.radiometry import Radiometry
 from catalog.raster_notes import assumed_note, contradictions, scale_note
+from catalog.sampling import BandSample, sample_band
 from catalog.scene import BandSpec, Pixels, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name, known_bands
+from catalog.unmeasured import check_pixel_type, has_own_mask, unmeasured_in
 
 #: Most bands of a raster: twice those of any imaging spectrometer. Of each its metadata are looked at.
 MOST_BANDS = 1000
@@ -39,7 +40,7 @@ class RasterReader:
 
     files: tuple[tuple[str, int], ...]
     """Path and band number of each band."""
-    nodata: tuple[float | None, ...]
+    nodata: tuple[tuple[float, ...], ...]
     """DN without measurement, per band; NaN and infinities never are one."""
     masked: bool = False
     """Whether the rasters' own mask tells as well what was measured."""
@@ -59,13 +60,24 @@ class RasterReader:
                     valid.append(repeat(raster.read_masks(indexes, window=own), span)[:, *inside] > 0)
         # Copies are spared where there is nothing to join: to touch new memory takes longer than to read a window.
         stacked = pixels[0] if len(pixels) == 1 else np.concatenate(pixels)
-        measured = validity(stacked, self.nodata)
+        measured = unlike_any(stacked, self.nodata)
         if self.masked:
             measured &= np.concatenate(valid)
         if self.alpha is not None:
             with open_raster(self.alpha[0]) as raster:
                 measured &= raster.read(self.alpha[1], window=window) > 0
         return stacked, measured
+
+    def sample(self, window: Window) -> list[BandSample]:
+        samples = []
+        for (path, index), nodata, span in zip(
+            self.files, self.nodata, self.spans or (1,) * len(self.files), strict=True
+        ):
+            own, _ = repeated_window(window, span)
+            with open_raster(path) as raster:
+                dn, valid = sample_band(raster, index, own, masked=self.masked or self.alpha is not None)
+            samples.append((dn, valid & measured_pixels(dn, nodata)))
+        return samples
 
     def select(self, keep: tuple[int, ...]) -> RasterReader:
         return replace(
@@ -82,6 +94,7 @@ def open_raster_scene(
     bands: Sequence[str] | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    nodata: float | None = None,
     picture: bool = False,
     sensor: SensorProfile | None = None,
     acquired: Acquisition | None = None,
@@ -89,16 +102,21 @@ def open_raster_scene(
     """A scene from one raster.
 
     ``bands`` names the raster's bands in order when it does not name them itself, or chooses among those it names.
-    ``scale`` and ``offset`` override what the file says. ``picture`` takes the values as brightness and asks for
-    neither CRS nor radiometry. ``sensor`` names bands and decides their radiometry where the file does not.
-    ``acquired`` overrides when the file says that it was acquired.
+    ``scale`` and ``offset`` override what the file says, ``nodata`` is no measurement besides what it declares.
+    ``picture`` takes the values as brightness and asks for neither CRS nor radiometry. ``sensor`` names bands and
+    decides their radiometry where the file does not. ``acquired`` overrides when the file says that it was acquired.
 
     Raises :class:`SourceError` or :class:`catalog.errors.RadiometryError`.
     """
     # This opens and closes rasters: not while one of them is in use.
     rasters = look_up(parts_of(path))
     with open_raster(path) as raster:
-        _check_grid(raster, path)
+        _check_count(raster, path)
+        geobox = grid_of_raster(raster)
+        for dtype in raster.dtypes:
+            check_pixel_type(dtype, path)
+        if not picture:
+            check_placed(raster)
         names, notes = _name_bands(raster, path, bands, sensor)
         plain = picture or (sensor is None and is_plain_image(raster, names))
         if plain:
@@ -116,37 +134,39 @@ def open_raster_scene(
             )
         if plain and raster.crs is None:
             notes.append("a plain image without a CRS: brightness is upscaled, and the output has no CRS either")
-        masked = _has_mask(raster)
+        placement = other_placement(raster)
+        if placement is not None:
+            notes.append(f"the source is placed by {placement[0]}, which the output does not have")
+        masked = has_own_mask(raster, [i + 1 for i in keep])
         alpha = (path, names.index("alpha") + 1) if "alpha" in names else None
         transparent = masked or alpha is not None
         if transparent:
             notes.append("transparent pixels become nodata")
-        specs, reasons = [], []
+        specs, reasons, unmeasured = [], [], []
         for i in keep:
-            spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, transparent, sensor)
-            specs.append(spec)
+            own = unmeasured_in(raster, i + 1, plain=plain, transparent=transparent, sensor=sensor, given=nodata)
+            spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, sensor)
+            specs.append(replace(spec, gsd_m=gsd_m_of(geobox), nodata=own.nodata, also_nodata=own.also))
             reasons.append(reason)
+            unmeasured.append(own.read)
         if len({str(spec.nodata) for spec in specs}) > 1:
             raise SourceError(f"{path} has another nodata value in each band: give it one, gdalwarp -dstnodata")
         notes += assumed_note(specs, reasons)
         acquired = acquired or acquisition_of(raster, path)
         if acquired is not None and acquired.told_by == "TIFFTAG_DATETIME":
             notes.append("acquired at the file's TIFFTAG_DATETIME, if that is not when it was made: see --acquired")
-        notes += scale_note(specs, GeoBox(raster.shape, raster.transform, raster.crs), sensor)
+        notes += scale_note(specs, geobox, sensor)
         notes += notes_on(rasters)
         notes += [] if sensor is None else contradictions(raster, keep, specs, sensor)
         return Scene(
             id=Path(without_query(path)).stem,
             bands=tuple(specs),
-            geobox=GeoBox(raster.shape, raster.transform, raster.crs),
+            geobox=geobox,
             area=Window(0, 0, raster.width, raster.height),
             dtype=_common_dtype(raster, keep, path),
             reader=RasterReader(
                 files=tuple((path, i + 1) for i in keep),
-                # Black that is opaque is a colour, unless the file itself declares it to be nodata.
-                nodata=tuple(
-                    raster.nodatavals[i] if transparent else spec.nodata for i, spec in zip(keep, specs, strict=True)
-                ),
+                nodata=tuple(unmeasured),
                 masked=masked,
                 alpha=alpha,
             ),
@@ -158,7 +178,7 @@ def open_raster_scene(
             },
             datetime=None if acquired is None else acquired.instant,
             period=None if acquired is None else acquired.period,
-            nodata_declared=raster.nodata is not None or transparent,
+            nodata_declared=raster.nodata is not None or transparent or nodata is not None,
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
             picture=plain,
             sources=(without_query(path),),
@@ -170,22 +190,12 @@ def open_raster_scene(
         )
 
 
-def _check_grid(raster: DatasetReader, path: str) -> None:
-    if raster.count == 0:
-        inner = ", ".join(raster.subdatasets[:3])
-        raise SourceError(f"{path} holds several rasters and none of its own: give one of them, as {inner}")
+def _check_count(raster: DatasetReader, path: str) -> None:
     if raster.count > MOST_BANDS:
         raise SourceError(
             f"{path} has {raster.count} bands, and no more than {MOST_BANDS} are taken: extract those that you need, "
             "gdal_translate -b 1 -b 2 … IN OUT"
         )
-    if raster.width == 0 or raster.height == 0:
-        raise SourceError(f"{path} has no pixels")
-    if raster.transform.b or raster.transform.d:
-        raise SourceError(f"{path} is on a rotated grid: warp it to a north-up one first, gdalwarp IN.tif OUT.tif")
-    # Some of GDAL's complex types have no counterpart in NumPy.
-    if any(dtype.startswith("complex") for dtype in raster.dtypes):
-        raise SourceError(f"{path} holds complex numbers, not an image")
 
 
 def _name_bands(
@@ -249,7 +259,6 @@ def _band_spec(
     scale: float | None,
     offset: float | None,
     plain: bool,
-    transparent: bool,
     sensor: SensorProfile | None,
 ) -> tuple[BandSpec, str]:
     dtype = raster.dtypes[i]
@@ -261,23 +270,15 @@ def _band_spec(
     else:
         own = (dtype, raster.scales[i], raster.offsets[i])
         decided = radiometry.of_raster(*own) if sensor is None else radiometry.of_sensor(*own, sensor)
-        if dtype.startswith("float"):
-            sample = reduced(raster, [i + 1])
-            check_plausible(sample, validity(sample, [raster.nodatavals[i]]), decided.scale, raster.name)
     if scale is not None or offset is not None:
         decided = radiometry.override(scale, offset, decided)
     band = sentinel2.BANDS.get(name) if sensor is None else sensor.band(name)
-    nodata = raster.nodatavals[i]
-    if nodata is None and sensor is not None and not dtype.startswith("float"):
-        nodata = sensor.nodata
-    elif nodata is None:
-        nodata = _assumed_nodata(dtype, plain, transparent)
     spec = BandSpec(
         name=name or f"band {i + 1}",
-        gsd_m=gsd_m_of(GeoBox(raster.shape, raster.transform, raster.crs)),
+        gsd_m=None,
         scale=decided.scale,
         offset=decided.offset,
-        nodata=nodata,
+        nodata=None,
         mtf_nyquist=band.mtf_nyquist if band else None,
         description=raster.descriptions[i] or "",
         colour=_colour(raster, i),
@@ -290,15 +291,6 @@ def _colour(raster: DatasetReader, i: int) -> str:
     """A band's colour; one that is upscaled is no alpha, whatever GDAL takes it for."""
     colour = colours_of(raster)[i]
     return str((ColorInterp.undefined if colour == ColorInterp.alpha else colour).name)
-
-
-def _assumed_nodata(dtype: str, plain: bool, transparent: bool) -> float | None:
-    """Sentinel-2's DN 0 is no measurement even in files that do not declare it; a picture's black is a colour."""
-    if dtype.startswith("float"):
-        return math.nan
-    if transparent or not plain:
-        return float(sentinel2.NODATA_DN)
-    return None
 
 
 def _check_names(names: Sequence[str], path: str, sensor: SensorProfile | None) -> None:
@@ -320,19 +312,11 @@ def _unique(names: Sequence[str]) -> list[str]:
     return numbered
 
 
-def _has_mask(raster: DatasetReader) -> bool:
-    flags = raster.mask_flag_enums[0]
-    return MaskFlags.per_dataset in flags and not {MaskFlags.nodata, MaskFlags.alpha} & set(flags)
-
-
 def _common_dtype(raster: DatasetReader, keep: Sequence[int], path: str) -> str:
     dtypes = {raster.dtypes[i] for i in keep}
     if len(dtypes) > 1:
         raise SourceError(f"{path} mixes pixel types {', '.join(sorted(dtypes))}: convert it to one")
-    dtype = dtypes.pop()
-    if np.dtype(dtype).kind == "i" and np.dtype(dtype).itemsize == 1:
-        raise SourceError(f"{path} holds signed bytes: convert it to 16 bits")
-    return str(dtype)
+    return str(dtypes.pop())
 
 
 def _tags(raster: DatasetReader) -> dict[str, str]:

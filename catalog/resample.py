@@ -20,6 +20,8 @@ from catalog.arrays import measured_pixels
 from catalog.errors import SourceError
 from catalog.grids import repeat, repeated_window
 from catalog.paths import without_query
+from catalog.placing import north_up
+from catalog.scene import Pixels
 
 Kernel = Literal["nearest", "cubic"]
 
@@ -34,51 +36,81 @@ def read_resampled(
     raster: DatasetReader,
     indexes: list[int],
     geobox: GeoBox,
-    nodata: float,
     kernel: Kernel,
     *,
-    source_nodata: Sequence[float | None] = (),
-) -> NDArray[Any]:
-    """Bands ``(bands, rows, cols)`` of a raster on ``geobox``; ``nodata`` outside it and where nothing was measured.
+    nodata: Sequence[float | None] = (),
+    masked: bool = False,
+) -> Pixels:
+    """Read bands of a raster on another grid.
 
-    In the raster each value of ``source_nodata`` marks such pixels, ``nodata`` itself does, and NaN.
+    Cubic convolution (Keys, 1981, a = -1/2) leaves unmeasured pixels out and takes the weights of the others for the
+    whole; a pixel whose nearest source pixel is unmeasured is so too.
 
-    Cubic convolution (Keys, 1981, a = -1/2) leaves these out and takes the weights of the others for the whole; a
-    pixel whose nearest source pixel is one of them is nodata.
+    Parameters
+    ----------
+    raster
+        The open raster.
+    indexes
+        Numbers of the bands, from 1.
+    geobox
+        The grid to read on.
+    kernel
+        Nearest neighbour or cubic convolution.
+    nodata
+        DN of the raster that are no measurement, in all bands; NaN never is one.
+    masked
+        Apply the bands' masks as well.
 
-    Raises :class:`SourceError` when nothing tells where the raster lies.
+    Returns
+    -------
+    tuple of arrays
+        Pixels ``(bands, rows, cols)`` in the raster's type, cubic ones as float64, and which of them were measured:
+        none outside the raster.
+
+    Raises
+    ------
+    SourceError
+        Nothing tells where the raster lies.
+
     """
     if raster.crs is None:
         raise SourceError(f"{without_query(raster.name)} has no CRS, so nothing tells where its pixels lie")
     nested = _nested(raster, geobox) if kernel == "nearest" else None
     if nested is not None:
-        return _read_nested(raster, indexes, nested, geobox, nodata, source_nodata)
+        return _read_nested(raster, indexes, nested, geobox, nodata, masked)
     cols, rows = _source_position(raster, geobox)
-    out = np.full((len(indexes), *cols.shape), nodata, dtype=raster.dtypes[indexes[0] - 1])
+    shape = (len(indexes), *cols.shape)
+    out = np.zeros(shape, dtype=raster.dtypes[indexes[0] - 1] if kernel == "nearest" else np.float64)
+    known = np.zeros(shape, dtype=bool)
     nearest_row, nearest_col = np.floor(rows).astype(int), np.floor(cols).astype(int)
     inside = (nearest_row >= 0) & (nearest_row < raster.height) & (nearest_col >= 0) & (nearest_col < raster.width)
     if not inside.any():
-        return out
+        return out, known
     reach = 2 if kernel == "cubic" else 0
     top, left = nearest_row[inside].min() - reach, nearest_col[inside].min() - reach
     bottom, right = nearest_row[inside].max() + reach, nearest_col[inside].max() + reach
     top, left = max(0, top), max(0, left)
     window = Window(left, top, min(right, raster.width - 1) - left + 1, min(bottom, raster.height - 1) - top + 1)
-    source = raster.read(indexes, window=window)
-    valid = measured_pixels(source, [nodata, *source_nodata])
+    source, valid = _read_window(raster, indexes, window, nodata, masked)
     at_nearest = (slice(None), nearest_row[inside] - top, nearest_col[inside] - left)
+    known[:, inside] = valid[at_nearest]
     if kernel == "nearest":
-        out[:, inside] = np.where(valid[at_nearest], source[at_nearest], nodata)
-        return out
+        out[:, inside] = source[at_nearest]
+        return out, known
     # A weight of 0 does not silence NaN.
     measured = np.where(valid, source, source.dtype.type(0))
-    value = sample_cubic(measured, valid, rows[inside] - top, cols[inside] - left)
-    if np.issubdtype(out.dtype, np.integer):
-        limits = np.iinfo(out.dtype)
-        lowest = limits.min + 1 if nodata == limits.min else limits.min
-        value = np.clip(np.rint(value), lowest, limits.max)
-    out[:, inside] = np.where(valid[at_nearest], value, nodata)
-    return out
+    out[:, inside] = sample_cubic(measured, valid, rows[inside] - top, cols[inside] - left)
+    return out, known
+
+
+def _read_window(
+    raster: DatasetReader, indexes: list[int], window: Window, nodata: Sequence[float | None], masked: bool
+) -> Pixels:
+    pixels = raster.read(indexes, window=window)
+    valid = measured_pixels(pixels, nodata)
+    if masked:
+        valid &= raster.read_masks(indexes, window=window) > 0
+    return pixels, valid
 
 
 def _nested(raster: DatasetReader, geobox: GeoBox) -> tuple[int, int, int] | None:
@@ -86,7 +118,7 @@ def _nested(raster: DatasetReader, geobox: GeoBox) -> tuple[int, int, int] | Non
 
     None where its pixels are no whole blocks of the grid's.
     """
-    own, grid = raster.transform, geobox.affine
+    own, grid = north_up(raster.transform, raster.height, raster.width), geobox.affine
     span = round(own.a / grid.a)
     if span < 1 or own.b or own.d or geobox.crs != CRS(raster.crs):
         return None
@@ -102,21 +134,22 @@ def _read_nested(
     indexes: list[int],
     nested: tuple[int, int, int],
     geobox: GeoBox,
-    nodata: float,
-    source_nodata: Sequence[float | None],
-) -> NDArray[Any]:
+    nodata: Sequence[float | None],
+    masked: bool,
+) -> Pixels:
     """Bands of a raster whose pixels are whole blocks of the grid's: each is repeated over its block."""
     span, row, col = nested
     height, width = geobox.shape.yx
     own, inside = repeated_window(Window(-col, -row, width, height), span)
-    out = np.full((len(indexes), own.height, own.width), nodata, dtype=raster.dtypes[indexes[0] - 1])
+    out = np.zeros((len(indexes), own.height, own.width), dtype=raster.dtypes[indexes[0] - 1])
+    known = np.zeros(out.shape, dtype=bool)
     top, left = max(0, own.row_off), max(0, own.col_off)
     bottom, right = min(raster.height, own.row_off + own.height), min(raster.width, own.col_off + own.width)
     if top < bottom and left < right:
-        pixels = raster.read(indexes, window=Window(left, top, right - left, bottom - top))
         part = np.s_[:, top - own.row_off : bottom - own.row_off, left - own.col_off : right - own.col_off]
-        out[part] = np.where(measured_pixels(pixels, [nodata, *source_nodata]), pixels, nodata)
-    return repeat(out, span)[:, *inside]
+        window = Window(left, top, right - left, bottom - top)
+        out[part], known[part] = _read_window(raster, indexes, window, nodata, masked)
+    return repeat(out, span)[:, *inside], repeat(known, span)[:, *inside]
 
 
 def sample_cubic(

@@ -24,8 +24,10 @@ from catalog.errors import SourceError
 from catalog.gdal import open_raster, parts_of
 from catalog.grids import finest, repeat, repeated_window
 from catalog.identity import look_up
+from catalog.placing import grid_of_raster
 from catalog.raster import RasterReader
 from catalog.scene import BandSpec, Scene
+from catalog.unmeasured import check_given_nodata
 
 _METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 
@@ -124,9 +126,16 @@ def safe_classes(source: str, geobox: GeoBox) -> SafeClasses:
 
 
 def open_safe_scene(
-    source: str, bands: Sequence[str], *, scale: float | None = None, offset: float | None = None
+    source: str,
+    bands: Sequence[str],
+    *,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
 ) -> Scene:
     """A scene of these bands, on the grid of the finest; ``scale`` and ``offset`` override the metadata.
+
+    ``nodata`` is a DN that is no measurement, besides Sentinel-2's 0.
 
     Raises :class:`SourceError`.
     """
@@ -136,6 +145,7 @@ def open_safe_scene(
     if unknown:
         raise SourceError(f"unknown band {', '.join(unknown)}: Sentinel-2 has {', '.join(sentinel2.BANDS)}")
     images = [product.image(band) for band in bands]
+    also = () if nodata is None or nodata == sentinel2.NODATA_DN else (nodata,)
     decided = [
         radiometry.of_product(product.baseline, product.quantification, product.offsets_dn.get(band)) for band in bands
     ]
@@ -148,12 +158,14 @@ def open_safe_scene(
             scale=values.scale,
             offset=values.offset,
             nodata=sentinel2.NODATA_DN,
+            also_nodata=also,
             mtf_nyquist=sentinel2.BANDS[band].mtf_nyquist,
             description=band,
         )
         for band, values in zip(bands, decided, strict=True)
     )
     geobox, spans, dtype = _common_grid(images, product.name)
+    check_given_nodata(nodata, np.dtype(dtype))
     rasters = look_up(part for image in images for part in parts_of(image))
     return Scene(
         id=product.name,
@@ -164,7 +176,7 @@ def open_safe_scene(
         dtype=dtype,
         reader=RasterReader(
             files=tuple((image, 1) for image in images),
-            nodata=(float(sentinel2.NODATA_DN),) * len(images),
+            nodata=((float(sentinel2.NODATA_DN), *also),) * len(images),
             spans=spans if max(spans) > 1 else (),
         ),
         radiometry=tuple(values.reason for values in decided),
@@ -300,7 +312,7 @@ def _common_grid(images: Sequence[str], name: str) -> tuple[GeoBox, tuple[int, .
     grids, dtypes = [], set()
     for image in images:
         with open_raster(image) as raster:
-            grids.append(GeoBox(raster.shape, raster.transform, raster.crs))
+            grids.append(grid_of_raster(raster))
             dtypes.add(str(raster.dtypes[0]))
     if len(dtypes) != 1:
         raise SourceError(f"the bands asked of {name} are of different types, {', '.join(sorted(dtypes))}")

@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from catalog.errors import SourceError
+from catalog.sampling import BandSample
 
 #: Pixels and validity of the same shape ``(bands, rows, cols)``.
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
@@ -23,6 +24,12 @@ class PixelReader(Protocol):
 
     def read(self, window: Window) -> Pixels:
         """DN of all bands in a window inside the scene's grid, and which of them were measured.
+
+        Raises :class:`catalog.errors.ReadError`.
+        """
+
+    def sample(self, window: Window) -> list[BandSample]:
+        """DN of each band from all over a window inside the scene's grid, see :mod:`catalog.sampling`.
 
         Raises :class:`catalog.errors.ReadError`.
         """
@@ -51,6 +58,8 @@ class BandSpec:
     """What the source calls it."""
     colour: str = "undefined"
     """Colour interpretation, lower case, as ``red``."""
+    also_nodata: tuple[float, ...] = ()
+    """Further DN of the source that are no measurement, as Sentinel-2's 0 beside a nodata value of the file's own."""
     role: str = ""
     """What a sensor's profile says that it is for, see :mod:`catalog.sensors`; empty when there was none."""
 

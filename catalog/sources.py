@@ -17,6 +17,7 @@ from catalog.item_bands import check_sensor, sensor_of_item
 from catalog.items import is_item, read_items
 from catalog.overpass import scene_of_items
 from catalog.paths import is_remote
+from catalog.plausibility import judged
 from catalog.raster import open_raster_scene
 from catalog.safe import is_safe, open_safe_scene, safe_classes
 from catalog.scene import Scene
@@ -51,6 +52,8 @@ class SceneRequest:
     """Reflectance per DN, overriding the source."""
     offset: float | None = None
     """Reflectance at DN 0, overriding the source."""
+    nodata: float | None = None
+    """A DN without measurement, besides those that the source declares."""
     picture: bool = False
     """Take a raster as brightness, with or without CRS."""
     mask_clouds: bool = False
@@ -66,10 +69,14 @@ class SceneRequest:
 
 
 def open_scene(request: SceneRequest) -> Scene:
-    """The scene that a request describes.
+    """The scene that a request describes, with its reflectance judged.
 
     Raises :class:`catalog.errors.CatalogError` with a message for the user.
     """
+    return judged(_open(request))
+
+
+def _open(request: SceneRequest) -> Scene:
     source = request.source
     if source is None:
         return _search_scene(request)
@@ -149,6 +156,7 @@ def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
         scale=request.scale,
         offset=request.offset,
         sensor=sensor,
+        nodata=request.nodata,
     )
     return scene.noting(f"left out, for their bands are another instrument's: {', '.join(others)}") if others else scene
 
@@ -159,7 +167,11 @@ def _product_scene(request: SceneRequest, source: str) -> Scene:
         f"{source} is a .SAFE product",
     )
     scene = open_safe_scene(
-        source, tuple(request.bands or request.default_bands), scale=request.scale, offset=request.offset
+        source,
+        tuple(request.bands or request.default_bands),
+        scale=request.scale,
+        offset=request.offset,
+        nodata=request.nodata,
     )
     if request.mask_clouds:
         classes = safe_classes(source, scene.geobox)
@@ -178,6 +190,7 @@ def _raster_scene(request: SceneRequest, source: str) -> Scene:
         bands=request.bands,
         scale=request.scale,
         offset=request.offset,
+        nodata=request.nodata,
         picture=request.picture,
         sensor=request.sensor,
         acquired=request.acquired,

@@ -10,8 +10,8 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from catalog.arrays import check_plausible, validity
-from geosr.arrays.encoding import check_scaled_once
+from catalog.arrays import unlike_any
+from catalog.plausibility import PYTHON, check_reflectance
 from geosr.inference.scene_calibration import calibration_windows, measure_factors
 from geosr.inference.upscaler import ModelSpec, upscaler_of
 from geosr.model.card import Calibration
@@ -72,25 +72,28 @@ def _width_factors(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
 
 
 def _factors_of(parts: list[NDArray[Any]], spec: ModelSpec, calibration: Calibration) -> tuple[float, ...]:
-    nodata = [band.nodata for band in spec.bands]
-    return measure_factors(((part, validity(part, nodata)) for part in parts), upscaler_of(spec), calibration)
+    return measure_factors(((part, _validity(part, spec)) for part in parts), upscaler_of(spec), calibration)
 
 
 def _upscale_window(
     part: NDArray[Any], factors: tuple[float, ...], reflection: Reflection, spec: ModelSpec, uncertainty: bool
 ) -> tuple[NDArray[Any], ...]:
     """One chunk from the pixels that exist around it."""
-    valid = validity(part, [band.nodata for band in spec.bands])
-    # Where one band has a scale, none was forgotten.
-    scale = min(band.scale for band in spec.bands)
-    check_plausible(part, valid, scale, "the array")
-    check_scaled_once(part, valid, scale, "the array")
+    valid = _validity(part, spec)
+    check_reflectance(
+        [(dn.ravel(), known.ravel()) for dn, known in zip(part, valid, strict=True)], spec.bands, "the array", PYTHON
+    )
     pixels = reflection(part)
     result = upscaler_of(spec)(pixels, reflection(valid), uncertainty=uncertainty, width_factors=factors)
     image = _with_nan(result.image, pixels, spec)
     if result.uncertainty is None:
         return (image,)
     return image, result.uncertainty.half_width_dn, result.uncertainty.measured_fraction
+
+
+def _validity(part: NDArray[Any], spec: ModelSpec) -> NDArray[np.bool_]:
+    nodata = [(() if band.nodata is None else (band.nodata,)) + band.also_nodata for band in spec.bands]
+    return unlike_any(part, nodata)
 
 
 def _with_nan(high: NDArray[Any], pixels: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:

@@ -139,22 +139,6 @@ def set_encoding(result: xr.DataArray, da: xr.DataArray, storage: Storage | None
             result.attrs[name] = da.dtype.type(nodata)
 
 
-def check_scaled_once(pixels: NDArray[Any], valid: NDArray[np.bool_], scale: float, what: str) -> None:
-    """Refuse floats that were made reflectance while their scale stayed among the attributes.
-
-    Raises :class:`UsageError`.
-    """
-    if abs(scale) > _COARSEST_STEP or not np.issubdtype(pixels.dtype, np.floating) or not valid.any():
-        return
-    values = pixels[valid]
-    # DN are whole numbers, or, where they were resampled, reach beyond 2 somewhere.
-    if float(np.abs(values).max()) < 2.0 and (values != np.rint(values)).any():
-        raise UsageError(
-            f"{what} holds floats below 2 whose scale is {scale:g}: where they are reflectance already, say scale=1 "
-            "(arithmetic keeps the attribute scale_factor)"
-        )
-
-
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
     """Whether an integer type has this value."""
     return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max

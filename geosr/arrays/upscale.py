@@ -20,6 +20,7 @@ import xarray as xr
 from catalog import BandSpec
 from catalog.arrays import band_specs
 from catalog.inherited_tags import holds_for_result
+from catalog.sentinel2 import NODATA_DN
 from geosr.arrays.chunks import upscale_image
 from geosr.arrays.dataset import with_uncertainty
 from geosr.arrays.encoding import Storage, declared_nodata, set_encoding
@@ -144,7 +145,9 @@ def upscale(
     storage = Storage.of(da, max(abs(band.scale) for band in specs), declared)
     if declared is not None or storage is not None:
         value = declared if storage is None else storage.nodata
-        specs = tuple(replace(band, nodata=value) for band in specs)
+        empty = _empty_dn(da, storage)
+        also = () if empty is None or empty == value else (empty,)
+        specs = tuple(replace(band, nodata=value, also_nodata=also) for band in specs)
     check_core(card, core_px)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, core_px, card.halo_px)
     chosen_engine = choose_engine(engine, device, precision, network=card.learned, stack=card.stack is not None)
@@ -201,6 +204,13 @@ def _specs(da: xr.DataArray, names: Sequence[str], scale: float | None, offset: 
         for name, own_scale, own_offset in zip(names, scales, offsets, strict=True)
         for band in band_specs([name], da.dtype.name, scale=own_scale, offset=own_offset, nodata=None)
     )
+
+
+def _empty_dn(da: xr.DataArray, storage: Storage | None) -> float | None:
+    """The value of Sentinel-2's DN 0, which is no measurement whatever nodata is declared; None for plain floats."""
+    if storage is not None:
+        return NODATA_DN * storage.scale + storage.offset
+    return float(NODATA_DN) if np.issubdtype(da.dtype, np.integer) and da.dtype.itemsize > 1 else None
 
 
 def _declared(da: xr.DataArray, name: str, per_band: str, count: int) -> list[float | None]:

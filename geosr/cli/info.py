@@ -18,6 +18,7 @@ def info(
     bands: opt.Bands = None,
     scale: opt.Scale = None,
     offset: opt.Offset = None,
+    nodata: opt.Nodata = None,
     picture: opt.Picture = False,
     sensor: opt.Sensor = None,
     acquired: opt.Acquired = None,
@@ -36,5 +37,7 @@ def info(
         if source is None:
             raise usage("name a source, or give --system")
         profile, searching = sensor_profile(sensor), (None,) * 6
-        request = scene_request(source, *searching, bands, scale, offset, picture, acquired, sensor=profile)
+        request = scene_request(
+            source, *searching, bands, scale, offset, picture, acquired, nodata=nodata, sensor=profile
+        )
         print_pairs(describe.source(request), as_json=as_json)

@@ -80,6 +80,10 @@ Scale = Annotated[
 Offset = Annotated[
     float | None, _option(_SOURCE, "--offset", help="Reflectance at DN 0, instead of what the source says.")
 ]
+Nodata = Annotated[
+    float | None,
+    _option(_SOURCE, "--nodata", help="A DN without measurement, besides those that the source declares."),
+]
 Picture = Annotated[
     bool, _option(_SOURCE, "--picture", help="Take a raster as a picture: no CRS or reflectance needed.")
 ]

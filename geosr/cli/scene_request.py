@@ -41,7 +41,7 @@ def scene_request(
         raise usage(
             f"{' and '.join(idle)} would search for scenes, and a source is named already: leave one or the other out"
         )
-    for option, number in (("--scale", scale), ("--offset", offset)):
+    for option, number in (("--scale", scale), ("--offset", offset), ("--nodata", more.get("nodata"))):
         if number is not None and not math.isfinite(number):
             raise usage(f"{option} is a finite number, not {number}")
     if scale == 0:

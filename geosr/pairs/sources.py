@@ -86,8 +86,10 @@ class RasterClasses:
 
     def read_classes(self, window: Window) -> NDArray[np.uint8]:
         with open_raster(self.path) as raster:
-            classes: NDArray[np.uint8] = read_resampled(raster, [1], self.geobox[window.toslices()], 0, "nearest")[0]
-        return classes
+            classes, known = read_resampled(
+                raster, [1], self.geobox[window.toslices()], "nearest", nodata=[raster.nodatavals[0]]
+            )
+        return np.where(known[0], classes[0], 0).astype(np.uint8)
 
 
 def find_matches(config: PairsConfig, data: Path) -> list[Match]:
@@ -159,6 +161,7 @@ def _of_source(source: str, imagery: Imagery, bands: Sequence[str], data: Path) 
         bands=bands if product else imagery.bands,
         scale=imagery.scale,
         offset=imagery.offset,
+        nodata=None if imagery.picture else imagery.nodata,
         picture=imagery.picture,
         mask_clouds=product and imagery.mask_clouds is not False,
     )

@@ -41,8 +41,10 @@ class Manifest:
             "format": FORMAT,
             "version": version,
             "source": dict(scene.identity),
-            # Without a role only where there is none: runs from before there were roles keep their identity.
-            "bands": [{k: v for k, v in asdict(band).items() if v or k != "role"} for band in spec.bands],
+            # Without what a band does not have: runs from before there was such a thing keep their identity.
+            "bands": [
+                {k: v for k, v in asdict(band).items() if v or k not in ("role", "also_nodata")} for band in spec.bands
+            ],
             "picture": scene.picture,
             "grid": {
                 "crs": crs.to_wkt() if crs is not None else None,

@@ -94,12 +94,11 @@ def test_asking_for_its_files_leaves_a_raster_open(tmp_path, child):
     assert scene.reader.read(scene.area)[1].all()
 
 
-def test_a_missing_part_is_told_of_when_it_is_read(tmp_path, child):
+def test_a_missing_part_is_told_of_before_anything_is_computed(tmp_path, child):
     path = write_vrt(tmp_path / "made.vrt", *[child] * 3, tmp_path / "nowhere.tif")
     assert str(tmp_path / "nowhere.tif") in files_of(str(path))
-    scene = open_scene(SceneRequest(str(path), bands=NAMES))
-    with pytest.raises(ReadError):
-        scene.reader.read(scene.area)
+    with pytest.raises(ReadError, match=r"nowhere\.tif"):
+        open_scene(SceneRequest(str(path), bands=NAMES))
 
 
 def test_what_a_query_asks_for_is_part_of_the_identity_and_what_grants_access_is_not():

@@ -136,7 +136,7 @@ def test_what_the_assets_declare_comes_before_the_collections_table(tmp_path):
     told = {"scale": 0.0001, "offset": -0.05}
     path = write_foreign(tmp_path, "x", COMMON, collection="landsat-c2-l2", platform="landsat-8", told=told)
     assert radiometry_of(opened(path)) == {(0.0001, -0.05)}
-    assert radiometry_of(opened(path, scale=0.5, offset=0.1)) == {(0.5, 0.1)}
+    assert radiometry_of(opened(path, scale=0.00005, offset=0.1)) == {(0.00005, 0.1)}
     assert radiometry_of(opened(path, offset=0.1)) == {(0.0001, 0.1)}
 
 

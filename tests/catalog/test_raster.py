@@ -83,7 +83,7 @@ def test_what_is_assumed_is_said(tmp_path, sample):
 
 def test_nodata_nan_and_infinity_are_not_measurements(tmp_path, sample):
     whole = write_raster(tmp_path / "a.tif", np.array([[[0, 7, 9]]] * 4, np.uint16), nodata=9)
-    assert opened(whole).reader.read(Window(0, 0, 3, 1))[1][0].tolist() == [[True, True, False]]
+    assert opened(whole).reader.read(Window(0, 0, 3, 1))[1][0].tolist() == [[False, True, False]]
     undeclared = write_raster(tmp_path / "b.tif", np.array([[[0, 7, 9]]] * 4, np.uint16))
     scene = opened(undeclared)
     assert scene.reader.read(Window(0, 0, 3, 1))[1][0].tolist() == [[False, True, True]]

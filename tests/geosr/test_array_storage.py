@@ -126,7 +126,7 @@ def test_scaled_values_back_in_dn_keep_their_range(tmp_path, crop):
 def test_values_scaled_twice_are_refused(tmp_path, crop):
     low = opened(write_raster(tmp_path / "in.tif", opened(crop).values, nodata=0, scale=1e-4), masked=True)
     low *= low.attrs["scale_factor"]
-    with pytest.raises(UsageError, match="reflectance already, say scale=1"):
+    with pytest.raises(SourceError, match=r"reflectance already.*give scale=1"):
         geosr.upscale(low)
     np.testing.assert_allclose(geosr.upscale(low, "bicubic", scale=1).mean(), low.mean(), rtol=0.01)
 
