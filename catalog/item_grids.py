@@ -117,4 +117,7 @@ def _grid_in(raster: DatasetReader, item: pystac.Item, key: str) -> GeoBox:
 
 
 def _short(grid: GeoBox) -> str:
-    return "none" if grid.crs is None else str(grid.crs)[:40]
+    if grid.crs is None:
+        return "none"
+    code = grid.crs.to_epsg()
+    return str(grid.crs)[:40] if code is None else f"EPSG:{code}"

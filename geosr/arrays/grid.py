@@ -17,6 +17,7 @@ from odc.geo.xr import xr_coords
 from rasterio.transform import Affine
 
 from catalog.inherited_tags import holds_for_result
+from catalog.placing import transform_fault
 from geosr.errors import UsageError
 
 #: How far a coordinate may be from its grid's, pixels: rounded decimals are no other grid.
@@ -39,9 +40,19 @@ def grid_of(da: xr.DataArray) -> GeoBox:
             f"the last two dimensions have to be rows and columns, and they are {da.dims[-2:]}: "
             f"transpose to (…, band, {spatial[0]}, {spatial[1]})"
         )
+    _check_coordinates(da)
     geobox = da.odc.geobox
     if isinstance(geobox, GeoBox):
-        return _followed(geobox, da)
+        grid = _followed(geobox, da)
+        fault = transform_fault(grid.affine)
+        if fault is not None:
+            raise UsageError(f"the array is on no grid, for its coordinates or GeoTransform have {fault}")
+        return _from_labels(grid, da)
+    if any("gcps" in coordinate.attrs for coordinate in da.coords.values()):
+        raise UsageError(
+            "the array is placed by ground control points (GCPs) and has no grid: warp it to one first, "
+            "da.rio.reproject or gdalwarp"
+        )
     if geobox is not None or _is_placed(da):
         raise UsageError(
             "the array has a CRS or coordinates, and no regular grid follows from them: give it y and x coordinates, "
@@ -76,6 +87,44 @@ def grid_mapping(da: xr.DataArray) -> str:
         holders = [own for own, coordinate in da.coords.items() if _places(coordinate, _CRS_ATTRIBUTES)]
         name = holders[0] if holders else "spatial_ref"
     return str(name)
+
+
+def _check_coordinates(da: xr.DataArray) -> None:
+    for dim in da.dims[-2:]:
+        if dim not in da.coords or da.coords[dim].dtype.kind not in "iuf":
+            continue
+        values = da.coords[dim].values.astype(float)
+        if not np.isfinite(values).all():
+            raise UsageError(f"the coordinates of {dim} are not all finite numbers: assign those of the grid")
+        if len(values) > 1 and (np.diff(values) == 0).any():
+            raise UsageError(f"the coordinates of {dim} repeat: pixels without size have no place")
+
+
+def _from_labels(geobox: GeoBox, da: xr.DataArray) -> GeoBox:
+    """The grid where coordinates label pixels' top left corners, as stackstac's do, and the attributes tell so.
+
+    The attribute ``transform`` may be that of a larger array: its corner is a whole number of pixels away from the
+    first label, or half a pixel more where labels are those of centres.
+    """
+    told = da.attrs.get("transform")
+    if told is None or isinstance(told, str) or not all(dim in da.coords for dim in da.dims[-2:]):
+        return geobox
+    try:
+        a, b, c, d, e, f = (float(value) for value in tuple(told)[:6])
+    except (TypeError, ValueError):
+        return geobox
+    own = geobox.affine
+    if b or d or own.b or own.d or not (_is_same(a, own.a) and _is_same(e, own.e)):
+        return geobox
+    y, x = (float(da.coords[dim].values[0]) for dim in da.dims[-2:])
+    from_corner = ((x - c) / a % 1.0, (y - f) / e % 1.0)
+    if all(min(share, 1 - share) < _TOLERANCE_PX for share in from_corner):
+        return geobox.translate_pix(0.5, 0.5)
+    return geobox
+
+
+def _is_same(size: float, other: float) -> bool:
+    return abs(size - other) <= 1e-6 * abs(other)
 
 
 def _followed(geobox: GeoBox, da: xr.DataArray) -> GeoBox:

@@ -9,6 +9,7 @@ import xarray as xr
 from rasterio.transform import Affine
 
 import geosr
+from geosr.arrays.grid import grid_of
 from geosr.errors import UsageError
 from tests.conftest import RGBN, write_raster
 from tests.geosr.test_api import opened
@@ -134,3 +135,36 @@ def test_a_place_without_a_grid_is_refused(crop):
     with pytest.raises(UsageError, match="no regular grid"):
         geosr.upscale(elsewhere, "bicubic")
     assert geosr.upscale(elsewhere.drop_vars("spatial_ref"), "bicubic").shape == (4, 64, 64)
+
+
+def labelled(x, y, **attrs):
+    coords = {"band": list(RGBN), "y": y - 10.0 * np.arange(6), "x": x + 10.0 * np.arange(8), "epsg": 32633}
+    return xr.DataArray(np.full((4, 6, 8), 900, np.uint16), dims=("band", "y", "x"), coords=coords, attrs=attrs)
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(2, None)])
+def test_labels_of_top_left_corners_are_told_from_centres_by_the_transform(rows):
+    """stackstac labels corners, and keeps the transform of the whole array when a part is selected."""
+    transform = Affine(10, 0, 400000, 0, -10, 5300000)
+    first = rows.start or 0
+    for half, attrs in ((0, {"transform": transform}), (5, {"transform": transform}), (5, {})):
+        low = labelled(400000 + half, 5300000 - half, **attrs)[:, rows]
+        assert tuple(grid_of(low).affine)[:6] == (10, 0, 400000, 0, -10, 5300000 - 10 * first)
+        high = geosr.upscale(low, "bicubic")
+        assert (float(high.x[0]), float(high.y[0])) == (400001.25, 5299998.75 - 10 * first)
+
+
+@pytest.mark.parametrize(
+    ("x", "fault"), [([0, np.nan, 20], "not all finite"), ([0, np.inf, 20], "not all finite"), ([5, 5, 5], "repeat")]
+)
+def test_coordinates_that_place_nothing_are_refused(x, fault):
+    low = xr.DataArray(np.ones((4, 3, 3), np.uint16), dims=("band", "y", "x"), coords={"y": [30, 20, 10], "x": x})
+    with pytest.raises(UsageError, match=fault):
+        geosr.upscale(low)
+
+
+def test_arrays_placed_by_control_points_are_refused_with_their_name():
+    low = xr.DataArray(np.ones((4, 3, 3), np.uint16), dims=("band", "y", "x"))
+    low = low.assign_coords(spatial_ref=xr.DataArray(0, attrs={"gcps": "{}"}))
+    with pytest.raises(UsageError, match=r"ground control points \(GCPs\)"):
+        geosr.upscale(low)

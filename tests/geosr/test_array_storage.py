@@ -8,7 +8,7 @@ import rasterio
 import xarray as xr
 
 import geosr
-from catalog import SourceError
+from catalog import CatalogError, SourceError
 from geosr.errors import UsageError
 from tests.conftest import RGBN, read_raster, write_raster
 from tests.geosr.test_api import opened
@@ -222,3 +222,37 @@ def test_dn_0_is_no_measurement_in_floats_read_from_integers(tmp_path, crop, how
     assert ((high.values == np.float32(empty)) == (integers.values == 0)).all()
     high.rio.to_raster(tmp_path / "out.tif")
     assert np.abs(read_raster(tmp_path / "out.tif").astype(int) - integers.values).max() <= 1
+
+
+def array(pixels, **attrs):
+    return xr.DataArray(pixels, dims=("band", "y", "x"), coords={"band": list(RGBN)}, attrs=attrs)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    ("change", "attrs", "advice"),
+    [
+        (lambda dn: dn.astype(np.float32), {}, "give scale=0.0001"),
+        (lambda dn: dn, {"scale_factor": 1e-4, "add_offset": -1000.0}, "give offset=-0.1"),
+        (lambda dn: dn / 10000, {"scale_factor": 1e-4}, "give scale=1"),
+        (lambda dn: np.where(np.arange(20) < 5, -9999, dn / 10000).astype(np.float32), {}, "give nodata=-9999"),
+        (lambda dn: np.where(np.arange(20) < 5, 65535, dn).astype(np.uint16), {}, "give nodata=65535"),
+        (lambda dn: dn.astype(np.int64), {}, r"da\.astype\('int32'\)"),
+        (lambda dn: (dn // 40).clip(0, 255).astype(np.uint8), {}, "scale=1/255"),
+        (lambda dn: (dn // 40).clip(0, 255).astype(np.uint8), {"scale_factor": 1e-4}, "uint8"),
+    ],
+)
+def test_arrays_are_judged_as_files_are_with_the_names_of_arguments(sample, change, attrs, advice, lazy):
+    da = array(change(sample[:, :20, :20].clip(1)), **attrs)
+    with pytest.raises(CatalogError, match=advice) as caught:
+        geosr.upscale(da.chunk() if lazy else da, "bicubic").compute()
+    assert "--" not in str(caught.value)
+
+
+@pytest.mark.parametrize("declared", [65535, -9999])
+def test_dn_0_is_no_measurement_beside_another_nodata(sample, declared):
+    pixels = sample[:, :20, :20].clip(1).astype(np.uint16 if declared > 0 else np.int16)
+    pixels[:, 4:7, 4:9] = 0
+    high = geosr.upscale(array(pixels), "bicubic", nodata=declared).values
+    hole = (pixels == 0).repeat(4, axis=1).repeat(4, axis=2)
+    assert ((high == declared) == hole).all()
