@@ -19,6 +19,7 @@ from catalog.errors import (
 )
 from catalog.gdal import forget, restrict, restricted, restriction_in_force
 from catalog.identity import check_unchanged
+from catalog.paths import without_queries
 from catalog.pixel_size import gsd_m_of, pixel_sides_m
 from catalog.publish import Result, ResultLayer, item_of_result
 from catalog.restriction import Restriction, host_allowed
@@ -27,6 +28,7 @@ from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, describe, sea
 from catalog.sensors import SensorProfile, read_sensor, sensor_names
 from catalog.sources import SceneRequest, open_scene
 from catalog.strict_json import to_json
+from catalog.web import announcing
 
 __all__ = [
     "DEFAULT_API",
@@ -51,6 +53,7 @@ __all__ = [
     "SensorProfile",
     "SourceError",
     "UnreachableError",
+    "announcing",
     "check_unchanged",
     "describe",
     "forget",
@@ -70,4 +73,5 @@ __all__ = [
     "search",
     "sensor_names",
     "to_json",
+    "without_queries",
 ]

@@ -12,9 +12,21 @@ CatalogError
 └── SearchError       a STAC API that cannot be reached, or finds nothing
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.paths import without_queries
+
 
 class CatalogError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
+
+    What grants access is taken out of the addresses in a message, wherever they come from.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_queries(message))
 
 
 class RequestError(CatalogError):
@@ -39,6 +51,14 @@ class ReadError(SourceError):
 
 class UnreachableError(ReadError):
     """Pixels on a server did not come; they may, later."""
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        """Path or address of the raster whose pixels did not come."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.path)
 
 
 class RadiometryError(CatalogError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 import weakref
@@ -19,21 +20,35 @@ from rasterio.io import DatasetReader
 from catalog.errors import ReadError, RefusedError, SourceError, UnreachableError
 from catalog.paths import SYSTEMS, file_stamp, is_remote, without_queries, without_query
 from catalog.restriction import Restriction
-from catalog.web import CONNECT_S, STALLED_S
+from catalog.web import CONNECT_S, STALLED_S, TOTAL_S
 
 # A raster without a place is refused, or noted, where that matters. The filter is set once: to change filters around
 # each call is not safe with threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
+
+class _WithoutSecrets(logging.Filter):
+    """Takes what grants access out of the addresses that GDAL, by way of rasterio, logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_queries(record.getMessage()), ()
+        return True
+
+
+for _name in ("rasterio._env", "rasterio._err", "rasterio._io", "rasterio._base"):
+    logging.getLogger(_name).addFilter(_WithoutSecrets())
+
 #: GDAL's cache of decoded blocks, bytes, which is the unit of rasterio's GDAL_CACHEMAX: a row of JPEG 2000 tiles of a
 #: product's four bands is 92 MB.
 _CACHE_BYTES = 160 * 2**20
 
-#: Requests that a flaky server fails are repeated; one that sends no byte for long is given up. Local rasters, too,
-#: may be made of remote ones.
+#: Single requests that a flaky server fails are repeated once or twice, and reads as a whole by
+#: :func:`catalog.web.patient`; a request that gets no byte for long, or takes longer than any answer may, is given up.
+#: Local rasters, too, may be made of remote ones.
 _HTTP = {
-    "GDAL_HTTP_MAX_RETRY": 4,
-    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_MAX_RETRY": 2,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    "GDAL_HTTP_TIMEOUT": int(TOTAL_S),
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_CONNECTTIMEOUT": CONNECT_S,
     "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
@@ -216,7 +231,7 @@ def parts_of(path: str) -> tuple[str, ...]:
 def read_error(path: str, error: Exception) -> ReadError:
     """What to raise when pixels of an open raster do not come."""
     if is_remote(path):
-        return UnreachableError(f"cannot read {without_query(path)}: {_detail(error)}")
+        return UnreachableError(f"cannot read {without_query(path)}: {_detail(error)}", path)
     return ReadError(f"cannot read {path}: the file is damaged or incomplete ({_detail(error)})")
 
 
@@ -288,7 +303,7 @@ def _unchanged(stamps: _Stamps) -> bool:
 
 def _open_error(path: str, error: Exception) -> SourceError:
     if is_remote(path):
-        return UnreachableError(f"cannot open {without_query(path)}: {_detail(error)}")
+        return UnreachableError(f"cannot open {without_query(path)}: {_detail(error)}", path)
     local = Path(path)
     if not path.startswith("/vsi") and not local.exists():
         return SourceError(f"{path} does not exist")

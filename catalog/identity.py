@@ -81,7 +81,11 @@ def check_unchanged(scene: Scene) -> None:
 
 def notes_on(found: Mapping[str, Identity]) -> list[str]:
     """A word on remote files of which no server tells the version."""
-    silent = {urlsplit(path).netloc or path for path, one in found.items() if is_remote(path) and not _versioned(one)}
+    silent = {
+        urlsplit(path).netloc.rpartition("@")[2] or path
+        for path, one in found.items()
+        if is_remote(path) and not _versioned(one)
+    }
     if not silent:
         return []
     places = ", ".join(without_query(place) for place in sorted(silent))

@@ -17,6 +17,7 @@ from catalog.errors import SourceError
 from catalog.gdal import open_raster
 from catalog.paths import local_path
 from catalog.placing import check_placed, grid_of_raster, north_up, transform_fault
+from catalog.web import patient
 
 #: Fraction of a pixel by which the corners of an Item's grid and its file's may differ: the rounding of text.
 _TOLERANCE_PX = 0.01
@@ -32,6 +33,7 @@ def grid_of(item: pystac.Item, key: str) -> GeoBox:
     return _told_grid(item, key) or grid_in_file(item, key)
 
 
+@patient
 def grid_in_file(item: pystac.Item, key: str) -> GeoBox:
     """Grid of an asset's file.
 

@@ -27,6 +27,7 @@ from catalog.scene import Pixels
 from catalog.sensors import SensorProfile
 from catalog.sentinel2 import NODATA_DN
 from catalog.unmeasured import check_pixel_type, has_own_mask, unmeasured_in
+from catalog.web import patient
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def with_nodata(layer: Layer, sensor: SensorProfile | None, given: float | None)
     return replace(layer, bands=tuple(_with_nodata(band, sensor, given) for band in layer.bands))
 
 
+@patient
 def stored_as(layer: Layer) -> tuple[str, float]:
     """Type of a layer's bands, and the DN of that type that marks pixels without measurement.
 
@@ -89,6 +91,7 @@ def stored_as(layer: Layer) -> tuple[str, float]:
     return str(common), (*held, float(NODATA_DN))[0]
 
 
+@patient
 def _with_nodata(band: LayerBand, sensor: SensorProfile | None, given: float | None) -> LayerBand:
     with _opened(band) as raster:
         alpha = MaskFlags.alpha in raster.mask_flag_enums[band.index - 1]
@@ -169,6 +172,7 @@ class LayerClasses:
         return np.where(known, classes, 0).astype(np.uint8)
 
 
+@patient
 def _read(band: LayerBand, as_it_is: bool, geobox: GeoBox) -> Pixels:
     """One band ``(rows, cols)`` on a grid, from a raster that :func:`open_raster` lets be opened."""
     with _opened(band) as raster:
@@ -183,6 +187,7 @@ def _read(band: LayerBand, as_it_is: bool, geobox: GeoBox) -> Pixels:
     return pixels[0], valid[0]
 
 
+@patient
 def _sample(band: LayerBand, extent: Geometry, dtype: str) -> BandSample:
     """DN of a band, in the radiometry of the scene, from the part of its raster that is in an extent."""
     with _opened(band) as raster:

@@ -32,6 +32,7 @@ from catalog.radiometry import check_type
 from catalog.scene import BandSpec, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name
 from catalog.unmeasured import check_given_nodata
+from catalog.web import patient
 
 SCL_KEYS = ("scl", "SCL", "SCL_20m")
 
@@ -92,9 +93,7 @@ def scene_of_items(
     layers = tuple(with_nodata(layer, sensor, nodata) for layer in layers)
     for layer in layers if clouds_out else ():
         if layer.scl is not None:
-            with open_raster(layer.scl.path):
-                # One that cannot be opened, or must not be, is told of before any pixel is read.
-                pass
+            _check_opens(layer.scl.path)
     for one in chosen:
         for asset in one.assets:
             check_type(_dtype_of(one, asset), asset.radiometry, f"Item {one.item.id}")
@@ -297,6 +296,14 @@ def _check_spans(one: Candidate, geobox: GeoBox, *, aligned: bool) -> None:
         )
 
 
+@patient
+def _check_opens(path: str) -> None:
+    """Refuse a raster that cannot be opened, or must not be, before any pixel is read."""
+    with open_raster(path):
+        pass
+
+
+@patient
 def _dtype_of(one: Candidate, asset: BandAsset) -> str:
     with open_raster(one.href(asset)) as raster:
         return str(raster.dtypes[min(asset.index, raster.count) - 1])

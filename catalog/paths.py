@@ -26,8 +26,11 @@ _SIGNING_PREFIXES = ("x-amz-", "x-goog-")
 #: A path into an archive or a part of a file, and the path of what holds it.
 _ARCHIVE = re.compile(r"/vsi(?:zip|gzip|tar|7z|rar|subfile)/(?:[^/,]*,)?(.*)")
 
-#: An address in running text, and its query.
-_QUERY = re.compile(r"((?:://|/vsi)[^\s?'\"]*)\?[^\s'\"]*")
+#: An address in running text, and its query; the path of an address, as HTTP libraries tell of it, and its query.
+_QUERY = re.compile(r"((?:://|/vsi|\burl: ?/)[^\s?'\"]*)\?[^\s'\"]*")
+
+#: A user's name and password in an address.
+_USER = re.compile(r"://[^\s/?#'\"]*@")
 
 
 def is_remote(path: str) -> bool:
@@ -43,13 +46,13 @@ def local_path(href: str) -> str:
 
 
 def without_query(path: str) -> str:
-    """An address without what may be a secret: the query of a signed URL."""
-    return path.partition("?")[0] if is_remote(path) else path
+    """An address without what may be a secret: a user's name and password, and the query of a signed URL."""
+    return _USER.sub("://", path.partition("?")[0] if is_remote(path) else path)
 
 
 def without_queries(text: str) -> str:
-    """Running text, as GDAL's messages, without the queries of the addresses in it."""
-    return _QUERY.sub(r"\1", text)
+    """Running text, as GDAL's messages, without the users, passwords and queries of the addresses in it."""
+    return _USER.sub("://", _QUERY.sub(r"\1", text))
 
 
 def query_digest(path: str) -> str | None:

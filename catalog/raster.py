@@ -29,6 +29,7 @@ from catalog.sampling import BandSample, sample_band
 from catalog.scene import BandSpec, Pixels, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name, known_bands
 from catalog.unmeasured import check_pixel_type, has_own_mask, unmeasured_in
+from catalog.web import patient
 
 #: Most bands of a raster: twice those of any imaging spectrometer. Of each its metadata are looked at.
 MOST_BANDS = 1000
@@ -49,6 +50,7 @@ class RasterReader:
     spans: tuple[int, ...] = ()
     """How many pixels of the scene's grid each band's span along an axis; empty where all have the scene's own."""
 
+    @patient
     def read(self, window: Window) -> Pixels:
         pixels: list[np.ndarray] = []
         valid: list[np.ndarray] = []
@@ -68,6 +70,7 @@ class RasterReader:
                 measured &= raster.read(self.alpha[1], window=window) > 0
         return stacked, measured
 
+    @patient
     def sample(self, window: Window) -> list[BandSample]:
         samples = []
         for (path, index), nodata, span in zip(
@@ -88,6 +91,7 @@ class RasterReader:
         )
 
 
+@patient
 def open_raster_scene(
     path: str,
     *,

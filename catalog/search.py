@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from catalog.errors import RequestError, SearchError
 from catalog.items import first_line, ground_of
-from catalog.web import CONNECT_S, STALLED_S
+from catalog.search_io import bounded_io
 
 if TYPE_CHECKING:
     from pystac_client import Client
@@ -105,7 +105,7 @@ def _connect(api: str) -> Client:
         with warnings.catch_warnings():
             # An API that declares few conformance classes is expected: what it lacks is done here.
             warnings.simplefilter("ignore")
-            client = Client.open(api, timeout=(CONNECT_S, STALLED_S))
+            client = Client.open(api, stac_io=bounded_io(api))
             searches = client.conforms_to("ITEM_SEARCH")
     except Exception as error:
         raise SearchError(f"cannot reach a STAC API at {api}: {first_line(error)}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ def locate(text: str | Path) -> Location:
     if isinstance(text, Path) or not separator:
         return Path(text)
     if scheme not in _VIRTUAL:
-        raise OutputError(f"{text} is neither a path nor in storage that is known (s3://…)")
+        shown = re.sub(r"://[^\s/?#]*@", "://", str(text)).partition("?")[0]
+        raise OutputError(f"{shown} is neither a path nor in storage that is known (s3://…)")
     from upath import UPath
 
     try:

@@ -16,12 +16,14 @@ _LONGEST_LINE = 2000
 @contextmanager
 def errors(debug: bool) -> Iterator[None]:
     """Turn what is raised on purpose into one line on standard error and an exit code."""
-    from catalog import CatalogError, RequestError
+    from catalog import CatalogError, RequestError, announcing, without_queries
     from geosr.errors import GeosrError, UsageError
     from tiling import TilingError
 
     try:
-        yield
+        # A server that is waited for is told of, unless the command reports in its own way.
+        with announcing(_note):
+            yield
     except KeyboardInterrupt:
         if debug:
             raise
@@ -53,8 +55,12 @@ def errors(debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        what = f"{type(error).__name__}: {error}"
+        what = without_queries(f"{type(error).__name__}: {error}")
         raise typer.Exit(fail(f"internal error, {what}; please report it with what --debug shows", 1)) from None
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"geosr: {text}\n")
 
 
 def fail(message: str, code: int) -> int:

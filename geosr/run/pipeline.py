@@ -91,6 +91,11 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
     request = replace(request, output=follow_link(linked := request.output))
     if request.output != linked:
         reporter.note(f"{linked} is a link: the product goes to {request.output}")
+    with catalog.announcing(reporter.note):
+        return _super_resolve(request, reporter)
+
+
+def _super_resolve(request: UpscaleRequest, reporter: Reporter) -> Published:
     check_output(request.output, layers=request.uncertainty)
     card = read_card(request.model, request.sharpness)
     calibration = check_calibrated(card) if request.uncertainty else None

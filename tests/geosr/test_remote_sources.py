@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -34,6 +33,7 @@ def files(tmp_path):
 def impatient(monkeypatch):
     monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_LOW_SPEED_TIME", 1)
     monkeypatch.setattr(web, "STALLED_S", 1)
+    monkeypatch.setattr(web, "TOTAL_S", 3)
 
 
 def served_raster(files, name="in.tif", pixels=PIXELS):
@@ -68,10 +68,8 @@ def request(source, output, **options):
 def test_a_server_that_stalls_ends_the_run_which_can_be_resumed(tmp_path, files, impatient):
     """Two chunks, one of which never comes."""
     source, output = served_item(files), tmp_path / "out.tif"
-    began = time.monotonic()
     with pytest.raises(UnreachableError, match=r"cannot read http://127\.0\.0\.1.*tif"):
         super_resolve(request(source, output, core_px=200), AtBegin(lambda: setattr(files, "stalls_beyond", 0.8)))
-    assert time.monotonic() - began < 30
     files.stalls_beyond = None
     published = super_resolve(request(source, output, core_px=200))
     assert (published.computed, published.chunks) == (1, 2)
@@ -80,7 +78,7 @@ def test_a_server_that_stalls_ends_the_run_which_can_be_resumed(tmp_path, files,
 def test_a_server_that_never_gives_an_item_is_not_waited_for(files, impatient):
     item = served_item(files)
     files.stalls_beyond = 0.0
-    with pytest.raises(SourceError, match=r"that can be read.*timed out"):
+    with pytest.raises(SourceError, match=r"one\.json: it timed out"):
         open_scene(SceneRequest(item))
 
 
