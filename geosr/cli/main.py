@@ -20,6 +20,7 @@ from geosr.cli.search import search
 from geosr.cli.serve import serve
 from geosr.cli.train import train
 from geosr.cli.upscale import upscale
+from geosr.cli.verify import verify
 from geosr.cli.worker import worker
 from geosr.run.storage_options import share_settings
 
@@ -49,7 +50,7 @@ def _geosr(
     """Super-resolution of satellite imagery: four times finer, lined up to the pixel, reflectance kept."""
 
 
-for _command in (upscale, search, worker, demo, info, train, evaluate, serve):
+for _command in (upscale, search, verify, worker, demo, info, train, evaluate, serve):
     app.command()(_command)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")

@@ -323,6 +323,13 @@ def finished_earlier(
     return None
 
 
+def layers_beside(output: Location) -> list[Location]:
+    """Paths of the layers beside a product that are of the same run."""
+    run = _tags(output).get("GEOSR_MANIFEST")
+    there = sorted((path for path in layer_paths(output) if path.exists()), key=str)
+    return [path for path in there if run is not None and _tags(path).get("GEOSR_MANIFEST") == run]
+
+
 def paths_of(layers: Sequence[Layer]) -> dict[str, Location]:
     """Where each layer goes, by what it is."""
     return {layer.name: layer.path for layer in layers}

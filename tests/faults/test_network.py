@@ -120,7 +120,10 @@ def open_raster_from(server, tmp_path, faults):
 
 
 def read_pixels_from(server, tmp_path, faults):
-    scene = open_scene(SceneRequest(give_raster(server, tmp_path)))
+    address = give_raster(server, tmp_path)
+    scene = open_scene(SceneRequest(address))
+    # What was decoded to judge the source is not there any more.
+    gdal.forget(address)
     server.faults += faults
     pixels, valid = scene.reader.read(Window(0, 200, 200, 100))
     assert (pixels == PIXELS[:, 200:]).all()
@@ -146,6 +149,7 @@ def test_pixels_come_after_more_failures_than_gdal_repeats(server, tmp_path, has
 def test_a_server_that_goes_on_failing_ends_in_one_line(server, tmp_path, hasty):
     address = give_raster(server, tmp_path)
     scene = open_scene(SceneRequest(address))
+    gdal.forget(address)
     server.faults += ["503"] * 1000
     with pytest.raises(UnreachableError, match=r"cannot reach http://127\.0\.0\.1:\d+/in\.tif: its server answers 503"):
         scene.reader.read(Window(0, 200, 200, 100))
