@@ -20,8 +20,10 @@ from geosr.engine.start import start_engine
 from geosr.errors import ModelError
 from geosr.inference.plausible import BoundedRows, plausible_range
 from geosr.inference.quantize import RowSink, ToDn, column, enlarge
+from geosr.inference.written import WrittenImage
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
+from geosr.model.kernels import BLUR_REACH, gaussian_taps, sensor_sigmas
 from geosr.model.zoo import names as names_of_shipped
 from geosr.model.zoo import read_card
 from tiling import fill_invalid
@@ -117,7 +119,10 @@ class Upscaler:
         bands: Sequence[BandSpec],
         mapping: BandMapping,
         parallel: Parallel,
+        taps: NDArray[np.float32] | None = None,
     ) -> None:
+        """``taps`` is the blur of each of ``bands``, ``(bands, taps)``; None where the model observes otherwise."""
+        self._taps = taps
         self._engine = engine
         self._threads = parallel.threads
         self._memory, self._images = BufferPool(parallel.threads), BufferPool()
@@ -198,16 +203,27 @@ class Upscaler:
             return Account(nothing, self._know_nothing(core_valid) if uncertainty else None)
         reflectance, lr, measured = self._entering(pixels, valid)
 
+        written = None
+        if self._taps is not None and min(core_valid.shape[1:]) > 2 * BLUR_REACH:
+            written = WrittenImage(self._taps, core_valid, self.scale)
+
+        def measuring_sink(first: int, part: NDArray[Any]) -> None:
+            if written is not None:
+                written.add(first, part)
+            sink(first, part)
+
         bounds = None
         if self._overshoot is not None:
             bounds = plausible_range(lr, halo, self._overshoot, self._threads)
 
         def finish(image: Rows) -> None:
             image = image if bounds is None else BoundedRows(image, *bounds)
-            self._to_dn.write_rows(image, core_valid, pixels.dtype, sink, rows)
+            self._to_dn.write_rows(image, core_valid, pixels.dtype, measuring_sink, rows)
 
         upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, sink=finish)
-        consistency = self._compare(upscaled.observed, _inside(reflectance, halo), core_valid)
+        consistency = self._compare(
+            upscaled.observed, _inside(reflectance, halo), _inside(pixels, margin), core_valid, written
+        )
         estimate = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
         return Account(consistency, estimate, upscaled.note)
 
@@ -238,13 +254,26 @@ class Upscaler:
         return reflectance, lr, self._mapping.enter(valid.astype(np.float32)) > _MEASURED
 
     def _compare(
-        self, observed: NDArray[np.float32], reflectance: NDArray[np.float32], valid: NDArray[np.bool_]
+        self,
+        observed: NDArray[np.float32],
+        reflectance: NDArray[np.float32],
+        pixels: NDArray[Any],
+        valid: NDArray[np.bool_],
+        written: WrittenImage | None,
     ) -> Consistency:
-        """The source with what the sensor would see of the result, all without a margin."""
+        """The source with what the sensor would see of the DN that are written, all without a margin.
+
+        Where that does not follow from the window alone, and for a model that observes in its own way, what the engine
+        has ``observed`` of its image stands in.
+        """
+        seen_dn, known = (None, None) if written is None else written.observed()
 
         def compare(some: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             seen = self._mapping.leave(observed[:, some] * self._reference)
             residual = np.abs(seen - reflectance[:, some]) / np.abs(self.dn_scale)
+            if seen_dn is not None and known is not None:
+                source = np.where(known[:, some], pixels[:, some], pixels.dtype.type(0)).astype(np.float32)
+                residual = np.where(known[:, some], np.abs(seen_dn[:, some] - source), residual)
             there = valid[:, some]
             return there.sum(axis=(1, 2)), np.where(there, residual, 0).sum(axis=(1, 2), dtype=np.float64)
 
@@ -304,10 +333,19 @@ def _build(spec: ModelSpec, shared: Parallel) -> Upscaler:
     engine = _engine(
         spec.model, spec.digest, spec.sharpness, tuple(transfers), spec.engine, shared, picture=mapping.stands_in
     )
-    upscaler = Upscaler(card, engine, spec.bands, mapping, shared)
+    upscaler = Upscaler(card, engine, spec.bands, mapping, shared, _blur_of(card, transfers, mapping))
     if card.network is not None and spec.model not in names_of_shipped():
         _check_detail(upscaler, card, spec.bands)
     return upscaler
+
+
+def _blur_of(card: ModelCard, transfers: Sequence[float | None], mapping: BandMapping) -> NDArray[np.float32] | None:
+    """The taps of each of the scene's bands; None for a stack, whose coarse bands are seen at their own distance."""
+    if card.stack is not None:
+        return None
+    taps = gaussian_taps(np.asarray(sensor_sigmas(transfers, card.scale)), card.scale)
+    # Bands that are mixtures are those of plain images, whose blur is the same.
+    return taps[list(mapping.sources or [0] * len(mapping.keep))]
 
 
 def _check_detail(upscaler: Upscaler, card: ModelCard, bands: Sequence[BandSpec]) -> None:
