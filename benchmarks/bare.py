@@ -20,7 +20,7 @@ from geosr.codegen.winograd.library import compiled
 from geosr.engine import EngineSpec, Parallel, choose_engine
 from geosr.engine.buffers import BufferPool
 from geosr.engine.openvino_engine import OpenVinoEngine, compile_graph, graphs_of
-from geosr.engine.pooled import Known, Step
+from geosr.engine.pooled import ChunkArrays, Step
 from geosr.engine.winograd.dispatch import Runner
 from geosr.engine.winograd.layout import Planes
 from geosr.engine.winograd.network import Network, read_layers
@@ -51,7 +51,7 @@ def bare_winograd(card: ModelCard, side: int, threads: int) -> Step:
     runner = Runner(planes, code, threads, list(layers.values()), memory)
     network = Network(planes, runner, layers, card.network, 0, memory)
 
-    def step(known: Known) -> dict[str, NDArray[np.float32]]:
+    def step(known: ChunkArrays) -> dict[str, NDArray[np.float32]]:
         made = network(known["lr"][0])
         assert made.residual is not None
         residual = memory.scratch("residual", (1, len(made.residual), side, side))

@@ -17,7 +17,7 @@ from tiling.errors import (
 from tiling.fill import fill_invalid
 from tiling.integrity import find_damage, is_whole
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
-from tiling.product import BLOCK_PX, Compression, Product, beside, in_type
+from tiling.product import BLOCK_PX, Compression, Product, nearest_non_nodata, nodata_as
 from tiling.read import Reflection, read_reflected, reflect
 from tiling.storage import (
     NAME_BYTES,
@@ -55,7 +55,6 @@ __all__ = [
     "Reflection",
     "StorageError",
     "TilingError",
-    "beside",
     "crop",
     "derived_name",
     "encode_chunk",
@@ -63,12 +62,13 @@ __all__ = [
     "find_damage",
     "gdal_path",
     "grow",
-    "in_type",
     "is_remote",
     "is_whole",
     "locate",
     "mosaic",
     "move",
+    "nearest_non_nodata",
+    "nodata_as",
     "occupant",
     "read_chunk",
     "read_range",

@@ -114,7 +114,7 @@ class ChunkEncoder:
         above, bottom = row // 2, row % 2
         pair, half_rows = self._pair(level + 1, above), BLOCK_PX // 2
         place = pair[:, half_rows:] if bottom else pair[:, :half_rows]
-        halve(pixels, self._product.left_out, accelerator=self._accelerator, out=place)
+        halve(pixels, self._product.overview_nodata, accelerator=self._accelerator, out=place)
         with self._lock:
             self._missing[level + 1, above] -= 1
             if self._missing[level + 1, above]:

@@ -161,7 +161,7 @@ class _Blocks:
                     block = self._make(level - 1, 2 * row + i, 2 * col + j, made)
                     y, x = i * BLOCK_PX, j * BLOCK_PX
                     canvas[:, y : y + block.shape[1], x : x + block.shape[2]] = block
-            pixels = halve(canvas, self._product.left_out)
+            pixels = halve(canvas, self._product.overview_nodata)
         self._keep(level, row, col, encode(pixels, self._product)[0])
         return pixels
 

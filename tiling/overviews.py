@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from odc.geo import Shape2d, shape_
 
 from tiling.accelerators import Accelerator
-from tiling.product import BLOCK_PX, beside, in_type
+from tiling.product import BLOCK_PX, nearest_non_nodata, nodata_as
 
 #: Rows that are halved at a time: what is made of them on the way stays in the processor's cache.
 _ROWS = 64
@@ -39,7 +39,7 @@ def halve(
         pixels = np.pad(pixels, ((0, 0), (0, rows % 2), (0, cols % 2)), mode="edge")
         bands, rows, cols = pixels.shape
     halved = np.empty((bands, rows // 2, cols // 2), dtype=pixels.dtype) if out is None else out
-    nodata = in_type(nodata, pixels.dtype)
+    nodata = nodata_as(nodata, pixels.dtype)
     for band, half in zip(pixels, halved, strict=True):
         for top in range(0, rows, _ROWS):
             strip, place = band[top : top + _ROWS], half[top // 2 : (top + _ROWS) // 2]
@@ -56,7 +56,7 @@ def _halve(strip: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     known = there.all()
     means = _means(strip) if known else _means_of_known(strip, there)
     # A mean of values on both sides of it may be nodata itself.
-    means[means == nodata] = beside(nodata, strip.dtype)
+    means[means == nodata] = nearest_non_nodata(nodata, strip.dtype)
     if not known:
         means[_quads(there.astype(np.int32)) == 0] = nodata
     return means

@@ -37,7 +37,7 @@ class Product:
     """Metadata of the file."""
 
     @property
-    def left_out(self) -> float | None:
+    def overview_nodata(self) -> float | None:
         """What plays no part in overviews."""
         return self.assumed_nodata if self.nodata is None else self.nodata
 
@@ -65,7 +65,7 @@ class Product:
         }
 
 
-def in_type(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
+def nodata_as(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
     """Nodata as one of the numbers of a type, an integer of integers; None where it is none of them, and so no pixel's.
 
     Compared with a float, every integer would become one first.
@@ -76,7 +76,7 @@ def in_type(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
     return int(nodata) if float(nodata).is_integer() and limits.min <= nodata <= limits.max else None
 
 
-def beside(nodata: float, dtype: np.dtype[Any]) -> float:
+def nearest_non_nodata(nodata: float, dtype: np.dtype[Any]) -> float:
     """The value nearest to nodata that is not nodata: what a measured pixel becomes that would have equalled it."""
     if np.issubdtype(dtype, np.integer):
         return nodata - 1 if nodata == np.iinfo(dtype).max else nodata + 1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geosr.codegen.builder import Writer
 from geosr.codegen.compiler import Compiled, Function, compile_functions, simd_width_here
 from geosr.codegen.structs import fields
-from tiling import beside, in_type
+from tiling import nearest_non_nodata, nodata_as
 
 #: How many times finer than the source an image is, and the phases that each of its bands has.
 _SCALE = 4
@@ -39,7 +39,7 @@ class _Task(ctypes.Structure):
         ("offset", ctypes.c_void_p),
         ("scale", ctypes.c_void_p),
         ("nodata", ctypes.c_void_p),
-        ("beside", ctypes.c_void_p),
+        ("nearest_non_nodata", ctypes.c_void_p),
         ("bands", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
@@ -52,7 +52,7 @@ class _Task(ctypes.Structure):
     )
 
 
-class ToDn:
+class QuantizeKernel:
     """``DN = (phases * reference - offset) / scale`` of some bands, rounded, held within their type, and not nodata."""
 
     def __init__(
@@ -68,10 +68,12 @@ class ToDn:
         self._sources = tuple(sources)
         self._reference, self._offset, self._scale = map(np.ascontiguousarray, (reference, offset, scale))
         self._limits = np.iinfo(dtype)
-        there = [in_type(one, dtype) for one in nodata]
+        there = [nodata_as(one, dtype) for one in nodata]
         # Nothing equals what is none.
         self._nodata = np.asarray([np.nan if one is None else one for one in there], np.float32)
-        self._beside = np.asarray([np.nan if one is None else beside(one, dtype) for one in there], np.float32)
+        self._nearest = np.asarray(
+            [np.nan if one is None else nearest_non_nodata(one, dtype) for one in there], np.float32
+        )
         # Kept: threads that compile at the same time make several, and but one of them lasts.
         self._code = _compiled()
 
@@ -98,7 +100,7 @@ class ToDn:
             offset=self._offset.ctypes.data,
             scale=self._scale.ctypes.data,
             nodata=self._nodata.ctypes.data,
-            beside=self._beside.ctypes.data,
+            nearest_non_nodata=self._nearest.ctypes.data,
             bands=len(starts),
             phase_stride=phase,
             row_stride=row,
@@ -126,7 +128,7 @@ def _to_dn(write: Writer) -> None:
         phases = write.at(task["phases"], write.item("i64", task["starts"], number))
         values = {
             name: write.spread(write.scalar(task[name], number))
-            for name in ("reference", "offset", "scale", "nodata", "beside")
+            for name in ("reference", "offset", "scale", "nodata", "nearest_non_nodata")
         }
         image = write.count("mul", number, task["out_stride"])
 
@@ -172,7 +174,7 @@ def _dn(
     offset: str,
     scale: str,
     nodata: str,
-    beside: str,
+    nearest_non_nodata: str,
 ) -> str:
     """A vector of DN, 16 bits each."""
     vector, simd_width = write.vector, write.simd_width
@@ -180,6 +182,6 @@ def _dn(
     value = write.get(f"call {vector} @llvm.rint.v{simd_width}f32({vector} {value})")
     value = write.smaller(write.larger(value, task["lowest"]), task["highest"])
     # Whole numbers of 16 bits are exact.
-    value = write.replaced(value, nodata, beside)
+    value = write.replaced(value, nodata, nearest_non_nodata)
     whole = write.get(f"fptosi {vector} {value} to <{simd_width} x i32>")
     return write.get(f"trunc <{simd_width} x i32> {whole} to <{simd_width} x i16>")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geosr.codegen.builder import Writer
 from geosr.codegen.compiler import Compiled, Function, compile_functions, simd_width_here
 from geosr.codegen.structs import fields
-from tiling import beside
+from tiling import nearest_non_nodata
 
 #: Bands whose pixels are put side by side.
 _BANDS = 4
@@ -54,7 +54,7 @@ class _Halves(ctypes.Structure):
         ("rows", ctypes.c_int64),
         ("cols", ctypes.c_int64),
         ("nodata", ctypes.c_int64),
-        ("beside", ctypes.c_int64),
+        ("nearest_non_nodata", ctypes.c_int64),
         # 32 bits that say afterwards whether there was nodata.
         ("found", ctypes.c_void_p),
     )
@@ -108,7 +108,7 @@ class Blocks:
             rows=out.shape[0],
             cols=out.shape[1],
             nodata=_NONE if nodata is None else int(nodata),
-            beside=_NONE if nodata is None else int(beside(nodata, _DTYPE)),
+            nearest_non_nodata=_NONE if nodata is None else int(nearest_non_nodata(nodata, _DTYPE)),
             found=ctypes.addressof(found),
         )
         self._code.functions["halves"](ctypes.byref(task))
@@ -175,7 +175,7 @@ def _write_halves(write: Writer) -> None:
         first = write.get(f"insertelement {vector} poison, i32 {halves}, i32 0")
         return write.get(f"shufflevector {vector} {first}, {vector} poison, {vector} zeroinitializer")
 
-    nodata, instead = spread(task["nodata"]), spread(task["beside"])
+    nodata, instead = spread(task["nodata"]), spread(task["nearest_non_nodata"])
     low, half, two = (f"<{', '.join([f'i32 {number}'] * simd_width)}>" for number in (0xFFFF, 16, 2))
 
     def row(number: str, _: list[str]) -> tuple[()]:

@@ -13,7 +13,7 @@ from geosr.engine import EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.engine.openvino_graphs import Graphs
 from geosr.engine.openvino_import import ov
-from geosr.engine.pooled import Known, PooledEngine, Step
+from geosr.engine.pooled import ChunkArrays, PooledEngine, Step
 from geosr.errors import DeviceError
 from geosr.model.bfloat16 import Rounded
 from geosr.model.card import ModelCard
@@ -113,7 +113,7 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
-def _infer(request: Any, known: Known) -> dict[str, NDArray[np.float32]]:
+def _infer(request: Any, known: ChunkArrays) -> dict[str, NDArray[np.float32]]:
     """The outputs by name: arrays of their own of the image, of others in the request's memory until it runs again."""
     own = {}
     try:

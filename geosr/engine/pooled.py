@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 #: where a pixel was measured and 0 where it was filled in. In the end the image's ``phases`` and what the sensor has
 #: ``observed`` of it, both with a margin; for half-widths also the network's features, ``deep``, and its ``residual``.
 #: All are arrays, but for ``rows``, which an engine may have in the place of ``phases``: the image, without a margin.
-Known: TypeAlias = Mapping[str, Any]
+ChunkArrays: TypeAlias = Mapping[str, Any]
 
 #: From what is known to more of it.
-Step: TypeAlias = Callable[[Known], dict[str, Any]]
+Step: TypeAlias = Callable[[ChunkArrays], dict[str, Any]]
 
 
 @dataclass

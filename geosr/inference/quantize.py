@@ -13,10 +13,10 @@ from geosr import hardware
 from geosr.engine.buffers import BufferPool
 from geosr.engine.rows import Rows, in_strips
 from geosr.model.bands import BandMapping
-from tiling import beside
+from tiling import nearest_non_nodata
 
 if TYPE_CHECKING:
-    from geosr.codegen.quantize import ToDn as NativeToDn
+    from geosr.codegen.quantize import QuantizeKernel
 
 #: Is given the number of the first of some rows, and these, which are its own until it returns.
 RowSink: TypeAlias = Callable[[int, NDArray[Any]], None]
@@ -86,18 +86,18 @@ class ToDn:
 
         in_strips(valid.shape[1], self._threads, fill, rows_per_call // self._scale)
 
-    def _native(self, dtype: np.dtype[Any]) -> NativeToDn | None:
+    def _native(self, dtype: np.dtype[Any]) -> QuantizeKernel | None:
         """What does the same as :meth:`_by_numpy` and :meth:`_avoid_nodata` in one pass; None where it cannot."""
         sources = self._mapping.sources
         if sources is None or not hardware.has_native():
             return None
-        from geosr.codegen.quantize import ToDn as NativeToDn
+        from geosr.codegen.quantize import QuantizeKernel
 
-        if not NativeToDn.makes(dtype):
+        if not QuantizeKernel.makes(dtype):
             return None
         reference = np.broadcast_to(self._reference, (len(self._mapping.to_model), 1, 1))[list(sources)]
         nodata = [band.nodata for band in self._bands]
-        return NativeToDn(sources, reference, self._dn_offset, self._dn_scale, dtype, nodata)
+        return QuantizeKernel(sources, reference, self._dn_offset, self._dn_scale, dtype, nodata)
 
     def _by_numpy(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
         """``(bands, block row, block column, rows, cols)`` of the scene's bands."""
@@ -113,7 +113,7 @@ class ToDn:
                 continue
             taken = out[b] == band.nodata
             if taken.any():
-                out[b][taken] = beside(band.nodata, out.dtype)
+                out[b][taken] = nearest_non_nodata(band.nodata, out.dtype)
 
     def _mark_nodata(self, out: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         for b, band in enumerate(self._bands):

@@ -75,7 +75,7 @@ class Uncertainty:
 
 
 @dataclass(frozen=True)
-class Account:
+class ChunkReport:
     """What there is to say of an image that was made of a window."""
 
     consistency: Consistency
@@ -86,7 +86,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Result(Account):
+class Result(ChunkReport):
     """What was made of one window."""
 
     image: NDArray[Any] = field(kw_only=True)
@@ -189,7 +189,7 @@ class Upscaler:
         rows: int,
         uncertainty: bool = False,
         width_factors: Sequence[float] = (),
-    ) -> Account:
+    ) -> ChunkReport:
         """The same, but the image goes to ``sink`` and is never there as a whole.
 
         That is given so many ``rows`` at a time, a multiple of ``scale``, and the number of the first; in any order, on
@@ -200,7 +200,7 @@ class Upscaler:
         if not core_valid.any():
             self._to_dn.write_nodata(core_valid, pixels.dtype, sink, rows)
             nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
-            return Account(nothing, self._know_nothing(core_valid) if uncertainty else None)
+            return ChunkReport(nothing, self._know_nothing(core_valid) if uncertainty else None)
         reflectance, lr, measured = self._entering(pixels, valid)
 
         written = None
@@ -225,7 +225,7 @@ class Upscaler:
             upscaled.observed, _inside(reflectance, halo), _inside(pixels, margin), core_valid, written
         )
         estimate = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
-        return Account(consistency, estimate, upscaled.note)
+        return ChunkReport(consistency, estimate, upscaled.note)
 
     def _entering(
         self, pixels: NDArray[Any], valid: NDArray[np.bool_]

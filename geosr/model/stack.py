@@ -35,7 +35,7 @@ COARSE, FINE = "coarse.", "fine."
 
 
 @dataclass(frozen=True)
-class Made:
+class StackOutput:
     """What a stack makes of its input, and what of the way there tells how far to believe it."""
 
     phases: Tensor
@@ -93,7 +93,7 @@ class StackedGenerator(nn.Module):
         image: Tensor = crop(self(lr), halo_px * self.scale)
         return image
 
-    def make(self, lr: Tensor, valid: Tensor | None = None) -> Made:
+    def make(self, lr: Tensor, valid: Tensor | None = None) -> StackOutput:
         """The same of whole blocks, with what belongs to it."""
         count = self.coarse.network.guides
         fine, measured = lr[:, :count], F.avg_pool2d(lr[:, count:], self.span)
@@ -113,7 +113,7 @@ class StackedGenerator(nn.Module):
         blocks = F.pixel_unshuffle(image, self.sensor.scale)
         pull, coarse_seen = self.sensor.pull(blocks, measured, coarse_valid, self.steps)
         image = F.pixel_shuffle(blocks + upsample_phases(pull, self.sensor.scale), self.sensor.scale)
-        return Made(
+        return StackOutput(
             phases=torch.cat([phases, F.pixel_unshuffle(image, self.scale)], dim=1),
             observed=torch.cat([seen, _repeated(coarse_seen, self.span)], dim=1),
             guide_input=own,

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from geosr.model.measured_fraction import NOISE, MeasuredFraction, share
 from geosr.model.scene_calibration import calibration_ratios
 from geosr.model.sensor import upsample
-from geosr.model.stack import Made, StackedGenerator
+from geosr.model.stack import StackedGenerator, StackOutput
 
 #: Side of the window in which a coarse band's added detail is summed up, pixels of the fine bands; odd.
 _WINDOW_PX = 3
@@ -38,11 +38,11 @@ class StackUncertaintyEstimator:
         self._count = count
         self._has_head = model.guide.network is not None and model.guide.network.width is not None
 
-    def half_width(self, made: Made) -> Tensor:
+    def half_width(self, made: StackOutput) -> Tensor:
         """Calibrated half-widths ``(n, bands, scale rows, scale cols)`` in units of the reference."""
         return self.uncalibrated(made) * self._factors
 
-    def uncalibrated(self, made: Made) -> Tensor:
+    def uncalibrated(self, made: StackOutput) -> Tensor:
         """The same before calibration."""
         guide, count = self._model.guide, self._count
         image = F.pixel_shuffle(made.phases, self._model.scale)
@@ -56,7 +56,7 @@ class StackUncertaintyEstimator:
         )
         return torch.cat([fine, coarse], dim=1)
 
-    def measured_fraction(self, made: Made, valid: Tensor | None) -> Tensor:
+    def measured_fraction(self, made: StackOutput, valid: Tensor | None) -> Tensor:
         """The measured share of detail over all bands, 0 to 1: ``(n, scale rows, scale cols)``."""
         image, count = F.pixel_shuffle(made.phases, self._model.scale), self._count
         fine_valid = coarse_valid = None

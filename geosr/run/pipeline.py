@@ -27,6 +27,7 @@ from geosr.run.manifest import Manifest
 from geosr.run.product import (
     NOT_FOR_MEASURING,
     Published,
+    aggregate_consistency,
     check_output,
     finished_earlier,
     follow_link,
@@ -36,7 +37,6 @@ from geosr.run.product import (
     paths_of,
     product_of,
     publish,
-    sum_up,
     tags_of,
 )
 from geosr.run.storage_options import share_settings
@@ -163,7 +163,7 @@ def _super_resolve(request: UpscaleRequest, reporter: Reporter) -> Published:
             reporter.stage("assembling")
             try:
                 files = ledger.files()
-                consistency = sum_up(plan, files, scene)
+                consistency = aggregate_consistency(plan, files, scene)
                 # Chunks that an earlier attempt has finished have theirs to say as well.
                 noted = scene.noting(*notes_of(files))
                 tags = tags_of(noted, card, model, manifest, consistency)

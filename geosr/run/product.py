@@ -107,7 +107,7 @@ def product_of(scene: Scene, compression: Compression) -> Product:
     )
 
 
-def sum_up(plan: ChunkPlan, files: Mapping[str, ChunkFile], scene: Scene) -> dict[str, float]:
+def aggregate_consistency(plan: ChunkPlan, files: Mapping[str, ChunkFile], scene: Scene) -> dict[str, float]:
     """Mean absolute consistency per band, DN, from what each chunk recorded.
 
     Raises :class:`catalog.SourceError` when no pixel of any band was measured.

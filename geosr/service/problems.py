@@ -77,7 +77,7 @@ def problem_of(error: Exception) -> Problem:
     for kind, status in _STATUS:
         if isinstance(error, kind):
             return Problem(status, " ".join(str(error).split()))
-    return Problem(500, "a mistake of ours: the log of the service says more")
+    return Problem(500, "internal error: the log of the service says more")
 
 
 def install(app: FastAPI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -188,3 +189,22 @@ def test_modules_stay_small():
     for package in ("geosr", "tiling", "catalog"):
         for path in (REPOSITORY / package).rglob("*.py"):
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+#: Words that the field has others for.
+OLD_WORDS = re.compile(
+    r"[dD]oubts\b|\bhand_over|\bhand_out\b|\b_Loan\b|\.lend\(|LaneEngine|[rR]ehears|RoundTrip|round_trip|\bTRIP"
+    r"|\bFaster\b|\bfaster=|\b_Wish\b|\b_Teller\b|\bsum_up\b|\bin_type\b|mistake of ours|GEOSR_SUPPORT|OUT_support"
+)
+
+
+def test_old_words_are_gone():
+    paths = [
+        path
+        for folder in ("geosr", "tiling", "catalog", "tests", "benchmarks")
+        for path in (REPOSITORY / folder).rglob("*.py")
+    ]
+    paths += (REPOSITORY / "docs").glob("*.md")
+    for path in paths:
+        found = OLD_WORDS.search(path.read_text(encoding="utf-8"))
+        assert path.name == "test_architecture.py" or found is None, f"{path}: {found}"

@@ -54,9 +54,9 @@ def image_of(phases, names, valid, dtype, threads=1, nodata=(0,) * 4):
 def both(monkeypatch, *arguments):
     """By our own code, and by NumPy."""
     made = []
-    to_dn = quantize.ToDn.__call__
+    to_dn = quantize.QuantizeKernel.__call__
     with monkeypatch.context() as patch:
-        patch.setattr(quantize.ToDn, "__call__", lambda *told: (made.append(1), to_dn(*told)))
+        patch.setattr(quantize.QuantizeKernel, "__call__", lambda *told: (made.append(1), to_dn(*told)))
         native = image_of(*arguments)
     with monkeypatch.context() as patch:
         patch.setattr(hardware, "has_native", lambda: False)
@@ -82,15 +82,15 @@ def test_dn_are_the_same(rows, cols, order, dtype, threads, nodata, seed):
     valid = rng.random((4, rows, cols)) > 0.1
     valid[:, 0, 0] = True
     limits = np.iinfo(dtype)
-    in_type = [one is not None and one in range(limits.min, limits.max + 1) for one in nodata]
+    in_range = [one is not None and one in range(limits.min, limits.max + 1) for one in nodata]
     # Others cannot mark what was not measured.
-    valid[~np.array(in_type)] = True
+    valid[~np.array(in_range)] = True
     with pytest.MonkeyPatch.context() as patch:
         native, other, calls = both(patch, phases, tuple(order), valid, dtype, threads, nodata)
     assert calls
     assert native.dtype == other.dtype == dtype
     assert (native == other).all()
-    for band, known, one, marks in zip(native, valid, nodata, in_type, strict=True):
+    for band, known, one, marks in zip(native, valid, nodata, in_range, strict=True):
         if marks:
             assert ((band == one) == ~known.repeat(4, axis=0).repeat(4, axis=1)).all()
 

@@ -21,7 +21,7 @@ if not hardware.has_winograd():
     pytest.skip("needs llvmlite, OpenVINO and a processor with AVX2", allow_module_level=True)
 
 from geosr.codegen.winograd.library import compiled
-from geosr.engine.winograd.dispatch import BackProjectionStep, Base, Convolution, Runner, StepFilters, Taps
+from geosr.engine.winograd.dispatch import AddedBase, BackProjectionStep, Convolution, Runner, StepFilters, Taps
 from geosr.engine.winograd.engine import WinogradEngine
 from geosr.engine.winograd.layout import Planes, Region
 
@@ -39,7 +39,7 @@ def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0,
     planes.put(image, given)
     region = planes.whole.inside(margin)
     planes.clear_around(given, region)
-    bases = [Base(given, gain) for gain in gains]
+    bases = [AddedBase(given, gain) for gain in gains]
     runner.run(layer, region, [given[: len(image)]], made, slope=slope, bases=bases)
     out = np.empty((len(weight), region.rows, region.cols), np.float32)
     runner.deinterleave(made, region, out)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from odc.geo import shape_
 
-from tiling import in_type
+from tiling import nodata_as
 from tiling.overviews import halve, level_shapes
 
 
@@ -84,6 +84,6 @@ def test_the_largest_number_may_be_nodata():
     ],
 )
 def test_nodata_is_a_number_of_the_type_or_none(nodata, dtype, expected):
-    made = in_type(nodata, np.dtype(dtype))
+    made = nodata_as(nodata, np.dtype(dtype))
     assert made == expected
     assert isinstance(made, int) or made is None or dtype == "float32"

@@ -31,7 +31,7 @@ def planes_for(bands: int, scale: int) -> int:
 
 
 @dataclass(frozen=True)
-class Constrained:
+class ConstrainedImage:
     """What is left of a chunk: its image is the last filter's of ``half``, added to the ``residual``."""
 
     region: Region
@@ -79,7 +79,7 @@ class Constraint:
         lr: NDArray[np.float32],
         valid: NDArray[np.float32],
         scratch: NDArray[np.float32],
-    ) -> Constrained:
+    ) -> ConstrainedImage:
         """All but the last pass over the image's phases, which whoever takes them makes on the way.
 
         After the ``residual`` follow, with noise limits, the estimates of the bands' noise. ``lr`` are planes like it,
@@ -131,7 +131,7 @@ class Constraint:
         # As the network left them.
         planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
         planes.clear_around(lr, region, cols=kernels.STEP_REACH)
-        return Constrained(region, residual, half, last, all_left)
+        return ConstrainedImage(region, residual, half, last, all_left)
 
     def _fine_noise(
         self,

@@ -47,7 +47,7 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class Base:
+class AddedBase:
     """What a layer's result is added to after it was multiplied by ``gain``."""
 
     planes: NDArray[np.float32]
@@ -115,7 +115,7 @@ class Runner:
         out: NDArray[np.float32],
         *,
         slope: float = 1.0,
-        bases: Sequence[Base] = (),
+        bases: Sequence[AddedBase] = (),
     ) -> None:
         """Convolve a region of ``inputs``, each some planes, into the first planes of ``out``, which is none of them.
 

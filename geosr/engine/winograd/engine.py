@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from geosr.codegen.winograd.library import compiled
 from geosr.engine import EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
-from geosr.engine.pooled import Known, PooledEngine, Step
-from geosr.engine.winograd.constraint import Constrained, Constraint, planes_for
+from geosr.engine.pooled import ChunkArrays, PooledEngine, Step
+from geosr.engine.winograd.constraint import ConstrainedImage, Constraint, planes_for
 from geosr.engine.winograd.dispatch import Runner
 from geosr.engine.winograd.layout import Planes, Region
 from geosr.engine.winograd.network import Network, read_layers
@@ -73,7 +73,7 @@ class WinogradEngine(PooledEngine):
         )
         out = _Deinterleaver(planes, runner, memory, card.halo_px)
 
-        def features(known: Known) -> dict[str, NDArray[np.float32]]:
+        def features(known: ChunkArrays) -> dict[str, NDArray[np.float32]]:
             made = network(known["lr"][0])
             return {"deep": out(made.deep, made.region, kept_margin(card.halo_px), name="deep")}
 
@@ -117,7 +117,7 @@ class _Chunk:
         self._halo_px, self._margin_px, self._uncertainty = halo_px, margin_px, uncertainty
         self._out = _Deinterleaver(planes, runner, memory, halo_px)
 
-    def __call__(self, known: Known) -> dict[str, Any]:
+    def __call__(self, known: ChunkArrays) -> dict[str, Any]:
         made = self._network(known["lr"][0])
         region, residual = made.region, made.residual
         assert residual is not None, "its tail is at low resolution"
@@ -143,7 +143,7 @@ class _Rows:
     """An image without a margin, to whose rows the last that is to be done is done as they are taken."""
 
     def __init__(
-        self, planes: Planes, runner: Runner, memory: BufferPool, made: Constrained, shape: tuple[int, ...]
+        self, planes: Planes, runner: Runner, memory: BufferPool, made: ConstrainedImage, shape: tuple[int, ...]
     ) -> None:
         self._planes, self._runner, self._memory, self._made = planes, runner, memory, made
         bands, rows, cols = shape

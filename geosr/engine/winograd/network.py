@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine.buffers import BufferPool
-from geosr.engine.winograd.dispatch import Base, Convolution, Runner
+from geosr.engine.winograd.dispatch import AddedBase, Convolution, Runner
 from geosr.engine.winograd.layout import AROUND_PX, Planes, Region
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE
@@ -19,7 +19,7 @@ _LEAK = 0.2
 
 
 @dataclass(frozen=True)
-class Made:
+class NetworkOutput:
     """What a network has made, in planes that it makes the next of."""
 
     region: Region
@@ -90,7 +90,7 @@ class Network:
         grown = 3 * size.growth + layers["body.0.rdb1.conv1"].outputs
         self._grown = scratch("grown", max(grown, 0 if last is None else last.outputs))
 
-    def __call__(self, lr: NDArray[np.float32]) -> Made:
+    def __call__(self, lr: NDArray[np.float32]) -> NetworkOutput:
         """``lr`` is ``(bands, rows, cols)``; layers read each band up to its limit."""
         exceeds = self._limits.size > 0 and bool((lr.max(axis=(1, 2), keepdims=True) > self._limits).any())
         features, run = self._size.features, self._runner.run
@@ -108,9 +108,9 @@ class Network:
             begin, then, end = regions[3 * block : 3 * block + 3]
             one, other = aligned(one_scratch, then), aligned(other_scratch, end)
             steps = [
-                (begin, deep, one, [Base(deep, RESIDUAL_SCALE)]),
-                (then, one, other, [Base(one, RESIDUAL_SCALE)]),
-                (end, other, deep, [Base(other, RESIDUAL_SCALE), Base(deep, RESIDUAL_SCALE)]),
+                (begin, deep, one, [AddedBase(deep, RESIDUAL_SCALE)]),
+                (then, one, other, [AddedBase(one, RESIDUAL_SCALE)]),
+                (end, other, deep, [AddedBase(other, RESIDUAL_SCALE), AddedBase(deep, RESIDUAL_SCALE)]),
             ]
             for number, (region, image, target, bases) in enumerate(steps, 1):
                 grown = aligned(self._grown, region)
@@ -123,14 +123,14 @@ class Network:
         self._clear_around(region, deep)
         run(body, region, [deep[:features]], free)
         # Its first features are made anew: to keep them would take memory all along.
-        run(first, region, [self._given], kept, bases=[Base(free, 1.0)])
+        run(first, region, [self._given], kept, bases=[AddedBase(free, 1.0)])
         if exceeds:
             self._planes.put(lr, self._given)
         if last is None:
-            return Made(region, self._given, kept[:features], None, free)
+            return NetworkOutput(region, self._given, kept[:features], None, free)
         self._clear_around(region, kept)
         run(last, region, [kept[:features]], phases)
-        return Made(region, self._given, kept[:features], phases[: last.made], free)
+        return NetworkOutput(region, self._given, kept[:features], phases[: last.made], free)
 
     def _dense(
         self,
@@ -139,7 +139,7 @@ class Network:
         image: NDArray[np.float32],
         grown: NDArray[np.float32],
         target: NDArray[np.float32],
-        bases: Sequence[Base],
+        bases: Sequence[AddedBase],
     ) -> None:
         """A dense block of ``image``, with planes for what grows in it."""
         growth, run = self._size.growth, self._runner.run

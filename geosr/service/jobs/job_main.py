@@ -26,7 +26,7 @@ from geosr.service.jobs.inputs import UpscaleInputs
 from geosr.settings import settings
 from tiling import TilingError
 
-ORDER = "order.json"
+SPEC_FILE = "order.json"
 PRODUCT = "product.tif"
 
 #: Seconds to wait for the folder, which a job of a service that was killed may hold for a moment.
@@ -34,7 +34,7 @@ _WAIT_S = 20.0
 
 
 @dataclass(frozen=True)
-class Order:
+class JobSpec:
     """All that a job needs to know."""
 
     inputs: dict[str, Any]
@@ -50,57 +50,57 @@ class Order:
 
     def write(self, folder: Path) -> None:
         """Into a job's folder."""
-        content = TypeAdapter(Order).dump_json(self, indent=2)
-        partial = folder / f".{ORDER}"
+        content = TypeAdapter(JobSpec).dump_json(self, indent=2)
+        partial = folder / f".{SPEC_FILE}"
         partial.write_bytes(content)
-        partial.replace(folder / ORDER)
+        partial.replace(folder / SPEC_FILE)
 
     @classmethod
-    def read(cls, folder: Path) -> Order:
+    def read(cls, folder: Path) -> JobSpec:
         """From there."""
-        return TypeAdapter(Order).validate_json((folder / ORDER).read_bytes())
+        return TypeAdapter(JobSpec).validate_json((folder / SPEC_FILE).read_bytes())
 
 
-class _Teller(QuietReporter):
+class JsonLineReporter(QuietReporter):
     """Tells the service."""
 
     def note(self, text: str) -> None:
-        tell(event="note", text=text)
+        emit(event="note", text=text)
 
     def begin(self, description: str, total: int, finished: int, lr_pixels: int) -> None:
-        tell(event="begin", chunks=total, finished=finished)
+        emit(event="begin", chunks=total, finished=finished)
 
     def chunk(self, key: str, finished: int, total: int) -> None:
-        tell(event="chunk", finished=finished, chunks=total)
+        emit(event="chunk", finished=finished, chunks=total)
 
     def stage(self, text: str) -> None:
-        tell(event="stage", text=text)
+        emit(event="stage", text=text)
 
 
-def tell(**event: Any) -> None:
+def emit(**event: Any) -> None:
     """One line for the service."""
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Do what the folder's order says."""
+    """Do what the folder's specification says."""
     _end_with_service()
     # Live tiles, which somebody waits for, come before.
     os.nice(5)
     folder = Path(sys.argv[1]).resolve()
-    order = Order.read(folder)
-    catalog.restrict(Restriction(tuple(map(Path, order.folders)), order.hosts))
-    inputs = UpscaleInputs.model_validate(order.inputs)
+    spec = JobSpec.read(folder)
+    catalog.restrict(Restriction(tuple(map(Path, spec.folders)), spec.hosts))
+    inputs = UpscaleInputs.model_validate(spec.inputs)
     try:
         defaults = settings()
         scene = SceneRequest(
-            source=order.source,
+            source=spec.source,
             area=inputs.area,
             datetime=inputs.datetime,
             max_cloud=inputs.max_cloud,
-            api=order.api,
-            collection=order.collection,
+            api=spec.api,
+            collection=spec.collection,
             fill=inputs.fill,
             mask_clouds=inputs.mask_clouds,
         )
@@ -116,15 +116,15 @@ def main() -> int:
             compression=defaults.compression,
             uncertainty=inputs.uncertainty,
             sharpness=inputs.sharpness,
-            workers=order.workers,
-            scheduler=order.scheduler,
-            max_pixels=order.max_pixels,
+            workers=spec.workers,
+            scheduler=spec.scheduler,
+            max_pixels=spec.max_pixels,
         )
         _attempt(request)
     except (GeosrError, CatalogError, TilingError, MemoryError) as error:
-        tell(event="failed", message=" ".join(str(error).split()) or type(error).__name__)
+        emit(event="failed", message=" ".join(str(error).split()) or type(error).__name__)
         return 1
-    tell(event="done")
+    emit(event="done")
     return 0
 
 
@@ -132,7 +132,7 @@ def _attempt(request: UpscaleRequest) -> None:
     deadline = time.monotonic() + _WAIT_S
     while True:
         try:
-            super_resolve(request, _Teller())
+            super_resolve(request, JsonLineReporter())
             return
         except ResumeError:
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The process of a job: its order, its start, what it says, and its end with all that it has started."""
+"""The process of a job: its specification, its start, what it says, and its end with all that it has started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from geosr.service.fetch import fetch_item
 from geosr.service.jobs.inputs import UpscaleInputs
-from geosr.service.jobs.job_main import Order
+from geosr.service.jobs.job_main import JobSpec
 from geosr.service.settings import ServiceSettings
 
 #: Seconds that a job's process has to take its chunks back from the workers of a scheduler.
@@ -24,7 +24,7 @@ _TAKE_BACK_S = 1.0
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT})
 
 
-def order_of(inputs: UpscaleInputs, scene: str | None, folder: Path, settings: ServiceSettings) -> Order:
+def job_spec_of(inputs: UpscaleInputs, scene: str | None, folder: Path, settings: ServiceSettings) -> JobSpec:
     """What a job's process is told; ``scene`` is the file of the scene that is named.
 
     Raises :class:`geosr.service.problems.Problem` for an Item that cannot be fetched.
@@ -36,7 +36,7 @@ def order_of(inputs: UpscaleInputs, scene: str | None, folder: Path, settings: S
         content = fetch_item(inputs.item, settings.allowed_hosts)
         source = str(folder / "item.json")
         Path(source).write_text(json.dumps(content), encoding="utf-8")
-    return Order(
+    return JobSpec(
         inputs=inputs.model_dump(mode="json", exclude_defaults=True),
         source=source,
         api=settings.api,

@@ -16,7 +16,7 @@ from pathlib import Path
 from geosr.service import metrics
 from geosr.service.database import Database
 from geosr.service.jobs.inputs import UpscaleInputs
-from geosr.service.jobs.process import end_process, event_of, order_of, passes, start_process
+from geosr.service.jobs.process import end_process, event_of, job_spec_of, passes, start_process
 from geosr.service.jobs.record import ACCEPTED, DISMISSED, FAILED, RUNNING, STATUSES, SUCCESSFUL, Job, job_of
 from geosr.service.problems import NO_SUCH_JOB, Problem, too_many
 from geosr.service.scenes import Scenes
@@ -94,7 +94,7 @@ class Jobs:
         folder = self._folder / job_id
         folder.mkdir()
         try:
-            order_of(inputs, source, folder, self._settings).write(folder)
+            job_spec_of(inputs, source, folder, self._settings).write(folder)
             with self._database.transaction():
                 # It may have been removed meanwhile; from here on it cannot be.
                 self._source_of(inputs, caller)

@@ -58,7 +58,7 @@ class Patch:
 
 
 @dataclass
-class _Wish:
+class PendingChunk:
     """A chunk that somebody waits for."""
 
     scene: LiveScene
@@ -75,7 +75,7 @@ class LiveChunks:
         self._core = core_px
         self._most = waiting
         self._lock = threading.Condition()
-        self._wanted: OrderedDict[ChunkKey, _Wish] = OrderedDict()
+        self._wanted: OrderedDict[ChunkKey, PendingChunk] = OrderedDict()
         """Those that wait, the latest last, and the one that is computed."""
         self._current: ChunkKey | None = None
         self._ended = False
@@ -93,9 +93,9 @@ class LiveChunks:
         """What waits is not computed any more."""
         with self._lock:
             self._ended = True
-            for wish in self._wanted.values():
+            for pending in self._wanted.values():
                 # Not the one that is computed.
-                wish.future.cancel()
+                pending.future.cancel()
             self._lock.notify()
         self._thread.join()
 
@@ -118,23 +118,23 @@ class LiveChunks:
             found.set_result(LiveChunk(*kept))
             return found
         with self._lock:
-            wish = self._wanted.get(key)
-            if wish is None:
+            pending = self._wanted.get(key)
+            if pending is None:
                 if len(self._wanted) >= self._most:
                     raise busy("too many tiles wait to be computed")
-                wish = self._wanted[key] = _Wish(scene, Future(), 0)
+                pending = self._wanted[key] = PendingChunk(scene, Future(), 0)
                 self._lock.notify()
-            wish.waiting += 1
-            return wish.future
+            pending.waiting += 1
+            return pending.future
 
     def release(self, key: ChunkKey, future: Future[LiveChunk]) -> None:
         """One waits less: a chunk that nobody waits for is not computed."""
         with self._lock:
-            wish = self._wanted.get(key)
-            if wish is None or wish.future is not future:
+            pending = self._wanted.get(key)
+            if pending is None or pending.future is not future:
                 return
-            wish.waiting -= 1
-            if wish.waiting == 0 and key != self._current:
+            pending.waiting -= 1
+            if pending.waiting == 0 and key != self._current:
                 del self._wanted[key]
                 future.cancel()
 
