@@ -38,6 +38,12 @@ def evaluate(
     against: Annotated[
         list[str] | None, typer.Option("--against", metavar="MODEL", help="A further model; may be repeated.")
     ] = None,
+    real: Annotated[
+        bool,
+        typer.Option(
+            "--real", help="Judge on real images without a truth: noise, other dates, agreement of bands, range, edges."
+        ),
+    ] = False,
     full_scale: Annotated[
         float | None, typer.Option("--full-scale", help="DN of reflectance 1.", rich_help_panel=_OWN)
     ] = None,
@@ -73,6 +79,11 @@ def evaluate(
         from geosr.progress import reporter_for
 
         images = _own_images(data, full_scale, glob, reduce, name)
+        if real:
+            if images is not None:
+                raise usage("--real judges on the real images of DATA: leave --full-scale out")
+            _evaluate_real(model, data, tuple(against or ()), output, overwrite=overwrite, quiet=quiet, as_json=as_json)
+            return
         if output is not None:
             prepare(output, overwrite=overwrite)
         request = EvaluationRequest(model, data, tuple(against or ()), images)
@@ -84,6 +95,35 @@ def evaluate(
         _print_tables(evaluation)
         if written:
             typer.echo(f"wrote {' and '.join(map(str, written))}")
+
+
+def _evaluate_real(
+    model: str,
+    data: Path,
+    against: tuple[str, ...],
+    output: Path | None,
+    *,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    from geosr.evaluate.publish import prepare, write_real
+    from geosr.evaluate.real.evaluation import RealRequest, evaluate_real
+    from geosr.evaluate.real.table import as_json as content_of
+    from geosr.evaluate.real.table import rows, titles
+    from geosr.progress import reporter_for
+
+    if output is not None:
+        prepare(output, overwrite=overwrite)
+    evaluation = evaluate_real(RealRequest(model, data, against), reporter_for(as_json=as_json, quiet=quiet))
+    written = [] if output is None else write_real(evaluation, output)
+    if as_json:
+        typer.echo(json.dumps(content_of(evaluation), indent=2))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(_table("On real images", titles(evaluation), rows(evaluation)))
+    if written:
+        typer.echo(f"wrote {' and '.join(map(str, written))}")
 
 
 def _own_images(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from catalog.strict_json import to_json
 from geosr.errors import ExistsError, UsageError
 from geosr.evaluate.evaluation import Evaluation
+from geosr.evaluate.real.evaluation import RealEvaluation
+from geosr.evaluate.real.table import as_json as real_as_json
 from geosr.evaluate.result import as_json
 from tiling import OutputError, replacing
 
@@ -34,10 +37,21 @@ def write(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Both files. The same evaluation gives the same JSON."""
     from geosr.evaluate.report import page
 
-    figures = to_json(as_json(evaluation), indent=2, ensure_ascii=False) + "\n"
+    return _write(as_json(evaluation), page(evaluation), folder)
+
+
+def write_real(evaluation: RealEvaluation, folder: Path) -> list[Path]:
+    """Like :func:`write`, for an evaluation on real images."""
+    from geosr.evaluate.real.report import page
+
+    return _write(real_as_json(evaluation), page(evaluation), folder)
+
+
+def _write(figures: dict[str, Any], page: str, folder: Path) -> list[Path]:
+    text = to_json(figures, indent=2, ensure_ascii=False) + "\n"
     written = []
-    for name, text in zip(_NAMES, (figures, page(evaluation)), strict=True):
+    for name, content in zip(_NAMES, (text, page), strict=True):
         with replacing(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(content, encoding="utf-8")
         written.append(folder / name)
     return written

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from html import escape
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from geosr.before_after import CLIPPED, stretch
@@ -19,6 +15,7 @@ from geosr.evaluate import plots
 from geosr.evaluate.comparison import SetEvaluation
 from geosr.evaluate.evaluation import Evaluation
 from geosr.evaluate.held_out import NOISE
+from geosr.evaluate.html import data_uri, document, pixels_of, table
 from geosr.evaluate.result import label
 from geosr.evaluate.samples import Sample
 from geosr.evaluate.table import COVERAGE_TITLES, GROUPS, Column, coverage_cells
@@ -30,7 +27,6 @@ def page(evaluation: Evaluation) -> str:
     """The page's text. It loads nothing, and needs matplotlib while it is made."""
     subject = next(one for one in evaluation.contenders if one.name == evaluation.model)
     shown = [band for band in evaluation.transfers if band in subject.bands]
-    style = files("geosr").joinpath("data", "report.css").read_text(encoding="utf-8")
     title = f"Evaluation of {evaluation.model}"
     intro = (
         f"Each image is taken as the truth, blurred as Sentinel-2 blurs ({', '.join(evaluation.transfers)}), sampled "
@@ -40,12 +36,7 @@ def page(evaluation: Evaluation) -> str:
     )
     sets = [_set(one, evaluation.model, shown) for one in evaluation.sets]
     body = [f"<h1>{escape(title)}</h1>", f"<p>{escape(intro)}</p>", *sets]
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n" + "\n".join(body) + "\n</main>\n</body>\n</html>\n"
-    )
+    return document(title, "\n".join(body))
 
 
 def _set(one: SetEvaluation, subject: str, bands: Sequence[str]) -> str:
@@ -53,10 +44,10 @@ def _set(one: SetEvaluation, subject: str, bands: Sequence[str]) -> str:
     parts = [f"<h2>{escape(one.which.name)}</h2>", f"<p>{count}: {escape(one.which.glob)}.</p>"]
     for title, columns in GROUPS.items():
         titles = ["model", *(column.title for column in columns)]
-        parts += [f"<h3>{escape(title)}</h3>", _table(titles, _marked(one, columns), title)]
+        parts += [f"<h3>{escape(title)}</h3>", table(titles, _marked(one, columns), title)]
     half_widths = [[escape(cell) for cell in row] for row in coverage_cells(one)]
     if half_widths:
-        parts += ["<h3>Half-widths</h3>", _table(COVERAGE_TITLES, half_widths, "Half-widths")]
+        parts += ["<h3>Half-widths</h3>", table(COVERAGE_TITLES, half_widths, "Half-widths")]
     parts += [
         f'<div class="plots">{"".join(_plots(one, subject))}</div>',
         "<h3>Places</h3>",
@@ -107,23 +98,10 @@ def _marked(one: SetEvaluation, columns: Sequence[Column]) -> list[list[str]]:
     ]
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], name: str) -> str:
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-    body = "\n".join(
-        f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
-        for first, *rest in rows
-    )
-    # Wide tables are scrolled on their own, by keyboard too.
-    return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name)}"><table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
-    )
-
-
 def _plot(draw: Callable[[plots.Theme], bytes], alt: str) -> str:
     return (
-        f'<picture><source srcset="{_data_uri(draw("dark"))}" media="(prefers-color-scheme: dark)">'
-        f'<img src="{_data_uri(draw("light"))}" alt="{escape(alt)}"></picture>'
+        f'<picture><source srcset="{data_uri(draw("dark"))}" media="(prefers-color-scheme: dark)">'
+        f'<img src="{data_uri(draw("light"))}" alt="{escape(alt)}"></picture>'
     )
 
 
@@ -135,12 +113,16 @@ def _gains_in_words(one: SetEvaluation) -> str:
 def _place(sample: Sample, one: SetEvaluation, subject: str, bands: Sequence[str]) -> str:
     names = {"truth": sample.truth, "input": sample.observed, "bicubic": sample.interpolated, subject: sample.upscaled}
     limits = np.percentile(_visible(sample.truth, bands), CLIPPED)
-    panels = [_panel(name, stretch(_visible(image, bands), limits), sample) for name, image in names.items()]
+    panels = [
+        pixels_of(name, stretch(_visible(image, bands), limits), f"{name} at the {sample.what} place")
+        for name, image in names.items()
+    ]
     if sample.half_width is not None:
         width = sample.half_width.double().mean(dim=0, keepdim=True).numpy()
         # The widest would leave all else dark.
         top = max(float(np.percentile(width, CLIPPED[1])), 1e-9)
-        panels.append(_panel(f"half-width, white is {top:.3f} and more", stretch(width, np.array([0.0, top])), sample))
+        name = f"half-width, white is {top:.3f} and more"
+        panels.append(pixels_of(name, stretch(width, np.array([0.0, top])), f"{name} at the {sample.what} place"))
     where = f"{one.images[sample.image]}, row {sample.top_px}, column {sample.left_px}, {sample.side_px} pixels square"
     return (
         f"<h4>{sample.what.capitalize()}</h4><p>{escape(where)}. Root mean square error in reflectance: bicubic "
@@ -149,21 +131,7 @@ def _place(sample: Sample, one: SetEvaluation, subject: str, bands: Sequence[str
     )
 
 
-def _panel(name: str, pixels: NDArray[np.uint8], sample: Sample) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(buffer, format="PNG")
-    alt = f"{name} at the {sample.what} place"
-    return (
-        f'<figure><img class="pixels" src="{_data_uri(buffer.getvalue())}" alt="{escape(alt)}">'
-        f"<figcaption>{escape(name)}</figcaption></figure>"
-    )
-
-
 def _visible(image: Tensor, bands: Sequence[str]) -> NDArray[np.float64]:
     """Red, green and blue where they are there, else the first band alone."""
     chosen = [bands.index(band) for band in _COLOURS] if set(_COLOURS) <= set(bands) else [0]
     return image[chosen].double().numpy()
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -28,16 +28,24 @@ _IMAGES = 2
 #: Side of the part of a scene that is used where the whole is not needed, source pixels.
 _PART_PX = 96
 
+#: Sources with a shorter side, pixels, are nearly all edge.
+_SMALLEST_PX = 32
+
 Figures = dict[str, float]
 _Judge = Callable[[Subject, Path], Figures]
 
 
+def read_scene(data: Path) -> Tensor:
+    """The real scene, reflectance ``(bands, rows, cols)`` of ``BANDS``. Raises :class:`UsageError` without it."""
+    return read_images(SCENE, data, BANDS)[0]
+
+
 def judge_scene(subject: Subject, data: Path) -> Figures:
     """Noise gain on calm water, agreement of bands and range, on the real scene as a whole."""
-    scene = read_images(SCENE, data, BANDS)[0]
+    scene = read_scene(data)
     common = subject.common(BANDS)
     lr = scene[[BANDS.index(one) for one in common]]
-    sr = subject(scene if set(subject.bands) <= set(BANDS) else lr, BANDS)
+    sr = subject(scene, BANDS)
     return scene_figures(sr, lr, common, noise.calm_water(scene, BANDS))
 
 
@@ -87,17 +95,18 @@ def judge_noise(subject: Subject, data: Path) -> Figures:
     for level in NOISES:
         gains = noise.passed_noise(subject, clean, common, level)
         figures |= {f"noise {level:g} passed on, {one}": gain for one, gain in zip(common, gains, strict=True)}
+    sources = [clean, *_simulated_sources(subject, data)]
     for level in RESIDUAL_NOISES:
-        of = fidelity.residual(subject, clean, common, level)
-        figures[f"residual at noise {level:g}, in noise"] = of.in_noise
-        figures[f"mean over 8 x 8 at noise {level:g}, DN"] = of.blocks_dn
+        found = [fidelity.residual(subject, one, common, level) for one in sources]
+        figures[f"residual at noise {level:g}, in noise"] = float(np.mean([one.in_noise for one in found]))
+        figures[f"mean over 8 x 8 at noise {level:g}, DN"] = max(one.blocks_dn for one in found)
     return figures
 
 
 def judge_edges(subject: Subject, data: Path) -> Figures:
     """Overshoot at an ideal edge by blur, and the reach of one bright pixel."""
     figures = {f"overshoot at {one:g} x blur": edges.overshoot(subject, BANDS, one) for one in edges.BLUR_FACTORS}
-    scene = read_images(SCENE, data, BANDS)[0]
+    scene = read_scene(data)
     common = subject.common(BANDS)
     figures["reach of a pixel of 12,000 DN, DN"] = edges.reach_of_bright_pixel(
         subject, scene[[BANDS.index(one) for one in common]], common
@@ -106,8 +115,9 @@ def judge_edges(subject: Subject, data: Path) -> Figures:
 
 
 def judge_blurs(subject: Subject, data: Path) -> Figures:
-    """Gain over bicubic where the sensor is sharper or softer than assumed: mean of the simulated sets."""
-    sets = [read_images(one, data, BANDS)[:_IMAGES] for one in SETS[:-1]]
+    """Gain over bicubic where the sensor is sharper or softer than assumed: mean of the simulated sets there are."""
+    there = [one for one in SETS[:-1] if any(data.glob(one.glob))]
+    sets = [read_images(one, data, BANDS)[:_IMAGES] for one in there]
     return {
         f"gain over bicubic at {factor:g} x blur, dB": float(
             np.mean([fidelity.gain_at_blur(subject, truths, BANDS, factor) for truths in sets])
@@ -141,11 +151,22 @@ JUDGES: Mapping[str, _Judge] = {
 
 
 def _clean_source(subject: Subject, data: Path) -> Tensor:
-    """The real scene as its own ground, seen through the sensor: a source without noise."""
+    """A part of the real scene as its own ground, seen through the sensor: a source without noise."""
+    return _observed(subject, read_scene(data))
+
+
+def _simulated_sources(subject: Subject, data: Path) -> list[Tensor]:
+    """The first image of each simulated set, where it is large enough, seen through the sensor without noise."""
+    there = [one for one in SETS if one.glob != SCENE.glob and any(data.glob(one.glob))]
+    seen = [_observed(subject, read_images(one, data, BANDS)[0]) for one in there]
+    return [one for one in seen if min(one.shape[1:]) >= _SMALLEST_PX]
+
+
+def _observed(subject: Subject, truth: Tensor) -> Tensor:
     common = subject.common(BANDS)
-    truth = read_images(SCENE, data, BANDS)[0][[BANDS.index(one) for one in common]]
     with torch.inference_mode():
-        return subject.sensor(common).observe(truth[None])[0][:, :_PART_PX, :_PART_PX].clone()
+        seen = subject.sensor(common).observe(truth[[BANDS.index(one) for one in common]][None])[0]
+    return seen[:, :_PART_PX, :_PART_PX].clone()
 
 
 def _visible_only(subject: Subject) -> Subject:
