@@ -56,6 +56,8 @@ class SensorBand(_Strict):
     """Ground sampling distance of its delivered pixels, metres; None when that may be anything."""
     mtf_nyquist: float = Field(gt=0, lt=1)
     """Modulation transfer at the Nyquist frequency of its own grid."""
+    noise_reflectance: float | None = Field(default=None, gt=0)
+    """Standard deviation of the noise on calm, dark ground, reflectance; None when nobody has measured it."""
     aliases: tuple[str, ...] = ()
     """Other names by which catalogues and files call it; capitals do not matter."""
 

@@ -121,7 +121,7 @@ def _evaluate_real(
         typer.echo(json.dumps(content_of(evaluation), indent=2))
         return
     console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(_table("On real images", titles(evaluation), rows(evaluation)))
+    console.print(table_of("On real images", titles(evaluation), rows(evaluation)))
     if written:
         typer.echo(f"wrote {' and '.join(map(str, written))}")
 
@@ -155,13 +155,14 @@ def _print_tables(evaluation: Evaluation) -> None:
     for one in evaluation.sets:
         console.print(f"\n[bold]{escape(one.which.name)}[/bold], images: {len(one.images)}", highlight=False)
         for title, columns in GROUPS.items():
-            console.print(_table(title, ["model", *(column.title for column in columns)], cells(one, columns)))
+            console.print(table_of(title, ["model", *(column.title for column in columns)], cells(one, columns)))
         half_widths = list(coverage_cells(one))
         if half_widths:
-            console.print(_table("Half-widths", list(COVERAGE_TITLES), half_widths))
+            console.print(table_of("Half-widths", list(COVERAGE_TITLES), half_widths))
 
 
-def _table(title: str, titles: list[str], rows: list[list[str]]) -> Table:
+def table_of(title: str, titles: list[str], rows: list[list[str]]) -> Table:
+    """A table without a frame, the first column to the left and the others to the right."""
     table = Table(title=title, title_justify="left", box=None)
     for i, one in enumerate(titles):
         table.add_column(one, justify="left" if i == 0 else "right")

@@ -14,6 +14,7 @@ from geosr.cli.errors import fail
 from geosr.cli.evaluate import evaluate
 from geosr.cli.info import info
 from geosr.cli.keys import keys
+from geosr.cli.measure import measure
 from geosr.cli.models import models
 from geosr.cli.pairs import pairs
 from geosr.cli.search import search
@@ -50,7 +51,7 @@ def _geosr(
     """Super-resolution of satellite imagery: four times finer, lined up to the pixel, reflectance kept."""
 
 
-for _command in (upscale, search, verify, worker, demo, info, train, evaluate, serve):
+for _command in (upscale, search, verify, worker, demo, info, measure, train, evaluate, serve):
     app.command()(_command)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")

@@ -14,6 +14,7 @@ from scipy import ndimage
 from geosr.errors import UsageError
 from geosr.evaluate.real import dates, detail, edges, fidelity, noise
 from geosr.evaluate.real.crops import choose
+from geosr.evaluate.real.evaluation import scene_warnings
 from geosr.evaluate.real.subject import BANDS, VISIBLE, Subject, interpolation, subject_of
 from geosr.model.sensor import upsample
 from tests.conftest import RGBN, call_geosr, write_raster
@@ -330,7 +331,7 @@ def test_places_are_calm_water_calm_land_and_the_most_contrast():
     assert water.source == pytest.approx(
         scene[:3, water.top_px : water.top_px + 40, water.left_px : water.left_px + 40].double().numpy()
     )
-    assert water.limits[1] < 0.05 < crops["most contrast"].limits[1]
+    assert water.limits[0] < water.limits[1] < crops["most contrast"].limits[1]
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +363,16 @@ class TestCommand:
         assert page.count("data:image/png;base64,") == 3 * (1 + 3)
         assert "noise gain on water, B02" in page
         assert "left out" in notes
+        # The scene is a sheet of one texture in all bands with little noise: nothing is far from the profile.
+        assert told["warnings"] == []
+
+
+def test_a_scene_with_too_much_noise_is_warned_of(tmp_path):
+    (tmp_path / "s2").mkdir()
+    grainy = water_scene() + 0.004 * torch.randn(4, 96, 96, generator=torch.Generator().manual_seed(0))
+    write_raster(tmp_path / "s2" / "austria_b.tif", dn_of(grainy), names=RGBN)
+    told = scene_warnings(tmp_path)
+    assert [one.split(" has ")[0] for one in told if "noise of 0.00" in one] == [f"austria_b: {one}" for one in BANDS]
 
     def test_refuses_a_folder_without_real_images(self, tmp_path, monkeypatch, capsys):
         assert call_geosr(monkeypatch, "evaluate", "bicubic", tmp_path, "--real") == 2

@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from catalog import read_sensor
 from geosr.errors import UsageError
 from geosr.evaluate.held_out import SETS
-from geosr.evaluate.real import dates, judge
+from geosr.evaluate.real import dates, detail, judge
 from geosr.evaluate.real.crops import Crop, choose
 from geosr.evaluate.real.noise import calm_water
 from geosr.evaluate.real.subject import BANDS, Subject, interpolation, subject_of
+from geosr.evaluate.scene.measure import far_from_profile, measure_band
 from geosr.progress import Reporter
 
 #: Interpolations that every model is held against, and their steps of back-projection.
@@ -41,6 +44,8 @@ class RealEvaluation:
     figures: dict[str, judge.Figures]
     """By contender, then by the figure's name; contenders without some bands lack the figures of those."""
     crops: tuple[Crop, ...]
+    warnings: tuple[str, ...] = ()
+    """Where the scene is far from what its sensor's profile says."""
 
 
 def evaluate_real(request: RealRequest, reporter: Reporter) -> RealEvaluation:
@@ -63,7 +68,33 @@ def evaluate_real(request: RealRequest, reporter: Reporter) -> RealEvaluation:
                 reporter.stage(f"{name}: {title}")
                 figures[name] |= _judged(title, subject, request.data, pairs, images, name)
         crops = _crops(request.data, images) if images else ()
-    return RealEvaluation(model, figures, crops)
+    warnings = scene_warnings(request.data) if images else ()
+    for one in warnings:
+        reporter.note(one)
+    return RealEvaluation(model, figures, crops, warnings)
+
+
+def scene_warnings(data: Path) -> tuple[str, ...]:
+    """Sentences about the real scene's noise, blur and registration where they are far from Sentinel-2's profile."""
+    scene = judge.read_scene(data).double().numpy()
+    profile, measured = read_sensor("sentinel-2"), np.ones(scene.shape[1:], dtype=bool)
+    found = []
+    for name, band in zip(BANDS, scene, strict=True):
+        known = profile.band(name)
+        assert known is not None, "the profile has all bands of the scene"
+        found.append(
+            measure_band(
+                name,
+                band,
+                measured,
+                scene[0],
+                measured,
+                detail.DN,
+                nominal_noise=known.noise_reflectance,
+                mtf_nyquist=known.mtf_nyquist,
+            )
+        )
+    return tuple(f"{judge.SCENE.name}: {one}" for one in far_from_profile(found))
 
 
 def _judged(

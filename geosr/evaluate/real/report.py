@@ -26,6 +26,7 @@ def page(evaluation: RealEvaluation) -> str:
     body = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_INTRO)}</p>",
+        *(f"<p>{escape(one)}.</p>" for one in evaluation.warnings),
         table(titles(evaluation), cells, "Figures on real images"),
     ]
     if evaluation.crops:

@@ -29,6 +29,7 @@ def as_json(evaluation: RealEvaluation) -> dict[str, Any]:
             contender: {name: round(value, 6) if math.isfinite(value) else None for name, value in figures.items()}
             for contender, figures in evaluation.figures.items()
         },
+        "warnings": list(evaluation.warnings),
         "places": [
             {"what": one.what, "top_px": one.top_px, "left_px": one.left_px, "side_px": one.side_px}
             for one in evaluation.crops
