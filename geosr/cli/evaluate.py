@@ -118,7 +118,7 @@ def _evaluate_real(
     evaluation = evaluate_real(RealRequest(model, data, against), reporter_for(as_json=as_json, quiet=quiet))
     written = [] if output is None else write_real(evaluation, output)
     if as_json:
-        typer.echo(json.dumps(content_of(evaluation), indent=2))
+        typer.echo(to_json(content_of(evaluation), indent=2))
         return
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table_of("On real images", titles(evaluation), rows(evaluation)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.util import find_spec
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 from geosr.cli.scene_request import scene_request, sensor_profile
@@ -37,7 +37,7 @@ def measure(
         )
         quality = measure_scene(request)
         if as_json:
-            typer.echo(json.dumps(quality.as_json(), indent=2))
+            typer.echo(to_json(quality.as_json(), indent=2))
             return
         Console(width=None if sys.stdout.isatty() else 160).print(
             table_of(f"{quality.source}: noise, blur and registration", list(TITLES), rows(quality))
