@@ -65,4 +65,5 @@ def measure_registration(band: _Pixels, reference: _Pixels, measured: NDArray[np
 
 def _rough(tile: _Pixels) -> _Pixels:
     rough: _Pixels = tile - ndimage.gaussian_filter(tile, _ROUGH_PX)
-    return rough - rough.mean()
+    centred: _Pixels = rough - rough.mean()
+    return centred
