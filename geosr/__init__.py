@@ -10,19 +10,30 @@ from wrapt import when_imported
 if TYPE_CHECKING:
     from geosr.arrays.upscale import upscale
 
-__all__ = ["upscale"]
+    __version__: str
+
+__all__ = ["__version__", "upscale"]
 
 
 @when_imported("xarray")
 def _add_accessor(_: ModuleType) -> None:
-    """``da.geosr`` is there wherever arrays are; the command, which needs none, need not wait for their library."""
+    """Register ``da.geosr`` when xarray is imported; the command, which needs no arrays, never imports xarray."""
     import geosr.arrays.accessor  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:
-    """Load the interface when it is first used: the network's libraries take seconds to import."""
+    """Import the interface on first use: PyTorch and xarray take seconds to import."""
     if name == "upscale":
         from geosr.arrays.upscale import upscale
 
         return upscale
+    if name == "__version__":
+        from geosr.version import VERSION
+
+        return VERSION
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

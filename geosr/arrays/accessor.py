@@ -20,6 +20,9 @@ class GeosrAccessor:
     @overload
     def upscale(self, *args: Any, uncertainty: Literal[True], **options: Any) -> xr.Dataset: ...
 
+    @overload
+    def upscale(self, *args: Any, uncertainty: bool, **options: Any) -> xr.DataArray | xr.Dataset: ...
+
     def upscale(self, *args: Any, **options: Any) -> xr.DataArray | xr.Dataset:
         """As :func:`geosr.upscale`, of this array."""
         from geosr.arrays.upscale import upscale

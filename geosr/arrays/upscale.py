@@ -75,6 +75,24 @@ def upscale(
 ) -> xr.Dataset: ...
 
 
+@overload
+def upscale(
+    da: xr.DataArray,
+    model: str = DEFAULT_MODEL,
+    *,
+    bands: Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+    engine: EngineName = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    core_px: int = 256,
+    uncertainty: bool,
+    sharpness: float = 0.0,
+) -> xr.DataArray | xr.Dataset: ...
+
+
 def upscale(
     da: xr.DataArray,
     model: str = DEFAULT_MODEL,
