@@ -41,8 +41,9 @@ def page(results: Path) -> str:
     """The page's text."""
     parts = [
         "# Benchmarks",
-        "Made by `python benchmarks/report.py` from `benchmarks/results`. Each table names the command that measured it "
-        "and the machine it ran on.",
+        "Written by `python benchmarks/report.py` from `benchmarks/results`. Each section names the command that measured it "
+        "and the machine that it ran on. `DATA` is a folder with imagery that is not part of the repository (`NOTICE` names its "
+        "sources). Terms are in the [glossary](glossary.md).",
         *(section(_read(path)) for name, section in _SECTIONS.items() if (path := results / f"{name}.json").exists()),
     ]
     return "\n\n".join(parts) + "\n"

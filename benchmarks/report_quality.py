@@ -30,10 +30,10 @@ def fidelity(result: dict[str, Any]) -> str:
     costs = ", ".join(f"`{name}` {cost / 1e6:.2f}" for name, cost in result["multiply_adds_per_lr_px"].items() if cost)
     lines = [
         "## Fidelity",
-        f"`{result['command']}`: `geosr evaluate` of `{result['model']}` on imagery that no model was trained on, seen "
-        f"through Sentinel-2's blur (sigma {sigmas} pixels, noise 0.001). [Evaluation](evaluation.md) says what the "
-        "figures mean. A network for three bands is compared with the rows of the same bands. Million multiply-adds per "
-        f"input pixel, those of half-widths included: {costs}. {in_words(result['machine'])}",
+        f"`{result['command']}`: `geosr evaluate` of `{result['model']}` on imagery that no model was trained on, blurred and "
+        f"sampled like Sentinel-2 (sigma {sigmas} pixels, noise 0.001). [Evaluation](evaluation.md#what-the-figures-say) "
+        "explains the figures. Compare a network for three bands with the rows of the same bands. Million multiply-adds per "
+        f"input pixel, half-widths included: {costs}. {in_words(result['machine'])}",
         f"| set | model | {' | '.join(title for title, _, _ in _FIGURES)} |\n|---|---|{'---|' * len(_FIGURES)}",
     ]
     rows = [
@@ -63,13 +63,12 @@ def uncertainty(result: dict[str, Any]) -> str:
     forward, command = result["seconds"]["pass"], result["seconds"]["command"]
     lines = [
         "## Half-widths",
-        f"`{result['command']}`: what the 90 % half-widths of `{result['model']}` cover on imagery held out, and what "
-        "those of an oracle would that knows the true errors of neighbouring pixels, which nothing made from the source can "
-        "know. [Evaluation](evaluation.md#half-widths) says what the columns mean; the width is "
-        "relative to a constant one of equal coverage. The forward pass takes "
-        f"{forward['ratio']:.3f} times as long with half-widths; the whole command, which also computes the measured fraction and "
-        f"writes two more files, {command['ratio']:.2f} times on a scene of {command['side_px']} × {command['side_px']} "
-        f"pixels. {in_words(result['machine'])}",
+        f"`{result['command']}`: coverage of the 90 % half-widths of `{result['model']}` on held-out imagery, next to an "
+        "oracle that knows the true errors of neighbouring pixels, as no method can know from the source. "
+        "[Evaluation](evaluation.md#half-widths) explains the columns; the width is relative to a constant width of equal "
+        f"coverage. The forward pass takes {forward['ratio']:.3f} times as long with half-widths. The whole command, which "
+        f"also computes the measured fraction and writes two more files, takes {command['ratio']:.2f} times as long on a "
+        f"scene of {command['side_px']} × {command['side_px']} pixels. {in_words(result['machine'])}",
         f"| set | band | of | {' | '.join(title for title, _, _ in _COVERAGE)} | width |\n|---|---|---|{'---|' * 6}",
     ]
     rows = [
@@ -87,8 +86,8 @@ def ablation(result: dict[str, Any]) -> str:
     sets = [name for name in next(iter(result["rows"].values())) if name != "multiply_adds_per_lr_px"]
     lines = [
         "## Ablation",
-        f"`{result['command']}`: gain over bicubic in PSNR, dB, after {result['steps']} steps from an untrained network, "
-        f"with one thing changed each time. {in_words(result['machine'])}",
+        f"`{result['command']}`: gain over bicubic in PSNR, dB, after {result['steps']} steps from an untrained network. "
+        f"Each row changes one thing. {in_words(result['machine'])}",
         f"| run | million multiply-adds | {' | '.join(f'`{name}`' for name in sets)} |\n|---|---|{'---|' * len(sets)}",
     ]
     rows = [
@@ -103,16 +102,16 @@ def adaptation(result: dict[str, Any]) -> str:
     far = list(result["halo_difference_dn"].items())[-1]
     lines = [
         "## Adaptation",
-        f"`{result['command']}`: a network published for pictures (`{result['checkpoint']}`, "
+        f"`{result['command']}`: a network published for photographs (`{result['checkpoint']}`, "
         f"{result['multiply_adds_per_lr_px'] / 1e6:.1f} million multiply-adds per input pixel) adapted to Sentinel-2's bands by "
-        f"`geosr models adapt`, as it is and after {result['steps']} steps, beside networks of the same size after as many "
-        "steps from untrained weights: one that makes the whole image, as the adapted one does, and one that adds to "
-        f"bicubic interpolation. Steps of {result['batch']} patches of {result['patch_lr_px']} × {result['patch_lr_px']} "
-        f"input pixels, learning rate {result['learning_rate']:g} for all: a beginning, not a training. All but bicubic end "
-        "in the same steps of back-projection; the "
-        f"second row is what those alone are worth. Set: {result['set']}, images: {result['images']}. With a margin of "
-        f"{far[0]} pixels, chunks of the adapted network still "
-        f"differ from the scene in one piece by up to {far[1]:.1f} DN on the bundled sample. {in_words(result['machine'])}",
+        f"`geosr models adapt`, without training and after {result['steps']} steps. It is compared with networks of the same "
+        "size after as many steps from untrained weights: one that makes the whole image, like the adapted one, and one that "
+        f"adds to bicubic interpolation. Steps have {result['batch']} patches of {result['patch_lr_px']} × "
+        f"{result['patch_lr_px']} input pixels and learning rate {result['learning_rate']:g}: a start, not a full training. "
+        "All rows but bicubic end in the same back-projection steps; the second row has only these. "
+        f"Set: {result['set']}, images: {result['images']}. With a margin of {far[0]} pixels, chunks of the adapted network "
+        f"still differ from the scene in one piece by up to {far[1]:.1f} DN on the bundled sample. "
+        f"{in_words(result['machine'])}",
         f"| model | {' | '.join(title for title, _, _ in _FIGURES)} |\n|---|{'---|' * len(_FIGURES)}",
     ]
     rows = [
@@ -123,12 +122,12 @@ def adaptation(result: dict[str, Any]) -> str:
 
 
 def precision(result: dict[str, Any]) -> str:
-    """What reduced precision does to pixels."""
+    """What narrower types do to pixels."""
     lines = [
         "## Precision",
-        f"`{result['command']}`: what reduced precision does to the pixels of `{result['model']}` on imagery held out, seen through "
-        "Sentinel-2's blur: differences from float32 in DN, and the change in PSNR. float16 is for GPUs, and was computed "
-        f"on the CPU here, which rounds the same. {in_words(result['machine'])}",
+        f"`{result['command']}`: effect of reduced precision on the pixels of `{result['model']}`, on held-out imagery blurred "
+        "and sampled like Sentinel-2: differences from float32 in DN, and the change in PSNR. float16 is for GPUs; here it was "
+        f"computed on the CPU, which rounds in the same way. {in_words(result['machine'])}",
         "| set | images | engine, type | root mean square, DN | 99.9th percentile, DN | PSNR, dB |\n|---|---|---|---|---|---|",
     ]
     rows = [
@@ -143,11 +142,11 @@ def sharpness(result: dict[str, Any]) -> str:
     """What sharpness gives and costs."""
     lines = [
         "## Sharpness",
-        f"`{result['command']}`: what `--sharpness` does to `{result['model']}` on imagery held out, seen through "
-        "Sentinel-2's blur. Detail is the share of the image's power at frequencies that its source cannot hold, a measure "
-        "of sharpness that needs no truth; the truth's own is beside it. Consistency is the mean difference between the "
-        "source and the result seen through the sensor. Improvement, omission and hallucination are the shares of detail "
-        f"that is right, missing and false. {in_words(result['machine'])}",
+        f"`{result['command']}`: effect of `--sharpness` on `{result['model']}`, on held-out imagery blurred and sampled like "
+        "Sentinel-2. Detail is the share of the image's power at frequencies that the source cannot contain, a measure of "
+        "sharpness that needs no truth; the next column has that of the truth. Consistency is the mean difference between the "
+        "source and the result blurred and sampled to its pixels. Improvement, omission and hallucination are the shares of "
+        f"detail that is right, missing and false. {in_words(result['machine'])}",
         "| set | images | sharpness | detail, % | that of the truth, % | PSNR, dB | consistency, DN | to that of 0 | improvement "
         f"| omission | hallucination |\n|{'---|' * 11}",
     ]
@@ -172,16 +171,16 @@ def registration(result: dict[str, Any]) -> str:
         "all": "all",
         "none": "no clouds",
         "masked": "clouds, masked",
-        "unmasked": "clouds, nothing told",
-        "kept": "those that a build would keep",
+        "unmasked": "clouds, not masked",
+        "kept": "cases that a build would keep",
     }
     reasons = ", ".join(f"{name}: {count}" for name, count in result["unrelated_reasons"].items() if count)
     lines = [
         "## Registration",
         f"`{result['command']}`: known shifts up to 3 LR pixels along each axis, gains of 0.6 to 1.6, offsets, noise of 0.001 to "
-        f"0.01 and up to 35 % of clouds put on {result['images']} real images, and found again as `geosr pairs build` finds them, on "
-        f"patches of {result['side_px']} LR pixels. Shifts are off by LR pixels, gains by their share, offsets by reflectance, "
-        f"of the worst band. {in_words(result['machine'])}",
+        f"0.01 and up to 35 % of clouds are put on {result['images']} real images, and measured as `geosr pairs build` does, on "
+        f"patches of {result['side_px']} LR pixels. Errors of shifts are in LR pixels, of gains relative, of offsets in "
+        f"reflectance, each of the worst band. {in_words(result['machine'])}",
         "| cases | number | shift, median | 95 % | gain, median | 95 % | offset, median | 95 % |\n|---|---|---|---|---|---|---|---|",
     ]
     rows = [
@@ -205,10 +204,11 @@ def ten_bands(result: dict[str, Any]) -> str:
     coarse = result["bands"][result["guides"] :]
     lines = [
         "## Ten bands",
-        f"`{result['measured_by']}`: Sentinel-2's 20 m bands sharpened by a run that left the scene out, which is reduced "
-        "to be its own truth (Wald's protocol): from 40 m to 20 m guided by 10 m bands seen at 20 m, and from 80 m to "
-        "20 m guided by what the model makes of those from 80 m. Root mean square error, and how far the result, seen "
-        "through the sensor, is off its input, both in DN. Against bicubic the error is the mean over the bands.",
+        f"`{result['measured_by']}`: Sentinel-2's 20 m bands sharpened by a run that left the scene out of training. The scene is "
+        "reduced and is its own truth (Wald's protocol): from 40 m to 20 m, guided by the 10 m bands reduced to 20 m, and from "
+        "80 m to 20 m, guided by the model's result from 10 m bands reduced to 80 m. Errors are root mean squares in DN. "
+        "Consistency is the difference, in DN, between the input and the result blurred and sampled to its pixels. The error "
+        "against bicubic is the mean over the bands.",
     ]
     head = f"| scene | step | | {' | '.join(coarse)} | against bicubic | spectral angle, ° | consistency, DN |"
     rows = [head, f"|---|---|---|{'---|' * (len(coarse) + 3)}"]
@@ -225,9 +225,9 @@ def ten_bands(result: dict[str, Any]) -> str:
     lines.append("\n".join(rows))
     lines.append(
         f"`{result['command']}`: products of `{result['model']}`, {result['multiply_adds_per_lr_px'] / 1e6:.2f} million "
-        "multiply-adds per 10 m pixel, held against their sources: how far the grid is off, the shift of what the sensor "
-        "would see of them, its difference from the source, spectra at the most homogeneous places with the deviation "
-        f"inside those, and indices. {in_words(result['machine'])}"
+        "multiply-adds per 10 m pixel, compared with their sources: error of the grid; shift and difference (consistency) of "
+        "the product blurred and sampled to the source's pixels; spectra at the most homogeneous places (spots), with the "
+        f"deviation inside them; and indices. {in_words(result['machine'])}"
     )
     for name, one in result["products"].items():
         spots = one["spots"]

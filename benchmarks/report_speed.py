@@ -20,8 +20,8 @@ def end_to_end(result: dict[str, Any]) -> str:
         "## End to end",
         f"`{result['command']}`: `geosr upscale` with `{result['model']}`, {result['engine']}, over the bundled sample "
         f"repeated to scenes of growing size, in chunks of up to {result['core_px']} pixels. The bare network is the same "
-        "engine on the scene's pixels: nothing read or written, no margin computed twice. Memory is the highest sum over "
-        "all processes, disk the most that chunks and output took together, as a multiple of the output's size. "
+        "engine on the scene's pixels, without reading, writing, or margins that are computed twice. Memory is the peak of "
+        "the sum over all processes. Disk is the peak of chunks and output together, as a multiple of the output's size. "
         + (f"Time grows with the number of pixels to the power of {result['growth']}. " if result["growth"] else "")
         + in_words(result["machine"]),
         "| scene, pixels | seconds | bare network, s | ratio | pixels computed, per pixel | peak memory, MiB | output, MB "
@@ -43,7 +43,7 @@ def end_to_end(result: dict[str, Any]) -> str:
         "\n\n".join(lines)
         + "\n"
         + "\n".join(rows)
-        + "\n\nOf the time, percent; stages that go on at the same time overlap:\n\n"
+        + "\n\nShare of the time by stage, percent; stages that run at the same time overlap:\n\n"
         + f"| scene, pixels | {' | '.join(stages)} |\n|{'---|' * (len(stages) + 1)}\n"
         + "\n".join(shares)
     )
@@ -54,10 +54,10 @@ def engines(result: dict[str, Any]) -> str:
     lines = [
         "## Engines",
         f"`{result['command']}`: one chunk of `{result['model']}` at a time on all cores, in a process of its own. Speed "
-        "counts the chunk's own pixels; multiply-adds are those of a direct convolution, also of what is computed of the "
-        "margin. Memory is the process's peak, beside what "
-        f"the size of chunks is chosen by. {in_words(result['machine'])}",
-        f"| engine | precision | chunk, pixels | Mpx/s | GMAC/s | peak memory, MiB | reckoned, MiB |\n|{'---|' * 7}",
+        "counts the pixels of the chunk's core. Multiply-adds are those of a direct convolution, margins included. Memory is "
+        "the process's peak; the last column is the estimate by which the size of chunks is chosen. "
+        f"{in_words(result['machine'])}",
+        f"| engine | precision | chunk, pixels | Mpx/s | GMAC/s | peak memory, MiB | estimated, MiB |\n|{'---|' * 7}",
     ]
     card = read_card(result["model"])
     rows = []
@@ -77,13 +77,13 @@ def scaling(result: dict[str, Any]) -> str:
         "## Workers",
         f"`{result['command']}`: `geosr upscale --scheduler` with `{result['model']}`, {result['engine']}, over "
         f"{workers['side_px']} × {workers['side_px']} pixels in chunks of {workers['core_px']}, with workers on one core "
-        "each. The bytes are those of one process. Two workers are "
-        f"{workers['times_as_fast']:.2f} times as fast as one; two bare networks that share nothing but this machine, "
+        "each. The bytes equal those of one process. Two workers are "
+        f"{workers['times_as_fast']:.2f} times as fast as one; two independent bare networks on this machine, "
         f"{result['two_bare_networks_times_as_fast']:.2f} times. {in_words(result['machine'])}",
         "| workers | seconds |\n|---|---|\n"
         + "\n".join(f"| {count} | {seconds} |" for count, seconds in workers["seconds"].items()),
-        f"With {queued['chunks']} chunks handed out at once, where a run hands out two for each thread of a worker, the "
-        f"scheduler takes {queued['peak_mib']} MiB, and {queued['idle_mib']} before.",
+        f"With {queued['chunks']} chunks submitted at once the scheduler takes {queued['peak_mib']} MiB, and "
+        f"{queued['idle_mib']} MiB before. A run submits only two for each thread of a worker.",
     ]
     return "\n\n".join(lines)
 
@@ -93,12 +93,12 @@ def usual(result: dict[str, Any]) -> str:
     side = result["side_px"]
     titles = {
         "usual": "published Real-ESRGAN ×4plus in PyTorch, tiles of 256 with a pad of 10, into an array in memory",
-        "same_weights": "the same weights by geosr, from raster to COG",
-        "default_model": f"`{result['model']}` by geosr, from raster to COG",
+        "same_weights": "the same weights in geosr, from raster to COG",
+        "default_model": f"`{result['model']}` in geosr, from raster to COG",
     }
     lines = [
         "## Against the usual way",
-        f"`{result['command']}`: {side} × {side} pixels, medians of rounds in turn (here {result['repeats']}); geosr with "
+        f"`{result['command']}`: {side} × {side} pixels, medians of {result['repeats']} alternating rounds; geosr with "
         f"{result['engine']}. {in_words(result['machine'])}",
         "| way | seconds | Mpx/s | times as fast |\n|---|---|---|---|",
     ]
@@ -116,13 +116,13 @@ def startup(result: dict[str, Any]) -> str:
     titles = {
         "python": "`python -c pass`",
         "help": "`geosr --help`",
-        "imports": "all that an upscaling imports",
-        "service": "all that a service imports",
+        "imports": "all imports of a run",
+        "service": "all imports of the service",
         "job": f"`geosr upscale`, {side} × {side} pixels",
     }
     rows = [f"| {title} | {result['seconds'][what]:.2f} |" for what, title in titles.items()]
     return (
-        f"## Cold start\n\n`{result['command']}`: each a process of its own, medians; {result['engine']}. "
+        f"## Cold start\n\n`{result['command']}`: medians, each in a process of its own; {result['engine']}. "
         f"{in_words(result['machine'])}\n\n| what | seconds |\n|---|---|\n" + "\n".join(rows)
     )
 
@@ -140,12 +140,13 @@ def service(result: dict[str, Any]) -> str:
     lines = [
         "## The service",
         f"`{result['command']}`: tiles of 256 × 256 pixels at about the product's resolution, with `{result['model']}`, "
-        f"{result['engine']}, in chunks of {result['core_px']} source pixels, for each of which the bare network takes "
-        f"{result['bare_ms_per_chunk']:.0f} ms. {in_words(result['machine'])}",
+        f"{result['engine']}, in chunks of {result['core_px']} source pixels. The bare network takes "
+        f"{result['bare_ms_per_chunk']:.0f} ms for one chunk. {in_words(result['machine'])}",
         "| clients | tiles | chunks | uncached, ms | 95 % | time over the bare network's | cached, ms | 95 % |\n"
         "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows),
-        f"{load['clients']} clients at once for {load['seconds']:g} s look at tiles, ask for jobs and order some: {answers} "
-        f"(by status). Orders that became jobs: {load['jobs']}; lost {load['jobs_lost']}, twice {load['jobs_twice']}. "
-        f"Answers that should not be: {len(load['wrong'])}. The service and its jobs held {load['peak_mib']} MiB at most.",
+        f"{load['clients']} clients at once for {load['seconds']:g} s load tiles, query jobs and order some. Responses by "
+        f"status: {answers}. Orders that became jobs: {load['jobs']}; lost: {load['jobs_lost']}; duplicated: "
+        f"{load['jobs_twice']}. Wrong responses: {len(load['wrong'])}. Peak memory of the service and its jobs: "
+        f"{load['peak_mib']} MiB.",
     ]
     return "\n\n".join(lines)
