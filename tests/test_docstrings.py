@@ -82,8 +82,7 @@ def public_definitions(package):
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
-    for name in names:
-        module, own = home[name]
+    for module, own, name in ((*home[name], name) for name in names if name in home):
         path = REPOSITORY / (module.replace(".", "/") + ".py")
         for node in parsed(path).body:
             overloaded = isinstance(node, Function) and any("overload" in ast.unparse(d) for d in node.decorator_list)
