@@ -63,12 +63,14 @@ _FIRST = dt.datetime(1972, 1, 1, tzinfo=dt.UTC)
 
 @dataclass(frozen=True)
 class Acquisition:
-    """When pixels were acquired, UTC: from one time to another, which are the same where it is known to the second."""
+    """Time of acquisition, UTC: an interval, whose ends are equal if the time is known to the second."""
 
     start: dt.datetime
+    """Start of the interval."""
     end: dt.datetime
+    """End of the interval."""
     told_by: str
-    """Where this is from."""
+    """Source of the time."""
 
     @property
     def instant(self) -> dt.datetime | None:
@@ -82,9 +84,28 @@ class Acquisition:
 
 
 def parse_acquired(text: str) -> Acquisition:
-    """A day, ``2023-08-15``, or a time, ``2023-08-15T10:00:31Z``, as a user gives it; UTC where it names no zone.
+    """Parse a time of acquisition that a user gives.
 
-    Raises :class:`RequestError`.
+    Parameters
+    ----------
+    text
+        A day, ``2023-08-15``, or a time, ``2023-08-15T10:00:31Z``; UTC if it names no zone.
+
+    Returns
+    -------
+    Acquisition
+        The day or the time.
+
+    Raises
+    ------
+    RequestError
+        The text is malformed.
+
+    Examples
+    --------
+    >>> parse_acquired("2023-08-15T12:00:31+02:00").instant.isoformat()
+    '2023-08-15T10:00:31+00:00'
+
     """
     found = _parse(text)
     if found is None:
@@ -93,7 +114,7 @@ def parse_acquired(text: str) -> Acquisition:
 
 
 def acquisition_of(raster: DatasetReader, path: str) -> Acquisition | None:
-    """When a raster was acquired; None where neither its metadata nor its path tell."""
+    """Find the time of acquisition in a raster's metadata or path; None if neither tells."""
     tags = _lowered(raster.tags()) | _lowered(raster.tags(ns="IMAGERY"))
     bands = [_lowered(raster.tags(i)) for i in raster.indexes]
     return _from_tags([tags]) or _from_tags(bands) or _from_name(path) or _from_tiff([tags, *bands])

@@ -34,7 +34,29 @@ _TOUCH_DEG = 1e-9
 
 
 def parse_bbox(text: str) -> BaseGeometry:
-    """``"west,south,east,north"`` in degrees as a polygon. Raises :class:`RequestError`."""
+    """Parse a box in degrees.
+
+    Parameters
+    ----------
+    text
+        ``"west,south,east,north"``.
+
+    Returns
+    -------
+    BaseGeometry
+        Polygon in degrees.
+
+    Raises
+    ------
+    RequestError
+        The text is malformed, or the box is empty, not on Earth, or crosses the antimeridian.
+
+    Examples
+    --------
+    >>> parse_bbox("14.02,48.20,14.12,48.26").bounds
+    (14.02, 48.2, 14.12, 48.26)
+
+    """
     parts = text.replace(" ", ",").split(",")
     try:
         west, south, east, north = (float(part) for part in parts if part)
@@ -55,7 +77,24 @@ def parse_bbox(text: str) -> BaseGeometry:
 
 
 def read_aoi(path: Path) -> BaseGeometry:
-    """The polygons of a GeoJSON file: a geometry, a Feature or a FeatureCollection. Raises :class:`AreaError`."""
+    """Read the polygons of a GeoJSON file.
+
+    Parameters
+    ----------
+    path
+        File with a geometry, a Feature or a FeatureCollection.
+
+    Returns
+    -------
+    BaseGeometry
+        Union of the polygons, in degrees.
+
+    Raises
+    ------
+    AreaError
+        The file cannot be read, or holds no polygons that can be used.
+
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -68,7 +107,26 @@ def read_aoi(path: Path) -> BaseGeometry:
 
 
 def parse_aoi(content: Any, path: str) -> BaseGeometry:
-    """The same of GeoJSON that was read, from ``path`` or from whatever errors are to name."""
+    """Turn parsed GeoJSON into an area.
+
+    Parameters
+    ----------
+    content
+        A geometry, a Feature or a FeatureCollection.
+    path
+        Name of its source, for messages.
+
+    Returns
+    -------
+    BaseGeometry
+        Union of the polygons, in degrees.
+
+    Raises
+    ------
+    AreaError
+        There are no polygons that can be used.
+
+    """
     try:
         polygons = [shapely.force_2d(shape(geometry)) for geometry in _geometries(content)]
     except RecursionError as error:
@@ -161,7 +219,7 @@ def unwrap(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def reaches_beyond_180(footprint: BaseGeometry) -> bool:
-    """Whether a footprint lies across the antimeridian; one that goes all around the Earth does not."""
+    """Tell whether a footprint crosses the antimeridian; one that goes all around the Earth does not."""
     west, _, east, _ = footprint.bounds
     return bool((west < -180 - _TOUCH_DEG or east > 180 + _TOUCH_DEG) and east - west < 360 - _TOUCH_DEG)
 
@@ -206,7 +264,7 @@ def utm_crs(area: BaseGeometry) -> CRS:
 
 
 def spans_utm_zones(area: BaseGeometry) -> bool:
-    """Whether the area lies in more than one UTM zone."""
+    """Tell whether the area lies in more than one UTM zone."""
     west, _, east, _ = area.bounds
     return int((west + 180) // 6) != int((min(east, 179.999999) + 180 - 1e-9) // 6)
 

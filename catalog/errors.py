@@ -30,7 +30,7 @@ class CatalogError(Exception):
 
 
 class RequestError(CatalogError):
-    """What was asked for cannot mean anything: malformed text, or a choice that has no effect on this source."""
+    """The request is invalid: malformed text, or an option that has no effect on this source."""
 
 
 class SourceError(CatalogError):

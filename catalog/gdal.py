@@ -75,14 +75,14 @@ _Stamps = dict[str, tuple[int, int] | None]
 
 
 class _Kept:
-    """What a thread keeps open. Other threads close it between its reads only."""
+    """Rasters that a thread keeps open. Other threads close them only between its reads."""
 
     def __init__(self) -> None:
         self.reading = threading.RLock()
         self.depth = 0
         """Blocks that the thread is in, one inside the other, each with a raster."""
         self.stale = False
-        """Whether the thread is to close all that it keeps as soon as it has read."""
+        """True if the thread must close everything after its current read."""
         self.rasters: OrderedDict[tuple[str, Restriction | None], tuple[_Stamps, DatasetReader]] = OrderedDict()
         """By path and by what could be opened when it was, the one used last at the end."""
 
@@ -102,14 +102,33 @@ _restriction: Restriction | None = None
 
 
 def restrict(restriction: Restriction | None) -> None:
-    """From now on this process opens only what is allowed; None for anything, as at the beginning."""
+    """Limit what this process may open from now on.
+
+    Parameters
+    ----------
+    restriction
+        Allowed files and hosts; None for anything, as at the start.
+
+    """
     global _restriction
     _restriction = restriction
 
 
 @contextmanager
 def restricted(restriction: Restriction | None) -> Iterator[None]:
-    """In the block this thread opens only what is allowed, whatever its process may; None leaves that as it is."""
+    """Limit what this thread may open inside a block, whatever its process may open.
+
+    Parameters
+    ----------
+    restriction
+        Allowed files and hosts; None for no change.
+
+    Yields
+    ------
+    None
+        Nothing.
+
+    """
     before = getattr(_of_thread, "restriction", None)
     _of_thread.restriction = before if restriction is None else restriction
     try:
@@ -119,7 +138,14 @@ def restricted(restriction: Restriction | None) -> Iterator[None]:
 
 
 def restriction_in_force() -> Restriction | None:
-    """What this thread may open; None for anything."""
+    """Return the limits of this thread.
+
+    Returns
+    -------
+    Restriction | None
+        Allowed files and hosts; None for anything.
+
+    """
     own: Restriction | None = getattr(_of_thread, "restriction", None)
     return _restriction if own is None else own
 
@@ -157,9 +183,17 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
 
 
 def forget(path: str) -> None:
-    """Close what threads keep open of a file, or of files below a folder, that is deleted, or may have changed.
+    """Close rasters that threads keep open of a file or of files below a folder, because it was deleted or may have
+    changed.
 
-    Until then the system keeps a deleted file's bytes. A thread that is reading closes all it has when it has read.
+    As long as a deleted file is open, the system keeps its bytes. A thread that is reading closes all that it has after
+    the read.
+
+    Parameters
+    ----------
+    path
+        File, folder or address.
+
     """
 
     def concerned(one: str) -> bool:
@@ -202,7 +236,7 @@ def files_of(path: str) -> tuple[str, ...]:
 
 
 def parts_of(path: str) -> tuple[str, ...]:
-    """The same, and what of it is remote.
+    """List a raster and all files and addresses that it is made of, local or remote.
 
     Rasters that others are made of may be virtual themselves, or named as GDAL names parts of files. Raises
     :class:`RefusedError` for what must not be opened.
@@ -229,7 +263,7 @@ def parts_of(path: str) -> tuple[str, ...]:
 
 
 def read_error(path: str, error: Exception) -> ReadError:
-    """What to raise when pixels of an open raster do not come."""
+    """Make the error for pixels of an open raster that cannot be read."""
     if is_remote(path):
         return UnreachableError(f"cannot read {without_query(path)}: {_detail(error)}", path)
     return ReadError(f"cannot read {path}: the file is damaged or incomplete ({_detail(error)})")
@@ -237,7 +271,7 @@ def read_error(path: str, error: Exception) -> ReadError:
 
 @contextmanager
 def _reading() -> Iterator[_Kept]:
-    """What this thread keeps open, which no other thread closes in the block."""
+    """Yield the rasters that this thread keeps open; no other thread closes them inside the block."""
     kept: _Kept | None = getattr(_of_thread, "kept", None)
     if kept is None:
         kept = _of_thread.kept = _Kept()

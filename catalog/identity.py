@@ -1,4 +1,4 @@
-"""What tells a source from another, and from itself after a change."""
+"""Identity of a source: what distinguishes it from others, and from itself after a change."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def look_up(paths: Iterable[str]) -> dict[str, Identity]:
 
 
 def raster_identity(path: str) -> Identity:
-    """What changes when a file does: its size and time of change where it is a local one.
+    """Return the properties of a file that change with it: size and time of change of a local file.
 
-    Of an address the query counts, but for what grants access; what its server says of it comes with :func:`look_up`.
+    Of an address the query counts, except for what grants access; :func:`look_up` adds what its server says.
     """
     stamp = file_stamp(path)
     if stamp is None:
@@ -57,10 +57,20 @@ def raster_identity(path: str) -> Identity:
 
 
 def check_unchanged(scene: Scene) -> None:
-    """Hold what a scene was read from against what it was when the scene was opened.
+    """Compare a scene's sources with their identity at the time of opening.
 
-    Raises :class:`ChangedError` where it is another, and :class:`UnreachableError` where a server that told the
-    version then does not tell it now.
+    Parameters
+    ----------
+    scene
+        Scene whose pixels have been read.
+
+    Raises
+    ------
+    ChangedError
+        A source has changed, so pixels of two versions may have been mixed.
+    UnreachableError
+        A server does not answer.
+
     """
     now = look_up(scene.rasters)
     for path, before in scene.rasters.items():

@@ -1,4 +1,4 @@
-"""Which of a source's metadata still hold for its upscaled image."""
+"""Selection of a source's metadata that remain true for its upscaled image."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ _NAMES = frozenset(
 
 
 def holds_for_result(name: object) -> bool:
-    """Whether metadata of this name, of a raster or of an array, is as true of the image four times finer."""
+    """Tell whether metadata of this name remain true for an image that is four times finer."""
     text = str(name).lower()
     return not text.startswith(_BEGINNINGS) and text not in _NAMES

@@ -32,7 +32,7 @@ _LANDSAT_PLATFORM = re.compile(r"^landsat[-_ ]?0?([4-9])$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class BandAsset:
-    """Where an Item holds a band."""
+    """Location of a band in an Item."""
 
     key: str
     """Key of the asset."""

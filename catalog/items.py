@@ -47,7 +47,7 @@ class Candidate:
     grid: GeoBox
     """Grid of its bands, of the finest where they have several."""
     ground: BaseGeometry
-    """Where it has data, degrees; whole where it crosses the antimeridian."""
+    """Footprint of its data, degrees; in one piece across the antimeridian."""
 
     @property
     def datetime(self) -> dt.datetime:
@@ -114,7 +114,7 @@ def read_item(source: str) -> pystac.Item:
 
 
 def _own_address(content: dict[str, Any]) -> str | None:
-    """Where an Item says that it lives, if that is an address by itself."""
+    """Return an Item's own link, if that is an absolute address."""
     links = content.get("links") or []
     return next((link["href"] for link in links if link.get("rel") == "self" and "://" in link.get("href", "")), None)
 
@@ -140,7 +140,7 @@ def _features(content: Any, address: str) -> list[dict[str, Any]]:
 
 
 def is_item(source: str) -> bool:
-    """Whether a path or URL is that of a STAC Item rather than of a raster."""
+    """Tell whether a path or URL is that of a STAC Item rather than of a raster."""
     try:
         parsed = urlparse(source)
     except ValueError:
@@ -209,12 +209,12 @@ def as_filed(one: Candidate, notes: list[str]) -> Candidate:
 
 
 def footprint(one: Candidate, crs: CRS) -> BaseGeometry:
-    """Where the Item has data, in ``crs``."""
+    """Footprint of the Item's data in ``crs``."""
     return project(one.ground, crs)
 
 
 def ground_of(item: pystac.Item, grid: GeoBox | None = None) -> BaseGeometry:
-    """Where an Item has data, degrees: its geometry, or all of its grid when it has none."""
+    """Footprint of an Item's data, degrees: its geometry, or its whole grid if it has none."""
     if item.geometry is not None:
         return unwrap(shapely.make_valid(shapely.force_2d(shape(item.geometry))))
     return footprint_of(grid) if grid is not None else shapely.box(-180, -90, 180, 90)
@@ -247,7 +247,7 @@ def clear_share(group: Sequence[Candidate], area: BaseGeometry, crs: CRS) -> tup
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, short enough for a message; of Python's own words on types there is nothing to learn."""
+    """Return the first line of an exception's text for a message, without Python's own texts on types."""
     if isinstance(error, AttributeError | TypeError):
         return "a field of it is not of the type that STAC has there"
     if isinstance(error, KeyError):
@@ -265,7 +265,7 @@ def _newest_versions(group: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _same_product(one: Candidate, other: Candidate) -> bool:
-    """Whether two Items are versions of one product: the same tile and second, and the same ground of it."""
+    """Tell whether two Items are versions of one product: the same tile, second and ground."""
     if one.grid != other.grid or one.datetime.replace(microsecond=0) != other.datetime.replace(microsecond=0):
         return False
     first, second = footprint(one, one.crs), footprint(other, one.crs)

@@ -32,7 +32,7 @@ from catalog.web import patient
 
 @dataclass(frozen=True)
 class LayerBand:
-    """Where a layer holds one band."""
+    """Location of one band in a layer."""
 
     path: str
     index: int
@@ -42,7 +42,7 @@ class LayerBand:
     nodata: tuple[float, ...] = ()
     """DN without measurement, by the raster and by the Item."""
     masked: bool = False
-    """Whether the raster's own mask tells as well what was measured."""
+    """True if the raster's own mask also tells which pixels were measured."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Layer:
     bounds: tuple[float, float, float, float]
     """West, south, east and north in the scene's CRS."""
     aligned: bool
-    """Whether its pixels are those of the scene's grid; others are resampled by cubic convolution."""
+    """True if its pixels are those of the scene's grid; others are resampled by cubic convolution."""
     scl: LayerBand | None
     """Its scene classification."""
 
@@ -117,7 +117,7 @@ class ItemsReader:
     dtype: str
     nodata: float
     clouds_out: bool = False
-    """Whether pixels under clouds count as not measured, so that a later layer may give them."""
+    """True if pixels under clouds count as not measured, so that a later layer may supply them."""
 
     def read(self, window: Window) -> Pixels:
         geobox = self.geobox[window.toslices()]

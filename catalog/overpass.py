@@ -155,7 +155,7 @@ def _usable(
 
 
 def _near(area: BaseGeometry, candidates: Sequence[Candidate]) -> BaseGeometry:
-    """What of an area lies near Items: far from them a projection folds."""
+    """Part of an area near Items: far from them a projection folds."""
     near = clip(area, [one.ground for one in candidates])
     if near.is_empty:
         raise AreaError("the Items found do not touch the area: their footprints end before it")

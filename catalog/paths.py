@@ -1,4 +1,4 @@
-"""What paths and addresses say of themselves: local or remote, what of them is secret, and which file they lead to."""
+"""Properties of paths and addresses: local or remote, secret parts, and the file that they lead to."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _USER = re.compile(r"://[^\s/?#'\"]*@")
 
 
 def is_remote(path: str) -> bool:
-    """Whether pixels come over a network."""
+    """Tell whether pixels are read over a network."""
     schemes = ("http://", "https://", "s3://", "gs://", "az://", "oss://", "swift://")
     return path.startswith(schemes) or any(system in path for system in SYSTEMS)
 
@@ -51,7 +51,24 @@ def without_query(path: str) -> str:
 
 
 def without_queries(text: str) -> str:
-    """Running text, as GDAL's messages, without the users, passwords and queries of the addresses in it."""
+    """Remove users, passwords and queries from the addresses in a text.
+
+    Parameters
+    ----------
+    text
+        Running text, such as a message of GDAL.
+
+    Returns
+    -------
+    str
+        Text with shortened addresses.
+
+    Examples
+    --------
+    >>> without_queries("cannot open https://user:secret@example.org/a.tif?sig=1")
+    'cannot open https://example.org/a.tif?…'
+
+    """
     return _USER.sub("://", _QUERY.sub(r"\1", text))
 
 

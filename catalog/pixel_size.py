@@ -18,17 +18,44 @@ _DIGITS = 4
 
 
 def gsd_m_of(geobox: GeoBox) -> float | None:
-    """Ground sampling distance of a grid at its centre, metres: the longer side of a pixel.
+    """Measure the ground sampling distance of a grid at its centre: the longer side of a pixel.
 
-    Web Mercator's metres are longer than those on the ground, and degrees have no length of their own. None for grids
-    without a place on Earth.
+    Metres of Web Mercator are longer than those on the ground, and degrees are no length; both are converted.
+
+    Parameters
+    ----------
+    geobox
+        Grid.
+
+    Returns
+    -------
+    float | None
+        Metres on the ground; None for a grid without a place on Earth.
+
+    Examples
+    --------
+    >>> gsd_m_of(GeoBox.from_bbox((500000, 5300000, 500100, 5300100), crs="EPSG:32633", resolution=10))
+    10.0
+
     """
     sides = pixel_sides_m(geobox)
     return None if sides is None else max(sides)
 
 
 def pixel_sides_m(geobox: GeoBox) -> tuple[float, float] | None:
-    """Width and height on the ground of the pixel at a grid's centre, metres; None without a place on Earth."""
+    """Measure the pixel at a grid's centre on the ground.
+
+    Parameters
+    ----------
+    geobox
+        Grid.
+
+    Returns
+    -------
+    tuple[float, float] | None
+        Width and height, metres; None for a grid without a place on Earth.
+
+    """
     crs = geobox.crs
     if crs is None:
         return None

@@ -1,4 +1,4 @@
-"""Where a raster lies: its grid as the file has it, or the reason why it has none."""
+"""Placement of a raster: its grid as the file has it, or the reason why it has none."""
 
 from __future__ import annotations
 

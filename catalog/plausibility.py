@@ -64,7 +64,7 @@ class Spelling:
     offset: str
     nodata: str
     otherwise: str
-    """What else to do with values that are no reflectance."""
+    """Advice for values that are no reflectance."""
 
 
 COMMAND = Spelling("--scale {:g}", "--offset {:g}", "--nodata {:.10g}", ", or --picture to upscale values as they are")
@@ -138,7 +138,7 @@ class _Remark:
     """One remark on a band."""
 
     slip: str
-    """The same for bands with the same slip."""
+    """Kind of the mistake, equal for bands with the same one."""
     text: str
 
 
@@ -162,7 +162,7 @@ class _Judgement:
 
 @dataclass(frozen=True)
 class _Lit:
-    """What of a band's DN is neither 0 nor a fill, with the scale and offset that are judged."""
+    """DN of a band that are neither 0 nor a fill value, with the scale and offset to check."""
 
     dn: NDArray[np.float64]
     scale: float
@@ -230,7 +230,7 @@ def _plausible(dn: NDArray[np.float64], scale: float, offset: float) -> bool:
 
 
 def _scaled_twice(dn: NDArray[np.float64], band: BandSpec) -> bool:
-    """Whether floats are reflectance although a scale of DN is applied to them: DN are whole, or reach beyond 2."""
+    """Tell whether floats are reflectance although a scale of DN is applied: DN are whole numbers or exceed 2."""
     return bool(abs(band.scale) <= _SCALE_OF_DN and np.abs(dn).max() < _LEAST_DN and (dn != np.rint(dn)).any())
 
 

@@ -36,29 +36,36 @@ _ANY_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2100, 1, 1, tzin
 
 @dataclass(frozen=True)
 class ResultLayer:
-    """Another raster on a result's grid that says something of it."""
+    """A further raster on a result's grid that describes the result."""
 
     key: str
-    """Of the asset, and its role."""
+    """Key of the asset, and its role."""
     name: str
-    """Of its file, beside the result's."""
+    """Name of its file beside the result's."""
     title: str
+    """Title of the asset."""
     description: str
+    """Description of the asset."""
     dtype: str
+    """NumPy name of the pixel type."""
     nodata: float | None
+    """Nodata value, None if there is none."""
     bands: Sequence[Mapping[str, Any]]
     """As in STAC: name, description, scale and offset of each."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was made of a scene."""
+    """Raster that was made of a scene."""
 
     name: str
-    """Of the COG's file."""
+    """Name of the COG's file."""
     geobox: GeoBox
+    """Grid of the COG."""
     dtype: str
+    """NumPy name of the pixel type."""
     nodata: float | None
+    """Nodata value, None if there is none."""
     software: Mapping[str, str]
     """Name and version of what made it."""
     lineage: str
@@ -66,13 +73,24 @@ class Result:
     expression: Mapping[str, Any]
     """Parameters to repeat it with."""
     layers: Sequence[ResultLayer] = ()
-    """What goes beside it."""
+    """Further rasters on its grid."""
 
 
 def item_of_result(scene: Scene, result: Result) -> pystac.Item:
-    """A STAC 1.1 Item that goes beside the COG, which it refers to by name.
+    """Describe a result as a STAC 1.1 Item, which goes beside the COG and refers to it by name.
 
-    The time is the scene's; where only a period is known, that, and where nothing is, from 1970 to 2100.
+    Parameters
+    ----------
+    scene
+        Scene that the result was made of; its time of acquisition is the Item's.
+    result
+        Name, grid, type and origin of the COG.
+
+    Returns
+    -------
+    pystac.Item
+        Item with the COG and its layers as assets, and links to the scene's sources.
+
     """
     geometry, bbox = _place(result.geobox)
     start, end = _interval(scene)
@@ -124,7 +142,7 @@ def _place(geobox: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None]:
 
 
 def _longitude(degrees: float) -> float:
-    """The same meridian between -180° and 180°."""
+    """Return the same meridian between -180° and 180°."""
     return (degrees + 180) % 360 - 180
 
 

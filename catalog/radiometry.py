@@ -1,4 +1,4 @@
-"""How DN become reflectance: one decision, with its reason, for every kind of source.
+"""DN-to-reflectance conversion: one decision, with its reason, for every kind of source.
 
 From processing baseline 04.00 on, Sentinel-2's DN carry an offset of 1000. Catalogues deliver these DN with the
 offset, without it, or without it while declaring it; the date does not tell, for old scenes are reprocessed. Each
@@ -39,7 +39,7 @@ class Radiometry:
     offset: float
     reason: str
     scale_assumed: bool = False
-    """Whether the scale is what integers of 16 bits and more usually have, and nothing said of these."""
+    """True if the scale is the usual one of integers of 16 bits and more, because nothing declares another."""
 
     def __post_init__(self) -> None:
         if self.scale == 0 or not (math.isfinite(self.scale) and math.isfinite(self.offset)):
@@ -50,7 +50,7 @@ class Radiometry:
 
 
 def override(scale: float | None, offset: float | None, fallback: Radiometry | None) -> Radiometry:
-    """What the user says, completed by what the source says; an offset that neither gives is 0.
+    """Complete the user's scale and offset by those of the source; an offset that neither gives is 0.
 
     Raises :class:`RadiometryError` when neither gives a scale.
     """
@@ -171,7 +171,7 @@ def _baseline_of(item: Mapping[str, Any]) -> tuple[tuple[int, int], str] | None:
 
 
 def _advice(item: Mapping[str, Any]) -> str:
-    """What to do about an Item of which nothing tells how DN become reflectance."""
+    """Advice for an Item that does not tell how its DN become reflectance."""
     properties = item.get("properties", {})
     telling = (properties.get(field) for field in ("platform", "constellation", "instruments"))
     who = next((", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in telling if v), "")

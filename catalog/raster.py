@@ -44,11 +44,11 @@ class RasterReader:
     nodata: tuple[tuple[float, ...], ...]
     """DN without measurement, per band; NaN and infinities never are one."""
     masked: bool = False
-    """Whether the rasters' own mask tells as well what was measured."""
+    """True if the rasters' own mask also tells which pixels were measured."""
     alpha: tuple[str, int] | None = None
     """Path and number of a band that is 0 where nothing was measured."""
     spans: tuple[int, ...] = ()
-    """How many pixels of the scene's grid each band's span along an axis; empty where all have the scene's own."""
+    """Pixels of the scene's grid per pixel of each band, along an axis; empty if all bands have the scene's grid."""
 
     @patient
     def read(self, window: Window) -> Pixels:

@@ -40,7 +40,7 @@ def scale_note(specs: Sequence[BandSpec], geobox: GeoBox, sensor: SensorProfile 
 def contradictions(
     raster: DatasetReader, keep: Sequence[int], specs: Sequence[BandSpec], sensor: SensorProfile
 ) -> list[str]:
-    """What the file says of itself other than its sensor's profile: the file is believed."""
+    """Notes where the file contradicts its sensor's profile; the file is believed."""
     notes = []
     declared: dict[tuple[float, float], list[str]] = {}
     for i, spec in zip(keep, specs, strict=True):

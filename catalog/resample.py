@@ -114,7 +114,7 @@ def _read_window(
 
 
 def _nested(raster: DatasetReader, geobox: GeoBox) -> tuple[int, int, int] | None:
-    """How many pixels of the grid one of the raster's spans along an axis, and the row and column of its corner there.
+    """Pixels of the grid per pixel of the raster, along an axis, and the row and column of the raster's corner.
 
     None where its pixels are no whole blocks of the grid's.
     """

@@ -1,4 +1,4 @@
-"""What a process may open, where others than its user say what that is."""
+"""Policy of which files and hosts a process may open, for sources that others than its user name."""
 
 from __future__ import annotations
 
@@ -12,22 +12,47 @@ from catalog.errors import RefusedError
 
 @dataclass(frozen=True)
 class Restriction:
-    """GeoTIFF and JPEG 2000 below some folders and on some hosts; nothing else.
+    """GeoTIFF and JPEG 2000 files below some folders and on some hosts.
 
-    Other drivers of GDAL's read what a file says elsewhere: a VRT opens any other file.
+    Other drivers of GDAL open further files that a file names: a VRT opens any other file.
     """
 
     folders: tuple[Path, ...] = ()
+    """Folders whose files may be opened."""
     hosts: tuple[str, ...] = ()
     """Names as ``example.org`` or ``127.0.0.1:8000``; ``*.example.org`` stands for all below it."""
 
     @staticmethod
     def driver_of(path: str) -> str:
-        """The one of GDAL's drivers that a path is opened with."""
+        """Return the only GDAL driver that a path is opened with.
+
+        Parameters
+        ----------
+        path
+            Path or address.
+
+        Returns
+        -------
+        str
+            Name of the driver.
+
+        """
         return "JP2OpenJPEG" if path.partition("?")[0].lower().endswith(".jp2") else "GTiff"
 
     def check(self, path: str) -> None:
-        """Raises :class:`RefusedError` for a path or address that is not allowed."""
+        """Refuse a path or address that is not allowed.
+
+        Parameters
+        ----------
+        path
+            Path or address.
+
+        Raises
+        ------
+        RefusedError
+            It may not be opened.
+
+        """
         if path.startswith(("http://", "https://")):
             if not host_allowed(path, self.hosts):
                 raise RefusedError(f"{urlsplit(path).netloc.rpartition('@')[2]} is not a host that may be read from")
@@ -41,7 +66,28 @@ class Restriction:
 
 
 def host_allowed(address: str, hosts: Sequence[str]) -> bool:
-    """Whether an address is on one of the hosts; with a port of its own only where that is named."""
+    """Tell whether an address is on one of the allowed hosts.
+
+    Parameters
+    ----------
+    address
+        URL.
+    hosts
+        Names such as ``example.org`` or ``127.0.0.1:8000``; ``*.example.org`` stands for all hosts below it.
+
+    Returns
+    -------
+    bool
+        True if the host is listed. A port other than the usual one must be listed with it.
+
+    Examples
+    --------
+    >>> host_allowed("https://data.example.org/a.tif", ["*.example.org"])
+    True
+    >>> host_allowed("https://example.org:8443/a.tif", ["example.org"])
+    False
+
+    """
     try:
         parts = urlsplit(address)
         port = parts.port

@@ -59,7 +59,7 @@ _BAND_IDS = {str(number): name for number, name in enumerate(sentinel2.BANDS)}
 
 @dataclass(frozen=True)
 class SafeProduct:
-    """What the product's metadata say."""
+    """Contents of the product's metadata."""
 
     root: str
     """GDAL path of the folder that holds the metadata."""
@@ -88,7 +88,7 @@ class SafeProduct:
 
 
 def is_safe(source: str) -> bool:
-    """Whether a path is a ``.SAFE`` folder, its metadata file, or a zip that holds one."""
+    """Tell whether a path is a ``.SAFE`` folder, its metadata file, or a zip that holds one."""
     path = Path(source)
     if path.name in _METADATA:
         return path.is_file()

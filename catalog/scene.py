@@ -20,22 +20,62 @@ Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 
 
 class PixelReader(Protocol):
-    """Where a scene's pixels come from. Readers are plain data, so that other processes can receive them."""
+    """Source of a scene's pixels. Readers are plain data, so that other processes can receive them."""
 
     def read(self, window: Window) -> Pixels:
-        """DN of all bands in a window inside the scene's grid, and which of them were measured.
+        """Read all bands in a window.
 
-        Raises :class:`catalog.errors.ReadError`.
+        Parameters
+        ----------
+        window
+            Window inside the scene's grid, pixels.
+
+        Returns
+        -------
+        Pixels
+            DN, and True where a pixel was measured; both ``(bands, rows, cols)``.
+
+        Raises
+        ------
+        ReadError
+            The pixels cannot be read.
+
         """
 
     def sample(self, window: Window) -> list[BandSample]:
-        """DN of each band from all over a window inside the scene's grid, see :mod:`catalog.sampling`.
+        """Read a sample of each band from all over a window, see :mod:`catalog.sampling`.
 
-        Raises :class:`catalog.errors.ReadError`.
+        Parameters
+        ----------
+        window
+            Window inside the scene's grid, pixels.
+
+        Returns
+        -------
+        list[BandSample]
+            DN of each band.
+
+        Raises
+        ------
+        ReadError
+            The pixels cannot be read.
+
         """
 
     def select(self, keep: tuple[int, ...]) -> PixelReader:
-        """A reader of these bands only, by position."""
+        """Keep only some bands.
+
+        Parameters
+        ----------
+        keep
+            Positions of the bands.
+
+        Returns
+        -------
+        PixelReader
+            Reader of these bands.
+
+        """
 
 
 @dataclass(frozen=True)
@@ -55,13 +95,13 @@ class BandSpec:
     mtf_nyquist: float | None
     """Modulation transfer of the sensor at the Nyquist frequency of this grid."""
     description: str
-    """What the source calls it."""
+    """Name of the band in the source."""
     colour: str = "undefined"
     """Colour interpretation, lower case, as ``red``."""
     also_nodata: tuple[float, ...] = ()
     """Further DN of the source that are no measurement, as Sentinel-2's 0 beside a nodata value of the file's own."""
     role: str = ""
-    """What a sensor's profile says that it is for, see :mod:`catalog.sensors`; empty when there was none."""
+    """Role of the band in its sensor profile, see :mod:`catalog.sensors`; empty without a profile."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +109,9 @@ class Scene:
     """Bands on one grid, from any source."""
 
     id: str
+    """Name of the scene."""
     bands: tuple[BandSpec, ...]
+    """Bands in the source's order."""
     geobox: GeoBox
     """Grid of all pixels that can be read."""
     area: Window
@@ -77,18 +119,19 @@ class Scene:
     dtype: str
     """NumPy name of the DN's type."""
     reader: PixelReader
+    """Source of the pixels."""
     radiometry: tuple[str, ...]
     """Why DN become reflectance as they do, one reason per band."""
     identity: Mapping[str, Any]
-    """What tells this source from another, or from itself after a change; plain JSON."""
+    """Distinguishes this source from others, and from itself after a change; plain JSON."""
     datetime: dt.datetime | None = None
     """Time of acquisition, UTC."""
     period: tuple[dt.datetime, dt.datetime] | None = None
-    """Where the time itself is not known, what it lies in, as a day."""
+    """Period that contains the time of acquisition, such as a day, if the time itself is not known."""
     nodata_declared: bool = False
-    """Whether the source itself declares its nodata value."""
+    """True if the source itself declares its nodata value."""
     scaled: bool = False
-    """Whether the source itself declares scale and offset."""
+    """True if the source itself declares scale and offset."""
     picture: bool = False
     """A plain image: DN mean brightness and there need not be a CRS."""
     sources: tuple[str, ...] = ()
@@ -98,7 +141,7 @@ class Scene:
     files: tuple[str, ...] = ()
     """Local files that are read, and must not be written."""
     notes: tuple[str, ...] = ()
-    """What a user should know: assumptions made, bands left out, pixels resampled."""
+    """Messages for the user: assumptions made, bands left out, pixels resampled."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """STAC properties worth keeping, as platform and constellation."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -115,7 +158,19 @@ class Scene:
         return tuple(band.name for band in self.bands)
 
     def select(self, names: tuple[str, ...]) -> Scene:
-        """The same scene with only these bands, in the scene's own order."""
+        """Keep only some bands.
+
+        Parameters
+        ----------
+        names
+            Names of the bands to keep.
+
+        Returns
+        -------
+        Scene
+            Scene with these bands, in the scene's own order.
+
+        """
         keep = tuple(i for i, band in enumerate(self.bands) if band.name in names)
         if len(keep) == len(self.bands):
             return self
@@ -127,5 +182,17 @@ class Scene:
         )
 
     def noting(self, *notes: str) -> Scene:
-        """The same scene with more to say."""
+        """Add notes for the user.
+
+        Parameters
+        ----------
+        *notes
+            Sentences to add.
+
+        Returns
+        -------
+        Scene
+            Scene with the notes.
+
+        """
         return replace(self, notes=(*self.notes, *notes))

@@ -1,4 +1,4 @@
-"""Searching a STAC API, and doing on this side what the server cannot."""
+"""Search of a STAC API, with local filters for what the server cannot filter."""
 
 from __future__ import annotations
 
@@ -30,25 +30,42 @@ _INSTANT = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for."""
+    """Parameters of a search."""
 
     area: BaseGeometry
     """Polygon in degrees."""
     datetime: str
     """An RFC 3339 instant, day, month, year, or two of them as ``2024-06-01/2024-08-31``; ``..`` is open."""
     api: str = DEFAULT_API
+    """Address of the STAC API."""
     collection: str = DEFAULT_COLLECTION
+    """Collection to search in."""
     max_cloud: float = 100
     """Highest cloud cover of an Item, percent."""
     max_items: int = 1000
-    """Most Items taken from the server; one that finds more is refused, for the best might be among the rest."""
+    """Largest number of Items to take. A search that finds more is refused: the best may be among the rest."""
 
 
 def search(query: Query) -> list[pystac.Item]:
-    """Items that match, clearest first, then latest.
+    """Search a STAC API.
 
-    Raises :class:`RequestError` for dates that are none, :class:`SearchError` when the API cannot be reached, refuses
-    the query, or finds nothing.
+    Parameters
+    ----------
+    query
+        Area, dates, API, collection and limits.
+
+    Returns
+    -------
+    list[pystac.Item]
+        Matching Items, clearest first, then latest.
+
+    Raises
+    ------
+    RequestError
+        The dates are malformed.
+    SearchError
+        The API cannot be reached, refuses the query, or finds nothing or too much.
+
     """
     _check_datetime(query.datetime)
     client = _connect(query.api)
@@ -132,7 +149,19 @@ def _check_datetime(text: str) -> None:
 
 
 def describe(items: Sequence[pystac.Item]) -> list[dict[str, object]]:
-    """One row per Item for a table: id, time, clouds, platform and address."""
+    """Make a table of Items.
+
+    Parameters
+    ----------
+    items
+        Items of a search.
+
+    Returns
+    -------
+    list[dict[str, object]]
+        One row per Item: ``id``, ``datetime``, ``clouds`` (percent), ``platform`` and ``href``.
+
+    """
     return [
         {
             "id": item.id,

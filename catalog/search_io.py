@@ -1,4 +1,4 @@
-"""How a STAC API is asked: within bounds on the time and the size of all that one search fetches."""
+"""Requests to a STAC API, with limits on the time and size of everything that one search fetches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _JSON_METHODS = ("POST", "PUT", "PATCH")
 
 
 def bounded_io(api: str) -> StacApiIO:
-    """What a client of one search asks the API at an address with."""
+    """Make the connection of one search to the API at an address."""
     import requests
     from pystac_client.stac_api_io import StacApiIO
 

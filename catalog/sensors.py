@@ -49,7 +49,7 @@ class SensorBand(_Strict):
     """One band of an instrument."""
 
     name: str = Field(min_length=1)
-    """What the instrument's makers call it."""
+    """Name of the band in the maker's documents."""
     role: Role
     """Bands of two instruments with the same role show the same colour."""
     gsd_m: float | None = Field(default=None, gt=0)
@@ -66,8 +66,9 @@ class SensorProfile(_Strict):
     """An instrument, in the product that it is usually delivered as."""
 
     name: str = Field(min_length=1)
+    """Name of the profile."""
     title: str = Field(min_length=1)
-    """Which instrument and which product."""
+    """Instrument and product."""
     bands: tuple[SensorBand, ...] = Field(min_length=1)
     """In the order in which files without names hold them."""
     scale: float | None = None
@@ -95,27 +96,77 @@ class SensorProfile(_Strict):
         return self
 
     def order_of(self, count: int) -> tuple[str, ...] | None:
-        """Names of the bands of a file that has so many and names none; None where that leaves them open."""
+        """Name the bands of a file that does not name them.
+
+        Parameters
+        ----------
+        count
+            Number of bands of the file.
+
+        Returns
+        -------
+        tuple[str, ...] | None
+            Names in the file's order; None if no order of the profile has so many bands.
+
+        """
         every = tuple(band.name for band in self.bands)
         usual = tuple(name for name in every if name not in self.optional)
         return next((names for names in (every, usual) if len(names) == count), None)
 
     def band(self, text: str) -> SensorBand | None:
-        """The band that a file or a user calls ``text``: by its name, an alias or its role."""
+        """Find a band by its name, an alias or its role.
+
+        Parameters
+        ----------
+        text
+            Name in a file or of a user; capitals do not matter.
+
+        Returns
+        -------
+        SensorBand | None
+            None if the profile has no such band.
+
+        """
         called = _plain(text)
         named = (band for band in self.bands if called in map(_plain, (band.name, *band.aliases)))
         return next(named, None) or next((band for band in self.bands if band.role == called), None)
 
 
 def sensor_names() -> list[str]:
-    """Names of the profiles that ship with the package."""
+    """List the sensor profiles of the package.
+
+    Returns
+    -------
+    list[str]
+        Names in alphabetical order.
+
+    """
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def read_sensor(name: str) -> SensorProfile:
-    """A shipped profile by its name, or that of a YAML file.
+    """Read a sensor profile.
 
-    Raises :class:`RequestError`, naming the first field that is wrong.
+    Parameters
+    ----------
+    name
+        Name of a profile of the package, or path of a YAML file.
+
+    Returns
+    -------
+    SensorProfile
+        The profile.
+
+    Raises
+    ------
+    RequestError
+        The profile does not exist or is malformed; the message names the first wrong field.
+
+    Examples
+    --------
+    >>> read_sensor("landsat-oli").band("B4").role
+    'red'
+
     """
     if Path(name).suffix.lower() in (".yaml", ".yml"):
         return _read(Path(name))
@@ -127,9 +178,9 @@ def read_sensor(name: str) -> SensorProfile:
 
 
 def role_of(band: str, sensor: str | None) -> Role | None:
-    """What a band that a sensor's products call so is for; Sentinel-2's, when no sensor is named.
+    """Return the role of a band by its name in a sensor's products (Sentinel-2's if no sensor is named).
 
-    None for a band or a sensor that is not known.
+    None for an unknown band or sensor.
     """
     name = "sentinel-2" if sensor is None else sensor
     found = _shipped(name).band(band) if name in sensor_names() else None

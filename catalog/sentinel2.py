@@ -1,4 +1,4 @@
-"""What is fixed about Sentinel-2: its bands, its DN and the names of its products."""
+"""Fixed properties of Sentinel-2: its bands, its DN and the names of its products."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def band_name(text: str) -> str | None:
 
 
 def is_sentinel2(item: Mapping[str, Any]) -> bool | None:
-    """Whether a STAC Item (as a dictionary) is of Sentinel-2; None where it does not say of what it is."""
+    """Tell whether a STAC Item (as a dictionary) is of Sentinel-2; None if it names no instrument."""
     properties = item.get("properties") or {}
     if any(str(field).startswith(_PROPERTIES) for field in properties):
         return True

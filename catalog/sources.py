@@ -30,7 +30,7 @@ _LONGEST_SHOWN = 100
 
 @dataclass(frozen=True)
 class SceneRequest:
-    """Where pixels come from, and which of them."""
+    """Source of pixels, and the part of it to read."""
 
     source: str | None = None
     """A raster, a ``.SAFE`` folder or zip, or one or several STAC Items, by path or URL; None to search."""
@@ -41,7 +41,9 @@ class SceneRequest:
     max_cloud: float = 100
     """Highest cloud cover, percent."""
     api: str = DEFAULT_API
+    """Address of the STAC API to search."""
     collection: str = DEFAULT_COLLECTION
+    """Collection to search in."""
     bands: Sequence[str] | None = None
     """Bands asked for by the user."""
     default_bands: Sequence[str] = ("B02", "B03", "B04", "B08")
@@ -65,13 +67,27 @@ class SceneRequest:
     acquired: Acquisition | None = None
     """When a raster was acquired, overriding what it says."""
     sensor: SensorProfile | None = None
-    """What is known of the instrument, where the source does not say itself."""
+    """Sensor profile that supplies what the source does not say."""
 
 
 def open_scene(request: SceneRequest) -> Scene:
-    """The scene that a request describes, with its reflectance judged.
+    """Open the scene that a request describes. No pixels are read.
 
-    Raises :class:`catalog.errors.CatalogError` with a message for the user.
+    Parameters
+    ----------
+    request
+        Source, area, bands and options.
+
+    Returns
+    -------
+    Scene
+        Bands with their radiometry, grid, area and reader.
+
+    Raises
+    ------
+    CatalogError
+        The source cannot be opened, the request contradicts it, or a search finds nothing. The message is for the user.
+
     """
     return judged(_open(request))
 
@@ -126,7 +142,7 @@ def _search_scene(request: SceneRequest) -> Scene:
 
 
 def _refuse(choices: Mapping[str, Any], why: str) -> None:
-    """What a user asks for and does not get would be a surprise in the pixels."""
+    """Refuse options that have no effect: the user would expect them in the pixels."""
     idle = [f"--{name}" for name, value in choices.items() if value]
     if idle:
         raise RequestError(f"{' and '.join(idle)} would have no effect: {why}")

@@ -1,4 +1,4 @@
-"""JSON as its standard has it, which knows neither NaN nor infinities."""
+"""JSON as its standard defines it, without NaN and infinities."""
 
 from __future__ import annotations
 
@@ -9,12 +9,31 @@ from typing import Any
 
 
 def to_json(content: Any, **options: Any) -> str:
-    """Like :func:`json.dumps`, but numbers that are not finite are null. ``options`` are that function's."""
+    """Write JSON like :func:`json.dumps`, with null for numbers that are not finite.
+
+    Parameters
+    ----------
+    content
+        Lists, mappings and values.
+    **options
+        Options of :func:`json.dumps`.
+
+    Returns
+    -------
+    str
+        JSON text.
+
+    Examples
+    --------
+    >>> to_json({"gain": float("nan")})
+    '{"gain": null}'
+
+    """
     return json.dumps(finite(content), allow_nan=False, **options)
 
 
 def finite(content: Any) -> Any:
-    """The same content with None for each number in it that is not finite."""
+    """Return the content with None for each number that is not finite."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, Mapping):

@@ -23,7 +23,7 @@ class Unmeasured:
     """DN of one band that are no measurement."""
 
     nodata: float | None
-    """What marks them in a product; None where nothing does."""
+    """Value that marks them in a product; None if there is none."""
     also: tuple[float, ...] = ()
     """Others that pixels of the source have."""
     read: tuple[float, ...] = ()

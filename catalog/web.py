@@ -70,7 +70,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What a server is asked."""
+    """Request to a server."""
 
     address: str
     method: str = "GET"
@@ -91,7 +91,19 @@ class _BrokenError(Exception):
 
 @contextmanager
 def announcing(listener: Callable[[str], None]) -> Iterator[None]:
-    """In the block, this process tells ``listener`` of long waits; elsewhere they are logged as warnings."""
+    """Report long waits for servers to a listener inside a block; elsewhere they are logged as warnings.
+
+    Parameters
+    ----------
+    listener
+        Function that receives a sentence per wait.
+
+    Yields
+    ------
+    None
+        Nothing.
+
+    """
     global _listener
     before, _listener = _listener, listener
     try:
@@ -186,7 +198,7 @@ class PatientStacIO(DefaultStacIO):
 
 
 def version_of(path: str) -> dict[str, str | int]:
-    """What a server says of a remote file and would not say of another: its size, and its version or time of change.
+    """Return what a server says only of this version of a file: its size, and its version or time of change.
 
     Empty where the server says nothing, or nobody here knows how to ask it. Raises :class:`UnreachableError` when it
     does not answer.
@@ -249,7 +261,7 @@ def _answers(path: str, deadline: float) -> bool:
 
 
 def _within(deadline: float, call: Callable[[], Answer]) -> Answer:
-    """What a call returns or raises, unless it takes longer: a name server, or a server that drips, may take for ever.
+    """Call a function within a time limit: a name server, or a server that drips, may take for ever.
 
     The thread of a call that is given up ends when its connection does.
     """
@@ -308,7 +320,7 @@ def _content(answer: requests.Response, most: int, request: Request) -> bytes:
 
 
 def _is_lasting(error: Exception) -> bool:
-    """Whether an error is of the address or the answer, and not of the way between."""
+    """Tell whether an error is due to the address or the response rather than to the connection."""
     import requests
     from urllib3.exceptions import DecodeError, LocationParseError
 
@@ -321,7 +333,7 @@ def _is_lasting(error: Exception) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """What broke, in words that have no address in them."""
+    """Describe the failure without any address."""
     text = repr(error).lower()
     if "timeout" in text or "timed out" in text:
         return "it timed out"

@@ -1,4 +1,4 @@
-"""Optional accelerated implementations of steps that :mod:`tiling` does with NumPy."""
+"""Interface of optional accelerated implementations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 
 class Accelerator(Protocol):
-    """Makes the same bits; returns whether it could. Where not, NumPy does."""
+    """Compiled replacements with the same results. Each method returns False if it does not support the arrays."""
 
     def differences(self, pixels: NDArray[Any], out: NDArray[Any]) -> bool:
-        """Of ``(bands, rows, cols)`` each pixel less the one before it in its row, into ``(rows, cols, bands)``."""
+        """Write differences between neighbours in a row of ``(bands, rows, cols)`` into ``(rows, cols, bands)``."""
         ...
 
     def halves(self, pixels: NDArray[Any], out: NDArray[Any], nodata: float | None) -> bool:
-        """What :func:`tiling.overviews.halve` makes of ``(rows, cols)``, both even; ``nodata`` is of their type."""
+        """Halve ``(rows, cols)``, both even, like :func:`tiling.overviews.halve`; ``nodata`` is of their type."""
         ...

@@ -1,6 +1,6 @@
-"""Chunk files: one small COG for each finished chunk, whose blocks go into the output as they are.
+"""Chunk files: a small COG per finished chunk, whose blocks are copied into the output.
 
-Where a plan's chunks are aligned to the output's blocks, a chunk's blocks are the output's, and so are those of its
+If a plan's chunks are aligned to the output's blocks, a chunk's blocks are the output's blocks, and so are those of its
 first overviews.
 """
 
@@ -33,12 +33,14 @@ _METADATA = 42112
 
 @dataclass(frozen=True)
 class ChunkFile:
-    """A chunk's file, and what it says of itself."""
+    """A chunk file and the contents of its header."""
 
     path: Location
+    """Location of the file."""
     images: list[Image]
-    """At full resolution, and its overviews."""
+    """The image at full resolution, and its overviews."""
     tags: Mapping[str, str]
+    """Metadata of the image."""
 
 
 def encode_chunk(
@@ -50,9 +52,28 @@ def encode_chunk(
     overviews: int = 0,
     threads: int = 1,
 ) -> list[Content]:
-    """The content of the file of ``(bands, rows, cols)`` on ``geobox``, with so many overviews, in parts.
+    """Encode a chunk's file.
 
-    ``tags`` stay with the pixels.
+    Parameters
+    ----------
+    pixels
+        ``(bands, rows, cols)``.
+    geobox
+        Grid of the pixels.
+    product
+        Type, bands and compression.
+    tags
+        Metadata to store with the pixels.
+    overviews
+        Number of overviews to add.
+    threads
+        Threads to encode with.
+
+    Returns
+    -------
+    list[Content]
+        Parts of the file, in order.
+
     """
     encoder = ChunkEncoder(pixels.shape, product, overviews=overviews)
     tops = range(0, pixels.shape[1], BLOCK_PX)
@@ -62,13 +83,13 @@ def encode_chunk(
 
 
 class Allocate(Protocol):
-    """Memory for so many bytes, which may have been given away before under the same name; it comes back by itself."""
+    """Function that lends memory of ``size`` bytes, reused under the same ``name``; it is returned automatically."""
 
     def __call__(self, name: str, size: int, /) -> NDArray[np.uint8]: ...
 
 
 class ChunkEncoder:
-    """A chunk's file in the making: rows of blocks are added as they come, by any threads, and nothing else is kept."""
+    """Encoder of one chunk file: takes rows of blocks from any thread and keeps only the encoded blocks."""
 
     def __init__(
         self,
@@ -79,10 +100,10 @@ class ChunkEncoder:
         allocate: Allocate | None = None,
         accelerator: Accelerator | None = None,
     ) -> None:
-        """Of ``(bands, rows, cols)`` with so many overviews.
+        """Prepare for ``shape`` ``(bands, rows, cols)`` with a number of overviews.
 
-        Blocks are kept in memory from ``allocate``, as far as that goes, one after another: where each has memory of
-        its own, most of that is taken from the system and given back again, block by block.
+        Encoded blocks are stored one after another in memory from ``allocate``, as far as it is large enough. Separate
+        memory per block would be requested from and returned to the system each time.
         """
         self._product, self._accelerator = product, accelerator
         self._allocate, self._scratch, self._used = allocate or _new_memory, memoryview(b""), 0
@@ -101,7 +122,16 @@ class ChunkEncoder:
         self._lock = threading.Lock()
 
     def add(self, top: int, pixels: NDArray[Any]) -> None:
-        """Encode ``(bands, rows, cols)`` of the image, from a row of blocks' first row to its last."""
+        """Encode one row of blocks. Thread-safe.
+
+        Parameters
+        ----------
+        top
+            First row of the pixels, a multiple of the block size.
+        pixels
+            ``(bands, rows, cols)`` of the whole width, from the first row of the blocks to their last.
+
+        """
         self._add(0, top // BLOCK_PX, pixels)
 
     def _add(self, level: int, row: int, pixels: NDArray[Any]) -> None:
@@ -124,7 +154,7 @@ class ChunkEncoder:
         self._add(level + 1, above, pair)
 
     def _pair(self, level: int, row: int) -> NDArray[Any]:
-        """Where a row of blocks of an overview is put together."""
+        """Return the memory in which a row of blocks of an overview is assembled."""
         with self._lock:
             if (level, row) not in self._pairs:
                 rows, cols = self._sizes[level]
@@ -151,7 +181,21 @@ class ChunkEncoder:
         return blocks
 
     def parts(self, geobox: GeoBox, tags: Mapping[str, str]) -> list[Content]:
-        """The content of the file on ``geobox``, when all rows have been added; ``tags`` stay with the pixels."""
+        """Assemble the file after all rows have been added.
+
+        Parameters
+        ----------
+        geobox
+            Grid of the pixels.
+        tags
+            Metadata to store with the pixels.
+
+        Returns
+        -------
+        list[Content]
+            Parts of the file, in order.
+
+        """
         fields = fields_of(self._product, geobox, tags)
         blocks = [np.stack(rows) for rows in self._blocks]
         levels = [
@@ -172,9 +216,25 @@ def _new_memory(_: str, size: int) -> NDArray[np.uint8]:
 
 
 def read_chunk(path: Location) -> ChunkFile:
-    """Read where a chunk's blocks are, their checksums, and its tags.
+    """Read the header of a chunk file: where its blocks are, their checksums, and its tags.
 
-    Raises :class:`DamagedChunkError` for a file whose header is damaged or that is not there.
+    Parameters
+    ----------
+    path
+        Location of the file.
+
+    Returns
+    -------
+    ChunkFile
+        Contents of the header.
+
+    Raises
+    ------
+    DamagedChunkError
+        The file does not exist or its header is damaged.
+    StorageError
+        Storage does not answer.
+
     """
     try:
         images, _ = read_header(path)
@@ -190,7 +250,7 @@ def _sizes(blocks: NDArray[np.object_]) -> NDArray[np.int64]:
 
 
 def _tags_of(image: Image) -> dict[str, str]:
-    """Metadata of the image, and not of its bands, as GDAL keeps it."""
+    """Return the metadata of the image, without that of its bands."""
     if _METADATA not in image.fields:
         return {}
     root = ElementTree.fromstring(image.fields[_METADATA].value.rstrip(b"\0"))

@@ -1,8 +1,8 @@
-"""From chunk files to one Cloud-Optimized GeoTIFF.
+"""Assembly of chunk files into one Cloud-Optimized GeoTIFF.
 
-Blocks that chunks have encoded are copied. The others, those of the small overviews above all, are made of what is
-there. Memory is bounded by a few blocks, whatever the size of the output, which is written from its first byte to its
-last, on a disk or into storage alike.
+Blocks that chunks have encoded are copied; the others, mostly those of small overviews, are made from them. Memory is
+bounded by a few blocks whatever the size of the output. The output is written from its first byte to its last, on a
+disk or into storage.
 """
 
 from __future__ import annotations
@@ -59,16 +59,39 @@ def mosaic(
     *,
     expected: Occupant | None = None,
 ) -> None:
-    """Join the chunk files (by chunk key) into ``output``, which appears complete or not at all.
+    """Join chunk files into one COG, which appears complete or not at all.
 
-    ``work`` is a folder on the same file system, or in the same storage, for what is made on the way; nothing stays
-    there. The chunk files are left alone. What is at ``output`` is replaced if it is the ``expected``, see
-    :func:`tiling.occupant`; None stands for anything. Averaged overviews ignore nodata. The bytes depend on the pixels
-    and the product only. Whatever is taken from a chunk's file is held against the checksums in it.
+    Overviews are averages that ignore nodata. The bytes depend only on pixels and product, not on the chunks.
+    Everything that is copied is verified against its checksums. The chunk files stay as they are.
 
-    Raises :class:`DamagedChunkError` for a chunk whose blocks are not those that were written, :class:`DiskFullError`
-    when the COG will not fit, :class:`OccupiedError` for another file that has appeared at ``output``,
-    :class:`OutputError` when it cannot be written.
+    Parameters
+    ----------
+    plan
+        Plan of the chunks.
+    files
+        Chunk files by chunk key.
+    product
+        Type, bands, tags and compression.
+    output
+        Location of the COG.
+    work
+        Folder for temporary data on the same file system or in the same storage; nothing remains there.
+    threads
+        Threads that make blocks.
+    expected
+        What :func:`tiling.occupant` found at ``output`` before, which alone is replaced; None for anything.
+
+    Raises
+    ------
+    DamagedChunkError
+        Blocks of a chunk are not as they were written.
+    DiskFullError
+        The COG does not fit on the disk.
+    OccupiedError
+        Another file has appeared at ``output``.
+    OutputError
+        The COG cannot be written.
+
     """
     disk = work if isinstance(work, Path) else None
     if disk is not None:
@@ -215,7 +238,7 @@ class _Blocks:
         return _read_window(file, level, window)
 
     def runs(self) -> Iterator[Callable[[], bytes]]:
-        """What reads the blocks in the order of the file, in their envelopes, as many at a time as lie together."""
+        """Yield functions that each read a run of consecutive blocks, in their envelopes, in the order of the file."""
         for level in block_order(len(self._shapes)):
             rows = zip(self.owners[level], self.offsets[level], self.sizes[level], self.checksums[level], strict=True)
             for owners, offsets, sizes, checksums in rows:

@@ -57,7 +57,7 @@ def fields_of(product: Product, geobox: GeoBox, tags: Mapping[str, str]) -> Mapp
 
 
 def _compressed(pixels: NDArray[Any], product: Product, accelerator: Accelerator | None) -> NDArray[np.object_]:
-    """What GDAL makes of integers, without passing them through a file in memory: that takes as long as to compress."""
+    """Compress integers as GDAL does, without a file in memory, which would take as long as the compression."""
     bands, rows, cols = pixels.shape
     compressor = zstandard.ZstdCompressor(compression_params=_ZSTD)
     columns = range(0, cols, BLOCK_PX)

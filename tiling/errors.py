@@ -36,7 +36,7 @@ class DamagedChunkError(OutputError):
     def __init__(self, path: Any) -> None:
         super().__init__(f"the chunk file {path} is damaged: the same command computes it anew")
         self.path = path
-        """Where the file is."""
+        """Location of the file."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path,)
@@ -51,7 +51,7 @@ class OccupiedError(OutputError):
             "command finishes"
         )
         self.path = path
-        """Where the file is."""
+        """Location of the file."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path,)

@@ -1,4 +1,4 @@
-"""Filling of pixels that were not measured, so that none of them reaches a convolution as a number of its own."""
+"""Filling of pixels that were not measured, before they reach a convolution."""
 
 from __future__ import annotations
 
@@ -9,12 +9,32 @@ from numpy.typing import NDArray
 
 
 def fill_invalid(pixels: NDArray[np.float32], valid: NDArray[np.bool_], reach_px: int) -> NDArray[np.float32]:
-    """Replace each invalid pixel by the mean of the valid ones nearest to it, band by band.
+    """Replace each invalid pixel by the mean of the nearest valid ones, band by band.
 
-    ``pixels`` and ``valid`` are ``(bands, rows, cols)``; invalid pixels may hold anything, NaN included. A pixel
-    takes the mean of the smallest of the squares of radius 1, 2, 4, 8 … ``reach_px`` around it that hold a valid pixel.
-    One that has none takes the mean of the bands measured at its own place, or zero where none was. So no value
-    depends on anything farther than ``reach_px``, and neighbouring windows that overlap by as much agree.
+    A pixel takes the mean of the smallest square of radius 1, 2, 4, 8 … ``reach_px`` around it that contains a valid
+    pixel. If none does, it takes the mean of the bands measured at its own place, or zero. No value depends on pixels
+    farther than ``reach_px``, so windows that overlap by as much agree.
+
+    Parameters
+    ----------
+    pixels
+        ``(bands, rows, cols)``; invalid pixels may have any value, NaN included.
+    valid
+        ``(bands, rows, cols)``; True where a pixel was measured.
+    reach_px
+        Largest radius, pixels.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        Filled copy, or ``pixels`` itself if all of them are valid.
+
+    Examples
+    --------
+    >>> pixels = np.array([[[1, np.nan, 3]]], dtype=np.float32)
+    >>> fill_invalid(pixels, np.isfinite(pixels), reach_px=1).tolist()
+    [[[1.0, 2.0, 3.0]]]
+
     """
     if valid.all():
         return pixels

@@ -1,4 +1,4 @@
-"""Stored checksums held against the bytes of a file made here, chunk or product."""
+"""Verification of stored checksums against the bytes of a chunk file or a product."""
 
 from __future__ import annotations
 
@@ -30,10 +30,21 @@ def read_header(path: Location) -> tuple[list[Image], int]:
 
 
 def is_whole(path: Location) -> bool:
-    """Tell whether a file is, byte for byte, what was written.
+    """Tell whether a file is, byte for byte, as it was written.
 
-    An object in storage has its own checksums there: of one, the header and the size are looked at, and the rest is not
+    Storage has checksums of its own: of a remote object only header and size are checked, so that the rest is not
     fetched.
+
+    Parameters
+    ----------
+    path
+        Chunk file or product.
+
+    Returns
+    -------
+    bool
+        False also for a file that is missing or cannot be read.
+
     """
     try:
         if is_remote(path):
@@ -45,12 +56,28 @@ def is_whole(path: Location) -> bool:
 
 
 def find_damage(path: Location) -> Iterator[str]:
-    """Yield a line for each part of a file that is not what was written; none for a whole file.
+    """Yield a line for each part of a file that is not as it was written.
 
-    Every byte is checked: the header and each block by their checksums, what encloses blocks by the blocks, and the
-    file's size by theirs.
+    Every byte is checked: header and blocks by their checksums, the envelopes of blocks by the blocks, the file's size
+    by theirs.
 
-    Raises :class:`OutputError` for a file that is not there, :class:`StorageError` for storage that does not answer.
+    Parameters
+    ----------
+    path
+        Chunk file or product.
+
+    Yields
+    ------
+    str
+        Description of a damaged part; nothing for a whole file.
+
+    Raises
+    ------
+    OutputError
+        The file does not exist.
+    StorageError
+        Storage does not answer.
+
     """
     size = _size_of(path)
     try:
@@ -68,7 +95,7 @@ def find_damage(path: Location) -> Iterator[str]:
 
 
 def check_blocks(content: bytes, sizes: Sequence[int], checksums: Sequence[int]) -> list[int]:
-    """The places, from 0, of blocks in their envelopes, one after another, that are not what was written."""
+    """Return the places, from 0, of damaged blocks among consecutive blocks in their envelopes."""
     view, at, damaged = memoryview(content), 0, []
     for place, (size, stored) in enumerate(zip(sizes, checksums, strict=True)):
         start, stop = at + ENVELOPE, at + ENVELOPE + size

@@ -1,7 +1,7 @@
-"""The chunk plan: which pixels each unit of work reads, and which it writes.
+"""Chunk plan: the pixels that each unit of work reads and writes.
 
-A plan covers an area of a larger grid. Chunks own the area's pixels without overlap (their cores); what they read
-beyond is theirs alone. It knows nothing of how pixels are read or made.
+A plan covers an area of a larger grid. The cores of its chunks cover the area without overlap. The plan does not know
+how pixels are read or made.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ class Chunk:
     core: Window
     """The pixels it owns, LR pixels of the source's grid."""
     out: Window
-    """Where they go, HR pixels of the output."""
+    """The pixels it writes, HR pixels of the output."""
 
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """Chunks of ``core_px`` LR pixels over ``area``, which is a window of a grid of ``extent``'s shape."""
+    """Chunks of ``core_px`` LR pixels over ``area``, a window of the grid ``extent``.
+
+    Iterating over a plan yields its chunks row by row; ``len`` is their number.
+    """
 
     extent: GeoBox
     """Grid of all pixels that exist; what is read beyond it is reflected."""
@@ -75,12 +78,12 @@ class ChunkPlan:
 
     @property
     def aligned(self) -> bool:
-        """Whether the output's blocks lie in one chunk each, so that chunks can encode them."""
+        """True if each block of the output lies in one chunk, so that chunks can encode blocks."""
         return len(self) == 1 or self.core_px * self.scale % BLOCK_PX == 0
 
     @property
     def own_overviews(self) -> int:
-        """Of how many of the output's overviews each chunk can encode its blocks, too."""
+        """Number of overviews of the output whose blocks each chunk can encode."""
         most = len(level_shapes(self.geobox.shape)) - 1
         if len(self) == 1:
             return most
@@ -91,7 +94,11 @@ class ChunkPlan:
 
     @property
     def kept_overviews(self) -> int:
-        """Of how many each chunk keeps its part: of one more in its own blocks, which spares decoding those below."""
+        """Number of overviews that each chunk stores its part of.
+
+        It may be one more than :attr:`own_overviews`, in blocks of the chunk's own, so that assembly does not decode
+        those below.
+        """
         own, most = self.own_overviews, len(level_shapes(self.geobox.shape)) - 1
         halved = self.core_px * self.scale // 2**own
         return own + 1 if self.aligned and own < most and halved % 2 == 0 else own
@@ -117,18 +124,63 @@ class ChunkPlan:
 
 
 def whole(geobox: GeoBox) -> Window:
-    """The window that covers a grid."""
+    """Return the window that covers a grid.
+
+    Parameters
+    ----------
+    geobox
+        Grid.
+
+    Returns
+    -------
+    Window
+        Window from row and column 0.
+
+    """
     return Window(0, 0, geobox.shape.x, geobox.shape.y)
 
 
 def crop(geobox: GeoBox, window: Window) -> GeoBox:
-    """The part of a grid inside a window."""
+    """Return the part of a grid inside a window.
+
+    Parameters
+    ----------
+    geobox
+        Grid.
+    window
+        Window inside the grid, pixels.
+
+    Returns
+    -------
+    GeoBox
+        Grid of the window.
+
+    """
     rows, cols = window.toslices()
     return geobox[rows, cols]
 
 
 def grow(window: Window, margin_px: int) -> Window:
-    """A window with a margin on each side; it may reach beyond its grid."""
+    """Add a margin on each side of a window.
+
+    Parameters
+    ----------
+    window
+        Window, pixels.
+    margin_px
+        Width of the margin, pixels.
+
+    Returns
+    -------
+    Window
+        Larger window; it may reach beyond its grid.
+
+    Examples
+    --------
+    >>> grow(Window(10, 20, 4, 5), 2)
+    Window(col_off=8, row_off=18, width=8, height=9)
+
+    """
     return Window(
         window.col_off - margin_px,
         window.row_off - margin_px,
@@ -138,6 +190,27 @@ def grow(window: Window, margin_px: int) -> Window:
 
 
 def refine(geobox: GeoBox, scale: int) -> GeoBox:
-    """The same bounds on pixels ``scale`` times finer along each axis; exact, also for rotated grids."""
+    """Divide the pixels of a grid.
+
+    Parameters
+    ----------
+    geobox
+        Grid, also a rotated one.
+    scale
+        Pixels of the result per pixel of ``geobox``, along each axis.
+
+    Returns
+    -------
+    GeoBox
+        Grid with exactly the same bounds.
+
+    Examples
+    --------
+    >>> coarse = GeoBox.from_bbox((0, 0, 30, 20), crs="EPSG:32633", resolution=10)
+    >>> fine = refine(coarse, 4)
+    >>> fine.shape.wh, fine.boundingbox == coarse.boundingbox
+    ((12, 8), True)
+
+    """
     height, width = geobox.shape
     return geobox.zoom_to(wh_(width * scale, height * scale))

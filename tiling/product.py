@@ -1,4 +1,4 @@
-"""What the output raster holds besides its pixels, and how it is compressed."""
+"""Contents of an output raster besides its pixels, and its compression."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Product:
     nodata: float | None = None
     """Value declared as nodata, NaN included."""
     assumed_nodata: float | None = None
-    """Where none is declared: value that stands for what was not measured all the same, which overviews leave out."""
+    """Value that overviews ignore although it is not declared as nodata."""
     scales: tuple[float, ...] = ()
     """Reflectance per DN, per band; empty to declare none."""
     offsets: tuple[float, ...] = ()
@@ -33,12 +33,13 @@ class Product:
     colours: tuple[str, ...] = ()
     """GDAL's colour interpretation of each band, as ``Red``; empty to declare none."""
     compression: Compression = "zstd"
+    """Compression of the blocks."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Metadata of the file."""
 
     @property
     def overview_nodata(self) -> float | None:
-        """What plays no part in overviews."""
+        """Value of the pixels that overviews ignore."""
         return self.assumed_nodata if self.nodata is None else self.nodata
 
     @property
@@ -51,7 +52,16 @@ class Product:
         return 3 if np.issubdtype(np.dtype(self.dtype), np.floating) else 2
 
     def creation_options(self) -> dict[str, Any]:
-        """GDAL's options for encoding blocks: the fastest level, which costs a tenth in size."""
+        """Build GDAL's creation options for the blocks.
+
+        Compression uses the fastest level, which costs a tenth in size.
+
+        Returns
+        -------
+        dict[str, Any]
+            Options by name.
+
+        """
         level = {"zstd": {"zstd_level": 1}, "deflate": {"zlevel": 1}}[self.compression]
         return {
             "tiled": True,
@@ -66,9 +76,28 @@ class Product:
 
 
 def nodata_as(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
-    """Nodata as one of the numbers of a type, an integer of integers; None where it is none of them, and so no pixel's.
+    """Express a nodata value in a pixel type.
 
-    Compared with a float, every integer would become one first.
+    Parameters
+    ----------
+    nodata
+        Declared value, or None.
+    dtype
+        Pixel type.
+
+    Returns
+    -------
+    float | None
+        An int for integer types. None if the type cannot hold the value, so that no pixel can equal it. Comparing
+        integers with a float would convert every integer first.
+
+    Examples
+    --------
+    >>> nodata_as(0.0, np.dtype("uint16"))
+    0
+    >>> nodata_as(-9999, np.dtype("uint16")) is None
+    True
+
     """
     if nodata is None or not np.issubdtype(dtype, np.integer):
         return nodata
@@ -77,7 +106,30 @@ def nodata_as(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
 
 
 def nearest_non_nodata(nodata: float, dtype: np.dtype[Any]) -> float:
-    """The value nearest to nodata that is not nodata: what a measured pixel becomes that would have equalled it."""
+    """Return the value nearest to nodata that is not nodata.
+
+    A measured pixel whose result equals nodata takes this value.
+
+    Parameters
+    ----------
+    nodata
+        Nodata value, one of the type's numbers.
+    dtype
+        Pixel type.
+
+    Returns
+    -------
+    float
+        The next larger value; for the largest integer the next smaller one.
+
+    Examples
+    --------
+    >>> nearest_non_nodata(0, np.dtype("uint16"))
+    1
+    >>> nearest_non_nodata(255, np.dtype("uint8"))
+    254
+
+    """
     if np.issubdtype(dtype, np.integer):
         return nodata - 1 if nodata == np.iinfo(dtype).max else nodata + 1
     return float(np.nextafter(dtype.type(nodata), dtype.type(np.inf)))

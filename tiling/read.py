@@ -1,4 +1,4 @@
-"""Windows that reach beyond the image: reading with reflection at the edges."""
+"""Reading windows that reach beyond an image, with reflection at its edges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 @dataclass(frozen=True)
 class Reflection:
-    """A window in terms of the pixels that exist: which to read, and where each goes."""
+    """A window expressed by existing pixels: which to read, and where each goes."""
 
     inside: Window
     """The smallest window inside the image that holds every pixel needed."""
@@ -24,7 +24,10 @@ class Reflection:
     """Column of ``inside`` that each column of the window shows."""
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Make ``(…, rows, cols)`` of the window from those of ``inside``: the same array where they are the same."""
+        """Rearrange an array of ``inside`` into one of the window.
+
+        ``array`` is ``(…, rows, cols)``; it is returned unchanged if both windows are equal.
+        """
         axes = (self.rows, self.inside.height), (self.cols, self.inside.width)
         if all(np.array_equal(shown, np.arange(side)) for shown, side in axes):
             return array
@@ -32,10 +35,29 @@ class Reflection:
 
 
 def reflect(window: Window, shape: Shape2d) -> Reflection:
-    """How a window of an image of ``shape`` is read when pixels beyond the edges mirror those inside.
+    """Map a window to existing pixels, mirroring at the image's edges.
 
-    The mirror stands at the image's edge, not at the last pixel's centre: pixels are areas, and on small images this is
-    up to 0.15 dB closer to the truth. What a pixel beyond the edge shows does not depend on the window.
+    The mirror is at the edge of the end pixels, not at their centres, because pixels are areas; on small images this is
+    up to 0.15 dB closer to the truth. The pixel shown at a place beyond the edge does not depend on the window.
+
+    Parameters
+    ----------
+    window
+        Window that may reach beyond the image, pixels.
+    shape
+        Rows and columns of the image.
+
+    Returns
+    -------
+    Reflection
+        The window to read, and where its pixels go.
+
+    Examples
+    --------
+    >>> from odc.geo import wh_
+    >>> reflect(Window(-2, 0, 4, 1), wh_(8, 1)).cols.tolist()
+    [1, 0, 0, 1]
+
     """
     rows = _fold(np.arange(window.row_off, window.row_off + window.height), shape.y)
     cols = _fold(np.arange(window.col_off, window.col_off + window.width), shape.x)
@@ -47,7 +69,25 @@ def reflect(window: Window, shape: Shape2d) -> Reflection:
 def read_reflected(
     read: Callable[[Window], tuple[NDArray[Any], NDArray[Any]]], window: Window, shape: Shape2d
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Pixels and validity of a window that may reach beyond the image; ``read`` is called once, for what exists."""
+    """Read a window that may reach beyond the image.
+
+    Parameters
+    ----------
+    read
+        Function that returns pixels and validity of a window inside the image; it is called once.
+    window
+        Window that may reach beyond the image, pixels.
+    shape
+        Rows and columns of the image.
+
+    Returns
+    -------
+    pixels : NDArray
+        ``(…, rows, cols)`` of the window.
+    valid : NDArray
+        Validity in the same shape.
+
+    """
     reflection = reflect(window, shape)
     pixels, valid = read(reflection.inside)
     return reflection(pixels), reflection(valid)

@@ -1,4 +1,4 @@
-"""Where files are: on a disk, or in storage that fsspec reaches. Files come into being complete, or not at all."""
+"""Files on a disk, or in storage that fsspec reaches. A file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ _STEP_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Occupant:
-    """What is at a path: a file by its device, number, size and time of change, or nothing."""
+    """Identity of the file at a path, or of its absence."""
 
     stamp: tuple[int, int, int, int] | None
+    """Device, number, size and time of change of the file; None if there is none."""
 
 
 _NOTHING = Occupant(None)
@@ -53,9 +54,28 @@ _OBJECT = Occupant((0, 0, 0, 0))
 
 
 def locate(text: str | Path) -> Location:
-    """The location that a path or a URL, as ``s3://bucket/key``, names.
+    """Turn a path or a URL such as ``s3://bucket/key`` into a location.
 
-    Raises :class:`OutputError` for storage that is not known or whose library is not installed.
+    Parameters
+    ----------
+    text
+        Path or URL.
+
+    Returns
+    -------
+    Location
+        A :class:`pathlib.Path`, or a ``UPath`` in storage.
+
+    Raises
+    ------
+    OutputError
+        The storage is unknown, or its library is not installed.
+
+    Examples
+    --------
+    >>> locate("products/out.tif").name
+    'out.tif'
+
     """
     scheme, separator, _ = str(text).partition("://")
     if isinstance(text, Path) or not separator:
@@ -75,21 +95,61 @@ def locate(text: str | Path) -> Location:
 
 
 def is_remote(path: Location) -> bool:
-    """Whether a location is in storage, and not on a disk."""
+    """Tell whether a location is in storage rather than on a disk.
+
+    Parameters
+    ----------
+    path
+        Location.
+
+    Returns
+    -------
+    bool
+        True for storage.
+
+    """
     return not isinstance(path, Path)
 
 
 def gdal_path(path: Location) -> str:
-    """The name by which GDAL opens a location."""
+    """Return the name by which GDAL opens a location.
+
+    Parameters
+    ----------
+    path
+        Location.
+
+    Returns
+    -------
+    str
+        A path, or a name such as ``/vsis3/bucket/key``.
+
+    """
     if isinstance(path, Path):
         return str(path)
     return _VIRTUAL[path.protocol] + path.path
 
 
 def read_range(path: Location, start: int, stop: int) -> bytes:
-    """The bytes from ``start`` up to ``stop``, or to the end of the file where that comes first.
+    """Read a range of a file's bytes.
 
-    Raises :class:`OutputError`.
+    Parameters
+    ----------
+    path
+        Location of the file.
+    start, stop
+        First byte, and the one after the last; a range beyond the end of the file is cut there.
+
+    Returns
+    -------
+    bytes
+        Content of the range.
+
+    Raises
+    ------
+    OutputError
+        The file does not exist or cannot be read.
+
     """
     with explained(path, "read"):
         if isinstance(path, Path):
@@ -109,15 +169,34 @@ def write(
     cached: bool = True,
     expected: Occupant | None = None,
 ) -> None:
-    """Write a file of these parts, which appears complete or not at all.
+    """Write a file, which appears complete or not at all.
 
-    On a disk it is made as ``draft``, or beside ``path``, and renamed, and the folder is synced; what a killed process
-    leaves there is removed by the next attempt, and a link is never followed. In storage it appears when its last part
-    was sent. What is not ``cached``, as it is not to be read again soon, leaves the system's memory on its way to the
-    disk. What is at ``path`` is replaced if it is the ``expected``, see :func:`occupant`; None stands for anything.
+    On a disk the file is written as ``draft``, or beside ``path``, synced and renamed. The next attempt removes what a
+    killed process has left there; a link is never followed. In storage the file appears when its last part has been
+    sent.
 
-    Raises :class:`OccupiedError` where something else is at ``path`` by then, :class:`DiskFullError` or
-    :class:`OutputError` for what is refused.
+    Parameters
+    ----------
+    path
+        Location of the file.
+    parts
+        Its content, in order.
+    draft
+        Temporary name on the same file system.
+    cached
+        False for a file that is not read again soon: its pages are dropped from the system's cache.
+    expected
+        What :func:`occupant` found at ``path`` before, which alone is replaced; None for anything.
+
+    Raises
+    ------
+    OccupiedError
+        Something else is at ``path`` by now.
+    DiskFullError
+        The disk is full.
+    OutputError
+        The operating system or storage refuses the file.
+
     """
     if isinstance(path, Path):
         with _installed(path, draft, expected) as file:
@@ -143,7 +222,19 @@ def write(
 
 
 def occupant(path: Location) -> Occupant:
-    """Identify the file, or link, that is at a path now. Objects in storage are not told from one another."""
+    """Identify the file, or link, at a path. Objects in storage are not distinguished from one another.
+
+    Parameters
+    ----------
+    path
+        Location.
+
+    Returns
+    -------
+    Occupant
+        Identity of the file or of its absence.
+
+    """
     if not isinstance(path, Path):
         with explained(path, "read"):
             return _OBJECT if path.exists() else _NOTHING
@@ -156,9 +247,24 @@ def occupant(path: Location) -> Occupant:
 
 
 def move(source: Location, target: Location, *, expected: Occupant | None = None) -> None:
-    """Give a finished file its final name; on a disk at once, in storage by a copy that appears when it is whole.
+    """Give a finished file its final name.
 
-    Raises :class:`OccupiedError` where another file than the ``expected`` one has the name; None stands for any.
+    On a disk this is immediate; in storage it is a copy that appears when it is complete.
+
+    Parameters
+    ----------
+    source
+        Location of the file.
+    target
+        Its final location.
+    expected
+        What :func:`occupant` found at ``target`` before, which alone is replaced; None for anything.
+
+    Raises
+    ------
+    OccupiedError
+        Another file has the name.
+
     """
     with explained(target):
         if isinstance(source, Path) and isinstance(target, Path):
@@ -169,9 +275,25 @@ def move(source: Location, target: Location, *, expected: Occupant | None = None
 
 
 def derived_name(name: str, *, prefix: str = "", suffix: str = "") -> str:
-    """The name of a file that belongs to another one, given its name.
+    """Name a file that belongs to another one.
 
-    What file systems would not take is cut, and told from others by a digest.
+    Parameters
+    ----------
+    name
+        Name of the other file.
+    prefix, suffix
+        Texts before and after it.
+
+    Returns
+    -------
+    str
+        The name; if it is longer than file systems allow, it is cut and a digest is added.
+
+    Examples
+    --------
+    >>> derived_name("out.tif", prefix=".", suffix=".part")
+    '.out.tif.part'
+
     """
     whole = f"{prefix}{name}{suffix}"
     if len(os.fsencode(whole)) <= NAME_BYTES:
@@ -184,10 +306,25 @@ def derived_name(name: str, *, prefix: str = "", suffix: str = "") -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name, at which there is an empty file; rename it to ``path`` when the block ends well.
+    """Write a file under a temporary name that replaces ``path`` when the block ends without an error.
 
-    It is removed otherwise. Raises :class:`DiskFullError` or :class:`OutputError` for what the operating system
-    refuses.
+    Parameters
+    ----------
+    path
+        Final name.
+
+    Yields
+    ------
+    Path
+        Temporary name, at which there is an empty file. It is removed after an error.
+
+    Raises
+    ------
+    DiskFullError
+        The disk is full.
+    OutputError
+        The operating system refuses the file.
+
     """
     temporary = _draft_of(path)
     with explained(path):
@@ -298,7 +435,7 @@ def _write_through(file: BinaryIO, parts: Iterable[Content]) -> None:
 
 @contextmanager
 def explained(path: Location, action: Literal["write", "read"] = "write") -> Iterator[None]:
-    """Turn what a disk or storage refuses into this package's errors."""
+    """Turn errors of a disk or of storage into errors of this package."""
     try:
         yield
     except OSError as error:
@@ -328,5 +465,5 @@ def _explain(error: OSError, path: Location, action: str) -> OutputError:
 
 
 def _is_of_storage(error: Any) -> bool:
-    """Whether an error comes from the libraries that reach storage, each of which has its own."""
+    """Tell whether an error was raised by a library that reaches storage."""
     return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp")

@@ -84,7 +84,7 @@ class Image(ImageLayout):
     """One image of a file that is there."""
 
     offsets: NDArray[np.int64]
-    """Where each block begins, shaped as the sizes."""
+    """First byte of each block, shaped like the sizes."""
 
 
 def read_images(fetch: Fetch) -> list[Image]:

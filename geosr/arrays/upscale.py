@@ -139,6 +139,11 @@ def upscale(
         Share of the model's visual weights, 0 to 1. Above 0 the result looks sharper and is not for measuring, which
         its attributes ``GEOSR_SHARPNESS`` and ``GEOSR_DETAIL`` say; it has no half-widths then.
 
+    Returns
+    -------
+    xarray.DataArray | xarray.Dataset
+        The result on the finer grid; a Dataset with ``uncertainty=True``.
+
     Raises
     ------
     geosr.errors.UsageError
