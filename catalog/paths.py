@@ -66,7 +66,7 @@ def without_queries(text: str) -> str:
     Examples
     --------
     >>> without_queries("cannot open https://user:secret@example.org/a.tif?sig=1")
-    'cannot open https://example.org/a.tif?…'
+    'cannot open https://example.org/a.tif'
 
     """
     return _USER.sub("://", _QUERY.sub(r"\1", text))
