@@ -1,40 +1,43 @@
-"""An image's phases to DN in one pass over its pixels, as code.
+"""A kernel that converts an image's phases to DN in one pass over its pixels.
 
-The same, to the bit, as :mod:`geosr.inference.upscaler` does with NumPy, which passes over them once for each step.
+Its reference is ``ToDn`` of :mod:`geosr.inference.quantize`, which does the same with NumPy, one pass for each step, to
+the same bits.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.codegen.builder import Writer
-from geosr.codegen.compiler import Compiled, Function, compile_functions, simd_width_here
-from geosr.codegen.structs import fields
+from geosr.codegen.builder import I16, I32, I64, Builder, Value
+from geosr.codegen.compiler import Compiled, Kernel, compile_kernels, simd_width_here
+from geosr.codegen.structs import load_fields
 from tiling import nearest_non_nodata, nodata_as
 
-#: How many times finer than the source an image is, and the phases that each of its bands has.
+#: Output pixels along a source pixel's side, and phases of each band: output pixels of a source pixel.
 _SCALE = 4
 _PHASES = _SCALE * _SCALE
 
-#: Bytes of the integers that are made: those of nearly all sensors.
+#: Bytes of a DN.
 _BYTES = 2
 
 
-class _Task(ctypes.Structure):
-    """Lengths and strides are in floats and DN."""
+class _Arguments(ctypes.Structure):
+    """Lengths and strides are in elements: floats or DN."""
 
     _fields_ = (
         ("phases", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
-        # Of each band: where its first phase is; what it is multiplied by, less, divided by; what it may not become,
-        # and what it becomes instead.
+        # Offset of each output band's first phase, in floats.
         ("starts", ctypes.c_void_p),
+        # One float for each output band, see _Constants.
         ("reference", ctypes.c_void_p),
         ("offset", ctypes.c_void_p),
         ("scale", ctypes.c_void_p),
@@ -43,13 +46,26 @@ class _Task(ctypes.Structure):
         ("bands", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
-        # From one band of the image that is made to the next.
+        # From one output band to the next.
         ("out_stride", ctypes.c_int64),
+        # Of the source.
         ("rows", ctypes.c_int64),
         ("cols", ctypes.c_int64),
+        # Limits of the DN's type.
         ("lowest", ctypes.c_double),
         ("highest", ctypes.c_double),
     )
+
+
+@dataclass(frozen=True)
+class _Constants:
+    """A band's constants, each a vector: DN are ``(phases * reference - offset) / scale``, and not ``nodata``."""
+
+    reference: Value
+    offset: Value
+    scale: Value
+    nodata: Value
+    nearest_non_nodata: Value
 
 
 class QuantizeKernel:
@@ -64,35 +80,35 @@ class QuantizeKernel:
         dtype: np.dtype[np.integer],
         nodata: Sequence[float | None],
     ) -> None:
-        """``sources`` are the bands of phases that become DN; the others have a value for each of those, in turn."""
+        """``sources`` are the bands of phases that become DN; the others have one value for each output band."""
         self._sources = tuple(sources)
         self._reference, self._offset, self._scale = map(np.ascontiguousarray, (reference, offset, scale))
         self._limits = np.iinfo(dtype)
         there = [nodata_as(one, dtype) for one in nodata]
-        # Nothing equals what is none.
+        # NaN equals no value.
         self._nodata = np.asarray([np.nan if one is None else one for one in there], np.float32)
         self._nearest = np.asarray(
             [np.nan if one is None else nearest_non_nodata(one, dtype) for one in there], np.float32
         )
-        # Kept: threads that compile at the same time make several, and but one of them lasts.
-        self._code = _compiled()
+        # Threads that compile at the same time get several copies, of which the cache keeps one: hold on to this one.
+        self._code = _compiled(simd_width_here())
 
     @staticmethod
     def makes(dtype: np.dtype[Any]) -> bool:
-        """Whether it is for such DN: native integers of 16 bits."""
+        """Return True for integers of 16 bits in native byte order."""
         return np.issubdtype(dtype, np.integer) and dtype.itemsize == _BYTES and dtype.isnative
 
     @staticmethod
     def accepts(phases: NDArray[np.float32]) -> bool:
-        """Whether it is for such an image: wide enough, columns side by side."""
+        """Return True for images at least a vector wide whose columns are contiguous."""
         wide = phases.shape[3] >= simd_width_here() and phases.strides[3] == phases.itemsize
         return wide and phases.shape[1] == _PHASES
 
     def __call__(self, phases: NDArray[np.float32], out: NDArray[np.integer]) -> None:
-        """Make DN of ``(bands, 16, rows, cols)``: ``(bands, 4 rows, 4 cols)``, its rows one after another."""
+        """Convert ``(bands, 16, rows, cols)`` into ``out``, ``(bands, 4 rows, 4 cols)`` with contiguous rows."""
         band, phase, row, _ = (stride // phases.itemsize for stride in phases.strides)
         starts = band * np.asarray(self._sources, np.int64)
-        task = _Task(
+        arguments = _Arguments(
             phases=phases.ctypes.data,
             out=out.ctypes.data,
             starts=starts.ctypes.data,
@@ -110,78 +126,49 @@ class QuantizeKernel:
             lowest=self._limits.min,
             highest=self._limits.max,
         )
-        self._code.functions["to_dn"](ctypes.byref(task))
+        self._code.functions["to_dn"](ctypes.byref(arguments))
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> Compiled:
-    return compile_functions({"to_dn": Function({"task": ctypes.POINTER(_Task)}, _to_dn)}, simd_width_here())
+@lru_cache
+def _compiled(simd_width: int) -> Compiled:
+    return compile_kernels({"to_dn": Kernel({"task": ctypes.POINTER(_Arguments)}, _write_to_dn)}, simd_width)
 
 
-def _to_dn(write: Writer) -> None:
-    """Band by band, row by row."""
-    task = fields(write, _Task, "%task")
-    wide = write.count("mul", task["cols"], _SCALE)
-    last = write.count("sub", task["cols"], write.simd_width)
-
-    def band(number: str, _: list[str]) -> tuple[()]:
-        phases = write.at(task["phases"], write.item("i64", task["starts"], number))
-        values = {
-            name: write.spread(write.scalar(task[name], number))
-            for name in ("reference", "offset", "scale", "nodata", "nearest_non_nodata")
-        }
-        image = write.count("mul", number, task["out_stride"])
-
-        def row(number: str, _: list[str]) -> tuple[()]:
-            source = write.at(phases, write.count("mul", number, task["row_stride"]))
-
-            def line(line: str, _: list[str]) -> tuple[()]:
-                first = write.count("mul", write.count("mul", line, _SCALE), task["phase_stride"])
-                sources = [write.at(source, first)]
+def _write_to_dn(build: Builder, task: Value) -> None:
+    """Loop over bands, rows, rows of a block, and vectors of source pixels."""
+    arguments = load_fields(build, _Arguments, task)
+    out_cols = build.multiply(arguments.cols, _SCALE)
+    last = build.subtract(arguments.cols, build.simd_width)
+    with build.loop(0, arguments.bands) as band:
+        phases = build.at(arguments.phases, build.load(arguments.starts, band.index, I64))
+        constants = _Constants(
+            *(build.splat(build.load(getattr(arguments, field.name), band.index)) for field in fields(_Constants))
+        )
+        image = build.multiply(band.index, arguments.out_stride)
+        with build.loop(0, arguments.rows) as row:
+            source = build.at(phases, build.multiply(row.index, arguments.row_stride))
+            with build.loop(0, _SCALE) as line:
+                first = build.multiply(build.multiply(line.index, _SCALE), arguments.phase_stride)
+                sources = [build.at(source, first)]
                 while len(sources) < _SCALE:
-                    sources.append(write.at(sources[-1], task["phase_stride"]))
-                below = write.count("add", write.count("mul", number, _SCALE), line)
-                target = write.count("add", image, write.count("mul", below, wide))
-
-                def some(col: str, _: list[str]) -> tuple[()]:
-                    # The last of a row are made together with some before them, once more.
-                    here = write.either("sgt", col, last, col)
-                    made = [_dn(write, task, write.load(write.at(one, here)), **values) for one in sources]
-                    pixels = write.interleaved(made, "i16")
-                    place = write.count("add", target, write.count("mul", here, _SCALE))
-                    place = write.get(f"getelementptr i16, ptr {task['out']}, i64 {place}")
-                    write.do(f"store <{_SCALE * write.simd_width} x i16> {pixels}, ptr {place}, align 2")
-                    return ()
-
-                write.loop(0, task["cols"], write.simd_width, some)
-                return ()
-
-            write.loop(0, _SCALE, 1, line)
-            return ()
-
-        write.loop(0, task["rows"], 1, row)
-        return ()
-
-    write.loop(0, task["bands"], 1, band)
+                    sources.append(build.at(sources[-1], arguments.phase_stride))
+                out_row = build.add(build.multiply(row.index, _SCALE), line.index)
+                target = build.add(image, build.multiply(out_row, out_cols))
+                with build.loop(0, arguments.cols, build.simd_width) as col:
+                    # The last vector of a row overlaps the one before it.
+                    here = build.minimum(col.index, last)
+                    dn = [_dn(build, arguments, constants, build.load_vector(build.at(one, here))) for one in sources]
+                    place = build.add(target, build.multiply(here, _SCALE))
+                    build.store(build.interleave(dn), build.at(arguments.out, place, I16))
 
 
-def _dn(
-    write: Writer,
-    task: dict[str, str],
-    value: str,
-    *,
-    reference: str,
-    offset: str,
-    scale: str,
-    nodata: str,
-    nearest_non_nodata: str,
-) -> str:
-    """A vector of DN, 16 bits each."""
-    vector, simd_width = write.vector, write.simd_width
-    value = write.get(f"fdiv {vector} {write.subtract(write.multiply(value, reference), offset)}, {scale}")
-    value = write.get(f"call {vector} @llvm.rint.v{simd_width}f32({vector} {value})")
-    value = write.smaller(write.larger(value, task["lowest"]), task["highest"])
-    # Whole numbers of 16 bits are exact.
-    value = write.replaced(value, nodata, nearest_non_nodata)
-    whole = write.get(f"fptosi {vector} {value} to <{simd_width} x i32>")
-    return write.get(f"trunc <{simd_width} x i32> {whole} to <{simd_width} x i16>")
+def _dn(build: Builder, arguments: SimpleNamespace, constants: _Constants, phases: Value) -> Value:
+    """Vector of DN, 16 bits each."""
+    reflectance = build.multiply(phases, constants.reference)
+    value = build.ir.fdiv(build.subtract(reflectance, constants.offset), constants.scale)
+    value = build.intrinsic("llvm.rint", value.type, [value])
+    value = build.minimum(build.maximum(value, arguments.lowest), arguments.highest)
+    # float32 holds every integer of 16 bits exactly.
+    value = build.where(build.compare("==", value, constants.nodata), constants.nearest_non_nodata, value)
+    whole = build.ir.fptosi(value, build.vector_type(I32))
+    return build.ir.trunc(whole, build.vector_type(I16))

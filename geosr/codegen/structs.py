@@ -1,15 +1,27 @@
-"""What code is told, as structures that it shares with Python."""
+"""Arguments of kernels, as structures that generated code shares with Python."""
 
 from __future__ import annotations
 
 import ctypes
+from types import SimpleNamespace
 
-from geosr.codegen.builder import Writer
+from geosr.codegen.builder import F32, F64, I64, POINTER, Builder, Value
 
-_KINDS = {ctypes.c_void_p: "ptr", ctypes.c_int64: "i64", ctypes.c_double: "double"}
+_TYPES = {ctypes.c_void_p: POINTER, ctypes.c_int64: I64, ctypes.c_double: F64}
 
 
-def fields(write: Writer, structure: type[ctypes.Structure], pointer: str) -> dict[str, str]:
-    """The values of a structure's fields of eight bytes each: pointers, integers, or vectors of a number."""
-    kinds = [(field[0], _KINDS[field[1]]) for field in structure._fields_]
-    return {name: write.item(kind, pointer, number) for number, (name, kind) in enumerate(kinds)}
+def load_fields(build: Builder, structure: type[ctypes.Structure], pointer: Value) -> SimpleNamespace:
+    """Load all fields of a structure, eight bytes each.
+
+    Returns
+    -------
+    SimpleNamespace
+        A value for each field, by its name: pointers, 64-bit integers, and for each double a vector of it as floats.
+    """
+    loaded = SimpleNamespace()
+    for number, (name, kind, *_) in enumerate(structure._fields_):
+        value = build.load(pointer, number, _TYPES[kind])
+        if value.type == F64:
+            value = build.splat(build.ir.fptrunc(value, F32))
+        setattr(loaded, name, value)
+    return loaded

@@ -1,6 +1,7 @@
-"""What blocks of integers are made of, as code: differences side by side, and halves for overviews.
+"""Kernels for blocks of TIFF files: differences of neighbouring pixels, and halved images for overviews.
 
-The same, to the bit, as :mod:`tiling` does with NumPy, which passes over the pixels once for each step.
+Their references are :mod:`tiling.encode` and :mod:`tiling.overviews`, which do the same with NumPy, one pass for each
+step, to the same bits.
 """
 
 from __future__ import annotations
@@ -10,23 +11,24 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numpy.typing import NDArray
 
-from geosr.codegen.builder import Writer
-from geosr.codegen.compiler import Compiled, Function, compile_functions, simd_width_here
-from geosr.codegen.structs import fields
+from geosr.codegen.builder import I16, I32, Builder, Value
+from geosr.codegen.compiler import Compiled, Kernel, compile_kernels, simd_width_here
+from geosr.codegen.structs import load_fields
 from tiling import nearest_non_nodata
 
-#: Bands whose pixels are put side by side.
+#: Bands that are interleaved.
 _BANDS = 4
 
 _DTYPE = np.dtype(np.uint16)
 
-#: What no pixel is.
+#: Equal to no pixel.
 _NONE = -1
 
 
-class _Differences(ctypes.Structure):
+class _DifferencesArguments(ctypes.Structure):
     """Strides are in pixels."""
 
     _fields_ = (
@@ -34,52 +36,52 @@ class _Differences(ctypes.Structure):
         ("band_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
         ("rows", ctypes.c_int64),
-        # A multiple of a vector's length.
+        # A multiple of the SIMD width.
         ("cols", ctypes.c_int64),
         ("out", ctypes.c_void_p),
-        # From one row of what is made to the next.
+        # From one output row to the next.
         ("out_stride", ctypes.c_int64),
     )
 
 
-class _Halves(ctypes.Structure):
-    """Of one band; strides are in pixels."""
+class _HalvesArguments(ctypes.Structure):
+    """Arguments for one band; strides are in pixels."""
 
     _fields_ = (
         ("pixels", ctypes.c_void_p),
         ("row_stride", ctypes.c_int64),
         ("out", ctypes.c_void_p),
         ("out_stride", ctypes.c_int64),
-        # Rows and columns of what is made, at least as many columns as a vector has.
+        # Of the output; there are at least as many columns as a vector has elements.
         ("rows", ctypes.c_int64),
         ("cols", ctypes.c_int64),
         ("nodata", ctypes.c_int64),
         ("nearest_non_nodata", ctypes.c_int64),
-        # 32 bits that say afterwards whether there was nodata.
+        # An integer of 32 bits that is set to 1 where a pixel is nodata.
         ("found", ctypes.c_void_p),
     )
 
 
 class Blocks:
-    """For 16 bits without a sign; of everything else it tells that it cannot."""
+    """Encodes uint16; its methods return False for pixels that they do not support."""
 
     def __init__(self) -> None:
-        # Kept: threads that compile at the same time make several, and but one of them lasts.
-        self._code = _compiled()
+        # Threads that compile at the same time get several copies, of which the cache keeps one: hold on to this one.
+        self._code = _compiled(simd_width_here())
 
     def differences(self, pixels: NDArray[Any], out: NDArray[Any]) -> bool:
-        """Of ``(bands, rows, cols)`` each pixel less the one before it in its row, into ``(rows, cols, bands)``.
+        """Subtract from each pixel of ``(bands, rows, cols)`` the one before it in its row.
 
-        Returns whether it was done.
+        ``out`` is ``(rows, cols, bands)``. Returns False, and leaves ``out`` as it is, where this is not supported.
         """
         bands, rows, cols = pixels.shape
-        sides_by_side = (
+        interleaved = (
             pixels.strides[2] == out.strides[2] == _DTYPE.itemsize and out.strides[1] == bands * _DTYPE.itemsize
         )
-        if bands != _BANDS or not pixels.dtype == out.dtype == _DTYPE or cols % simd_width_here() or not sides_by_side:
+        if bands != _BANDS or not pixels.dtype == out.dtype == _DTYPE or cols % simd_width_here() or not interleaved:
             return False
         band_stride, row_stride = (stride // _DTYPE.itemsize for stride in pixels.strides[:2])
-        task = _Differences(
+        arguments = _DifferencesArguments(
             pixels=pixels.ctypes.data,
             band_stride=band_stride,
             row_stride=row_stride,
@@ -88,19 +90,19 @@ class Blocks:
             out=out.ctypes.data,
             out_stride=out.strides[0] // _DTYPE.itemsize,
         )
-        self._code.functions["differences"](ctypes.byref(task))
+        self._code.functions["differences"](ctypes.byref(arguments))
         return True
 
     def halves(self, pixels: NDArray[Any], out: NDArray[Any], nodata: float | None) -> bool:
-        """Means of 2 × 2 pixels of ``(rows, cols)``, both even, rounded half up; ``nodata`` is of their type.
+        """Average 2 × 2 pixels of ``(rows, cols)``, both even, rounding half up; ``nodata`` is of their type.
 
-        Returns whether it was done, which it is not where there is nodata among them.
+        Returns False where this is not supported or a pixel is nodata; ``out`` is then undefined.
         """
-        there = pixels.strides[1] == out.strides[1] == _DTYPE.itemsize
-        if not pixels.dtype == out.dtype == _DTYPE or out.shape[1] < simd_width_here() or not there:
+        contiguous = pixels.strides[1] == out.strides[1] == _DTYPE.itemsize
+        if not pixels.dtype == out.dtype == _DTYPE or out.shape[1] < simd_width_here() or not contiguous:
             return False
         found = ctypes.c_int32(0)
-        task = _Halves(
+        arguments = _HalvesArguments(
             pixels=pixels.ctypes.data,
             row_stride=pixels.strides[0] // _DTYPE.itemsize,
             out=out.ctypes.data,
@@ -111,107 +113,76 @@ class Blocks:
             nearest_non_nodata=_NONE if nodata is None else int(nearest_non_nodata(nodata, _DTYPE)),
             found=ctypes.addressof(found),
         )
-        self._code.functions["halves"](ctypes.byref(task))
+        self._code.functions["halves"](ctypes.byref(arguments))
         return not found.value
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> Compiled:
-    functions = {
-        "differences": Function({"task": ctypes.POINTER(_Differences)}, _write_differences),
-        "halves": Function({"task": ctypes.POINTER(_Halves)}, _write_halves),
+@lru_cache
+def _compiled(simd_width: int) -> Compiled:
+    kernels = {
+        "differences": Kernel({"task": ctypes.POINTER(_DifferencesArguments)}, _write_differences),
+        "halves": Kernel({"task": ctypes.POINTER(_HalvesArguments)}, _write_halves),
     }
-    return compile_functions(functions, simd_width_here())
+    return compile_kernels(kernels, simd_width)
 
 
-def _write_differences(write: Writer) -> None:
-    """Row by row, some pixels of all bands at a time."""
-    task = fields(write, _Differences, "%task")
-    vector = f"<{write.simd_width} x i16>"
-    bands = [write.count("mul", task["band_stride"], band) for band in range(_BANDS)]
-
-    def row(number: str, _: list[str]) -> tuple[()]:
-        source = _at(write, task["pixels"], write.count("mul", number, task["row_stride"]))
-        target = _at(write, task["out"], write.count("mul", number, task["out_stride"]))
-        sources = [_at(write, source, band) for band in bands]
-
-        def load(place: str) -> str:
-            return write.get(f"load {vector}, ptr {place}, align 2")
-
-        def put(made: list[str], col: str | int) -> None:
-            place = _at(write, target, write.get(f"mul i64 {col}, {_BANDS}"))
-            together = write.interleaved(made, "i16")
-            write.do(f"store <{_BANDS * write.simd_width} x i16> {together}, ptr {place}, align 2")
-
-        # Before the first pixel is nothing.
-        order = ", ".join(f"i32 {element}" for element in (write.simd_width, *range(write.simd_width - 1)))
-        first = [load(one) for one in sources]
-        moved = [
-            write.get(f"shufflevector {vector} {one}, {vector} zeroinitializer, <{write.simd_width} x i32> <{order}>")
-            for one in first
-        ]
-        put([write.get(f"sub {vector} {one}, {before}") for one, before in zip(first, moved, strict=True)], 0)
-
-        def some(col: str, _: list[str]) -> tuple[()]:
-            here = [_at(write, one, col) for one in sources]
-            made = [write.get(f"sub {vector} {load(one)}, {load(_at(write, one, -1))}") for one in here]
-            put(made, col)
-            return ()
-
-        write.loop(write.simd_width, task["cols"], write.simd_width, some)
-        return ()
-
-    write.loop(0, task["rows"], 1, row)
+def _write_differences(build: Builder, task: Value) -> None:
+    """Loop over rows and vectors of columns; each round stores the pixels of all bands."""
+    arguments = load_fields(build, _DifferencesArguments, task)
+    width = build.simd_width
+    bands = [build.multiply(arguments.band_stride, band) for band in range(_BANDS)]
+    with build.loop(0, arguments.rows) as row:
+        source = build.at(arguments.pixels, build.multiply(row.index, arguments.row_stride), I16)
+        target = build.at(arguments.out, build.multiply(row.index, arguments.out_stride), I16)
+        sources = [build.at(source, band, I16) for band in bands]
+        # The pixel before the first one counts as zero.
+        first = [build.load_vector(one, element=I16) for one in sources]
+        order = ir.Constant(build.vector_type(I32), [width, *range(width - 1)])
+        shifted = [build.ir.shuffle_vector(one, build.zeros(element=I16), order) for one in first]
+        less = [build.subtract(one, before) for one, before in zip(first, shifted, strict=True)]
+        build.store(build.interleave(less), target)
+        with build.loop(width, arguments.cols, width) as col:
+            less = []
+            for one in sources:
+                here = build.at(one, col.index, I16)
+                before = build.at(here, -1, I16)
+                less.append(
+                    build.subtract(build.load_vector(here, element=I16), build.load_vector(before, element=I16))
+                )
+            build.store(build.interleave(less), build.at(target, build.multiply(col.index, _BANDS), I16))
 
 
-def _write_halves(write: Writer) -> None:
-    """Row by row; two pixels that lie side by side are one number of 32 bits."""
-    task = fields(write, _Halves, "%task")
-    simd_width, vector = write.simd_width, f"<{write.simd_width} x i32>"
-    last = write.count("sub", task["cols"], simd_width)
-
-    def spread(number: str) -> str:
-        halves = write.get(f"trunc i64 {number} to i32")
-        first = write.get(f"insertelement {vector} poison, i32 {halves}, i32 0")
-        return write.get(f"shufflevector {vector} {first}, {vector} poison, {vector} zeroinitializer")
-
-    nodata, instead = spread(task["nodata"]), spread(task["nearest_non_nodata"])
-    low, half, two = (f"<{', '.join([f'i32 {number}'] * simd_width)}>" for number in (0xFFFF, 16, 2))
-
-    def row(number: str, _: list[str]) -> tuple[()]:
-        above = _at(write, task["pixels"], write.count("mul", number, write.count("mul", task["row_stride"], 2)))
-        rows = [above, _at(write, above, task["row_stride"])]
-        target = _at(write, task["out"], write.count("mul", number, task["out_stride"]))
-
-        def some(col: str, carried: list[str]) -> list[str]:
-            # The last of a row are made together with some before them, once more.
-            here = write.either("sgt", col, last, col)
+def _write_halves(build: Builder, task: Value) -> None:
+    """Loop over output rows and vectors of columns; two pixels side by side are loaded as one integer of 32 bits."""
+    arguments = load_fields(build, _HalvesArguments, task)
+    vector = build.vector_type(I32)
+    last = build.subtract(arguments.cols, build.simd_width)
+    nodata, replacement = (
+        build.splat(build.ir.trunc(one, I32)) for one in (arguments.nodata, arguments.nearest_non_nodata)
+    )
+    low, half, two = (vector([number] * build.simd_width) for number in (0xFFFF, 16, 2))
+    with build.loop(0, arguments.rows) as row:
+        two_rows = build.multiply(arguments.row_stride, 2)
+        above = build.at(arguments.pixels, build.multiply(row.index, two_rows), I16)
+        rows = [above, build.at(above, arguments.row_stride, I16)]
+        target = build.at(arguments.out, build.multiply(row.index, arguments.out_stride), I16)
+        with build.loop(0, arguments.cols, build.simd_width, [build.zeros(element=I32)]) as col:
+            # The last vector of a row overlaps the one before it.
+            here = build.minimum(col.index, last)
             pixels = []
             for one in rows:
-                pair = write.get(f"load {vector}, ptr {_at(write, one, write.count('mul', here, 2))}, align 2")
-                pixels += [write.get(f"and {vector} {pair}, {low}"), write.get(f"lshr {vector} {pair}, {half}")]
-            total, found = two, write.get(f"bitcast <{simd_width} x float> {carried[0]} to {vector}")
-            for one in pixels:
-                total = write.get(f"add {vector} {total}, {one}")
-                equal = write.get(f"icmp eq {vector} {one}, {nodata}")
-                found = write.get(f"or {vector} {found}, {write.get(f'zext <{simd_width} x i1> {equal} to {vector}')}")
-            mean = write.get(f"lshr {vector} {total}, {two}")
-            # A mean of values on both sides of it may be nodata itself.
-            equal = write.get(f"icmp eq {vector} {mean}, {nodata}")
-            mean = write.get(f"select <{simd_width} x i1> {equal}, {vector} {instead}, {vector} {mean}")
-            halves = write.get(f"trunc {vector} {mean} to <{simd_width} x i16>")
-            write.do(f"store <{simd_width} x i16> {halves}, ptr {_at(write, target, here)}, align 2")
-            return [write.get(f"bitcast {vector} {found} to <{simd_width} x float>")]
-
-        found = write.loop(0, task["cols"], simd_width, some, ["zeroinitializer"])[0]
-        whole = write.get(f"bitcast <{simd_width} x float> {found} to {vector}")
-        any_here = write.get(f"call i32 @llvm.vector.reduce.or.v{simd_width}i32({vector} {whole})")
-        before = write.get(f"load i32, ptr {task['found']}, align 4")
-        write.do(f"store i32 {write.get(f'or i32 {before}, {any_here}')}, ptr {task['found']}, align 4")
-        return ()
-
-    write.loop(0, task["rows"], 1, row)
-
-
-def _at(write: Writer, pointer: str, pixels: str | int) -> str:
-    return write.get(f"getelementptr i16, ptr {pointer}, i64 {pixels}")
+                pair = build.at(one, build.multiply(here, 2), I16)
+                pair = build.ir.load(pair, typ=vector, align=_DTYPE.itemsize)
+                pixels += [build.ir.and_(pair, low), build.ir.lshr(pair, half)]
+            total, found = two, col.values[0]
+            for pixel in pixels:
+                total = build.add(total, pixel)
+                found = build.ir.or_(found, build.ir.zext(build.compare("==", pixel, nodata), vector))
+            mean = build.ir.lshr(total, two)
+            # The mean of values on both sides of nodata may be nodata.
+            mean = build.where(build.compare("==", mean, nodata), replacement, mean)
+            build.store(build.ir.trunc(mean, build.vector_type(I16)), build.at(target, here, I16))
+            col.values = [found]
+        found = build.intrinsic("llvm.vector.reduce.or", I32, col.values)
+        before = build.load(arguments.found, 0, I32)
+        build.store(build.ir.or_(before, found), arguments.found)

@@ -21,7 +21,8 @@ from geosr.model.bands import map_bands
 if not hardware.has_native():
     pytest.skip("needs llvmlite and a processor with AVX2", allow_module_level=True)
 
-from geosr.codegen import compiler, quantize
+from geosr.codegen import quantize
+from tests.geosr.simd_widths import WIDTHS, processor_of
 
 NAMES = ("B02", "B03", "B04", "B08")
 
@@ -72,9 +73,10 @@ def both(monkeypatch, *arguments):
     dtype=st.sampled_from(["uint16", "int16"]),
     threads=st.integers(1, 3),
     nodata=st.tuples(*[st.sampled_from([0, 7.0, 32767, 65535, -32768, None, math.nan, 0.5, -1e9])] * 4),
+    simd_width=st.sampled_from(WIDTHS),
     seed=st.integers(0, 2**16),
 )
-def test_dn_are_the_same(rows, cols, order, dtype, threads, nodata, seed):
+def test_dn_are_the_same(rows, cols, order, dtype, threads, nodata, simd_width, seed):
     rng = np.random.default_rng(seed)
     # Beyond what the type holds on both sides, and on its nodata values.
     phases = rng.uniform(-8, 16, (4, 16, rows, cols)).astype(np.float32)
@@ -85,7 +87,7 @@ def test_dn_are_the_same(rows, cols, order, dtype, threads, nodata, seed):
     in_range = [one is not None and one in range(limits.min, limits.max + 1) for one in nodata]
     # Others cannot mark what was not measured.
     valid[~np.array(in_range)] = True
-    with pytest.MonkeyPatch.context() as patch:
+    with processor_of(simd_width), pytest.MonkeyPatch.context() as patch:
         native, other, calls = both(patch, phases, tuple(order), valid, dtype, threads, nodata)
     assert calls
     assert native.dtype == other.dtype == dtype
@@ -104,11 +106,14 @@ def test_an_image_within_its_margin(monkeypatch):
     assert (native == other).all()
 
 
-@pytest.mark.parametrize(("cols", "dtype"), [(15 if compiler.simd_width_here() == 16 else 7, "uint16"), (40, "uint8")])
-def test_what_it_is_not_for(monkeypatch, cols, dtype):
+@pytest.mark.parametrize("simd_width", WIDTHS)
+@pytest.mark.parametrize("dtype", ["uint16", "uint8"])
+def test_narrow_images_and_other_types_are_left_to_numpy(monkeypatch, simd_width, dtype):
+    cols = simd_width - 1 if dtype == "uint16" else 40
     rng = np.random.default_rng(1)
     phases = rng.uniform(0, 1, (4, 16, 5, cols)).astype(np.float32)
-    native, other, calls = both(monkeypatch, phases, NAMES, np.ones((4, 5, cols), bool), dtype)
+    with processor_of(simd_width):
+        native, other, calls = both(monkeypatch, phases, NAMES, np.ones((4, 5, cols), bool), dtype)
     assert not calls
     assert (native == other).all()
 
@@ -120,17 +125,3 @@ def test_mixed_bands_are_left_to_numpy():
     colours = map_bands(("red", "green", "blue"), card, picture=True)
     assert colours.sources == (2, 1, 0)
     assert replace(colours, from_model=((0.5, 0.5, 0, 0),)).sources is None
-
-
-def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
-    if compiler.simd_width_here() != 16:
-        pytest.skip("needs a processor with AVX-512")
-    rng = np.random.default_rng(2)
-    phases, valid = rng.uniform(-1, 8, (4, 16, 9, 45)).astype(np.float32), np.ones((4, 9, 45), bool)
-    wide = image_of(phases, NAMES, valid, np.uint16)
-    avx2_only = quantize._compiled.__wrapped__
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
-    other = avx2_only()
-    monkeypatch.setattr(quantize, "_compiled", lambda: other)
-    assert compiler.simd_width_here() == 8
-    assert (image_of(phases, NAMES, valid, np.uint16) == wide).all()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -20,10 +21,12 @@ from geosr.model import zoo
 if not hardware.has_winograd():
     pytest.skip("needs llvmlite, OpenVINO and a processor with AVX2", allow_module_level=True)
 
-from geosr.codegen.winograd.library import compiled
+from geosr.codegen.winograd.library import compile_for, compiled
 from geosr.engine.winograd.dispatch import AddedBase, BackProjectionStep, Convolution, Runner, StepFilters, Taps
 from geosr.engine.winograd.engine import WinogradEngine
 from geosr.engine.winograd.layout import Planes, Region
+from tests.geosr import winograd_reference as reference
+from tests.geosr.simd_widths import WIDTHS
 
 MTF = (0.26, 0.28, 0.24, 0.26)
 
@@ -41,7 +44,7 @@ def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0,
     planes.clear_around(given, region)
     bases = [AddedBase(given, gain) for gain in gains]
     runner.run(layer, region, [given[: len(image)]], made, slope=slope, bases=bases)
-    out = np.empty((len(weight), region.rows, region.cols), np.float32)
+    out = np.full((len(weight), region.rows, region.cols), np.nan, np.float32)
     runner.deinterleave(made, region, out)
     return out
 
@@ -57,9 +60,10 @@ def random_layer(rng, inputs, outputs):
     inputs=st.integers(1, 9),
     outputs=st.integers(1, 17),
     slope=st.sampled_from([1.0, 0.2]),
+    simd_width=st.sampled_from(WIDTHS),
     seed=st.integers(0, 2**16),
 )
-def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, seed):
+def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, simd_width, seed):
     rng = np.random.default_rng(seed)
     image = rng.normal(size=(inputs, rows, cols)).astype(np.float32)
     weight, bias = random_layer(rng, inputs, outputs)
@@ -67,7 +71,7 @@ def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, seed):
         F.conv2d(*(torch.from_numpy(one).double() for one in given), padding=1)[0]
         for given in ((image[None], weight, bias), (abs(image)[None], abs(weight), abs(bias)))
     )  # in double precision
-    made = convolved(image, weight, bias, slope=slope)
+    made = convolved(image, weight, bias, code=compile_for(simd_width), slope=slope)
     # What is rounded grows with what is summed.
     np.testing.assert_allclose(made, F.leaky_relu(expected, slope).numpy(), rtol=0, atol=1e-5 * float(magnitude.max()))
 
@@ -79,9 +83,12 @@ def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, seed):
     less=st.tuples(st.integers(0, 9), st.integers(0, 9)),
     margin=st.integers(0, 9),
     threads=st.integers(1, 2),
+    simd_width=st.sampled_from(WIDTHS),
 )
-def test_the_middle_of_images_leaves_planes_as_it_is(rows, cols, less, margin, threads):
-    code, memory = compiled(), BufferPool()
+@example(rows=3, cols=128, less=(0, 4), margin=0, threads=1, simd_width=WIDTHS[0])
+@example(rows=3, cols=128, less=(0, 4), margin=0, threads=1, simd_width=WIDTHS[-1])
+def test_the_middle_of_images_leaves_planes_as_it_is(rows, cols, less, margin, threads, simd_width):
+    code, memory = compile_for(simd_width), BufferPool()
     top, left = (margin // 4 * 4 + one for one in less)
     image = np.random.default_rng(0).random((3, rows + 2 * top, cols + 2 * left), np.float32)
     planes = Planes(*image.shape[1:], code.step)
@@ -90,7 +97,7 @@ def test_the_middle_of_images_leaves_planes_as_it_is(rows, cols, less, margin, t
     )
     there = memory.scratch("there", planes.shape(3))
     planes.put(image, there)
-    out = np.empty((3, rows, cols), np.float32)
+    out = np.full((3, rows, cols), np.nan, np.float32)
     runner.deinterleave(there, planes.whole.inside(margin), out)
     assert (out == image[:, top : top + rows, left : left + cols]).all()
 
@@ -125,34 +132,111 @@ def test_threads_make_the_same_bits():
     assert (one == three).all()
 
 
-@pytest.mark.skipif("avx512f" not in hardware.cpu_flags(), reason="needs a processor with AVX-512")
-def test_processors_without_avx_512_make_the_same_bits(monkeypatch):
-    rng = np.random.default_rng(3)
-    image = rng.normal(size=(20, 45, 333)).astype(np.float32)
-    weight, bias = random_layer(rng, 20, 16)
-    wide = compiled()
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
-    avx2_only = compiled.__wrapped__()
-    assert (wide.simd_width, avx2_only.simd_width) == (16, 8)
-    one, other = (convolved(image, weight, bias, code=code, slope=0.2, gains=[0.3]) for code in (wide, avx2_only))
-    assert (one == other).all()
+def assert_same_bits(made, expected):
+    assert made.dtype == expected.dtype == np.float32
+    assert (made.view(np.uint32) == np.ascontiguousarray(expected).view(np.uint32)).all()
+
+
+def rounded(exact):
+    """The float32 next to a fraction, the even one of two."""
+    near = np.float32(float(exact))
+    around = [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
+    return min(around, key=lambda one: (abs(Fraction(float(one)) - exact), int(one.view(np.uint32)) % 2))
+
+
+TIE = (2.0**-12 * (1 + 2.0**-23), 2.0**-12 * (1 - 2.0**-23))
+
+
+@settings(max_examples=60)
+@given(numbers=st.tuples(*[st.floats(-1000, 1000, width=32, allow_subnormal=False)] * 3))
+@example(numbers=(*TIE, 1 + 2.0**-23))
+@example(numbers=(-TIE[0], TIE[1], -1 - 2.0**-23))
+@example(numbers=(*TIE, -1.0))
+@example(numbers=(3.0, 5.0, -15.0))
+def test_the_references_fused_multiply_add_rounds_once(numbers):
+    left, right, addend = (np.float32(one) for one in numbers)
+    exact = Fraction(float(left)) * Fraction(float(right)) + Fraction(float(addend))
+    assert reference.fused_multiply_add(np.array([left]), right, addend)[0] == rounded(exact)
+
+
+def test_a_sum_in_double_precision_would_round_twice():
+    """What the examples above are for: just below a tie of float32, which float64 takes for the tie."""
+    left, right, addend = *TIE, 1 + 2.0**-23
+    assert np.float32(left * right + addend) == 1 + 2.0**-22
+    assert reference.fused_multiply_add(np.float32([left]), np.float32(right), np.float32(addend))[0] == addend
+
+
+@settings(max_examples=15)
+@given(
+    rows=st.integers(1, 11),
+    cols=st.integers(1, 240),
+    inputs=st.integers(1, 5),
+    outputs=st.integers(1, 9),
+    slope=st.sampled_from([1.0, 0.2]),
+    gains=st.lists(st.sampled_from([0.2, 0.7, 1.0]), max_size=2),
+    simd_width=st.sampled_from(WIDTHS),
+    seed=st.integers(0, 2**16),
+)
+def test_convolutions_have_the_bits_of_their_reference(rows, cols, inputs, outputs, slope, gains, simd_width, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(size=(max(inputs, outputs) if gains else inputs, rows, cols)).astype(np.float32)
+    weight, bias = random_layer(rng, len(image), outputs)
+    code = compile_for(simd_width)
+    made = convolved(image, weight, bias, code=code, slope=slope, gains=gains)
+    layer = Convolution(weight, bias, code.outputs)
+    filters = layer.filters.swapaxes(2, 3).reshape(len(layer.filters), -1, len(image))[:, :outputs]
+    bases = [(image[:outputs], gain) for gain in gains]
+    assert_same_bits(made, reference.convolve(image, filters, bias, slope=slope, bases=bases))
+
+
+def gathered(image, filters, base, code, *, rows=4, cols=4):
+    """A sparse convolution on channels, whose edges are repeated so far."""
+    memory, planes = BufferPool(), Planes(*image.shape[1:], code.step)
+    layer = Convolution(*random_layer(np.random.default_rng(0), 1, 1), code.outputs)
+    runner = Runner(planes, code, 2, [layer], memory)
+    count = max(len(image), len(filters))
+    source, made = (memory.scratch(name, planes.shape(count)) for name in ("source", "made"))
+    planes.put(image, source)
+    planes.repeat_edges(source, planes.whole, rows=rows, cols=cols)
+    if base is not None:
+        planes.put(base, made)
+    runner.gather(Taps(planes, filters), planes.whole, source, made, None if base is None else made)
+    out = np.full((len(filters), *image.shape[1:]), np.nan, np.float32)
+    runner.deinterleave(made, planes.whole, out)
+    return out
+
+
+@settings(max_examples=40)
+@given(
+    rows=st.integers(1, 20),
+    cols=st.integers(1, 150),
+    counts=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    has_base=st.booleans(),
+    along=st.booleans(),
+    simd_width=st.sampled_from(WIDTHS),
+    seed=st.integers(0, 2**16),
+)
+@example(rows=4, cols=128, counts=[3], has_base=False, along=True, simd_width=WIDTHS[0], seed=1)
+def test_sparse_convolutions_have_the_bits_of_their_reference(rows, cols, counts, has_base, along, simd_width, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(size=(3, rows, cols)).astype(np.float32)
+    # Along one axis, as all filters of the engine are: with an edge repeated on both, corners are not.
+    filters = [
+        [
+            (int(rng.integers(3)), *((0, int(far)) if along else (int(far), 0)), rng.normal())
+            for far in rng.integers(-4, 5, count)
+        ]
+        for count in counts
+    ]
+    base = rng.normal(size=(len(filters), rows, cols)).astype(np.float32) if has_base else None
+    reach = {"rows": 0, "cols": 4} if along else {"rows": 4, "cols": 0}
+    made = gathered(image, filters, base, compile_for(simd_width), **reach)
+    assert_same_bits(made, reference.gather(image, filters, base))
 
 
 def test_sparse_filters_are_convolutions():
-    rng = np.random.default_rng(4)
-    image = rng.normal(size=(2, 20, 50)).astype(np.float32)
-    code, memory = compiled(), BufferPool()
-    planes = Planes(20, 50, code.step)
-    layer = Convolution(*random_layer(rng, 1, 1), code.outputs)
-    runner = Runner(planes, code, 2, [layer], memory)
-    source, made = (memory.scratch(name, planes.shape(2)) for name in ("source", "made"))
-    planes.put(image, source)
-    planes.put(image, made)
-    planes.repeat_edges(source, planes.whole, rows=4, cols=4)
-    taps = Taps(planes, [[(0, -4, 3, 0.5), (1, 0, -2, 2.0)], [(1, 2, 4, -1.0)]])
-    runner.gather(taps, planes.whole, source, made, made)
-    out = np.empty_like(image)
-    runner.deinterleave(made, planes.whole, out)
+    image = np.random.default_rng(4).normal(size=(2, 20, 50)).astype(np.float32)
+    out = gathered(image, [[(0, -4, 3, 0.5), (1, 0, -2, 2.0)], [(1, 2, 4, -1.0)]], image, compiled())
     wide = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="edge")
 
     def moved(plane, row, col):
@@ -186,7 +270,7 @@ def backprojected(image, left, known, taps, steps, *, code=None):
         runner.backproject(StepFilters(taps[None]), 0, planes.whole, wanted, scratch)
 
     runner.share(1, work)
-    out = np.empty((2, *image.shape), np.float32)
+    out = np.full((2, *image.shape), np.nan, np.float32)
     runner.deinterleave(pulled, planes.whole, out[:1])
     runner.deinterleave(there, planes.whole, out[1:])
     return out
@@ -198,9 +282,10 @@ def backprojected(image, left, known, taps, steps, *, code=None):
     cols=st.integers(1, 150),
     steps=st.integers(1, 10),
     partly=st.booleans(),
+    simd_width=st.sampled_from(WIDTHS),
     seed=st.integers(0, 2**16),
 )
-def test_steps_are_filters_one_after_another(rows, cols, steps, partly, seed):
+def test_steps_are_filters_one_after_another(rows, cols, steps, partly, simd_width, seed):
     rng = np.random.default_rng(seed)
     image, left = rng.normal(size=(2, rows, cols)).astype(np.float32)
     known = (rng.random((rows, cols)) < 0.7).astype(np.float32) if partly else None
@@ -216,23 +301,32 @@ def test_steps_are_filters_one_after_another(rows, cols, steps, partly, seed):
     for _ in range(steps - 1):
         step = left - seen(pulled)
         pulled = pulled + (step if known is None else known * step)
-    made = backprojected(image, left, known, taps, steps)
+    made = backprojected(image, left, known, taps, steps, code=compile_for(simd_width))
     np.testing.assert_allclose(made, [pulled, left - seen(pulled)], rtol=1e-4, atol=1e-4 * np.abs(pulled).max())
 
 
-@pytest.mark.skipif("avx512f" not in hardware.cpu_flags(), reason="there is nothing to compare with without AVX-512")
-def test_processors_without_avx_512_make_the_same_bits_of_steps(monkeypatch):
-    rng = np.random.default_rng(5)
-    image, left = rng.normal(size=(2, 45, 333)).astype(np.float32)
-    known = (rng.random((45, 333)) < 0.7).astype(np.float32)
+@settings(max_examples=40)
+@given(
+    rows=st.integers(1, 30),
+    cols=st.integers(1, 150),
+    steps=st.integers(1, 10),
+    partly=st.booleans(),
+    simd_width=st.sampled_from(WIDTHS),
+    seed=st.integers(0, 2**16),
+)
+def test_steps_have_the_bits_of_their_reference(rows, cols, steps, partly, simd_width, seed):
+    rng = np.random.default_rng(seed)
+    image, left = rng.normal(size=(2, rows, cols)).astype(np.float32)
+    known = rng.choice(np.float32([0, 0.3, 1]), (rows, cols)) if partly else None
     taps = rng.normal(0, 0.2, 9).astype(np.float32)
-    wide = compiled()
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
-    avx2_only = compiled.__wrapped__()
-    assert (wide.simd_width, avx2_only.simd_width) == (16, 8)
-    for given_to in (None, known):
-        one, other = (backprojected(image, left, given_to, taps, 9, code=code) for code in (wide, avx2_only))
-        assert (one == other).all()
+    pulled = image
+    for _ in range(steps - 1):
+        if known is None:
+            pulled = reference.backproject_step(pulled, pulled, taps, second_base=left)
+        else:
+            pulled = reference.backproject_step(pulled, left, taps, known=known)
+    expected = np.stack([pulled, reference.backproject_step(pulled, left, taps)])
+    assert_same_bits(backprojected(image, left, known, taps, steps, code=compile_for(simd_width)), expected)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -318,6 +412,22 @@ def test_nothing_of_other_chunks_is_seen(rows, cols, blocks, sample):
         made = engine.upscale(lr, valid)
         assert (made.phases == expected.phases).all()
         assert (made.observed == expected.observed).all()
+
+
+def test_the_layout_is_as_drawn():
+    """In ``geosr/codegen/README.md``."""
+    planes = Planes(5, 14, compiled().step)
+    image = np.arange(1, 3 * 5 * 14 + 1, dtype=np.float32).reshape(3, 5, 14)
+    channels = np.zeros(planes.shape(3), np.float32)
+    planes.put(image, channels)
+    channel, row, col = np.indices(image.shape)
+    places = channel * planes.plane_stride + (4 + row) * planes.row_stride
+    places += col % 4 * planes.phase_stride + 16 + col // 4
+    assert (channels.reshape(-1)[places] == image).all()
+    assert np.count_nonzero(channels) == image.size
+    assert (planes.phase_stride % 32, planes.row_stride) == (16, 4 * planes.phase_stride)
+    start = (planes.address(channels, planes.whole) - channels.ctypes.data) // channels.itemsize
+    assert start == places[0, 0, 0]
 
 
 @pytest.mark.parametrize("margin", [0, 4, 20, 64, 68])

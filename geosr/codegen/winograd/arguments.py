@@ -1,4 +1,7 @@
-"""Arguments of the kernels, as structures that generated code shares with Python. Lengths and strides are in floats."""
+"""Arguments of the kernels, as structures that generated code shares with Python.
+
+Lengths and strides are in floats. The layout of channels in memory is drawn in ``geosr/codegen/README.md``.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,28 @@ import ctypes
 
 
 class Conv3x3Arguments(ctypes.Structure):
-    """A layer of 3 × 3 filters."""
+    """Arguments of a 3 × 3 layer: ``y = slope(conv(x) + bias)``, then ``base + gain y``, then the second base."""
 
     _fields_ = (
-        # The first pixel of the region in the first plane, and where each input plane begins, counted from there. After
-        # the last stands one more, which need not be one.
-        ("x", ctypes.c_void_p),
-        ("planes", ctypes.c_void_p),
+        # The region's first pixel in the first input channel, and the offset of each input channel from that. One more
+        # offset follows the last; it need not be a channel's.
+        ("source", ctypes.c_void_p),
+        ("channel_offsets", ctypes.c_void_p),
         ("inputs", ctypes.c_int64),
+        # (products, outputs / outputs at once, inputs, outputs at once), transformed; and (outputs,).
         ("filters", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
         ("outputs", ctypes.c_int64),
-        # Made is slope(x) where no base is given, base + gain slope(x) with one, and the same again with the second.
+        # Null where nothing is added.
         ("base", ctypes.c_void_p),
         ("second_base", ctypes.c_void_p),
-        # 1 in the columns of the region and 0 beyond.
+        # 1 in the columns of the region and 0 elsewhere, for one row.
         ("mask", ctypes.c_void_p),
-        ("plane_stride", ctypes.c_int64),
+        ("channel_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
-        # Tiles in a row, a multiple of half the vector's length, and rows of the region.
+        # Tiles in a row, a multiple of half the SIMD width, and rows of the region.
         ("tiles", ctypes.c_int64),
         ("rows", ctypes.c_int64),
         ("slope", ctypes.c_double),
@@ -36,21 +40,21 @@ class Conv3x3Arguments(ctypes.Structure):
 
 
 class SparseConvArguments(ctypes.Structure):
-    """A convolution with filters that are mostly zero, as lists of what is not."""
+    """Arguments of a convolution whose filters are lists of taps."""
 
     _fields_ = (
-        # The first pixel of the region in the first plane, of what is read, made, and added to.
-        ("x", ctypes.c_void_p),
+        # The region's first pixel in the first channel of each; the base may be null.
+        ("source", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
         ("base", ctypes.c_void_p),
         ("mask", ctypes.c_void_p),
-        # (outputs, taps), and how far from its own place each reads, (outputs, phases, taps).
+        # (outputs, taps), and the offsets of what they weigh from the output's own place, (outputs, phases, taps).
         ("weights", ctypes.c_void_p),
         ("offsets", ctypes.c_void_p),
         ("outputs", ctypes.c_int64),
         ("taps", ctypes.c_int64),
-        ("plane_stride", ctypes.c_int64),
-        # Of what is made, which may be a few rows.
+        ("channel_stride", ctypes.c_int64),
+        # Between output channels, which may hold fewer rows.
         ("out_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
@@ -59,19 +63,17 @@ class SparseConvArguments(ctypes.Structure):
 
 
 class BackprojectionArguments(ctypes.Structure):
-    """What the sensor sees of an interpolated plane, taken away from another, some times one after another."""
+    """Arguments of consecutive back-projection steps on one band, see :mod:`geosr.codegen.winograd.backprojection`."""
 
     _fields_ = (
-        # The first pixel of the region in the planes of each step: of what is seen, of what that is taken away from, of
-        # what is added to that, or null; of what the result is multiplied by before it is added to what is seen, or
-        # null; and of what is made.
-        ("places", ctypes.c_void_p),
+        # (steps, 5): the region's first pixel in the channels of each step, see `Channels`; some may be null.
+        ("channels", ctypes.c_void_p),
         ("steps", ctypes.c_int64),
         ("mask", ctypes.c_void_p),
-        # Weights along the rows, and across them with the sign changed.
+        # Weights along the rows, and across them with the opposite sign.
         ("along", ctypes.c_void_p),
         ("across", ctypes.c_void_p),
-        # How far a row's last pixel is from its first, and those beyond it.
+        # Offsets of a row's last pixel and of those beyond it from its first.
         ("right", ctypes.c_void_p),
         ("row_stride", ctypes.c_int64),
         ("phase_stride", ctypes.c_int64),
@@ -81,15 +83,15 @@ class BackprojectionArguments(ctypes.Structure):
 
 
 class DeinterleaveArguments(ctypes.Structure):
-    """An image out of planes."""
+    """Arguments of the copy from channels to an image."""
 
     _fields_ = (
-        # What is the image's first pixel in the first plane, and the first pixel there.
-        ("x", ctypes.c_void_p),
+        # The image's first pixel in the first channel, and in the image.
+        ("source", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
-        # How far from it its neighbours on the right are, up to the one with which the next tile begins.
-        ("phases", ctypes.c_void_p),
-        ("plane_stride", ctypes.c_int64),
+        # Offsets of that pixel and its three neighbours on the right from itself.
+        ("pixel_offsets", ctypes.c_void_p),
+        ("channel_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
         ("rows", ctypes.c_int64),
         ("cols", ctypes.c_int64),

@@ -1,33 +1,34 @@
-"""3 × 3 convolutions by Winograd's minimal filtering, as code for planes.
+"""A kernel for 3 × 3 convolutions by Winograd's minimal filtering, on channels of the polyphase layout.
 
 F(4 × 4, 3 × 3) of Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks* (2016): 36 products where a
-direct convolution has 144. Vectors hold tiles side by side.
+direct convolution has 144. A vector holds the same pixel of neighbouring tiles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
-from geosr.codegen.builder import Writer
-from geosr.codegen.structs import fields
+from geosr.codegen.builder import I64, Builder, Value
+from geosr.codegen.structs import load_fields
 from geosr.codegen.winograd.arguments import Conv3x3Arguments
 
-#: Output pixels along a tile's side, and those read for them.
+#: Output pixels along a tile's side, and input pixels read for them.
 TILE_PX, READ_PX = 4, 6
 
-#: Products per tile and pair of planes.
+#: Products per tile and pair of channels.
 PRODUCTS = READ_PX * READ_PX
 
-#: Floats by which products lie further apart than they must: else all of them fall into the same few sets of a cache.
+#: Floats of padding between products: without it all of them share a few sets of the processor's caches.
 APART = 16
 
 #: Vectors of tiles that go through a layer together; with one row of weights they fill the registers.
 VECTORS = 3
 
-#: Three weights as what pixels are multiplied by: their G.
+#: Transform of a filter's column into factors of products: G of Lavin and Gray.
 FILTER_TRANSFORM = np.array(
     [
         [1 / 4, 0, 0],
@@ -40,231 +41,223 @@ FILTER_TRANSFORM = np.array(
 )
 
 
-def convolve(write: Writer, outputs: int) -> None:
-    """For rows of tiles, some vectors of tiles at a time: transform, multiply, transform back.
+class _Group(NamedTuple):
+    """Tiles that go through a layer together: their first pixel's row, the first tile, and the number of tiles."""
 
-    Rows may end with half a vector. Only products are spared there: they are most of the work.
+    top: Value
+    tile: Value
+    width: Value
+
+
+def write_convolve(
+    build: Builder, task: Value, first: Value, stop: Value, transformed: Value, sums: Value, *, outputs: int
+) -> None:
+    """Make rows ``first`` to ``stop`` of tiles, a group at a time: transform, sum products, transform back.
+
+    ``transformed`` and ``sums`` are scratch memory: ``[product][channel][tile of the group]``. ``outputs`` channels are
+    summed at once. A row may end with half a vector; only the products, which are most of the work, skip the other
+    half.
     """
-    layer = fields(write, Conv3x3Arguments, "%layer")
-    together = VECTORS * write.simd_width
-
-    def row(tile_row: str, _: list[str]) -> tuple[()]:
-        top = write.count("mul", tile_row, TILE_PX)
-
-        def group(tile: str, _: list[str]) -> tuple[()]:
-            left = write.count("sub", layer["tiles"], tile)
-            width = write.either("sgt", left, together, left)
-            _transform(write, layer, top, tile, width)
-            _multiply(write, layer, outputs, width)
-            _transform_back(write, layer, top, tile, width)
-            return ()
-
-        write.loop(0, layer["tiles"], together, group)
-        return ()
-
-    write.loop("%first", "%stop", 1, row)
+    layer = load_fields(build, Conv3x3Arguments, task)
+    group_tiles = VECTORS * build.simd_width
+    with build.loop(first, stop) as row:
+        top = build.multiply(row.index, TILE_PX)
+        with build.loop(0, layer.tiles, group_tiles) as tile:
+            width = build.minimum(build.subtract(layer.tiles, tile.index), group_tiles)
+            group = _Group(top, tile.index, width)
+            _transform(build, layer, group, transformed)
+            _multiply(build, layer, transformed, sums, outputs, width)
+            _transform_back(build, layer, group, sums)
 
 
-def _transform(write: Writer, layer: dict[str, str], top: str, tile: str, width: str) -> None:
-    """Each input plane's tiles: ``in[product][plane][tile]``.
+def _transform(build: Builder, layer: SimpleNamespace, group: _Group, transformed: Value) -> None:
+    """Transform the group's pixels of each input channel.
 
-    What is read is called for twice: from memory while the tiles before these are at work, and near the core while the
-    plane before is.
+    Pixels are prefetched twice: the next group's, from memory, and this group's in the next channel, which are in an
+    outer cache by then.
     """
-    together = VECTORS * write.simd_width
-    stride = _product_stride(write, layer["inputs"], together)
-    start = write.count("mul", write.count("sub", top, 1), layer["row_stride"])
-    window = write.at(layer["x"], write.count("add", start, tile))
-    next_tile = write.count("add", tile, together)
-    next_row = write.count("sub", write.count("mul", layer["row_stride"], TILE_PX), tile)
-    row_ends = write.get(f"icmp sge i64 {next_tile}, {layer['tiles']}")
-    later = write.get(f"select i1 {row_ends}, i64 {next_row}, i64 {together}")
-
-    def plane(number: str, _: list[str]) -> tuple[()]:
-        here, after = (write.item("i64", layer["planes"], write.count("add", number, further)) for further in (0, 1))
-        next_plane = write.count("sub", after, here)
-        source = write.at(window, here)
-        target = write.at("%in", write.count("mul", number, together))
-
-        def vector(offset: str, _: list[str]) -> tuple[()]:
-            pointer, rows = write.at(source, offset), []
+    group_tiles = VECTORS * build.simd_width
+    stride = _product_stride(build, layer.inputs, group_tiles)
+    start = build.multiply(build.subtract(group.top, 1), layer.row_stride)
+    window = build.at(layer.source, build.add(start, group.tile))
+    next_tile = build.add(group.tile, group_tiles)
+    next_row = build.subtract(build.multiply(layer.row_stride, TILE_PX), group.tile)
+    row_ends = build.compare(">=", next_tile, layer.tiles)
+    next_group = build.where(row_ends, next_row, I64(group_tiles))
+    with build.loop(0, layer.inputs) as channel:
+        here, after = (build.load(layer.channel_offsets, build.add(channel.index, further), I64) for further in (0, 1))
+        next_channel = build.subtract(after, here)
+        source = build.at(window, here)
+        target = build.at(transformed, build.multiply(channel.index, group_tiles))
+        with build.loop(0, group.width, build.simd_width) as vector:
+            pointer, rows = build.at(source, vector.index), []
             for row in range(READ_PX):
                 if row:
-                    pointer = write.at(pointer, layer["row_stride"])
-                phases = _phases(write, layer, pointer)
-                # A tile reads one pixel of the tiles on its left and right.
-                pixels = [write.at(phases[-1], -1), *phases, write.at(phases[0], 1)]
+                    pointer = build.at(pointer, layer.row_stride)
+                phases = _phases(build, layer, pointer)
+                # A tile reads one pixel of each neighbour beside it.
+                pixels = [build.at(phases[-1], -1), *phases, build.at(phases[0], 1)]
                 for phase in phases:
-                    write.prefetch(write.at(phase, next_plane))
+                    build.prefetch(build.at(phase, next_channel))
                     if row >= READ_PX - TILE_PX:
-                        write.prefetch(write.at(phase, later))
-                rows.append(_to_products(write, [write.load(pixel) for pixel in pixels]))
-            columns = [_to_products(write, [row[column] for row in rows]) for column in range(READ_PX)]
-            place = write.at(target, offset)
+                        build.prefetch(build.at(phase, next_group))
+                rows.append(_to_products(build, [build.load_vector(pixel) for pixel in pixels]))
+            columns = [_to_products(build, [row[column] for row in rows]) for column in range(READ_PX)]
+            place = build.at(target, vector.index)
             for number in range(PRODUCTS):
                 if number:
-                    place = write.at(place, stride)
-                write.store(columns[number % READ_PX][number // READ_PX], place)
-            return ()
-
-        write.loop(0, width, write.simd_width, vector)
-        return ()
-
-    write.loop(0, layer["inputs"], 1, plane)
+                    place = build.at(place, stride)
+                build.store(columns[number % READ_PX][number // READ_PX], place)
 
 
-def _multiply(write: Writer, layer: dict[str, str], outputs: int, width: str) -> None:
-    """Sums over the input planes, for some output planes at a time: ``made[product][plane][tile]``."""
-    together = VECTORS * write.simd_width
-    # Half a vector takes as long as a whole one, but where processors add up wide vectors in two steps.
-    parts = [(1, write.simd_width // 2), *((vectors, write.simd_width) for vectors in range(1, VECTORS + 1))]
-    done = 0
-    for vectors, simd_width in parts:
-        tiles = vectors * simd_width
-        more = write.get(f"icmp sgt i64 {width}, {done}")
-        chosen = write.get(f"and i1 {more}, {write.get(f'icmp sle i64 {width}, {tiles}')}")
-        with write.vectors_of(simd_width):
-            write.only_if(chosen, partial(_sum_up, write, layer, together, outputs, vectors))
-        done = tiles
+def _multiply(
+    build: Builder, layer: SimpleNamespace, transformed: Value, sums: Value, outputs: int, width: Value
+) -> None:
+    """Sum products over the input channels, in a loop of its own for each number of vectors that a group may have."""
+    # Half a vector takes as long as a whole one, except on processors that add wide vectors in two steps.
+    cases = [(1, build.simd_width // 2), *((vectors, build.simd_width) for vectors in range(1, VECTORS + 1))]
+    less = 0
+    for vectors, floats in cases:
+        tiles = vectors * floats
+        more = build.compare(">", width, less)
+        with build.when(build.ir.and_(more, build.compare("<=", width, tiles))):
+            _sum_products(build, layer, transformed, sums, outputs, vectors, floats)
+        less = tiles
 
 
-def _sum_up(write: Writer, layer: dict[str, str], together: int, outputs: int, vectors: int) -> tuple[()]:
-    """The same for so many vectors of tiles."""
-
-    def product(number: str, _: list[str]) -> tuple[()]:
-        planes = write.count("mul", layer["inputs"], layer["outputs"])
-        filters = write.at(layer["filters"], write.count("mul", number, planes))
-        source = write.at("%in", write.count("mul", number, _product_stride(write, layer["inputs"], together)))
-        target = write.at("%made", write.count("mul", number, _product_stride(write, layer["outputs"], together)))
-
-        def some(first: str, _: list[str]) -> tuple[()]:
-            weights = write.at(filters, write.count("mul", first, layer["inputs"]))
-
-            def plane(plane: str, sums: list[str]) -> list[str]:
-                pixels = write.at(source, write.count("mul", plane, together))
-                read = [write.load(write.at(pixels, vector * write.simd_width)) for vector in range(vectors)]
-                row = write.at(weights, write.count("mul", plane, outputs))
-                spread = [write.spread(write.scalar(row, output)) for output in range(outputs)]
-                return [
-                    write.fused(weight, pixels, sums[vectors * output + vector])
+def _sum_products(
+    build: Builder,
+    layer: SimpleNamespace,
+    transformed: Value,
+    sums: Value,
+    outputs: int,
+    vectors: int,
+    floats: int,
+) -> None:
+    """Sum products of ``vectors`` vectors of ``floats`` floats, for ``outputs`` output channels at once."""
+    group_tiles = VECTORS * build.simd_width
+    with build.loop(0, PRODUCTS) as product:
+        pairs = build.multiply(layer.inputs, layer.outputs)
+        filters = build.at(layer.filters, build.multiply(product.index, pairs))
+        stride = _product_stride(build, layer.inputs, group_tiles)
+        source = build.at(transformed, build.multiply(product.index, stride))
+        stride = _product_stride(build, layer.outputs, group_tiles)
+        target = build.at(sums, build.multiply(product.index, stride))
+        with build.loop(0, layer.outputs, outputs) as first:
+            weights = build.at(filters, build.multiply(first.index, layer.inputs))
+            zeros = [build.zeros(floats)] * (outputs * vectors)
+            with build.loop(0, layer.inputs, carried=zeros) as channel:
+                pixels = build.at(source, build.multiply(channel.index, group_tiles))
+                read = [build.load_vector(build.at(pixels, vector * floats), floats) for vector in range(vectors)]
+                row = build.at(weights, build.multiply(channel.index, outputs))
+                spread = [build.splat(build.load(row, output), floats) for output in range(outputs)]
+                channel.values = [
+                    build.fused_multiply_add(weight, one, channel.values[vectors * output + vector])
                     for output, weight in enumerate(spread)
-                    for vector, pixels in enumerate(read)
+                    for vector, one in enumerate(read)
                 ]
-
-            sums = write.loop(0, layer["inputs"], 1, plane, ["zeroinitializer"] * (outputs * vectors))
-            made = write.at(target, write.count("mul", first, together))
-            for number, total in enumerate(sums):
+            made = build.at(target, build.multiply(first.index, group_tiles))
+            for number, total in enumerate(channel.values):
                 output, vector = divmod(number, vectors)
-                write.store(total, write.at(made, output * together + vector * write.simd_width))
-            return ()
-
-        write.loop(0, layer["outputs"], outputs, some)
-        return ()
-
-    write.loop(0, PRODUCTS, 1, product)
-    return ()
+                build.store(total, build.at(made, output * group_tiles + vector * floats))
 
 
-def _transform_back(write: Writer, layer: dict[str, str], top: str, tile: str, width: str) -> None:
-    """Each output plane's pixels, with all that is done to them."""
-    together = VECTORS * write.simd_width
-    stride = _product_stride(write, layer["outputs"], together)
-    start = write.count("add", write.count("mul", top, layer["row_stride"]), tile)
-    window = write.at(layer["out"], start)
+def _transform_back(build: Builder, layer: SimpleNamespace, group: _Group, sums: Value) -> None:
+    """Transform the sums of each output channel into pixels, finish and store them."""
+    group_tiles = VECTORS * build.simd_width
+    stride = _product_stride(build, layer.outputs, group_tiles)
+    start = build.add(build.multiply(group.top, layer.row_stride), group.tile)
+    window = build.at(layer.out, start)
     bases = [
-        (write.at(layer[name], start), layer[gain], write.get(f"icmp ne ptr {layer[name]}, null"))
-        for name, gain in (("base", "gain"), ("second_base", "second_gain"))
+        (build.at(base, start), gain, build.is_given(base))
+        for base, gain in ((layer.base, layer.gain), (layer.second_base, layer.second_gain))
     ]
-
-    def plane(number: str, _: list[str]) -> tuple[()]:
-        offset = write.count("mul", number, layer["plane_stride"])
-        source = write.at("%made", write.count("mul", number, together))
-        bias = write.spread(write.scalar(layer["bias"], number))
-
-        def vector(along: str, _: list[str]) -> tuple[()]:
-            here = write.count("add", offset, along)
-            place, products = write.at(source, along), []
+    with build.loop(0, layer.outputs) as channel:
+        offset = build.multiply(channel.index, layer.channel_stride)
+        source = build.at(sums, build.multiply(channel.index, group_tiles))
+        bias = build.splat(build.load(layer.bias, channel.index))
+        with build.loop(0, group.width, build.simd_width) as vector:
+            here = build.add(offset, vector.index)
+            place, products = build.at(source, vector.index), []
             for product in range(PRODUCTS):
                 if product:
-                    place = write.at(place, stride)
-                products.append(write.load(place))
-            columns = [_to_pixels(write, products[column::READ_PX]) for column in range(READ_PX)]
-            mask = _phases(write, layer, write.at(layer["mask"], write.count("add", tile, along)))
+                    place = build.at(place, stride)
+                products.append(build.load_vector(place))
+            columns = [_to_pixels(build, products[column::READ_PX]) for column in range(READ_PX)]
+            mask = _phases(build, layer, build.at(layer.mask, build.add(group.tile, vector.index)))
             for row in range(TILE_PX):
-                pixels = _to_pixels(write, [column[row] for column in columns])
-                pixels = [write.add(pixel, bias) for pixel in pixels]
-                inside = write.get(f"icmp slt i64 {write.count('add', top, row)}, {layer['rows']}")
-                from_top = write.count("add", here, write.count("mul", layer["row_stride"], row))
-                for place in _phases(write, layer, write.at(window, from_top)):
-                    write.prefetch(write.at(place, layer["plane_stride"]), to_write=True)
-                write.only_if(inside, partial(_finish, write, layer, window, bases, pixels, from_top, mask))
-            return ()
-
-        write.loop(0, width, write.simd_width, vector)
-        return ()
-
-    write.loop(0, layer["outputs"], 1, plane)
+                pixels = _to_pixels(build, [column[row] for column in columns])
+                pixels = [build.add(pixel, bias) for pixel in pixels]
+                inside = build.compare("<", build.add(group.top, row), layer.rows)
+                from_top = build.add(here, build.multiply(layer.row_stride, row))
+                for place in _phases(build, layer, build.at(window, from_top)):
+                    build.prefetch(build.at(place, layer.channel_stride), to_write=True)
+                with build.when(inside):
+                    _finish(build, layer, window, bases, pixels, from_top, mask)
 
 
 def _finish(
-    write: Writer,
-    layer: dict[str, str],
-    window: str,
-    bases: Sequence[tuple[str, str, str]],
-    pixels: list[str],
-    offset: str,
-    mask: Sequence[str],
-) -> tuple[()]:
-    """A row of a tile: the activation, what it is added to, and into its plane."""
-    pixels = [write.larger(pixel, write.multiply(pixel, layer["slope"])) for pixel in pixels]
+    build: Builder,
+    layer: SimpleNamespace,
+    window: Value,
+    bases: Sequence[tuple[Value, Value, Value]],
+    pixels: list[Value],
+    offset: Value,
+    mask: Sequence[Value],
+) -> None:
+    """Apply the activation to a tile's row, add the bases that are given, and store it."""
+    pixels = [build.maximum(pixel, build.multiply(pixel, layer.slope)) for pixel in pixels]
     for base, gain, given in bases:
-
-        def added(base: str = base, gain: str = gain, pixels: list[str] = pixels) -> list[str]:
-            below = _phases(write, layer, write.at(base, offset))
-            return [write.fused(gain, pixel, write.load(place)) for pixel, place in zip(pixels, below, strict=True)]
-
-        pixels = write.only_if(given, added, pixels)
-    for pixel, place, covered in zip(pixels, _phases(write, layer, write.at(window, offset)), mask, strict=True):
-        write.store(write.covered(pixel, write.load(covered)), place)
-    return ()
-
-
-def _product_stride(write: Writer, planes: str, together: int) -> str:
-    """How far it is from one product of so many planes to the next, for so many tiles."""
-    return write.count("add", write.count("mul", planes, together), APART)
+        with build.when(given, pixels) as total:
+            below = _phases(build, layer, build.at(base, offset))
+            total.values = [
+                build.fused_multiply_add(gain, pixel, build.load_vector(place))
+                for pixel, place in zip(pixels, below, strict=True)
+            ]
+        pixels = total.values
+    places = _phases(build, layer, build.at(window, offset))
+    for pixel, place, covered in zip(pixels, places, mask, strict=True):
+        build.store(build.masked(pixel, build.load_vector(covered)), place)
 
 
-def _phases(write: Writer, layer: dict[str, str], pointer: str) -> list[str]:
-    """Where each of a row's phases is, from where the first is."""
+def _product_stride(build: Builder, channels: Value, group_tiles: int) -> Value:
+    """Floats between the products of one group, of so many channels."""
+    return build.add(build.multiply(channels, group_tiles), APART)
+
+
+def _phases(build: Builder, layer: SimpleNamespace, pointer: Value) -> list[Value]:
+    """Addresses of the four phases of a row, from that of the first."""
     places = [pointer]
     while len(places) < TILE_PX:
-        places.append(write.at(places[-1], layer["phase_stride"]))
+        places.append(build.at(places[-1], layer.phase_stride))
     return places
 
 
-def _to_products(write: Writer, read: Sequence[str]) -> list[str]:
-    """Six pixels as what is multiplied: the transposed B of Lavin and Gray's F(4, 3)."""
+def _to_products(build: Builder, read: Sequence[Value]) -> list[Value]:
+    """Transform six pixels into factors of products: the transposed B of Lavin and Gray's F(4, 3)."""
     d0, d1, d2, d3, d4, d5 = read
-    even, odd = write.fused(-4, d2, d4), write.fused(-4, d1, d3)
-    far, across = write.subtract(d4, d2), write.subtract(d3, d1)
+    fma = build.fused_multiply_add
+    even, odd = fma(-4, d2, d4), fma(-4, d1, d3)
+    far, across = build.subtract(d4, d2), build.subtract(d3, d1)
     return [
-        write.fused(4, d0, write.fused(-5, d2, d4)),
-        write.add(even, odd),
-        write.subtract(even, odd),
-        write.fused(2, across, far),
-        write.fused(-2, across, far),
-        write.fused(4, d1, write.fused(-5, d3, d5)),
+        fma(4, d0, fma(-5, d2, d4)),
+        build.add(even, odd),
+        build.subtract(even, odd),
+        fma(2, across, far),
+        fma(-2, across, far),
+        fma(4, d1, fma(-5, d3, d5)),
     ]
 
 
-def _to_pixels(write: Writer, products: Sequence[str]) -> list[str]:
-    """Six sums of products as four pixels: their transposed A."""
+def _to_pixels(build: Builder, products: Sequence[Value]) -> list[Value]:
+    """Transform six sums of products into four pixels: their transposed A."""
     m0, m1, m2, m3, m4, m5 = products
-    near, across = write.add(m1, m2), write.subtract(m1, m2)
-    far, beyond = write.add(m3, m4), write.subtract(m3, m4)
+    fma = build.fused_multiply_add
+    near, across = build.add(m1, m2), build.subtract(m1, m2)
+    far, beyond = build.add(m3, m4), build.subtract(m3, m4)
     return [
-        write.add(write.add(m0, near), far),
-        write.fused(2, beyond, across),
-        write.fused(4, far, near),
-        write.add(write.fused(8, beyond, across), m5),
+        build.add(build.add(m0, near), far),
+        fma(2, beyond, across),
+        fma(4, far, near),
+        build.add(fma(8, beyond, across), m5),
     ]

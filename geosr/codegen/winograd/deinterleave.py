@@ -1,48 +1,34 @@
-"""Images out of planes, as code."""
+"""A kernel that copies channels of the polyphase layout into an image."""
 
 from __future__ import annotations
 
-from geosr.codegen.builder import Writer
-from geosr.codegen.structs import fields
+from geosr.codegen.builder import I64, Builder, Value
+from geosr.codegen.structs import load_fields
 from geosr.codegen.winograd.arguments import DeinterleaveArguments
 from geosr.codegen.winograd.conv3x3 import TILE_PX
 
 
-def deinterleave(write: Writer) -> None:
-    """For some planes: their rows, pixel by pixel."""
-    task = fields(write, DeinterleaveArguments, "%task")
-    together = TILE_PX * write.simd_width
-    several = write.count("sub", task["cols"], together - 1)
-    size = write.count("mul", task["rows"], task["cols"])
-
-    def plane(number: str, _: list[str]) -> tuple[()]:
-        source = write.at(task["x"], write.count("mul", number, task["plane_stride"]))
-        target = write.at(task["out"], write.count("mul", number, size))
-
-        def row(number: str, _: list[str]) -> tuple[()]:
-            start = write.at(source, write.count("mul", number, task["row_stride"]))
-            phases = [write.at(start, write.item("i64", task["phases"], phase)) for phase in range(TILE_PX)]
-            line = write.at(target, write.count("mul", number, task["cols"]))
-
-            def some(col: str, _: list[str]) -> tuple[()]:
-                tile = write.count("sdiv", col, TILE_PX)
-                pixels = write.interleaved([write.load(write.at(phase, tile)) for phase in phases])
-                write.do(f"store <{together} x float> {pixels}, ptr {write.at(line, col)}, align 4")
-                return ()
-
-            def one(col: str, _: list[str]) -> tuple[()]:
-                place = write.count("srem", col, TILE_PX)
-                phase = write.at(start, write.item("i64", task["phases"], place))
-                pixel = write.scalar(phase, write.count("sdiv", col, TILE_PX))
-                write.do(f"store float {pixel}, ptr {write.at(line, col)}, align 4")
-                return ()
-
-            write.loop(0, several, together, some)
-            rest = write.count("srem", task["cols"], together)
-            write.loop(write.count("sub", task["cols"], rest), task["cols"], 1, one)
-            return ()
-
-        write.loop(0, task["rows"], 1, row)
-        return ()
-
-    write.loop("%first", "%stop", 1, plane)
+def write_deinterleave(build: Builder, task: Value, first: Value, stop: Value) -> None:
+    """Copy channels ``first`` to ``stop``, row by row: vectors of tiles, and what is left pixel by pixel."""
+    arguments = load_fields(build, DeinterleaveArguments, task)
+    cols = arguments.cols
+    together = TILE_PX * build.simd_width
+    several = build.subtract(cols, together - 1)
+    size = build.multiply(arguments.rows, cols)
+    with build.loop(first, stop) as channel:
+        source = build.at(arguments.source, build.multiply(channel.index, arguments.channel_stride))
+        target = build.at(arguments.out, build.multiply(channel.index, size))
+        with build.loop(0, arguments.rows) as row:
+            start = build.at(source, build.multiply(row.index, arguments.row_stride))
+            phases = [build.at(start, build.load(arguments.pixel_offsets, phase, I64)) for phase in range(TILE_PX)]
+            line = build.at(target, build.multiply(row.index, cols))
+            with build.loop(0, several, together) as col:
+                tile = build.ir.sdiv(col.index, I64(TILE_PX))
+                pixels = build.interleave([build.load_vector(build.at(phase, tile)) for phase in phases])
+                build.store(pixels, build.at(line, col.index))
+            rest = build.ir.srem(cols, I64(together))
+            with build.loop(build.subtract(cols, rest), cols) as col:
+                place = build.ir.srem(col.index, I64(TILE_PX))
+                phase = build.at(start, build.load(arguments.pixel_offsets, place, I64))
+                pixel = build.load(phase, build.ir.sdiv(col.index, I64(TILE_PX)))
+                build.store(pixel, build.at(line, col.index))

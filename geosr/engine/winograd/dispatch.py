@@ -127,8 +127,8 @@ class Runner:
         offsets = (np.append(places, places[0]) - places[0]) // np.dtype(np.float32).itemsize
         added = [*bases, *(None,) * (2 - len(bases))]
         arguments = Conv3x3Arguments(
-            x=int(places[0]),
-            planes=offsets.ctypes.data,
+            source=int(places[0]),
+            channel_offsets=offsets.ctypes.data,
             inputs=len(places),
             filters=layer.filters.ctypes.data,
             bias=layer.bias.ctypes.data,
@@ -137,7 +137,7 @@ class Runner:
             base=None if added[0] is None else planes.address(added[0].planes, region),
             second_base=None if added[1] is None else planes.address(added[1].planes, region),
             mask=self._mask(region).ctypes.data,
-            plane_stride=planes.plane_stride,
+            channel_stride=planes.plane_stride,
             row_stride=planes.row_stride,
             phase_stride=planes.phase_stride,
             tiles=planes.tiles(region),
@@ -193,7 +193,7 @@ class Runner:
     ) -> Callable[[int, int], None]:
         planes = self._planes
         arguments = SparseConvArguments(
-            x=planes.address(source, region),
+            source=planes.address(source, region),
             out=place,
             base=None if base is None else planes.address(base, region),
             mask=self._mask(region).ctypes.data,
@@ -201,7 +201,7 @@ class Runner:
             offsets=taps.offsets.ctypes.data,
             outputs=len(taps.weights),
             taps=taps.count,
-            plane_stride=planes.plane_stride,
+            channel_stride=planes.plane_stride,
             out_stride=planes.plane_stride if out_stride is None else out_stride,
             row_stride=planes.row_stride,
             phase_stride=planes.phase_stride,
@@ -230,7 +230,7 @@ class Runner:
                 named = (step.seen, step.base, step.second_base, step.known, step.made)
                 places[number] = [0 if one is None else planes.address(one, region) for one in named]
             arguments = BackprojectionArguments(
-                places=places.ctypes.data,
+                channels=places.ctypes.data,
                 steps=len(some),
                 mask=self._mask(region).ctypes.data,
                 along=filters.along[band].ctypes.data,
@@ -260,10 +260,10 @@ class Runner:
     ) -> Callable[[int, int], None]:
         _, rows, cols = out.shape
         arguments = DeinterleaveArguments(
-            x=place,
+            source=place,
             out=out.ctypes.data,
-            phases=phases.ctypes.data,
-            plane_stride=plane_stride,
+            pixel_offsets=phases.ctypes.data,
+            channel_stride=plane_stride,
             row_stride=self._planes.row_stride,
             rows=rows,
             cols=cols,
