@@ -16,24 +16,11 @@ from tiling.errors import (
 )
 from tiling.fill import fill_invalid
 from tiling.integrity import find_damage, is_whole
+from tiling.locations import NAME_BYTES, Content, Location, derived_name, gdal_path, is_remote, locate
 from tiling.plan import Chunk, ChunkPlan, crop, grow, refine, whole
 from tiling.product import BLOCK_PX, Compression, Product, nearest_non_nodata, nodata_as
 from tiling.read import Reflection, read_reflected, reflect
-from tiling.storage import (
-    NAME_BYTES,
-    Content,
-    Location,
-    Occupant,
-    derived_name,
-    gdal_path,
-    is_remote,
-    locate,
-    move,
-    occupant,
-    read_range,
-    replacing,
-    write,
-)
+from tiling.storage import Occupant, move, occupant, read_range, replacing, write
 
 __all__ = [
     "BLOCK_PX",

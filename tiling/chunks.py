@@ -23,9 +23,9 @@ from tiling.accelerators import Accelerator
 from tiling.encode import encode, fields_of
 from tiling.errors import DamagedChunkError, OutputError, StorageError
 from tiling.integrity import read_header
+from tiling.locations import Content, Location
 from tiling.overviews import halve
 from tiling.product import BLOCK_PX, Product
-from tiling.storage import Content, Location
 from tiling.tiff import Image, ImageLayout, block_order, checksum, enveloped, lay_out, overview_fields
 
 _METADATA = 42112

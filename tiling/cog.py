@@ -26,10 +26,11 @@ from tiling.chunks import ChunkFile
 from tiling.encode import encode, fields_of
 from tiling.errors import DamagedChunkError, DiskFullError, OutputError
 from tiling.integrity import check_blocks
+from tiling.locations import Location, gdal_path
 from tiling.overviews import halve, level_shapes
 from tiling.plan import Chunk, ChunkPlan
 from tiling.product import BLOCK_PX, Product
-from tiling.storage import Location, Occupant, explained, gdal_path, read_range, write
+from tiling.storage import Occupant, explained, read_range, write
 from tiling.tiff import ENVELOPE, ImageLayout, block_order, checksum, enveloped, lay_out, overview_fields
 
 Item = TypeVar("Item")

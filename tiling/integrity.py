@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tiling.errors import OutputError, StorageError
+from tiling.locations import Location, is_remote
 from tiling.product import BLOCK_PX
-from tiling.storage import Location, explained, is_remote, read_range
+from tiling.storage import explained, read_range
 from tiling.tiff import ENVELOPE, Image, block_order, checksum, read_checked_images
 
 #: Bytes that are read first of a file whose header is wanted: those of most chunks.

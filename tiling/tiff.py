@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.errors import OutputError
-from tiling.storage import Content
+from tiling.locations import Content
 
 _SUBFILE, _WIDTH, _HEIGHT = 254, 256, 257
 _BLOCK_OFFSETS, _BLOCK_SIZES = 324, 325
