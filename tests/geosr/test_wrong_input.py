@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from shapely.geometry import box, mapping
 from tests.conftest import SAMPLE, run_geosr, write_raster
 from tests.safe_product import write_safe
 from tests.stac_items import serve, write_item
+from tiling import is_whole
 
 
 def truncated(folder, sample):
@@ -255,13 +255,21 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("size", ["1m", "6m", "12m"])
-def test_a_full_disk(tmp_path, size):
-    """It fills up in the first chunk, in a later one, or at the mosaic."""
+def test_a_full_disk_keeps_what_is_finished(tmp_path, size):
+    """It fills up in the first chunk, in a later one, or at the mosaic; then there is room, and the run goes on."""
     with mounted(tmp_path / "small", f"size={size}") as target:
-        result = run_geosr("upscale", SAMPLE, "-o", target / "out.tif", "--model", "bicubic", "--core", 100)
-        check(result, "no space left", 1)
-        assert tree(target) == []
-        assert shutil.disk_usage(target).used == 0
+        command = ("upscale", SAMPLE, "-o", target / "out.tif", "--model", "bicubic", "--core", 100, "--json")
+        result = run_geosr(*command)
+        assert result.returncode == 1
+        assert "no space left" in result.stderr.splitlines()[-1]
+        kept = {path.stem for path in target.glob("out.tif.geosr/r*.tif")}
+        assert not (target / "out.tif").exists()
+        assert bool(kept) or tree(target) == []
+        subprocess.run(["mount", "-o", "remount,size=64m", str(target)], check=True)
+        again = run_geosr(*command)
+        assert json.loads(again.stdout)["computed"] == 9 - len(kept)
+        assert is_whole(target / "out.tif")
+        assert tree(target) == ["out.json", "out.tif"]
 
 
 def test_a_source_of_nothing_but_nodata(tmp_path, sample):
