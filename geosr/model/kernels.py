@@ -39,8 +39,8 @@ COARSE_STEPS = 4
 #: Source pixels on each side of a place that bound what is plausible there.
 PLAUSIBLE_REACH_PX = 3
 
-#: Share of the smallest of these that a pixel may lie below it: fields hide ponds and shadows of next to nothing.
-UNDERSHOOT = 0.9
+#: Share of the smallest of these that a pixel may lie below it. With less left of red, indices reach their ends.
+UNDERSHOOT = 0.5
 
 #: Residuals inside a block of the network are scaled by this factor (ESRGAN, section 3.1).
 RESIDUAL_SCALE = 0.2

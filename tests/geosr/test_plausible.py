@@ -21,7 +21,7 @@ def test_bounds_are_the_extremes_of_the_neighbourhood_and_a_share_beyond(margin,
     inside = np.s_[:, margin : margin + 50, margin : margin + 41]
     least = np.stack([minimum_filter(band, 7, mode="nearest") for band in lr])[inside]
     most = np.stack([maximum_filter(band, 7, mode="nearest") for band in lr])[inside]
-    np.testing.assert_allclose(low, least - 0.9 * np.abs(least), rtol=1e-6)
+    np.testing.assert_allclose(low, least - 0.5 * np.abs(least), rtol=1e-6)
     np.testing.assert_allclose(high, most + 0.5 * np.abs(most), rtol=1e-6)
 
 
