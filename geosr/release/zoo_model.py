@@ -82,12 +82,13 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
     run, config = stages[-1].run, stages[-1].config
     model = build_generator(config).eval()
     assert model.network is not None
-    model.overshoot = config.overshoot
     load_network(model, run / WEIGHTS)
     _check_image(model, stages[0].run / WEIGHTS)
     halo_px, curve = measure_halo(
         model, [read_scene(data / name, config) for name in HALO_SCENES], config.reference_reflectance
     )
+    # Only now: chunks are compared as engines make them, before products bound them.
+    model.overshoot = config.overshoot
     calibration = None
     if config.network.width_features and config.calibration:
         calibration = calibrate(model, config, halo_px, data, _COMMAND)

@@ -20,12 +20,12 @@ def test_masked_floats(crop):
     low[:, 10, 12] = np.nan
     with pytest.raises(SourceError, match="scale"):
         geosr.upscale(low)
-    high = geosr.upscale(low, scale=0.0001)
+    high = geosr.upscale(low, scale=0.0001, precision="float32")
     assert high.dtype == low.dtype
     expected = np.zeros((4, 120, 120), bool)
     expected[:, 40:44, 48:52] = True
     assert (np.isnan(high.values) == expected).all()
-    reflectance = geosr.upscale(low / 10000)
+    reflectance = geosr.upscale(low / 10000, precision="float32")
     np.testing.assert_allclose(reflectance.values * 10000, high.values, atol=0.02)
 
 

@@ -151,9 +151,10 @@ def test_info_tells_of_the_sensor(monkeypatch, capsys, landsat):
 def test_models_are_listed_with_what_they_are_for(monkeypatch, capsys):
     assert call_geosr(monkeypatch, "models") == 0
     text = capsys.readouterr().out
-    row = next(line for line in text.splitlines() if "rgbn-x4" in line)
+    row = next(line for line in text.splitlines() if "rgbn-x4 " in line)
     figures = CARD.figures["held_out"]["claremont 2.4 m"]["rgbn-x4"]
-    for part in ("sentinel-2, 10 m", "B02,B03,B04,B08", f"{figures['over_bicubic_db']:+.2f}", "0.68 px", "1.8 M"):
+    resolution = f"{CARD.effective_resolution_lr_px:.2f} px"
+    for part in ("sentinel-2, 10 m", "B02,B03,B04,B08", f"{figures['over_bicubic_db']:+.2f}", resolution, "1.8 M"):
         assert part in row
     assert call_geosr(monkeypatch, "models", "--json") == 0
     listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
