@@ -47,7 +47,7 @@ def test_cost_of_the_published_network():
         ({"network": {"features": 8, "growth": 4, "blocks": 1}}, "a network needs bands"),
         ({"bands": ["a", "b"], "mtf_nyquist": [0.3]}, "one value per band"),
         ({"bands": ["a"], "mtf_nyquist": [1.5]}, "between 0 and 1"),
-        ({"bands": ["a"], "reference_reflectance": [0]}, "above 0"),
+        ({"bands": ["a"], "reference_reflectance": [0]}, "between 0.0001 and 100"),
         ({"halo_px": -1}, "halo_px"),
         ({"colour": "blue"}, "colour"),
     ],
