@@ -141,6 +141,8 @@ def variant(card: ModelCard, steps: int, **changes: Any) -> TrainingConfig:
     content |= {
         "name": card.name,
         "network": card.network.model_dump(),
+        "noise_limit": 0,
+        "plain_image_noise_limit": 0,
         "reference_reflectance": list(card.reference_reflectance or ()),
         "mtf_nyquist": list(card.mtf_nyquist or ()),
         "back_projection_steps": card.steps,

@@ -38,7 +38,9 @@ def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[Step]:
     transfers = card.transfers([None] * 4, picture=False)
     engine = OpenVinoEngine(card, transfers, spec, parallel)
     bare = card.model_copy(update={"halo_px": 0})
-    graphs = graphs_of(bare, engine._taps, engine._weights, (1, 4, side, side), 0, engine._rounded, uncertainty=False)
+    graphs = graphs_of(
+        bare, engine._taps, engine._weights, (1, 4, side, side), 0, engine._rounded, uncertainty=False, picture=False
+    )
     return [compile_graph(*graph, parallel.threads) for graph in graphs.network(spec.precision)]
 
 

@@ -43,7 +43,9 @@ def page(results: Path) -> str:
         "# Benchmarks",
         "Written by `python benchmarks/report.py` from `benchmarks/results`. Each section names the command that measured it "
         "and the machine that it ran on. `DATA` is a folder with imagery that is not part of the repository (`NOTICE` names its "
-        "sources). Terms are in the [glossary](glossary.md).",
+        "sources). Terms are in the [glossary](glossary.md). All sections were measured with the default model of version 0.1, which is "
+        "now `rgbn-x4-0.1`; figures of the present default are on its card (`geosr models rgbn-x4`) and in "
+        "[training](training.md#the-runs).",
         *(section(_read(path)) for name, section in _SECTIONS.items() if (path := results / f"{name}.json").exists()),
     ]
     return "\n\n".join(parts) + "\n"

@@ -244,7 +244,9 @@ def publish(
 
 def companions(path: Location) -> list[Location]:
     """Files that GDAL reads together with a GeoTIFF: statistics and georeferencing, its mask and its overviews."""
-    return [path.with_name(path.name + ending) for ending in _COMPANIONS]
+    names = [path.name + ending for ending in _COMPANIONS]
+    # No file system holds longer names.
+    return [path.with_name(name) for name in names if len(os.fsencode(name)) <= NAME_BYTES]
 
 
 def _remove_older_companions(path: Location, scene: Scene) -> None:

@@ -126,4 +126,5 @@ def test_who_refuses_tells_nothing_and_who_fails_is_unreachable(files):
     files.status = 503
     with pytest.raises(UnreachableError, match="answers 503"):
         version_of(f"{address}?sig=SECRET")
-    assert len(files.asked) == 5
+    # Once for the refusal, and five attempts at what fails.
+    assert len(files.asked) == 6

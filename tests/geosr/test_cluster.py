@@ -86,6 +86,7 @@ def test_a_model_of_ones_own_is_sent_to_workers_that_do_not_have_it(tmp_path, sc
     content = {**json.loads((card.folder / "rgbn-x4.json").read_text()), "name": "mine"}
     (tmp_path / "mine" / "card.json").write_text(json.dumps(content))
     shutil.copy(card.weights_path, tmp_path / "mine")
+    shutil.copy(card.folder / card.bfloat16.weights, tmp_path / "mine")
     source = write_raster(tmp_path / "in.tif", sample[:, :40, :40])
     # Workers know nothing of this folder: the path is relative to it.
     monkeypatch.chdir(tmp_path)

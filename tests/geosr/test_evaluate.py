@@ -191,6 +191,7 @@ def test_a_checkpoint_of_esrgans_form_tells_its_size(tmp_path, name):
         "blocks": 2,
         "tail": "interpolate",
         "width_features": 0,
+        "estimates_noise": False,
     }
     assert opened.card.bands == ("B04", "B03", "B02")
     assert opened.card.base == "none"

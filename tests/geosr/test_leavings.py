@@ -107,7 +107,9 @@ def test_the_order_of_bytes_does_not_matter(crop, model, dtype):
 def test_what_a_type_does_not_hold_is_its_largest_or_smallest(tmp_path, dtype):
     """Sharpened, an edge between its ends goes beyond both."""
     limits = np.iinfo(dtype)
-    pixels = np.full((1, 24, 24), limits.min + 1, dtype)
+    # A ramp at the low end: one value there, in mass, would be taken for a fill that nothing declares.
+    low = limits.min + 1 + np.arange(24 * 24).reshape(1, 24, 24) % 97
+    pixels = low.astype(dtype)
     pixels[:, :, 12:] = limits.max
     scale = 1 / (float(limits.max) - limits.min)
     source = write_raster(tmp_path / "in.tif", pixels, names=["B02"], scale=scale, nodata=limits.min)

@@ -223,7 +223,9 @@ def test_pairs_of_two_sensors_are_taken_as_they_are(tiny, tmp_path):
     write_raster(tmp_path / "base.tif", np.full((4, 120, 120), 1000, np.uint16))
     source = tiny.sources[0].model_copy(update={"glob": "base.tif", "reduce": {1: 1e-9}})
     pairs = Pairs(lr="*_lr.tif", hr="*_hr.tif", full_scale=10000, share=1.0)
-    lr, hr, gain, _ = PatchSampler(tiny.model_copy(update={"sources": (source,), "pairs": (pairs,)}), tmp_path).batch(0)
+    lr, hr, gain, *_ = PatchSampler(tiny.model_copy(update={"sources": (source,), "pairs": (pairs,)}), tmp_path).batch(
+        0
+    )
     assert (gain == 1).all()
     torch.testing.assert_close(hr, lr.repeat_interleave(4, -1).repeat_interleave(4, -2))
     assert len({float(patch[0, 0, 0]) for patch in lr}) > 1

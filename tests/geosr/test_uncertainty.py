@@ -328,14 +328,14 @@ def test_models_without_calibration_are_refused(tmp_path, source, name):
 
 
 @pytest.mark.parametrize("size", ["300k", "2500k", "4500k"])
-def test_a_full_disk_leaves_nothing(tmp_path, sample, model, size):
+def test_a_full_disk_leaves_what_is_finished_alone(tmp_path, sample, model, size):
     """It fills up in the first chunk, in a later one, or at a mosaic."""
     source = write_raster(tmp_path / "in.tif", sample[:, :120, :120])
     with mounted(tmp_path / "small", f"size={size}") as target:
         full = UpscaleRequest(SceneRequest(str(source)), target / "out.tif", model=model, core_px=60, uncertainty=True)
         with pytest.raises(DiskFullError, match="no space left"):
             super_resolve(full)
-        assert tree(target) == []
+        assert all(name.startswith("out.tif.geosr") for name in tree(target))
 
 
 def test_the_command_names_what_it_wrote(tmp_path, source, model):
