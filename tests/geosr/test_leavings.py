@@ -107,12 +107,14 @@ def test_the_order_of_bytes_does_not_matter(crop, model, dtype):
 def test_what_a_type_does_not_hold_is_its_largest_or_smallest(tmp_path, dtype):
     """Sharpened, an edge between its ends goes beyond both."""
     limits = np.iinfo(dtype)
-    # A ramp at the low end: one value there, in mass, would be taken for a fill that nothing declares.
-    low = limits.min + 1 + np.arange(24 * 24).reshape(1, 24, 24) % 97
+    span = int(limits.max) - int(limits.min)
+    # Not all the same: one value at the low end, in mass, would be taken for a fill that nothing declares.
+    low = int(limits.min) + 1 + np.arange(24 * 24, dtype=np.int64).reshape(1, 24, 24) * 7919 % (span // 200 + 1)
     pixels = low.astype(dtype)
     pixels[:, :, 12:] = limits.max
     scale = 1 / (float(limits.max) - limits.min)
-    source = write_raster(tmp_path / "in.tif", pixels, names=["B02"], scale=scale, nodata=limits.min)
+    offset = -float(limits.min) * scale
+    source = write_raster(tmp_path / "in.tif", pixels, names=["B02"], scale=scale, offset=offset, nodata=limits.min)
     run(source, model="backprojection")
     with rasterio.open(tmp_path / "out.tif") as raster:
         found = raster.read(1).astype(np.float64)
