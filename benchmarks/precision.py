@@ -1,4 +1,4 @@
-"""What reduced precision does to pixels, on imagery held out: differences from float32 in DN, and in PSNR against the truth.
+"""Effect of reduced precision on pixels of held-out imagery: differences from float32 in DN, and in PSNR against the truth.
 
     python benchmarks/precision.py --data DATA [--model MODEL]
 

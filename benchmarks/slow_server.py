@@ -15,7 +15,7 @@ _PART_BYTES = 2**16
 
 @dataclass
 class SlowServer:
-    """What it has given, and how slowly."""
+    """HTTP server of a folder with a latency and a bandwidth; counts its answers."""
 
     latency_s: float
     bytes_per_s: float

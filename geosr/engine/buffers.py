@@ -22,7 +22,7 @@ class BufferPool:
     """Arrays by name: scratch memory of float32, the same at each call, and arrays that are borrowed and come back."""
 
     def __init__(self, most_returned: int = 2) -> None:
-        """Of each name, so many borrowed arrays are kept when they come back: as many as are borrowed at once."""
+        """Keep up to ``most_returned`` returned arrays per name: as many as are borrowed at once."""
         self._arrays: dict[str, NDArray[np.float32]] = {}
         self._returned: defaultdict[str, deque[NDArray[np.uint8]]] = defaultdict(partial(deque, maxlen=most_returned))
 

@@ -78,7 +78,7 @@ class Pair:
     source: DatedImage
     target: DatedImage
     shift_px: tuple[float, float]
-    """Where content of the source lies in the target, down and to the right, source pixels."""
+    """Shift of the source's content in the target, down and to the right, source pixels."""
     judged: _Mask
     """``(rows, cols)``."""
 
@@ -101,7 +101,7 @@ def find_pairs(data: Path) -> list[Pair]:
 
 
 def left_over(subject: Subject, pairs: Iterable[Pair]) -> list[float]:
-    """Of each pair, the share of the target's detail that the upscaled source does not predict.
+    """Share of the target's detail that the upscaled source does not predict, for each pair.
 
     Each date is upscaled once. The mean over the bands that the subject has.
     """

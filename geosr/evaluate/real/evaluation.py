@@ -45,7 +45,7 @@ class RealEvaluation:
     """By contender, then by the figure's name; contenders without some bands lack the figures of those."""
     crops: tuple[Crop, ...]
     warnings: tuple[str, ...] = ()
-    """Where the scene is far from what its sensor's profile says."""
+    """Warnings where the scene is far from its sensor's profile."""
 
 
 def evaluate_real(request: RealRequest, reporter: Reporter) -> RealEvaluation:

@@ -46,7 +46,7 @@ class Residual:
 
 
 def residual(subject: Subject, clean: Tensor, bands: Sequence[str], noise: float, seed: int = 1) -> Residual:
-    """Of a clean source, reflectance ``(bands, rows, cols)``, with noise of this standard deviation."""
+    """Measure the residual to a clean source, reflectance ``(bands, rows, cols)``, with this noise added."""
     rng = torch.Generator().manual_seed(seed)
     lr = (clean + noise * torch.randn(clean.shape, generator=rng))[[bands.index(one) for one in subject.common(bands)]]
     common = subject.common(bands)

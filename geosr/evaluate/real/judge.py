@@ -50,7 +50,7 @@ def judge_scene(subject: Subject, data: Path) -> Figures:
 
 
 def scene_figures(sr: Tensor, lr: Tensor, bands: Sequence[str], calm: np.ndarray) -> Figures:
-    """The same of a product that is there already."""
+    """Figures of :func:`judge_scene` for a product that exists already."""
     gains = noise.noise_gain(sr, lr, calm)
     figures = {f"noise gain on water, {one}": gain for one, gain in zip(bands, gains, strict=True)}
     figures["agreement of added detail"] = detail.agreement(sr, lr, bands)

@@ -1,4 +1,4 @@
-"""What a scene's pixels are: noise, blur and registration of bands, measured on the scene itself.
+"""Noise, blur and registration of bands, measured on a scene itself.
 
 Start with :mod:`geosr.evaluate.scene.measure`. May import ``catalog`` and :mod:`geosr.evaluate.consistency`.
 """

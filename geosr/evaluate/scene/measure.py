@@ -39,19 +39,19 @@ class BandQuality:
     nominal_noise: float | None
     """Standard deviation that the sensor's profile says, reflectance."""
     nominal_blur_px: float | None
-    """Of the modulation transfer that the scene's source assumes."""
+    """Blur of the modulation transfer that the source assumes, pixels."""
 
 
 @dataclass(frozen=True)
 class SceneQuality:
-    """What was measured of a scene."""
+    """Measurements of a scene."""
 
     source: str
     window: tuple[int, int, int, int]
     """Row, column, rows and columns of the part that was measured."""
     bands: tuple[BandQuality, ...]
     warnings: tuple[str, ...]
-    """What is far from the profile of the scene's sensor."""
+    """Warnings where the scene is far from the profile of its sensor."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything; what is not a finite number is null."""

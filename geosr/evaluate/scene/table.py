@@ -1,4 +1,4 @@
-"""What was measured of a scene, as rows of text."""
+"""Measurements of a scene as rows of text."""
 
 from __future__ import annotations
 
