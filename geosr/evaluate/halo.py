@@ -33,24 +33,17 @@ class Chunked(Protocol):
 
 
 def measure_halo(
-    model: Chunked,
-    scenes: Sequence[Tensor],
-    reference: Sequence[float],
-    *,
-    core_px: int = 64,
-    first_px: int = 0,
-    limit_px: int = 96,
+    model: Chunked, scenes: Sequence[Tensor], reference: Sequence[float], *, core_px: int = 64, limit_px: int = 96
 ) -> tuple[int, dict[int, float]]:
     """The smallest margin with which chunks of ``scenes`` differ from the whole by less than half a DN anywhere.
 
     ``scenes`` are reflectance ``(bands, rows, cols)``. A chunk's surroundings end at its margin, which disturbs it as
-    strongly as anything can. Returns the margin in LR pixels, and the largest difference in DN of each margin tried,
-    from ``first_px`` on.
+    strongly as anything can. Returns the margin in LR pixels, and the largest difference in DN of each margin tried.
     """
     unit = torch.tensor(reference).reshape(-1, 1, 1)
     wholes = [_run(model, scene / unit) for scene in scenes]
     curve: dict[int, float] = {}
-    for halo_px in range(first_px, limit_px + 1, _STEP_PX):
+    for halo_px in range(0, limit_px + 1, _STEP_PX):
         curve[halo_px] = max(
             _largest_difference(model, scene / unit, whole, unit, core_px, halo_px) / DN
             for scene, whole in zip(scenes, wholes, strict=True)

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -16,12 +17,13 @@ from torch import Tensor
 
 from geosr.errors import ExistsError, UsageError
 from geosr.evaluate.halo import DN
-from geosr.model.card import ModelCard, read_card_file
+from geosr.model.card import ModelCard, NetworkSize, read_card_file
 from geosr.model.generator import Generator
 from geosr.model.kernels import MOST_HALO_DN, sensor_sigmas
 from geosr.model.margins import crop
 from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor
+from geosr.training.config import TrainingConfig
 
 #: Margins that are tried, LR pixels. Each layer of a published network reaches a pixel further, hundreds in all, and
 #: those trained to invent detail carry far: where the last is too small, the card says by how much.
@@ -50,6 +52,23 @@ def places(output: Path, *sources: Path, overwrite: bool) -> Path:
         if path.exists() and any(source.exists() and source.samefile(path) for source in sources):
             raise ExistsError(f"writing {path} would replace what the model is made of: name another file")
     return weights
+
+
+def fields_of(config: TrainingConfig) -> dict[str, Any]:
+    """Fields of a card that follow from the configuration of the run alone."""
+    return {
+        "scale": config.scale,
+        "bands": config.bands,
+        "reference_reflectance": config.reference_reflectance,
+        "mtf_nyquist": config.mtf_nyquist,
+        "base": config.base,
+        "steps": config.back_projection_steps,
+        "noise_limit": config.noise_limit,
+        "plain_image_noise_limit": config.plain_image_noise_limit,
+        "input_limit": config.input_limit,
+        "overshoot": config.overshoot,
+        "network": NetworkSize(**config.network.model_dump()),
+    }
 
 
 def write(card: ModelCard, weights: Mapping[str, Tensor], output: Path) -> ModelCard:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from catalog.sensors import SensorProfile
 from geosr.errors import TrainingError, UsageError
-from geosr.model.card import ModelCard, NetworkSize
+from geosr.model.card import ModelCard
 from geosr.release.calibration import calibrate
-from geosr.release.card_files import measure_halo, places, write
+from geosr.release.card_files import fields_of, measure_halo, places, write
 from geosr.training.config import TrainingConfig, read_config
 from geosr.training.loop import build_generator, load_network
 from geosr.training.run_folder import WEIGHTS, check_trained_with, read_figures
@@ -63,17 +63,7 @@ def publish(request: Publication) -> ModelCard:
     card = ModelCard(
         name=request.name or request.output.stem,
         description=f"RRDB network for {', '.join(config.bands)} ×{config.scale}, of {request.config.name}.",
-        scale=config.scale,
-        bands=config.bands,
-        reference_reflectance=config.reference_reflectance,
-        mtf_nyquist=config.mtf_nyquist,
-        base=config.base,
-        steps=config.back_projection_steps,
-        noise_limit=config.noise_limit,
-        plain_image_noise_limit=config.plain_image_noise_limit,
-        input_limit=config.input_limit,
-        overshoot=config.overshoot,
-        network=NetworkSize(**config.network.model_dump()),
+        **fields_of(config),
         weights=weights_path.name,
         halo_px=0,
         multiply_adds_per_lr_px=model.network.multiply_adds_per_lr_pixel(),

@@ -27,10 +27,11 @@ from geosr.evaluate.contenders import baselines, of_generator
 from geosr.evaluate.halo import measure_halo
 from geosr.evaluate.held_out import SETS
 from geosr.evaluate.result import figures_of
-from geosr.model.card import Calibration, ModelCard, NetworkSize
+from geosr.model.card import Calibration, ModelCard
 from geosr.model.generator import Generator
 from geosr.release import bfloat16_rounding
 from geosr.release.calibration import calibrate
+from geosr.release.card_files import fields_of
 from geosr.training.config import TrainingConfig, read_config
 from geosr.training.loop import Start, build_generator, load_network
 from geosr.training.run_folder import WEIGHTS, check_trained_with, read_figures
@@ -104,17 +105,7 @@ def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
             f"RRDB network for {', '.join(config.bands)} ×{config.scale}, trained through Sentinel-2's blur; "
             "the default."
         ),
-        scale=config.scale,
-        bands=config.bands,
-        reference_reflectance=config.reference_reflectance,
-        mtf_nyquist=config.mtf_nyquist,
-        base=config.base,
-        steps=config.back_projection_steps,
-        noise_limit=config.noise_limit,
-        plain_image_noise_limit=config.plain_image_noise_limit,
-        input_limit=config.input_limit,
-        overshoot=config.overshoot,
-        network=NetworkSize(**config.network.model_dump()),
+        **fields_of(config),
         bfloat16=bfloat16_rounding.find(model, stages[0].config, data, zoo / f"{config.name}.json"),
         calibration=calibration,
         weights=weights.name,
