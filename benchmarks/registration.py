@@ -24,11 +24,11 @@ from scipy import ndimage
 
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor
-from geosr.pairs.align import measure_shift
 from geosr.pairs.config import Screening
-from geosr.pairs.harmonise import harmonise
-from geosr.pairs.observed import Observed, observe
 from geosr.pairs.screen import REASONS, examine
+from geosr.registration.align import measure_shift
+from geosr.registration.harmonise import harmonise
+from geosr.registration.observed import Observed, observe
 
 #: Imagery taken as high resolution: files, and the DN of reflectance 1.
 IMAGERY = (

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 import tiling
-from geosr.pairs.align import UNKNOWN, Shift, band_correlations, measure_shift
 from geosr.pairs.config import PairsConfig
-from geosr.pairs.observed import Observed, observe
 from geosr.pairs.plan import Block
 from geosr.pairs.resample import hr_on_lr_grid
 from geosr.pairs.screen import RESIDUAL_REACH_PX, Verdict, examine
-from geosr.pairs.shift_surface import ShiftSurface
 from geosr.pairs.sources import Match
+from geosr.registration.align import UNKNOWN, Shift, band_correlations, measure_shift
+from geosr.registration.observed import Observed, observe
+from geosr.registration.shift_surface import ShiftSurface
 from tiling import fill_invalid
 
 #: LR pixels beyond the largest shift that the blur and the spline reach.

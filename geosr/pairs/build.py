@@ -22,9 +22,9 @@ from geosr.pairs.figures import Found
 from geosr.pairs.index import INDEX, SHARDS, read_identity, write_index, write_shards
 from geosr.pairs.plan import Block, blocks_of, identity_of
 from geosr.pairs.report import write_report
-from geosr.pairs.shift_surface import ShiftSurface, fit_surface
 from geosr.pairs.sources import find_matches
 from geosr.progress import QuietReporter, Reporter
+from geosr.registration.shift_surface import ShiftSurface, fit_surface
 from geosr.run.locks import lock_folder
 
 #: Folder of what is not finished.

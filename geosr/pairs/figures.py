@@ -12,8 +12,8 @@ import numpy as np
 from geosr.pairs.config import PairsConfig
 from geosr.pairs.plan import Block
 from geosr.pairs.screen import REASONS
-from geosr.pairs.shift_surface import ShiftSurface
 from geosr.pairs.sources import Match
+from geosr.registration.shift_surface import ShiftSurface
 
 
 @dataclass(frozen=True)

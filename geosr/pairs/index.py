@@ -19,8 +19,8 @@ from catalog.strict_json import to_json
 from geosr.pairs.block_work import DN_OFFSET, DN_PER_REFLECTANCE, Unit
 from geosr.pairs.config import PairsConfig
 from geosr.pairs.plan import Block
-from geosr.pairs.shift_surface import ShiftSurface
 from geosr.pairs.sources import Match, View
+from geosr.registration.shift_surface import ShiftSurface
 from geosr.version import VERSION
 
 INDEX = "index.json"

@@ -14,8 +14,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from catalog.resample import sample_cubic
-from geosr.pairs.shift_surface import ShiftSurface
 from geosr.pairs.sources import View
+from geosr.registration.shift_surface import ShiftSurface
 
 #: Source pixels that cubic convolution reaches.
 _REACH_PX = 2

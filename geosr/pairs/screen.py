@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.pairs.align import UNKNOWN, Shift, band_correlations, measure_shift
 from geosr.pairs.config import Screening
-from geosr.pairs.harmonise import Line, harmonise
-from geosr.pairs.observed import Observed
+from geosr.registration.align import UNKNOWN, Shift, band_correlations, measure_shift
+from geosr.registration.harmonise import Line, harmonise
+from geosr.registration.observed import Observed
 
 #: Why a patch is not kept, in the order in which it is asked.
 Reason = Literal["masked", "shift unknown", "residual shift", "correlation", "change"]

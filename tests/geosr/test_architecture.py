@@ -55,6 +55,7 @@ ORDER = [
     "engine",
     "settings",
     "inference",
+    "registration",
     "run",
     "arrays",
     "evaluate",

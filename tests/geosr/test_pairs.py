@@ -11,14 +11,14 @@ import catalog
 from catalog import SceneRequest
 from geosr.errors import PairsError
 from geosr.model.kernels import sensor_sigmas
-from geosr.pairs.align import measure_shift
 from geosr.pairs.config import Imagery, PairsConfig, Screening, read_config
-from geosr.pairs.harmonise import harmonise
-from geosr.pairs.observed import Observed, observe
 from geosr.pairs.resample import hr_on_lr_grid
 from geosr.pairs.screen import examine
-from geosr.pairs.shift_surface import ShiftSurface, fit_surface
 from geosr.pairs.sources import View, find_matches
+from geosr.registration.align import measure_shift
+from geosr.registration.harmonise import harmonise
+from geosr.registration.observed import Observed, observe
+from geosr.registration.shift_surface import ShiftSurface, fit_surface
 from tests.conftest import REPOSITORY
 from tests.pair_scenes import (
     GAIN,

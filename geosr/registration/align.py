@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geosr.pairs.observed import Observed
-from geosr.pairs.robust_fits import biweights, fit_line
+from geosr.registration.observed import Observed
+from geosr.registration.robust_fits import biweights, fit_line
 
 #: Standard deviation of the window over which a patch's local mean and contrast are taken, LR pixels.
 _LOCAL_PX = 5.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geosr.pairs.robust_fits import biweights, fit_line
+from geosr.registration.robust_fits import biweights, fit_line
 
 #: Second difference along one axis: of both axes it leaves nothing of slopes and little of edges.
 _SECOND = np.array([1.0, -2.0, 1.0])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.pairs.robust_fits import biweights
+from geosr.registration.robust_fits import biweights
 
 #: Patches that are asked for per coefficient; a lower order is taken where there are fewer.
 _PATCHES_PER_TERM = 3
