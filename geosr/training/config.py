@@ -182,6 +182,9 @@ class TrainingConfig(_Strict):
     pairs: tuple[Pairs, ...] = ()
     patch_lr_px: Count = 32
     batch: Count = 8
+    noise_pairs: int = Field(default=0, ge=0)
+    """Patches of a batch that repeat the ground and blur of others, with other noise and other bright spots. The
+    difference between the two images counts with the weight ``loss.noise_passed``."""
     steps: Count
     loss: Loss = Loss()
     learns: Literal["image", "half_widths"] = "image"
@@ -232,6 +235,16 @@ class TrainingConfig(_Strict):
     def _has_noise_limits(self) -> TrainingConfig:
         if self.network.estimates_noise != (self.noise_limit > 0 and self.plain_image_noise_limit > 0):
             raise ValueError("noise_limit and plain_image_noise_limit go with network.estimates_noise")
+        return self
+
+    @model_validator(mode="after")
+    def _has_noise_pairs(self) -> TrainingConfig:
+        if (self.noise_pairs > 0) != (self.loss.noise_passed > 0):
+            raise ValueError("noise_pairs and loss.noise_passed go together")
+        if 2 * self.noise_pairs > self.batch:
+            raise ValueError(f"noise_pairs is at most half of the batch, {self.batch // 2}")
+        if self.noise_pairs and (self.pairs or self.pair_sets or self.second_order):
+            raise ValueError("noise_pairs need the sensor's degradation: leave out pairs, pair_sets and second_order")
         return self
 
     @model_validator(mode="after")

@@ -139,10 +139,14 @@ class PatchSampler:
             spread = 1 + canvas.band_gain * (2 * torch.rand(len(config.bands), 1, 1, generator=rng) - 1)
             patch, plain[i] = self._patch(canvas, rng)
             patches.append(patch * gain * spread)
-        hr = misregister(torch.stack(patches), config.degradation, rng)
-        hr, quiet = brighten(calm(hr, config.augmentation, rng), config.augmentation, rng, _AROUND_SPOTS * config.scale)
+        hr = calm(misregister(torch.stack(patches), config.degradation, rng), config.augmentation, rng)
+        again = config.noise_pairs
+        if again:
+            for one in (hr, gains, plain):
+                one[-again:] = one[-2 * again : -again].clone()
+        hr, quiet = brighten(hr, config.augmentation, rng, _AROUND_SPOTS * config.scale)
         if config.second_order is None:
-            lr = degrade(hr, config.scale, config.degradation, rng)
+            lr = degrade(hr, config.scale, config.degradation, rng, again)
         else:
             lr = degrade_twice(hr, config.scale, config.second_order, rng)
         for i in torch.nonzero(plain).flatten().tolist():

@@ -54,19 +54,29 @@ def misregister(hr: Tensor, degradation: Degradation, rng: torch.Generator) -> T
     return out
 
 
-def degrade(hr: Tensor, scale: int, degradation: Degradation, rng: torch.Generator) -> Tensor:
-    """Blur, sample and add noise to ``(n, bands, scale rows, scale cols)`` reflectance."""
+def degrade(hr: Tensor, scale: int, degradation: Degradation, rng: torch.Generator, noise_pairs: int = 0) -> Tensor:
+    """Blur, sample and add noise to ``(n, bands, scale rows, scale cols)`` reflectance.
+
+    Each of the last ``noise_pairs`` images has the blur of the image ``noise_pairs`` before it. Half of them have noise
+    of their own, the others none.
+    """
     images, bands, rows, cols = hr.shape
     sigma = _uniform(degradation.sigma, (images, 1), rng) * _around_one(
         degradation.sigma_band_jitter, (images, bands), rng
     )
     aspect = _around_one(degradation.anisotropy / 2, (images, 1), rng)
+    if noise_pairs:
+        for one in (sigma, aspect):
+            one[-noise_pairs:] = one[-2 * noise_pairs : -noise_pairs]
     taps_y, taps_x = (
         torch.from_numpy(gaussian_taps(one.flatten().numpy(), scale)) for one in (sigma * aspect, sigma / aspect)
     )
     lr = blur_and_sample(hr.reshape(1, images * bands, rows, cols), taps_y, taps_x, scale)
     lr = lr.reshape(images, bands, rows // scale, cols // scale)
-    return lr + _noise(lr, degradation, rng)
+    noise = _noise(lr, degradation, rng)
+    if noise_pairs:
+        noise[-noise_pairs:] *= (torch.rand(noise_pairs, 1, 1, 1, generator=rng) < 0.5).float()
+    return lr + noise
 
 
 def _noise(lr: Tensor, degradation: Degradation, rng: torch.Generator) -> Tensor:

@@ -25,7 +25,7 @@ from geosr.model.sensor import Sensor, upsample
 from geosr.training import curves
 from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler
-from geosr.training.losses import half_width_loss, interpolation_error, loss_beside_spots
+from geosr.training.losses import half_width_loss, interpolation_error, loss_beside_spots, noise_passed
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
 from geosr.training.run_folder import RunFolder
@@ -109,6 +109,9 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
                 loss = tolerant(config.loss, sr, hr, gain, sampler.slack_hr_px(step))
                 if config.augmentation.bright:
                     loss = loss + loss_beside_spots(config.loss, sr, hr, beside_spots)
+                if config.noise_pairs:
+                    passed = noise_passed(sr, lr, beside_spots, config.noise_pairs)
+                    loss = loss + config.loss.noise_passed * passed
             else:
                 loss = adversary.of_generator(sr, hr, gain, step - origin, bfloat16=bfloat16)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -10,12 +10,17 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 #: Of ``rms``: keeps its slope finite where a patch has no error, units of reference reflectance.
 _RMS_FLOOR = 1e-3
 
 #: Keeps an error's logarithm finite, units of reference reflectance.
 _LEAST_ERROR = 1e-6
+
+
+#: Least difference between sources that :func:`noise_passed` divides by, units of reference reflectance.
+_NOISE_FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class Loss:
     relative_to: Literal["gain", "interpolation"] = "gain"
     """Unit of a patch's error: its gain, or the error that interpolation leaves of each of its bands, so that every
     patch counts alike, calm ground as much as roofs."""
+
+    noise_passed: float = 0.0
+    """Weight of :func:`noise_passed`, with ``noise_pairs`` of patches in a batch."""
 
     def __call__(self, sr: Tensor, hr: Tensor, gain: Tensor) -> Tensor:
         """The loss of ``(n, bands, rows, cols)``, with each patch's gain ``(n, 1, 1, 1)``."""
@@ -82,6 +90,23 @@ def loss_beside_spots(loss: Loss, sr: Tensor, hr: Tensor, quiet: Tensor) -> Tens
     mean = truth.mean(dim=(-2, -1), keepdim=True) / share
     contrast = ((truth - mean * beside).square().mean(dim=(-2, -1), keepdim=True) + _RMS_FLOOR**2).sqrt()
     return spotted.float().mean() * loss(made, truth, contrast)
+
+
+def noise_passed(sr: Tensor, lr: Tensor, quiet: Tensor, pairs: int) -> Tensor:
+    """Difference between images of one ground, over the difference of their sources: the noise that is passed on.
+
+    The last ``pairs`` patches of ``(n, bands, rows, cols)`` repeat those before them, with other noise. Root mean
+    squares of each band, where ``quiet``, ``(n, 1, rows, cols)`` of ``sr``, is 1 in both, averaged over bands and
+    patches.
+    """
+    first, second = slice(-2 * pairs, -pairs), slice(-pairs, None)
+    both = quiet[first] * quiet[second]
+    scale = sr.shape[-1] // lr.shape[-1]
+    made, given = (
+        ((one[first] - one[second]).square() * where).mean(dim=(-2, -1)) / where.mean(dim=(-2, -1)).clamp(min=1e-3)
+        for one, where in ((sr, both), (lr, -F.max_pool2d(-both, scale)))
+    )
+    return ((made + _LEAST_ERROR**2).sqrt() / (given + _NOISE_FLOOR**2).sqrt()).mean()
 
 
 def half_width_loss(error: Tensor, half_width: Tensor, level: float) -> Tensor:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 
 from geosr.training.augmentation import Augmentation, brighten, calm, compress
+from geosr.training.config import read_config
+from geosr.training.data import PatchSampler
 from geosr.training.degrade import Degradation, degrade
-from geosr.training.losses import Loss, interpolation_error, loss_beside_spots
+from geosr.training.losses import Loss, interpolation_error, loss_beside_spots, noise_passed
+from tests.conftest import SAMPLE
+from tests.small_training import TINY
 
 
 @pytest.fixture
@@ -113,3 +118,43 @@ def test_errors_beside_spots_count_in_units_of_the_ground_there():
     at_the_spot[0, :, 4:6, 4:6] = 1.0
     assert float(loss_beside_spots(loss, at_the_spot, hr, quiet)) < 2e-3
     assert float(loss_beside_spots(loss, hr + 1, hr, torch.ones_like(quiet))) == 0
+
+
+def test_repeated_patches_share_blur_and_differ_by_their_noise(rng):
+    hr = torch.rand(2, 2, 80, 80).repeat(20, 1, 1, 1)
+    lr = degrade(hr, 4, Degradation(noise=(0.002, 0.002)), rng, noise_pairs=20)
+    differences = (lr[:20] - lr[20:]).std(dim=(1, 2, 3))
+    by_noise_of_both = differences > 0.0024
+    assert 4 <= int(by_noise_of_both.sum()) <= 16
+    torch.testing.assert_close(
+        differences[by_noise_of_both], torch.tensor(0.0028).expand(20)[by_noise_of_both], rtol=0.1, atol=0
+    )
+    torch.testing.assert_close(
+        differences[~by_noise_of_both], torch.tensor(0.002).expand(20)[~by_noise_of_both], rtol=0.1, atol=0
+    )
+
+
+def test_noise_passed_is_the_difference_of_images_over_that_of_sources_beside_spots():
+    lr = torch.rand(4, 1, 8, 8)
+    lr[2:] = lr[:2] + 0.1 * torch.randn(2, 1, 8, 8)
+    sr = torch.repeat_interleave(torch.repeat_interleave(lr, 4, -1), 4, -2)
+    quiet = torch.ones(4, 1, 32, 32)
+    assert float(noise_passed(sr, lr, quiet, 2)) == pytest.approx(1, abs=1e-3)
+    sr[3, :, :8, :8], quiet[3, :, :8, :8] = 5, 0
+    assert float(noise_passed(sr, lr, quiet, 2)) == pytest.approx(1, abs=1e-3)
+    sr[2:] = sr[:2] + 0.5 * (sr[2:] - sr[:2])
+    sr[3, :, :8, :8] = 5
+    assert float(noise_passed(sr, lr, quiet, 2)) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_batch_repeats_patches_for_the_noise_they_pass_on(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        yaml.safe_dump({**yaml.safe_load(TINY), "noise_pairs": 2, "batch": 5, "loss": {"noise_passed": 0.1}})
+    )
+    batch = PatchSampler(read_config(path), SAMPLE.parent).batch(3)
+    assert torch.equal(batch.hr[1:3], batch.hr[3:])
+    assert torch.equal(batch.gain[1:3], batch.gain[3:])
+    assert not torch.equal(batch.lr[1:3], batch.lr[3:])
+    torch.testing.assert_close(batch.lr[1:3], batch.lr[3:], rtol=0, atol=0.2)
+    assert not torch.equal(batch.hr[0], batch.hr[1])

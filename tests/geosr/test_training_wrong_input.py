@@ -48,6 +48,8 @@ SOURCE = {"glob": "*.tif", "full_scale": 10000, "gain": [1, 1]}
         ({"patch_lr_px": 0}, "wrong at patch_lr_px"),
         ({"learning_rate": 0}, "wrong at learning_rate"),
         ({"network": {"features": 0}}, "wrong at network.features"),
+        ({"noise_pairs": 1}, "noise_pairs and loss.noise_passed go together"),
+        ({"noise_pairs": 5, "batch": 8, "loss": {"noise_passed": 0.1}}, "noise_pairs is at most half of the batch, 4"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path, changes, said):
