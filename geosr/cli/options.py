@@ -36,7 +36,11 @@ Described = Annotated[
 Output = Annotated[
     str,
     typer.Option(
-        "--output", "-o", metavar="OUT.tif", help="COG to write, on a disk or s3://…; its STAC Item goes to OUT.json."
+        "--output",
+        "-o",
+        metavar="OUT.tif",
+        help="COG to write, on a disk or s3://…; its STAC Item "
+        "goes to OUT.json, or to OUT.tif.json beside an OUT.json of something else.",
     ),
 ]
 

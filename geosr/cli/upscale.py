@@ -109,7 +109,7 @@ def upscale(
 
 def _check_item_path(output: Location, aoi: Path | None, model: str | None) -> None:
     """The STAC Item has the output's name, and must not replace JSON that this command reads."""
-    from geosr.run.product import item_path
+    from geosr.run.item_file import item_path
 
     item = item_path(output)
     if not isinstance(item, Path) or not item.exists():

@@ -23,6 +23,7 @@ from geosr.progress import QuietReporter, Reporter
 from geosr.run.checkpoint import Ledger, unfinished
 from geosr.run.chunk import ChunkJob
 from geosr.run.executor import open_executor
+from geosr.run.item_file import ItemFile
 from geosr.run.manifest import Manifest
 from geosr.run.product import (
     NOT_FOR_MEASURING,
@@ -31,7 +32,6 @@ from geosr.run.product import (
     check_output,
     finished_earlier,
     follow_link,
-    item_path,
     notes_of,
     occupants_of,
     paths_of,
@@ -131,8 +131,19 @@ def _super_resolve(request: UpscaleRequest, reporter: Reporter) -> Published:
     keep = ledger.finished > 0
     try:
         occupants = occupants_of(request.output, layers, overwrite=request.overwrite)
+        item_file = ItemFile.of(request.output, overwrite=request.overwrite)
+        if item_file.in_the_way is not None:
+            reporter.note(f"{item_file.in_the_way} is no STAC Item of this product: the Item goes to {item_file.path}")
         done = finished_earlier(
-            request.output, scene, card, plan, product, manifest, layers, overwrite=request.overwrite
+            request.output,
+            scene,
+            card,
+            plan,
+            product,
+            manifest,
+            layers,
+            item_file=item_file,
+            overwrite=request.overwrite,
         )
         if done is not None:
             keep = False
@@ -196,8 +207,8 @@ def _super_resolve(request: UpscaleRequest, reporter: Reporter) -> Published:
             product,
             manifest,
             layers,
+            item_file=item_file,
             overwrite=request.overwrite,
-            expected=occupants.get(item_path(request.output)),
         )
         return Published(request.output, item, computed, len(plan), consistency, paths_of(layers))
     except (KeyboardInterrupt, MemoryError, catalog.UnreachableError, tiling.OutputError, WorkerError) as error:

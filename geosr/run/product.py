@@ -18,6 +18,7 @@ from catalog import Scene, SourceError
 from geosr.errors import ExistsError, UsageError
 from geosr.inference.upscaler import ModelSpec
 from geosr.model.card import ModelCard
+from geosr.run.item_file import ItemFile, item_path
 from geosr.run.manifest import Manifest
 from geosr.run.uncertainty_layers import Layer, layer_paths
 from geosr.version import VERSION
@@ -87,10 +88,10 @@ def check_output(output: Location, *, layers: bool = False) -> None:
 
 
 def occupants_of(output: Location, layers: Sequence[Layer], *, overwrite: bool) -> Mapping[Location, Occupant]:
-    """What is at the paths of a run's files now, the only files that it may replace; empty to replace any file."""
+    """What is at the paths of a run's rasters now, the only files that it may replace; empty to replace any file."""
     if overwrite:
         return {}
-    return {path: tiling.occupant(path) for path in (output, item_path(output), *(layer.path for layer in layers))}
+    return {path: tiling.occupant(path) for path in (output, *(layer.path for layer in layers))}
 
 
 def product_of(scene: Scene, compression: Compression) -> Product:
@@ -200,10 +201,10 @@ def publish(
     manifest: Manifest,
     layers: Sequence[Layer] = (),
     *,
+    item_file: ItemFile,
     overwrite: bool,
-    expected: Occupant | None = None,
 ) -> Location:
-    """Write the STAC Item beside the COG, where only the ``expected`` file may be; returns its path.
+    """Write the STAC Item beside the COG; returns its path.
 
     What GDAL kept beside an earlier file of this name, and would read with this one, goes. To ``overwrite`` another
     run's product is to replace its layers as well: those go for which this run has none, and with its half-widths no
@@ -236,10 +237,9 @@ def publish(
             layers=[layer.asset for layer in layers],
         ),
     )
-    path = item_path(output)
     text = catalog.to_json(item.to_dict(include_self_link=False), indent=2)
-    tiling.write(path, [(text + "\n").encode()], expected=expected)
-    return path
+    tiling.write(item_file.path, [(text + "\n").encode()], expected=item_file.expected)
+    return item_file.path
 
 
 def companions(path: Location) -> list[Location]:
@@ -270,11 +270,6 @@ def _modified(path: Location) -> float:
     return float(path.fs.modified(path.path).timestamp())
 
 
-def item_path(output: Location) -> Location:
-    """Where an output's STAC Item goes."""
-    return output.with_suffix(".json")
-
-
 def finished_earlier(
     output: Location,
     scene: Scene,
@@ -284,6 +279,7 @@ def finished_earlier(
     manifest: Manifest,
     layers: Sequence[Layer] = (),
     *,
+    item_file: ItemFile,
     overwrite: bool,
 ) -> Published | None:
     """The same run's output, when all of it is there already, with its Item written if a kill prevented that.
@@ -291,8 +287,8 @@ def finished_earlier(
     Raises :class:`ExistsError` when something else is in its place and must not be overwritten, or when the output is
     its own source.
     """
-    occupants = occupants_of(output, layers, overwrite=overwrite)
-    for path in (output, item_path(output), *(layer.path for layer in layers)):
+    item = item_file.path
+    for path in (output, item, *(layer.path for layer in layers)):
         if _is_occupied(path) and not path.is_file():
             raise OutputError(f"cannot write {path}: it is not a file")
         if path.exists() and _is_source(path, scene):
@@ -306,19 +302,18 @@ def finished_earlier(
             if one.exists() and not overwrite:
                 raise ExistsError(f"{one} exists and would be read with {path}: --overwrite removes it")
     if not output.exists():
-        if item_path(output).exists() and not overwrite:
-            raise ExistsError(f"{item_path(output)}, where the STAC Item goes, exists: --overwrite replaces it")
+        if item.exists() and not overwrite:
+            raise ExistsError(f"{item}, where the STAC Item goes, exists: --overwrite replaces it")
         return None
     tags = _tags(output)
     if _is_of(tags, manifest):
-        if item_path(output).exists() and not overwrite and not _is_item_of(item_path(output), manifest):
-            raise ExistsError(f"{item_path(output)} is not the STAC Item of {output}: --overwrite replaces it")
+        if item.exists() and not overwrite and not _is_item_of(item, manifest):
+            raise ExistsError(f"{item} is not the STAC Item of {output}: --overwrite replaces it")
         layers = [_found(layer, manifest) for layer in layers]
         if not tiling.is_whole(output) or not all(_is_there(layer, manifest) for layer in layers):
             # This run's own output, damaged or incomplete since: made anew and put in its place.
             return None
-        expected = occupants.get(item_path(output))
-        item = publish(output, scene, card, plan, product, manifest, layers, overwrite=overwrite, expected=expected)
+        publish(output, scene, card, plan, product, manifest, layers, item_file=item_file, overwrite=overwrite)
         return Published(output, item, 0, len(plan), _consistency_in(tags, scene.names), paths_of(layers))
     if not overwrite:
         raise ExistsError(f"{output} exists and is not this run's: --overwrite replaces it")

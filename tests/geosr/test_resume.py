@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -177,21 +176,10 @@ def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path, sample, monk
 
 def test_a_refusal_does_not_cost_what_is_finished(tmp_path, sample):
     kept = leave_unfinished(request(tmp_path, sample))
-    (tmp_path / "out.json").write_text("precious")
-    with pytest.raises(ExistsError, match=r"out\.json"):
+    (tmp_path / "out.tif").write_text("precious")
+    with pytest.raises(ExistsError, match=r"out\.tif"):
         super_resolve(request(tmp_path, sample))
     assert [path.stem for path in work_folder(tmp_path / "out.tif").glob("r*.tif")] == kept
-
-
-def test_an_up_to_date_output_does_not_replace_json_of_others(tmp_path, sample):
-    first = super_resolve(request(tmp_path, sample))
-    (tmp_path / "out.json").write_text('{"mine": 1}')
-    with pytest.raises(ExistsError, match="not the STAC Item"):
-        super_resolve(request(tmp_path, sample))
-    assert (tmp_path / "out.json").read_text() == '{"mine": 1}'
-    again = super_resolve(request(tmp_path, sample, overwrite=True))
-    assert json.loads((tmp_path / "out.json").read_text())["type"] == "Feature"
-    assert again.consistency_dn == pytest.approx(first.consistency_dn, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -322,14 +310,6 @@ def test_an_old_output_stays_until_the_new_one_is_whole(tmp_path, sample):
     before = read_raster(tmp_path / "out.tif")
     leave_unfinished(request(tmp_path, sample, model="nearest", overwrite=True))
     assert (read_raster(tmp_path / "out.tif") == before).all()
-
-
-def test_an_items_file_that_is_not_ours_is_kept(tmp_path, sample):
-    (tmp_path / "out.json").write_text("precious")
-    with pytest.raises(ExistsError, match=r"out\.json"):
-        super_resolve(request(tmp_path, sample))
-    assert (tmp_path / "out.json").read_text() == "precious"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tif", "out.json"]
 
 
 def test_what_a_late_worker_of_another_run_wrote_is_made_anew(tmp_path, sample):

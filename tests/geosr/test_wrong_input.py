@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import rasterio.shutil
 from rasterio.transform import Affine
-from shapely.geometry import box, mapping
 
 from tests.conftest import SAMPLE, run_geosr, write_raster
 from tests.safe_product import write_safe
@@ -216,23 +215,6 @@ def test_an_output_does_not_replace_what_a_virtual_raster_reads(tmp_path, sample
     for name in (tmp_path / "one.vrt", tmp_path / "two.vrt", f"GTIFF_DIR:1:{source}"):
         check(run_geosr("upscale", name, "-o", source, "--overwrite"), "would replace the source", 1)
         assert source.read_bytes() == before
-
-
-def test_an_item_does_not_replace_the_area_or_the_model_card(tmp_path, sample):
-    area = tmp_path / "field.json"
-    area.write_text(json.dumps(mapping(box(5.9, -0.01, 5.91, 0))))
-    options = ["-o", tmp_path / "field.tif", "--overwrite"]
-    before = area.read_bytes()
-    check(run_geosr("upscale", SAMPLE, "--aoi", area, *options), "would replace", 2)
-    check(run_geosr("upscale", SAMPLE, "--model", area, *options), "would replace", 2)
-    assert area.read_bytes() == before
-
-
-def test_an_output_beside_an_item_does_not_replace_it(tmp_path, sample):
-    item = write_item(tmp_path, "one", sample[:, :9, :9])
-    before = item.read_bytes()
-    check(run_geosr("upscale", item, "-o", tmp_path / "one.tif", "--overwrite"), "would replace the source", 1)
-    assert item.read_bytes() == before
 
 
 @contextmanager
