@@ -6,9 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -106,6 +110,52 @@ def call_geosr(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         main()
     assert isinstance(ended.value.code, int)
     return ended.value.code
+
+
+@contextmanager
+def _redirected(stream: str, number: int, file: IO[bytes]) -> Iterator[None]:
+    """Write what Python and what libraries print on one of the two outputs to a file."""
+    kept = os.dup(number)
+    os.dup2(file.fileno(), number)
+    try:
+        with open(file.fileno(), "w", encoding="utf-8", closefd=False) as text, mock.patch.object(sys, stream, text):
+            yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+
+
+def run_here(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process: :func:`run_geosr` without its start, for what a start does not decide."""
+    command = ["geosr", *map(str, arguments)]
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        chdir(cwd or Path.cwd()),
+        mock.patch.dict(os.environ, environment),
+        mock.patch.object(sys, "argv", command),
+        warnings.catch_warnings(),
+        _redirected("stdout", 1, out),
+        _redirected("stderr", 2, err),
+    ):
+        # Warnings are shown as a process shows them; pytest would keep them to itself.
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.showwarning = _show_warning
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+        for file in (sys.stdout, sys.stderr):
+            file.flush()
+        assert isinstance(code, int)
+        texts = [file.read().decode() for file in (out, err) if not file.seek(0)]
+    return subprocess.CompletedProcess(command, code, *texts)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def run_geosr(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

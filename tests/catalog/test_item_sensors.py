@@ -10,7 +10,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from catalog import RadiometryError, RequestError, SceneRequest, SourceError, open_scene, read_sensor
-from tests.conftest import assert_valid_item, run_geosr, write_raster
+from tests.conftest import assert_valid_item, run_here, write_raster
 
 AT_30_M = from_origin(400000, 5300000, 30, 30)
 
@@ -206,7 +206,7 @@ def test_a_landsat_item_becomes_a_product(tmp_path):
     path = write_foreign(
         tmp_path, "LC09_L2SP_190026_20230601_02_T1", COMMON, collection="landsat-c2-l2", platform="landsat-9"
     )
-    done = run_geosr("upscale", path, "-o", tmp_path / "out.tif", "--model", "backprojection", "--json")
+    done = run_here("upscale", path, "-o", tmp_path / "out.tif", "--model", "backprojection", "--json")
     assert done.returncode == 0, done.stderr
     item = json.loads((tmp_path / "out.json").read_text())
     assert item["properties"]["gsd"] == 7.5

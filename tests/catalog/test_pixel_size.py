@@ -11,7 +11,7 @@ from rasterio.warp import transform
 
 from catalog import SceneRequest, open_scene
 from catalog.pixel_size import described_size, gsd_m_of, pixel_sides_m
-from tests.conftest import run_geosr, write_raster
+from tests.conftest import run_here, write_raster
 from tests.stac_items import write_item
 
 
@@ -82,6 +82,6 @@ def test_bands_of_an_item_have_the_size_of_the_pixels_that_are_read(tmp_path, sa
 def test_a_product_claims_the_size_of_its_pixels_on_the_ground(tmp_path, sample):
     (x,), (y,) = transform("EPSG:4326", "EPSG:3857", [15], [60])
     source = write_raster(tmp_path / "a.tif", sample[:, :8, :8], crs="EPSG:3857", transform=from_origin(x, y, 20, 20))
-    done = run_geosr("upscale", source, "-o", tmp_path / "out.tif", "--model", "backprojection")
+    done = run_here("upscale", source, "-o", tmp_path / "out.tif", "--model", "backprojection")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out.json").read_text())["properties"]["gsd"] == pytest.approx(2.5, rel=5e-3)

@@ -11,7 +11,7 @@ from rasterio.transform import from_origin
 
 from catalog.area import covered_share, footprint_of, window_of
 from catalog.poles import polar_footprint
-from tests.conftest import assert_valid_item, run_geosr, write_raster
+from tests.conftest import assert_valid_item, run_here, write_raster
 
 
 def grid(x: float, y: float, crs: str = "EPSG:3413", side: float = 10, count: int = 48) -> GeoBox:
@@ -87,7 +87,7 @@ def test_the_item_of_a_product_over_the_pole_says_so(tmp_path, sample):
     source = write_raster(
         tmp_path / "a.tif", sample[:, :8, :8], crs="EPSG:3413", transform=from_origin(-40, 40, 10, 10)
     )
-    done = run_geosr("upscale", source, "-o", tmp_path / "out.tif", "--model", "backprojection")
+    done = run_here("upscale", source, "-o", tmp_path / "out.tif", "--model", "backprojection")
     assert done.returncode == 0, done.stderr
     item = json.loads((tmp_path / "out.json").read_text())
     assert item["bbox"][0::2] == [-180, 180]

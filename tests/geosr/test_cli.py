@@ -1,4 +1,4 @@
-"""The command as a user runs it: search and upscale against a real API, info, models, demo, JSON."""
+"""The command: search and upscale against a real API, info, models, demo, JSON; some of it started as users do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rio_cogeo import cog_validate
 
 from geosr.progress import RichReporter
 from tests.catalog.scenes import bbox_of
-from tests.conftest import SAMPLE, assert_valid_item, data_file, read_raster, run_geosr, write_raster
+from tests.conftest import SAMPLE, assert_valid_item, data_file, read_raster, run_geosr, run_here, write_raster
 from tests.stac_items import serve, write_item
 
 DAY = "2023-08-15"
@@ -32,8 +32,8 @@ def test_search_and_upscale_give_the_pixels_of_the_file(tmp_path, sample):
     whole = write_raster(tmp_path / "whole.tif", sample, transform=Affine(10, 0, 300000, 0, -10, 5400000), nodata=0)
     box = bbox_of(Window(60, 50, 70, 60))
     with serve(tmp_path, item) as api:
-        found = ok(run_geosr("search", "--bbox", box, "--datetime", DAY, "--api", api, "--json"))
-        table = ok(run_geosr("search", "--bbox", box, "--datetime", DAY, "--api", api))
+        found = ok(run_here("search", "--bbox", box, "--datetime", DAY, "--api", api, "--json"))
+        table = ok(run_here("search", "--bbox", box, "--datetime", DAY, "--api", api))
         searched = ok(run_geosr("upscale", "--bbox", box, "--datetime", DAY, "--api", api, "-o", tmp_path / "a.tif"))
     assert [one["id"] for one in json.loads(found.stdout)["features"]] == ["one"]
     assert "one" in table.stdout
@@ -41,8 +41,8 @@ def test_search_and_upscale_give_the_pixels_of_the_file(tmp_path, sample):
     # What can be given to upscale.
     assert f"{api}/collections/sentinel-2-l2a/items/one" in table.stdout
     assert "wrote" in searched.stdout
-    ok(run_geosr("upscale", whole, "--bbox", box, "-o", tmp_path / "b.tif"))
-    ok(run_geosr("upscale", whole, "-o", tmp_path / "c.tif"))
+    ok(run_here("upscale", whole, "--bbox", box, "-o", tmp_path / "b.tif"))
+    ok(run_here("upscale", whole, "-o", tmp_path / "c.tif"))
     assert (read_raster(tmp_path / "a.tif") == read_raster(tmp_path / "b.tif")).all()
     with rasterio.open(tmp_path / "a.tif") as part, rasterio.open(tmp_path / "c.tif") as full:
         window = full.window(*part.bounds).round_offsets().round_lengths()
@@ -71,8 +71,8 @@ def test_an_area_over_two_items_is_one_seamless_cog(tmp_path, sample):
     both = write_item(tmp_path / "both", "both", sample)
     box = bbox_of(Window(110, 50, 80, 60))
     with serve(tmp_path, left, right) as api:
-        ok(run_geosr("upscale", "--bbox", box, "--datetime", DAY, "--api", api, "-o", tmp_path / "two.tif"))
-    ok(run_geosr("upscale", both, "--bbox", box, "-o", tmp_path / "one.tif"))
+        ok(run_here("upscale", "--bbox", box, "--datetime", DAY, "--api", api, "-o", tmp_path / "two.tif"))
+    ok(run_here("upscale", both, "--bbox", box, "-o", tmp_path / "one.tif"))
     assert (read_raster(tmp_path / "two.tif") == read_raster(tmp_path / "one.tif")).all()
     sources = [link["href"] for link in json.loads((tmp_path / "two.json").read_text())["links"]]
     assert len(sources) == 2
@@ -87,13 +87,13 @@ def test_items_of_real_rasters(tmp_path):
     grid = GeoBox((60, 70), Affine(10, 0, 361130, 0, -10, 5351340), "EPSG:32633")
     box = ",".join(map(str, grid.footprint("EPSG:4326").boundingbox.bbox))
     with serve(tmp_path, item) as api:
-        ok(run_geosr("upscale", "--bbox", box, "--datetime", DAY, "--api", api, "-o", tmp_path / "a.tif"))
-    ok(run_geosr("upscale", whole, "--bbox", box, "-o", tmp_path / "b.tif"))
+        ok(run_here("upscale", "--bbox", box, "--datetime", DAY, "--api", api, "-o", tmp_path / "a.tif"))
+    ok(run_here("upscale", whole, "--bbox", box, "-o", tmp_path / "b.tif"))
     assert (read_raster(tmp_path / "a.tif") == read_raster(tmp_path / "b.tif")).all()
 
 
 def test_western_boxes_are_values_and_not_options(tmp_path):
-    result = run_geosr("upscale", SAMPLE, "-o", tmp_path / "a.tif", "--bbox", "-60.5,-10,-60,-9")
+    result = run_here("upscale", SAMPLE, "-o", tmp_path / "a.tif", "--bbox", "-60.5,-10,-60,-9")
     assert "outside" in result.stderr
 
 
@@ -111,45 +111,45 @@ def test_json_for_machines(tmp_path, sample):
 
 def test_quiet_is_quiet(tmp_path, sample):
     source = write_raster(tmp_path / "in.tif", sample[:, :30, :30])
-    assert ok(run_geosr("upscale", source, "-o", tmp_path / "out.tif", "--model", "bicubic", "-q")).stderr == ""
+    assert ok(run_here("upscale", source, "-o", tmp_path / "out.tif", "--model", "bicubic", "-q")).stderr == ""
 
 
 def test_info_explains_a_source(tmp_path):
-    text = ok(run_geosr("info", SAMPLE)).stdout
+    text = ok(run_here("info", SAMPLE)).stdout
     assert "EPSG:32631" in text
     assert "reflectance = DN * 0.0001" in text
-    content = json.loads(ok(run_geosr("info", SAMPLE, "--json")).stdout)
+    content = json.loads(ok(run_here("info", SAMPLE, "--json")).stdout)
     assert len(content["bands"]) == 4
-    system = json.loads(ok(run_geosr("info", "--system", "--json")).stdout)
+    system = json.loads(ok(run_here("info", "--system", "--json")).stdout)
     assert "torch" in system["libraries"]
 
 
 def test_models_are_listed_and_shown():
-    text = ok(run_geosr("models")).stdout
+    text = ok(run_here("models")).stdout
     assert "rgbn-x4 (default)" in text
     assert "backprojection" in text
-    assert json.loads(ok(run_geosr("models", "rgbn-x4")).stdout)["weights_sha256"]
-    assert len(json.loads(ok(run_geosr("models", "--json")).stdout)) >= 5
+    assert json.loads(ok(run_here("models", "rgbn-x4")).stdout)["weights_sha256"]
+    assert len(json.loads(ok(run_here("models", "--json")).stdout)) >= 5
 
 
 def test_the_demo_can_be_run_twice(tmp_path):
-    ok(run_geosr("demo", tmp_path / "demo"))
+    ok(run_here("demo", tmp_path / "demo"))
     first = {path.name: path.read_bytes() for path in (tmp_path / "demo").iterdir()}
     assert {"sample_2.5m.tif", "sample_2.5m.json", "before_after.png"} <= set(first)
     with Image.open(tmp_path / "demo" / "before_after.png") as picture:
         assert picture.width > 1000
-    assert "up to date" in ok(run_geosr("demo", tmp_path / "demo")).stderr
+    assert "up to date" in ok(run_here("demo", tmp_path / "demo")).stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "demo").iterdir()} == first
 
 
 @pytest.mark.parametrize("command", [[], ["upscale"], ["search"], ["demo"], ["info"], ["models"]])
 def test_help(command):
-    assert "Usage: geosr" in ok(run_geosr(*command, "--help")).stdout
+    assert "Usage: geosr" in ok(run_here(*command, "--help")).stdout
 
 
 def test_the_demo_leaves_files_of_others_alone(tmp_path):
     (tmp_path / "sample.tif").write_text("precious")
-    result = run_geosr("demo", tmp_path)
+    result = run_here("demo", tmp_path)
     assert result.returncode == 1
     assert "is not the bundled sample" in result.stderr
     assert (tmp_path / "sample.tif").read_text() == "precious"
@@ -168,8 +168,8 @@ def test_names_are_not_markup(capsys):
 
 def test_reduced_precision_is_noted_and_recorded(tmp_path, sample):
     source = write_raster(tmp_path / "in.tif", sample[:, :20, :20])
-    ok(run_geosr("upscale", source, "-o", tmp_path / "a.tif", "--precision", "bfloat16"))
-    ok(run_geosr("upscale", source, "-o", tmp_path / "b.tif", "--precision", "bfloat16", "--model", "bicubic"))
+    ok(run_here("upscale", source, "-o", tmp_path / "a.tif", "--precision", "bfloat16"))
+    ok(run_here("upscale", source, "-o", tmp_path / "b.tif", "--precision", "bfloat16", "--model", "bicubic"))
     with rasterio.open(tmp_path / "a.tif") as network, rasterio.open(tmp_path / "b.tif") as plain:
         assert "bfloat16" in network.tags()["GEOSR_NOTES"]
         assert plain.tags()["GEOSR_ENGINE"].endswith("float32")

@@ -15,7 +15,7 @@ from geosr.engine.chunking import CORES_PX, bytes_of_chunk, choose_core, choose_
 from geosr.errors import DeviceError, UsageError
 from geosr.model import zoo
 from geosr.model.card import NetworkSize
-from tests.conftest import run_geosr
+from tests.conftest import run_here
 
 FLOAT32 = EngineSpec("openvino-cpu", "float32")
 
@@ -93,7 +93,7 @@ def test_a_worker_without_the_engine_of_a_run_says_so(machine, spec):
 
 
 def test_the_command_says_what_it_picked(tmp_path):
-    result = run_geosr("info", "--system", "--json")
+    result = run_here("info", "--system", "--json")
     told = json.loads(result.stdout)
     assert told["engine"].startswith(str(choose_engine()))
     assert "auto" in told["engine"]

@@ -28,7 +28,7 @@ from geosr.model.margins import crop
 from geosr.model.rrdb import RRDBNet
 from geosr.progress import PlainReporter
 from geosr.run.pipeline import UpscaleRequest, super_resolve
-from tests.conftest import DATA, REPOSITORY, read_raster, run_geosr, write_raster
+from tests.conftest import DATA, REPOSITORY, read_raster, run_here, write_raster
 
 FLOAT32 = EngineSpec("openvino-cpu", "float32")
 MTF = (0.26, 0.28, 0.24, 0.26)
@@ -387,7 +387,7 @@ def test_a_compiled_network_agrees_within_a_dn(tmp_path, sample):
     source = write_raster(tmp_path / "in.tif", sample[:, :70, :70])
     fixed = ["upscale", source, "--model", tmp_path / "card.json", "--engine", "torch", "--device", "cpu"]
     for name, more in (("plain", []), ("compiled", ["--compile"])):
-        told = run_geosr(*fixed, "--precision", "float32", "-o", tmp_path / f"{name}.tif", *more)
+        told = run_here(*fixed, "--precision", "float32", "-o", tmp_path / f"{name}.tif", *more)
         assert told.returncode == 0, told.stderr
     plain, compiled = (read_raster(tmp_path / f"{name}.tif").astype(int) for name in ("plain", "compiled"))
     assert np.abs(plain - compiled).max() <= 1

@@ -23,7 +23,7 @@ from geosr.evaluate.held_out import ImageSet, observe, read_images
 from geosr.evaluate.result import figures_of
 from geosr.evaluate.samples import choose
 from geosr.model.rrdb import RRDBNet
-from tests.conftest import RGBN, SAMPLE, call_geosr, data_file, read_raster, run_geosr, write_raster
+from tests.conftest import RGBN, SAMPLE, call_geosr, data_file, read_raster, run_here, write_raster
 
 TRANSFERS = dict(zip(RGBN, (0.26, 0.28, 0.24, 0.26), strict=True))
 
@@ -224,7 +224,7 @@ def test_the_command_writes_figures_and_a_page_that_holds_all_it_shows(tmp_path,
     output = tmp_path / "out"
     tiny = checkpoint(tmp_path / "tiny.safetensors")
     command = ("evaluate", "backprojection", chips, *own("--against", tiny), "-q", "--json", "-o", output)
-    printed = json.loads(ok(run_geosr(*command)).stdout)
+    printed = json.loads(ok(run_here(*command)).stdout)
     content = json.loads((output / "evaluation.json").read_text())
     assert printed == content
     assert content["model"] == "backprojection"
@@ -258,17 +258,17 @@ def test_the_command_writes_figures_and_a_page_that_holds_all_it_shows(tmp_path,
     assert page.count("<img") == page.count("alt=")
     assert "tiny" in page
 
-    again = run_geosr(*command)
+    again = run_here(*command)
     assert again.returncode == 1
     assert "--overwrite" in again.stderr
     first = (output / "evaluation.json").read_bytes()
-    ok(run_geosr(*command, "--overwrite"))
+    ok(run_here(*command, "--overwrite"))
     assert (output / "evaluation.json").read_bytes() == first
 
 
 def test_the_command_prints_tables(chips):
     text = ok(
-        run_geosr("evaluate", "backprojection", chips, *own("--name", "two [b]chips", "--glob", "*[01].tif"))
+        run_here("evaluate", "backprojection", chips, *own("--name", "two [b]chips", "--glob", "*[01].tif"))
     ).stdout
     assert "two [b]chips" in text
     assert "over bicubic" in text
@@ -300,7 +300,7 @@ def test_a_model_with_calibrated_half_widths_is_measured_by_them(tmp_path, chips
         )
     )
     output = tmp_path / "out"
-    ok(run_geosr("evaluate", card, chips, *own("-o", output, "-q")))
+    ok(run_here("evaluate", card, chips, *own("-o", output, "-q")))
     content = json.loads((output / "evaluation.json").read_text())
     coverage = content["sets"]["chips"]["coverage"]["wide"]
     assert list(coverage) == list(RGBN)
@@ -335,13 +335,13 @@ def test_wrong_use_is_one_line(chips, monkeypatch, capsys, arguments, code, said
 
 def test_missing_bands_and_pixels_are_named(chips, sample):
     write_raster(chips / "chip_1.tif", sample[:3, :96, :96], names=RGBN[:3])
-    result = run_geosr("evaluate", "rgbn-x4", chips, *own("-q"))
+    result = run_here("evaluate", "rgbn-x4", chips, *own("-q"))
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert "chip_1.tif has no B08" in result.stderr
     holed = sample[:, :96, :96].copy()
     holed[:, 3, 3] = 0
     write_raster(chips / "chip_1.tif", holed, nodata=0)
-    assert "pixels without data" in run_geosr("evaluate", "rgbn-x4", chips, *own("-q")).stderr
+    assert "pixels without data" in run_here("evaluate", "rgbn-x4", chips, *own("-q")).stderr
 
 
 def test_the_bundled_sample_can_be_the_truth(tmp_path):

@@ -15,7 +15,7 @@ from geosr.release.zoo_model import Stage, release
 from geosr.training.config import read_config
 from geosr.training.loop import Start, build_generator, load_network, train
 from geosr.training.run_folder import WEIGHTS
-from tests.conftest import SAMPLE, call_geosr, run_geosr
+from tests.conftest import SAMPLE, call_geosr, run_here
 from tests.small_training import TINY
 
 HALF_WIDTHS = TINY.replace("blocks: 1}", "blocks: 1, width_features: 4}") + "learns: half_widths\n"
@@ -42,13 +42,13 @@ def runs(tmp_path_factory):
 
 def test_a_run_becomes_a_model_that_upscales(runs, tmp_path):
     card = tmp_path / "mine.json"
-    made = run_geosr("models", "trained", runs / "image.yaml", runs / "image", "-o", card)
+    made = run_here("models", "trained", runs / "image.yaml", runs / "image", "-o", card)
     assert made.returncode == 0, made.stderr
     read = read_card_file(card)
     assert (read.name, read.sensor, read.gsd_m) == ("mine", "sentinel-2", 10)
     assert read.training["image"]["steps"] == 20
     assert read.figures["halo_difference_dn"][str(read.halo_px)] < 0.5
-    done = run_geosr("upscale", SAMPLE, "-o", tmp_path / "out.tif", "--model", card, "--precision", "float32")
+    done = run_here("upscale", SAMPLE, "-o", tmp_path / "out.tif", "--model", card, "--precision", "float32")
     assert done.returncode == 0, done.stderr
 
     config = read_config(runs / "image.yaml")

@@ -31,7 +31,7 @@ from geosr.model.rrdb import RRDBNet
 from geosr.run.checkpoint import work_folder
 from geosr.run.pipeline import UpscaleRequest, super_resolve
 from geosr.run.uncertainty_layers import store_half_width
-from tests.conftest import RGBN, SAMPLE, assert_valid_item, read_raster, run_geosr, write_raster
+from tests.conftest import RGBN, SAMPLE, assert_valid_item, read_raster, run_here, write_raster
 from tests.geosr.test_resume import Recorder, leave_unfinished
 from tests.geosr.test_upscale import assert_same_place, repeated, with_holes
 from tests.geosr.test_wrong_input import check, mounted, tree
@@ -320,7 +320,7 @@ def test_a_layer_never_replaces_the_source(tmp_path, sample, model):
 
 @pytest.mark.parametrize("name", ["backprojection", "bicubic"])
 def test_models_without_calibration_are_refused(tmp_path, source, name):
-    result = run_geosr("upscale", source, "-o", tmp_path / "out.tif", "--model", name, "--uncertainty")
+    result = run_here("upscale", source, "-o", tmp_path / "out.tif", "--model", name, "--uncertainty")
     check(result, f"model {name} has no calibrated half-widths", 2)
     assert tree_of(tmp_path) == ["in.tif"]
     with pytest.raises(UsageError, match="no calibrated half-widths"):
@@ -340,11 +340,11 @@ def test_a_full_disk_leaves_what_is_finished_alone(tmp_path, sample, model, size
 
 def test_the_command_names_what_it_wrote(tmp_path, source, model):
     arguments = ("upscale", source, "-o", tmp_path / "out.tif", "--model", model, "--uncertainty")
-    spoken = run_geosr(*arguments)
+    spoken = run_here(*arguments)
     assert spoken.returncode == 0, spoken.stderr
     wrote = spoken.stdout.splitlines()[0]
     assert all(str(tmp_path / name) in wrote for name in LEFT[1:])
-    result = json.loads(run_geosr(*arguments, "--json").stdout)
+    result = json.loads(run_here(*arguments, "--json").stdout)
     assert result["uncertainty"] == str(tmp_path / "out_uncertainty.tif")
     assert result["measured"] == str(tmp_path / "out_measured.tif")
 

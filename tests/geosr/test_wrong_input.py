@@ -14,7 +14,7 @@ import pytest
 import rasterio.shutil
 from rasterio.transform import Affine
 
-from tests.conftest import SAMPLE, run_geosr, write_raster
+from tests.conftest import SAMPLE, run_geosr, run_here, write_raster
 from tests.safe_product import write_safe
 from tests.stac_items import serve, write_item
 from tiling import is_whole
@@ -177,14 +177,14 @@ def test_wrong_input(tmp_path, sample, name, make, options, message, code):
     source = make(tmp_path, sample)
     (tmp_path / "results").mkdir()
     before = tree(tmp_path)
-    result = run_geosr("upscale", source, "-o", tmp_path / "results" / "out.tif", "--core", 64, *options, cwd=tmp_path)
+    result = run_here("upscale", source, "-o", tmp_path / "results" / "out.tif", "--core", 64, *options, cwd=tmp_path)
     check(result, message, code)
     assert tree(tmp_path) == before
 
 
 def test_nothing_named(tmp_path):
-    check(run_geosr("upscale", "-o", tmp_path / "out.tif"), "nothing to work on", 2)
-    check(run_geosr("upscale", SAMPLE), "Missing option '--output'", 2)
+    check(run_here("upscale", "-o", tmp_path / "out.tif"), "nothing to work on", 2)
+    check(run_here("upscale", SAMPLE), "Missing option '--output'", 2)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_outputs_that_cannot_be(tmp_path, sample, output, message, code):
     content = source.read_bytes()
     (tmp_path / "folder.tif").mkdir()
     before = tree(tmp_path)
-    check(run_geosr("upscale", source, "-o", tmp_path / output, "--overwrite"), message, code)
+    check(run_here("upscale", source, "-o", tmp_path / output, "--overwrite"), message, code)
     assert tree(tmp_path) == before
     assert source.read_bytes() == content
 
@@ -213,7 +213,7 @@ def test_an_output_does_not_replace_what_a_virtual_raster_reads(tmp_path, sample
     rasterio.shutil.copy(tmp_path / "one.vrt", tmp_path / "two.vrt", driver="VRT")
     before = source.read_bytes()
     for name in (tmp_path / "one.vrt", tmp_path / "two.vrt", f"GTIFF_DIR:1:{source}"):
-        check(run_geosr("upscale", name, "-o", source, "--overwrite"), "would replace the source", 1)
+        check(run_here("upscale", name, "-o", source, "--overwrite"), "would replace the source", 1)
         assert source.read_bytes() == before
 
 
@@ -233,7 +233,7 @@ def mounted(target: Path, options: str) -> Iterator[Path]:
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     with mounted(tmp_path / "readonly", "ro") as target:
-        check(run_geosr("upscale", SAMPLE, "-o", target / "out.tif", "--model", "bicubic"), "Read-only file system", 1)
+        check(run_here("upscale", SAMPLE, "-o", target / "out.tif", "--model", "bicubic"), "Read-only file system", 1)
 
 
 @pytest.mark.parametrize("size", ["1m", "6m", "12m"])
@@ -241,14 +241,14 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path, size):
     """It fills up in the first chunk, in a later one, or at the mosaic; then there is room, and the run goes on."""
     with mounted(tmp_path / "small", f"size={size}") as target:
         command = ("upscale", SAMPLE, "-o", target / "out.tif", "--model", "bicubic", "--core", 100, "--json")
-        result = run_geosr(*command)
+        result = run_here(*command)
         assert result.returncode == 1
         assert "no space left" in result.stderr.splitlines()[-1]
         kept = {path.stem for path in target.glob("out.tif.geosr/r*.tif")}
         assert not (target / "out.tif").exists()
         assert bool(kept) or tree(target) == []
         subprocess.run(["mount", "-o", "remount,size=64m", str(target)], check=True)
-        again = run_geosr(*command)
+        again = run_here(*command)
         assert json.loads(again.stdout)["computed"] == 9 - len(kept)
         assert is_whole(target / "out.tif")
         assert tree(target) == ["out.json", "out.tif"]
@@ -257,7 +257,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path, size):
 def test_a_source_of_nothing_but_nodata(tmp_path, sample):
     source = write_raster(tmp_path / "in.tif", np.zeros_like(sample[:, :30, :30]), nodata=0)
     before = tree(tmp_path)
-    check(run_geosr("upscale", source, "-o", tmp_path / "out.tif"), "no valid pixel", 1)
+    check(run_here("upscale", source, "-o", tmp_path / "out.tif"), "no valid pixel", 1)
     assert tree(tmp_path) == before
 
 
@@ -272,7 +272,7 @@ def test_a_source_of_nothing_but_nodata(tmp_path, sample):
 @pytest.mark.parametrize("command", ["search", "upscale"])
 def test_searches_that_cannot_be(tmp_path, options, message, code, command):
     output = ["-o", tmp_path / "out.tif"] if command == "upscale" else []
-    result = run_geosr(command, "--bbox", "14,47,15,48", "--api", "http://127.0.0.1:9", *options, *output)
+    result = run_here(command, "--bbox", "14,47,15,48", "--api", "http://127.0.0.1:9", *options, *output)
     check(result, message, code)
     assert tree(tmp_path) == []
 
@@ -281,7 +281,7 @@ def test_a_search_that_finds_nothing(tmp_path, sample):
     item = write_item(tmp_path, "one", sample[:, :9, :9])
     with serve(tmp_path, item) as api:
         before = tree(tmp_path)
-        result = run_geosr(
+        result = run_here(
             "upscale", "--bbox", "14,47,15,48", "--datetime", "2020", "--api", api, "-o", tmp_path / "out.tif"
         )
         check(result, "nothing found", 1)
@@ -291,7 +291,7 @@ def test_a_search_that_finds_nothing(tmp_path, sample):
 def test_pixels_that_a_server_does_not_give(tmp_path, sample):
     path = write_item(tmp_path, "one", sample[:, :9, :9])
     path.write_text(path.read_text().replace("file://", "http://127.0.0.1:9/"))
-    result = run_geosr("upscale", path, "-o", tmp_path / "out.tif", GDAL_HTTP_MAX_RETRY="0")
+    result = run_here("upscale", path, "-o", tmp_path / "out.tif", GDAL_HTTP_MAX_RETRY="0")
     check(result, "127.0.0.1:9", 1)
     assert not (tmp_path / "out.tif").exists()
 

@@ -10,7 +10,7 @@ import pytest
 from pystac_client import Client
 
 from geosr.model.zoo import DEFAULT_MODEL
-from tests.conftest import SAMPLE, run_geosr
+from tests.conftest import SAMPLE, run_here
 from tests.service.conftest import BOX, served
 from tests.services import dask_scheduler, geosr_worker
 
@@ -195,9 +195,9 @@ def test_a_result_is_read_by_titiler_and_by_no_address_of_a_client(service):
 
 def test_keys_are_made_shown_once_and_revoked(tmp_path):
     data = tmp_path / "data"
-    made = run_geosr("keys", "create", "maps team", "--data", data)
+    made = run_here("keys", "create", "maps team", "--data", data)
     key_id, key = made.stdout.split()
-    listed = run_geosr("keys", "list", "--data", data)
+    listed = run_here("keys", "list", "--data", data)
     assert "maps team" in listed.stdout
     assert key not in listed.stdout
     for path in data.glob("geosr.db*"):
@@ -210,7 +210,7 @@ def test_keys_are_made_shown_once_and_revoked(tmp_path):
         for headers in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):
             assert ask("/scenes", headers=headers).status_code == 200
         assert ask("/scenes", params={"api_key": key}).status_code == 200
-        other = run_geosr("keys", "create", "others", "--data", data).stdout.split()[1]
+        other = run_here("keys", "create", "others", "--data", data).stdout.split()[1]
         request = {"inputs": {"scene": "demo", "bbox": BOX}}
         job = service.http.post(
             "/processes/upscale/execution", json=request, headers={"Prefer": "respond-async", "X-API-Key": key}
@@ -218,14 +218,14 @@ def test_keys_are_made_shown_once_and_revoked(tmp_path):
         # What is one's is nobody else's.
         assert ask(f"/jobs/{job}", headers={"X-API-Key": other}).status_code == 404
         assert ask("/jobs", headers={"X-API-Key": other}).json()["jobs"] == []
-        assert run_geosr("keys", "revoke", key_id, "--data", data).returncode == 0
+        assert run_here("keys", "revoke", key_id, "--data", data).returncode == 0
         assert ask("/scenes", headers={"X-API-Key": key}).status_code == 403
-    assert run_geosr("keys", "revoke", key_id, "--data", data).returncode == 2
+    assert run_here("keys", "revoke", key_id, "--data", data).returncode == 2
 
 
 def test_a_product_of_someone_elses_scene_is_given_to_nobody_else(tmp_path):
     data = tmp_path / "data"
-    mine, theirs = ({"X-API-Key": run_geosr("keys", "create", name, "--data", data).stdout.split()[1]} for name in "ab")
+    mine, theirs = ({"X-API-Key": run_here("keys", "create", name, "--data", data).stdout.split()[1]} for name in "ab")
     with served(data, keys="true") as service:
         scene = service.http.post("/scenes/upload", content=SAMPLE.read_bytes(), headers=mine).json()["id"]
         request = {"inputs": {"scene": scene, "bbox": BOX}}
