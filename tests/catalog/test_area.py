@@ -2,6 +2,7 @@
 
 import json
 
+import pystac
 import pytest
 import shapely
 from odc.geo.geobox import GeoBox
@@ -9,8 +10,8 @@ from rasterio.transform import Affine
 
 from catalog import AreaError, RequestError, parse_bbox, read_aoi
 from catalog.area import covered_share, spans_utm_zones, utm_crs, window_of
-from catalog.items import candidate, read_item
-from tests.conftest import data_file
+from catalog.items import candidate
+from tests.catalog.catalogue_items import ACROSS, MINUS, catalogue_item
 
 GRID = GeoBox((100, 120), Affine(10, 0, 500000, 0, -10, 5300000), "EPSG:32633")
 
@@ -148,42 +149,34 @@ def test_utm_zones(bounds, epsg, spans):
     assert spans_utm_zones(shapely.box(*bounds)) is spans
 
 
-def crossing(path):
-    return candidate(read_item(str(path)), ("B02",)).grid
+@pytest.fixture(params=ACROSS)
+def crossing(request):
+    """The grid of a tile that crosses the antimeridian."""
+    return candidate(pystac.Item.from_dict(catalogue_item("across", {}, MINUS, place=request.param)), ("B02",)).grid
 
 
-def crossings():
-    return sorted(data_file("stac/earth-search-v1-antimeridian").iterdir())
+def test_areas_on_either_side_of_the_antimeridian_are_found_in_tiles_that_cross_it(crossing):
+    seen = []
+    for row, col in ((5000, 200), (5000, 10700), (200, 5000), (10700, 5000)):
+        wanted = crossing[row : row + 40, col : col + 60]
+        box = wanted.footprint("EPSG:4326", buffer=-0.1).geom
+        seen.append(box.centroid.x > 0)
+        window = window_of(box, crossing, "it")
+        assert col - 5 <= window.col_off <= col
+        assert row - 5 <= window.row_off <= row
+        assert window.width <= 70
+        assert window.height <= 50
+        assert covered_share(box, crossing) == pytest.approx(1)
+    assert {True, False} == set(seen)
 
 
-def test_areas_on_either_side_of_the_antimeridian_are_found_in_tiles_that_cross_it():
-    paths = crossings()
-    assert len(paths) == 6
-    for path in paths:
-        grid = crossing(path)
-        seen = []
-        for row, col in ((5000, 200), (5000, 10700), (200, 5000), (10700, 5000)):
-            wanted = grid[row : row + 40, col : col + 60]
-            box = wanted.footprint("EPSG:4326", buffer=-0.1).geom
-            seen.append(box.centroid.x > 0)
-            window = window_of(box, grid, path.name)
-            assert col - 5 <= window.col_off <= col
-            assert row - 5 <= window.row_off <= row
-            assert window.width <= 70
-            assert window.height <= 50
-            assert covered_share(box, grid) == pytest.approx(1)
-        assert {True, False} == set(seen)
-
-
-def test_areas_up_to_the_antimeridian_are_cut_there():
+def test_areas_up_to_the_antimeridian_are_cut_there(crossing):
     """The part of a tile that lies on one side, and no pixel row of the other."""
-    for path in crossings():
-        grid = crossing(path)
-        west, east = (window_of(shapely.box(*box), grid, "it") for box in ((177, 50, 180, 70), (-180, 50, -177, 70)))
-        assert west.col_off == 0
-        assert east.col_off + east.width == 10980
-        assert 10980 <= west.width + east.width < 2 * 10980
-        assert 0 < covered_share(shapely.box(177, 50, 180, 70), grid) < 0.06
+    west, east = (window_of(shapely.box(*box), crossing, "it") for box in ((177, 50, 180, 70), (-180, 50, -177, 70)))
+    assert west.col_off == 0
+    assert east.col_off + east.width == 10980
+    assert 10980 <= west.width + east.width < 2 * 10980
+    assert 0 < covered_share(shapely.box(177, 50, 180, 70), crossing) < 0.06
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""The decision on scale and offset, over every recorded Item and every kind of file.
+"""The decision on scale and offset, over the forms of the catalogues in use, recorded Items and every kind of file.
 
-The expected offsets were read off each Item by hand: the fields that decide stand in the test's table.
+The expected offsets were read off each Item by hand: the fields that decide stand in the tests' tables.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import yaml
 
 from catalog import RadiometryError
 from catalog.radiometry import of_item, of_product, of_raster, override
+from tests.catalog.catalogue_items import JP2, MINUS, ON_ASSET, UNTOLD, ZERO, catalogue_item
 from tests.conftest import data_file
 
 APPLIED = "earthsearch:boa_offset_applied is true"
@@ -78,6 +79,93 @@ RECORDED = [
     # Planetary Computer again: no offset anywhere, s2:processing_baseline 05.10.
     ("planetary-computer/sentinel-2-l2a-pc.json", "B02", -0.1, "s2:processing_baseline 05.10"),
 ]
+
+
+#: What decides, in Items as catalogues write them: properties, what the asset says, its kind, offset, reason.
+FORMS = {
+    # Copernicus Data Space, STAC 1.1: the asset has raster:offset itself.
+    "data space": ({"processing:version": "05.00"}, ON_ASSET, {"media_type": JP2}, -0.1, "declared by asset B02"),
+    "data space, newer": (
+        {"processing:version": "05.12"},
+        ON_ASSET,
+        {"media_type": JP2},
+        -0.1,
+        "declared by asset B02",
+    ),
+    # Earth Search v0, with its flag and before it had one, when only the product's name told.
+    "v0, applied": (
+        {"sentinel:boa_offset_applied": True, "sentinel:processing_baseline": "04.00"},
+        {},
+        {},
+        0.0,
+        "sentinel:boa_offset_applied is true",
+    ),
+    "v0, early baseline": (
+        {"sentinel:product_id": "S2A_MSIL2A_20200714T110000_N0214_R001_T33TWL_20200714T190000"},
+        {},
+        {},
+        0.0,
+        "baseline 02.14 in the product's name",
+    ),
+    "v0, last baseline without an offset": (
+        {"sentinel:product_id": "S2B_MSIL2A_20220107T060000_N0301_R001_T33TWL_20220107T080000"},
+        {},
+        {},
+        0.0,
+        "baseline 03.01 in the product's name",
+    ),
+    # Earth Search v1 before baseline 04.00: nothing was there to apply, and nothing is declared.
+    "v1, before the offset": (
+        {"earthsearch:boa_offset_applied": False, "s2:processing_baseline": "02.14"},
+        ZERO,
+        {},
+        0.0,
+        "declared by asset blue",
+    ),
+    # Earth Search v1 after it: the flag says applied, and the same asset declares -0.1.
+    "v1, 05.09": ({"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.09"}, MINUS, {}, 0.0, APPLIED),
+    "v1, 05.10": ({"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.10"}, MINUS, {}, 0.0, APPLIED),
+    # Collection 1, Digital Earth Africa's copy of it, and ESA's own files of both levels: as ESA delivers them.
+    "collection 1": ({"s2:processing_baseline": "05.11"}, MINUS, {}, -0.1, "declared by asset blue"),
+    "africa": ({"s2:processing_baseline": "05.10"}, MINUS, {"collection": "s2_l2a_c1"}, -0.1, "declared by asset blue"),
+    "original files": (
+        {"sentinel2:processing_baseline": "05.09"},
+        MINUS,
+        {"media_type": JP2, "collection": "sentinel-s2-l2a"},
+        -0.1,
+        "declared by asset blue",
+    ),
+    "level 1C": (
+        {"s2:processing_baseline": "05.10", "s2:product_type": "S2MSI1C"},
+        MINUS,
+        {"media_type": JP2, "collection": "sentinel-2-l1c"},
+        -0.1,
+        "declared by asset blue",
+    ),
+    # Planetary Computer: no offset anywhere, with the raster extension or without.
+    "planetary": ({"s2:processing_baseline": "02.12"}, {}, {}, 0.0, "s2:processing_baseline 02.12"),
+    "planetary, raster extension": ({"s2:processing_baseline": "02.12"}, UNTOLD, {}, 0.0, "baseline 02.12"),
+    "planetary, with the offset": ({"s2:processing_baseline": "05.10"}, {}, {}, -0.1, "s2:processing_baseline 05.10"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_items_in_the_forms_of_catalogues(form):
+    properties, told, kind, offset, reason = FORMS[form]
+    written_names = {"names": ("B02_10m", "B03_10m", "B04_10m", "B08_10m")} if told is ON_ASSET else {}
+    one = catalogue_item(f"form {form}", properties, told, **written_names, **kind)
+    for key in one["assets"]:
+        decided = of_item(one, key)
+        assert decided.offset == pytest.approx(offset)
+        assert decided.scale == pytest.approx(1e-4)
+    assert reason in of_item(one, next(iter(one["assets"]))).reason
+
+
+def test_the_flag_does_not_speak_of_original_files_listed_beside_the_copies():
+    one = catalogue_item("both", {"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.09"}, MINUS)
+    one["assets"]["blue-jp2"] = {**one["assets"]["blue"], "type": JP2}
+    assert of_item(one, "blue").offset == 0
+    assert of_item(one, "blue-jp2").offset == pytest.approx(-0.1)
 
 
 def recorded_items(path: Path) -> list[dict]:

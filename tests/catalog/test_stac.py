@@ -27,6 +27,7 @@ from catalog import (
 from catalog.area import unwrap
 from catalog.items import candidate, footprint, is_item, read_item
 from catalog.overpass import scene_of_items
+from tests.catalog.catalogue_items import ACROSS, MINUS, ON_ASSET, UNTOLD, catalogue_item
 from tests.catalog.scenes import DAY, bbox_of, pixels_of
 from tests.conftest import RGBN, data_file, write_raster
 from tests.stac_items import serve, write_item
@@ -212,6 +213,39 @@ RECORDED = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("names", "told", "place", "crs"),
+    [
+        (("B02_10m", "B03_10m", "B04_10m", "B08_10m"), ON_ASSET, (32655, 600000, 7600020), "EPSG:32655"),
+        (("blue", "green", "red", "nir"), MINUS, (32633, 499980, 5100000), "EPSG:32633"),
+        (RGBN, {}, (32617, 600000, 3600000), "EPSG:32617"),
+        (RGBN, UNTOLD, (32747, 399960, 9100020), "EPSG:32747"),
+    ],
+)
+def test_bands_and_grids_of_items_in_the_forms_of_catalogues(names, told, place, crs):
+    one = pystac.Item.from_dict(
+        catalogue_item("one", {"s2:processing_baseline": "05.10"}, told, names=names, place=place)
+    )
+    found = candidate(one, RGBN)
+    assert [asset.key for asset in found.assets] == list(names)
+    assert str(found.grid.crs) == crs
+    assert found.grid.shape == (10980, 10980)
+    assert tuple(found.grid.affine)[:6] == (10, 0, place[1], 0, -10, place[2])
+
+
+@pytest.mark.parametrize("place", ACROSS)
+def test_footprints_across_the_antimeridian_are_whole(place):
+    one = candidate(pystac.Item.from_dict(catalogue_item("across", {}, MINUS, place=place)), RGBN)
+    written = shapely.geometry.shape(one.item.geometry)
+    assert written.bounds[2] - written.bounds[0] > 350
+    west, _, east, _ = unwrap(written).bounds
+    assert east - west < 3
+    placed = footprint(one, one.crs)
+    assert placed.intersection(one.grid.extent.geom).area > 0.95 * placed.area
+    # The corner that was not seen is two fifths of each side.
+    assert placed.area == pytest.approx((1 - 0.4**2 / 2) * one.grid.extent.geom.area, rel=0.005)
+
+
 @pytest.mark.parametrize(("file", "key", "crs"), RECORDED)
 def test_bands_and_grids_of_recorded_items(file, key, crs):
     content = json.loads(data_file(f"stac/{file}").read_text())
@@ -224,7 +258,7 @@ def test_bands_and_grids_of_recorded_items(file, key, crs):
     assert found.grid.resolution.x == 10
 
 
-def test_footprints_across_the_antimeridian_are_whole():
+def test_recorded_footprints_across_the_antimeridian_are_whole():
     for path in sorted(data_file("stac/earth-search-v1-antimeridian").iterdir()):
         one = candidate(read_item(str(path)), RGBN)
         west, _, east, _ = unwrap(shapely.geometry.shape(one.item.geometry)).bounds
