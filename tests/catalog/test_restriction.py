@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import rasterio
 
-from catalog import RefusedError, Restriction, SceneRequest, SourceError, open_scene, restrict, restricted
+from catalog import (
+    RefusedError,
+    Restriction,
+    SceneRequest,
+    SourceError,
+    host_allowed,
+    open_scene,
+    restrict,
+    restricted,
+)
 from catalog.gdal import files_of, open_raster
 from tests.catalog.scenes import pixels_of
 from tests.conftest import write_raster
@@ -142,3 +151,12 @@ def test_what_a_thread_opened_without_restriction_is_not_there_for_work_with_one
 
 def test_refusals_travel_between_processes():
     assert isinstance(pickle.loads(pickle.dumps(RefusedError("no"))), RefusedError)
+
+
+@pytest.mark.parametrize("user", ["user@", "user:password@", "@", ":@"])
+def test_addresses_with_a_user_name_are_on_no_allowed_host(user):
+    """A reader that takes what stands before the @ for the host would go elsewhere than was checked."""
+    assert host_allowed("https://example.org/a.tif", ["example.org"])
+    assert not host_allowed(f"https://{user}example.org/a.tif", ["example.org", "*.org"])
+    with pytest.raises(RefusedError, match=r"^example\.org is not a host"):
+        Restriction((), ("example.org",)).check(f"https://{user}example.org/a.tif")

@@ -55,6 +55,15 @@ def test_kernels_of_the_second_order_degradation():
     assert passed > 0.9 > 0.1 > stopped
 
 
+@pytest.mark.parametrize("exponent", [1.0, 1.5, 2.0])
+def test_a_plateau_falls_as_its_exponent_says(exponent):
+    """At a distance of r standard deviations along an axis it is 1 / (1 + r^(2 exponent)) of its middle."""
+    kernel = blur_kernel(13, (2.0, 1.0), 0.0, "plateau", exponent)
+    for steps in (1, 2, 4):
+        for found, sigma in ((kernel[6, 6 + steps], 2.0), (kernel[6 + steps, 6], 1.0)):
+            assert found / kernel[6, 6] == pytest.approx(1 / (1 + (steps / sigma) ** (2 * exponent)))
+
+
 def test_patches_are_degraded_as_configured(tmp_path):
     config = configured(tmp_path, "second_order: {last_sinc: 0}\n")
     sampler = PatchSampler(config, SAMPLE.parent)
