@@ -216,7 +216,7 @@ def footprint(one: Candidate, crs: CRS) -> BaseGeometry:
 def ground_of(item: pystac.Item, grid: GeoBox | None = None) -> BaseGeometry:
     """Footprint of an Item's data, degrees: its geometry, or its whole grid if it has none."""
     if item.geometry is not None:
-        # Unwrapped first: a ring that jumps at the antimeridian crosses itself, and made valid as it is it loses ground.
+        # Unwrapped first: a ring that jumps at the antimeridian crosses itself, and as it is would lose ground.
         return shapely.make_valid(unwrap(shapely.force_2d(shape(item.geometry))))
     return footprint_of(grid) if grid is not None else shapely.box(-180, -90, 180, 90)
 
