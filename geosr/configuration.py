@@ -16,14 +16,15 @@ _Model = TypeVar("_Model", bound=BaseModel)
 def read_yaml(path: Path, model: type[_Model], wrong: type[GeosrError]) -> _Model:
     """A file as ``model``.
 
-    One that says ``extends: OTHER.yaml`` takes every field that it does not name from that file beside it.
+    One that says ``extends: OTHER.yaml`` takes every field that it does not name from that file beside it, which may
+    extend another.
 
     Raises ``wrong``, naming the first field that is.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and "extends" in content:
-            content = {**_extended(path.parent / str(content.pop("extends")), path, wrong), **content}
+            content = {**_extended(path.parent / str(content.pop("extends")), [path], wrong), **content}
         return model.model_validate(content)
     except OSError as error:
         raise wrong(f"cannot read the configuration {error.filename}: {error.strerror}") from error
@@ -49,8 +50,13 @@ def find_files(folder: Path, pattern: str, wrong: type[GeosrError]) -> list[Path
         ) from error
 
 
-def _extended(base: Path, path: Path, wrong: type[GeosrError]) -> dict[str, Any]:
+def _extended(base: Path, chain: list[Path], wrong: type[GeosrError]) -> dict[str, Any]:
+    """Fields of a file that the last of ``chain`` extends, and of those that it extends itself."""
+    if base in chain:
+        raise wrong(f"{base} extends itself through {chain[-1]}")
     content = yaml.safe_load(base.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
-        raise wrong(f"{base}, which {path} extends, holds no fields")
+        raise wrong(f"{base}, which {chain[-1]} extends, holds no fields")
+    if "extends" in content:
+        content = {**_extended(base.parent / str(content.pop("extends")), [*chain, base], wrong), **content}
     return content

@@ -21,6 +21,10 @@ def train(
     from_step: Annotated[
         int, typer.Option("--from-step", min=0, help="Steps that those weights were trained.", show_default=False)
     ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", min=0, help="Save and end after so many minutes; the same command goes on."),
+    ] = None,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
 ) -> None:
@@ -36,5 +40,9 @@ def train(
         from geosr.training.loop import Start
         from geosr.training.loop import train as run
 
-        run(checked, data, output, Start(from_weights, from_step) if from_weights else None, quiet=quiet)
+        start = Start(from_weights, from_step) if from_weights else None
+        step = run(checked, data, output, start, minutes=minutes, quiet=quiet)
+        if step < checked.steps:
+            typer.echo(f"saved {output} at step {step} of {checked.steps}: the same command goes on from there")
+            return
         typer.echo(f"wrote {output}: weights.safetensors, metrics.jsonl, curves.png and samples.png")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from geosr.model.sensor import Sensor, upsample
 from geosr.training import curves
 from geosr.training.config import TrainingConfig
 from geosr.training.data import PatchSampler
+from geosr.training.draw_ahead import draw_ahead
 from geosr.training.losses import half_width_loss, interpolation_error, loss_beside_spots, noise_passed
 from geosr.training.optimiser import Optimiser
 from geosr.training.perceptual import Adversary
@@ -56,8 +58,18 @@ class Start:
     """Steps that they were trained."""
 
 
-def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = None, *, quiet: bool = False) -> None:
+def train(
+    config: TrainingConfig,
+    data: Path,
+    out: Path,
+    start: Start | None = None,
+    *,
+    minutes: float | None = None,
+    quiet: bool = False,
+) -> int:
     """Train up to step ``config.steps``, resuming from ``out`` when it holds a checkpoint.
+
+    After ``minutes`` the run is saved and ends before its last step, to be resumed later. Returns the step reached.
 
     Raises :class:`geosr.errors.TrainingError` when there is no imagery, no step is left, or the loss is no longer a
     number, :class:`geosr.errors.ResumeError` when ``out`` holds another configuration's run.
@@ -80,6 +92,7 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     adversary = None if config.perceptual is None else Adversary(config, config.perceptual, data, device)
     bfloat16 = wants_bfloat16(config.precision, device)
     sampler, validate = PatchSampler(config, data), Validator(config, data)
+    forward = torch.compile(model) if config.compiled else model
     origin = 0 if start is None else start.step
     resumed = run.resume(model, average, optimiser, adversary)
     if resumed is None and start is None and config.learns == "half_widths":
@@ -89,15 +102,15 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
     step = origin if resumed is None else resumed
     run.forget_after(step)
 
+    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
     running, summed = 0.0, 0
     with TrainingProgress(config.steps, step, quiet=quiet) as progress:
         progress.say(f"training {config.name} on {device} in {'bfloat16' if bfloat16 else 'float32'} from step {step}")
-        while step < config.steps:
-            lr, hr, gain, noise_limits, beside_spots = (tensor.to(device) for tensor in sampler.batch(step))
+        for lr, hr, gain, noise_limits, beside_spots in draw_ahead(sampler, step, config.steps, device):
             lr = lr.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
                 if config.learns == "image":
-                    sr, half_width = model(lr, noise_limits=noise_limits), None
+                    sr, half_width = forward(lr, noise_limits=noise_limits), None
                 else:
                     sr, half_width = model.with_half_width(lr)
             if config.loss.relative_to == "interpolation":
@@ -136,8 +149,12 @@ def train(config: TrainingConfig, data: Path, out: Path, start: Start | None = N
                 run.log(step=step, **validation.gains_db)
                 progress.gains(step, validation.gains_db)
                 curves.draw(run, config, validation)
-            if step % config.checkpoint_every == 0 or step == config.steps:
+            out_of_time = time.monotonic() > end
+            if step % config.checkpoint_every == 0 or step == config.steps or out_of_time:
                 run.save(step, model, average, optimiser, adversary)
+            if out_of_time:
+                break
+    return step
 
 
 def build_generator(config: TrainingConfig) -> Generator:

@@ -252,6 +252,13 @@ def test_a_configuration_that_extends_another_is_blamed_for_its_own(tmp_path):
     path.write_text("extends: base.yaml\nfrob: 3\n")
     with pytest.raises(TrainingError, match=r"more\.yaml is wrong at frob"):
         read_config(path)
+    (tmp_path / "further.yaml").write_text("extends: more.yaml\nbatch: 3\n")
+    path.write_text("extends: base.yaml\nsteps: 7\n")
+    further = read_config(tmp_path / "further.yaml")
+    assert (further.steps, further.batch) == (7, 3)
+    path.write_text("extends: further.yaml\n")
+    with pytest.raises(TrainingError, match=r"further\.yaml extends itself through .*more\.yaml"):
+        read_config(tmp_path / "further.yaml")
     path.write_text("extends: empty.yaml\n")
     with pytest.raises(TrainingError, match=r"empty\.yaml, which .*more\.yaml extends, holds no fields"):
         read_config(path)
