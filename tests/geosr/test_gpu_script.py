@@ -1,4 +1,4 @@
-"""The pieces of ``scripts/gpu.sh``: small on a processor, and refused where there is neither CUDA nor the small form."""
+"""Pieces of ``scripts/gpu.sh``: small on a processor, refused where there is neither CUDA nor the small form."""
 
 from __future__ import annotations
 
