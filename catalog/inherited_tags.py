@@ -9,7 +9,17 @@ _BEGINNINGS = ("statistics_", "geosr_", "ovr_", "tifftag_xresolution", "tifftag_
 #: Names, lower case, of what describes the source's grid, pixels or file.
 _NAMES = frozenset(
     (
-        *("transform", "geotransform", "res", "resolution", "gsd", "spatial_resolution", "pixel_size", "spec"),
+        *(
+            "transform",
+            "geotransform",
+            "res",
+            "resolution",
+            "resolution_xy",
+            "gsd",
+            "spatial_resolution",
+            "pixel_size",
+            "spec",
+        ),
         *("proj:transform", "proj:shape", "proj:bbox", "proj:geometry", "shape", "width", "height", "nrows", "ncols"),
         *(
             "actual_range",

@@ -1,4 +1,4 @@
-"""Super-resolution of satellite imagery: ``geosr.upscale(da)``, and the command ``geosr``."""
+"""Super-resolution of satellite imagery: ``geosr.upscale(data)``, and the command ``geosr``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ __all__ = ["__version__", "upscale"]
 
 @when_imported("xarray")
 def _add_accessor(_: ModuleType) -> None:
-    """Register ``da.geosr`` when xarray is imported; the command, which needs no arrays, never imports xarray."""
+    """Register ``da.geosr`` and ``ds.geosr`` when xarray is imported.
+
+    The command, which needs no arrays, never imports xarray.
+    """
     import geosr.arrays.accessor  # noqa: F401
 
 

@@ -1,6 +1,6 @@
-"""The xarray interface: ``geosr.upscale(da)`` and ``da.geosr``.
+"""The xarray interface: ``geosr.upscale(data)``, ``da.geosr`` and ``ds.geosr``.
 
-Start with :mod:`geosr.arrays.upscale`. ``grid`` reads and refines an array's grid, ``encoding`` keeps how its values
-are stored, ``chunks`` computes the image, ``dataset`` adds the uncertainty. May import ``run`` and everything below
-it.
+Start with :mod:`geosr.arrays.upscale`. ``array`` upscales a DataArray, ``variables`` a Dataset, both by a ``method``.
+``grid`` reads and refines a grid, ``bands``, ``encoding`` and ``attributes`` know what values mean and how they are
+stored, ``chunks`` computes images, ``dataset`` adds the uncertainty. May import ``run`` and everything below it.
 """

@@ -1,4 +1,4 @@
-"""``da.geosr``, on every DataArray of xarray's."""
+"""``da.geosr`` and ``ds.geosr``, on every DataArray and Dataset of xarray's."""
 
 from __future__ import annotations
 
@@ -29,3 +29,17 @@ class GeosrAccessor:
 
         result: xr.DataArray | xr.Dataset = upscale(self._da, *args, **options)
         return result
+
+
+@xr.register_dataset_accessor("geosr")  # type: ignore[no-untyped-call]
+class GeosrDatasetAccessor:
+    """``ds.geosr.upscale()``."""
+
+    def __init__(self, ds: xr.Dataset) -> None:
+        self._ds = ds
+
+    def upscale(self, *args: Any, **options: Any) -> xr.Dataset:
+        """As :func:`geosr.upscale`, of this Dataset."""
+        from geosr.arrays.upscale import upscale
+
+        return upscale(self._ds, *args, **options)

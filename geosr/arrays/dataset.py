@@ -20,26 +20,37 @@ def with_uncertainty(image: xr.DataArray, half_width: Any, measured: Any, calibr
     """
     # A result without dimension for bands is one band.
     place = image.isel({image.dims[-3]: 0}, drop=True) if measured.ndim < image.ndim else image
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {
             "image": image,
-            "half_width": (image.dims, half_width, _of_half_width(image.attrs, calibration)),
-            "measured": (
-                place.dims,
-                measured,
-                {
-                    "long_name": "measured share of the local detail",
-                    "units": "%",
-                    "description": MEASURED_MEANING,
-                    "_FillValue": np.uint8(NOTHING_MEASURED),
-                },
-            ),
+            "half_width": half_width_of(image, half_width, calibration),
+            "measured": measured_of(place, measured),
         }
     )
-    for name in ("half_width", "measured"):
-        if "grid_mapping" in image.encoding:
-            dataset[name].encoding["grid_mapping"] = image.encoding["grid_mapping"]
-    return dataset
+
+
+def half_width_of(image: xr.DataArray, half_width: Any, calibration: Calibration) -> xr.DataArray:
+    """Half-widths of an image's intervals, as an array on its coordinates."""
+    attrs = _of_half_width(image.attrs, calibration)
+    return _placed(xr.DataArray(half_width, image.coords, image.dims, attrs=attrs), image)
+
+
+def measured_of(place: xr.DataArray, measured: Any) -> xr.DataArray:
+    """Measured share of the local detail, as an array on the coordinates of one band."""
+    attrs = {
+        "long_name": "measured share of the local detail",
+        "units": "%",
+        "description": MEASURED_MEANING,
+        "_FillValue": np.uint8(NOTHING_MEASURED),
+    }
+    return _placed(xr.DataArray(measured, place.coords, place.dims, attrs=attrs), place)
+
+
+def _placed(layer: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
+    """Name the coordinate that holds the CRS as the image does."""
+    if "grid_mapping" in image.encoding:
+        layer.encoding["grid_mapping"] = image.encoding["grid_mapping"]
+    return layer
 
 
 def _of_half_width(attrs: dict[Any, Any], calibration: Calibration) -> dict[Any, Any]:

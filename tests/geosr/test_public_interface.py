@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 import geosr
 from geosr.arrays.accessor import GeosrAccessor
+from geosr.arrays.options import UpscaleOptions
 from geosr.arrays.upscale import upscale
 from tests.conftest import REPOSITORY
 
@@ -59,12 +60,24 @@ def test_types_say_dataset_or_array_by_the_argument(function):
     found = {}
     for overload in typing.get_overloads(function):
         hints = typing.get_type_hints(overload, names)
-        found[hints["uncertainty"]] = hints["return"]
+        if hints.get("data") is not xr.Dataset:
+            found[hints["uncertainty"]] = hints["return"]
     assert found == {
         typing.Literal[False]: xr.DataArray,
         typing.Literal[True]: xr.Dataset,
         bool: xr.DataArray | xr.Dataset,
     }
+
+
+def test_types_say_that_datasets_come_of_datasets():
+    hints = [typing.get_type_hints(overload) for overload in typing.get_overloads(upscale)]
+    assert [found["return"] for found in hints if found["data"] is xr.Dataset] == [xr.Dataset]
+
+
+def test_types_of_options_are_those_of_the_function():
+    hints, options = typing.get_type_hints(upscale), typing.get_type_hints(UpscaleOptions)
+    assert options == {name: hints[name] for name in options}
+    assert set(hints) - set(options) == {"data", "model", "uncertainty", "return"}
 
 
 def pins(name):
