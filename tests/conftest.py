@@ -21,6 +21,7 @@ from hypothesis import settings
 from pystac.validation import validate_dict
 from rasterio.transform import Affine, from_origin
 
+from catalog import gdal, web
 from geosr.cli.main import main
 
 REPOSITORY = Path(__file__).parent.parent
@@ -34,6 +35,17 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 RGBN = ("B02", "B03", "B04", "B08")
+
+
+#: Seconds of the first wait for a server that fails, as users have it.
+FIRST_WAIT_S = web.FIRST_WAIT_S
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short waits for servers that fail: how long they are meant to be is asserted where nobody waits."""
+    monkeypatch.setattr(web, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_RETRY_DELAY", 0.001)
 
 
 def data_file(name: str) -> Path:

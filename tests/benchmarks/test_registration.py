@@ -6,9 +6,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import REPOSITORY
 
 
+@pytest.mark.slow
 def test_shifts_are_found_to_a_tenth_of_a_pixel_under_noise_and_clouds(tmp_path):
     command = [sys.executable, REPOSITORY / "benchmarks" / "registration.py", "--smoke", "--results", tmp_path]
     subprocess.run(command, check=True, capture_output=True)

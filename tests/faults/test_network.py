@@ -29,7 +29,7 @@ from catalog.identity import notes_on
 from catalog.items import read_item
 from catalog.paths import without_queries, without_query
 from geosr.run.pipeline import UpscaleRequest, super_resolve
-from tests.conftest import call_geosr, write_raster
+from tests.conftest import FIRST_WAIT_S, call_geosr, write_raster
 from tests.faults.flaky_server import KINDS, flaky_server
 from tests.geosr.test_resume import leave_unfinished
 from tests.stac_items import write_item
@@ -46,16 +46,10 @@ def server():
 
 
 @pytest.fixture
-def hasty(monkeypatch):
-    """Waits are short: how long they are meant to be is asserted where nobody waits."""
-    monkeypatch.setattr(web, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_RETRY_DELAY", 0.001)
-
-
-@pytest.fixture
 def waits(monkeypatch):
     """The waits of requests, which are not waited for."""
     waited = []
+    monkeypatch.setattr(web, "FIRST_WAIT_S", FIRST_WAIT_S)
     monkeypatch.setattr(web.time, "sleep", waited.append)
     return waited
 
@@ -134,19 +128,19 @@ def read_pixels_from(server, tmp_path, faults):
 @pytest.mark.parametrize(
     "use", [read_item_from, search_at, read_results_of, ask_version_of, open_raster_from, read_pixels_from]
 )
-def test_what_passes_is_waited_for_alike_by_all_that_is_fetched(server, tmp_path, hasty, use, kind):
+def test_what_passes_is_waited_for_alike_by_all_that_is_fetched(server, tmp_path, use, kind):
     use(server, tmp_path, [kind] * 4)
     # Of a version the headers are enough, which half an answer has.
     assert server.faults == [] or (use is ask_version_of and kind.startswith("half"))
 
 
 @pytest.mark.parametrize("kind", ["503", "reset", "half"])
-def test_pixels_come_after_more_failures_than_gdal_repeats(server, tmp_path, hasty, monkeypatch, kind):
+def test_pixels_come_after_more_failures_than_gdal_repeats(server, tmp_path, monkeypatch, kind):
     monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_MAX_RETRY", 0)
     read_pixels_from(server, tmp_path, [kind] * 6)
 
 
-def test_a_server_that_goes_on_failing_ends_in_one_line(server, tmp_path, hasty):
+def test_a_server_that_goes_on_failing_ends_in_one_line(server, tmp_path):
     address = give_raster(server, tmp_path)
     scene = open_scene(SceneRequest(address))
     gdal.forget(address)
@@ -218,7 +212,7 @@ def test_waits_that_a_server_asks_for_are_part_of_the_time_for_all(server, waits
     assert waits == []
 
 
-def test_an_answer_that_drips_is_given_up(server, monkeypatch, hasty):
+def test_an_answer_that_drips_is_given_up(server, monkeypatch):
     monkeypatch.setattr(web, "TOTAL_S", 0.2)
     server.contents["/a.json"] = b"{}"
     server.faults += ["drip"] * 5
@@ -284,7 +278,7 @@ def test_nothing_that_grants_access_is_written_or_shown(server, tmp_path, monkey
 
 
 @pytest.mark.parametrize("fault", ["", "404", "503", "reset", "half", "drip"])
-def test_errors_do_not_tell_what_grants_access(server, tmp_path, hasty, monkeypatch, capfd, caplog, fault):
+def test_errors_do_not_tell_what_grants_access(server, tmp_path, monkeypatch, capfd, caplog, fault):
     monkeypatch.setattr(web, "TOTAL_S", 0.5)
     monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_TIMEOUT", 1)
     server.contents |= dict.fromkeys(("/in.tif", "/one.json", "/api"), b"nonsense")

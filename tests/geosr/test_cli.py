@@ -132,6 +132,7 @@ def test_models_are_listed_and_shown():
     assert len(json.loads(ok(run_here("models", "--json")).stdout)) >= 5
 
 
+@pytest.mark.slow
 def test_the_demo_can_be_run_twice(tmp_path):
     ok(run_here("demo", tmp_path / "demo"))
     first = {path.name: path.read_bytes() for path in (tmp_path / "demo").iterdir()}

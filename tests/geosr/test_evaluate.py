@@ -220,6 +220,7 @@ def test_what_is_no_such_checkpoint_is_refused(tmp_path):
             open_model(str(path))
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_a_page_that_holds_all_it_shows(tmp_path, chips):
     output = tmp_path / "out"
     tiny = checkpoint(tmp_path / "tiny.safetensors")

@@ -40,6 +40,7 @@ def runs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_model_that_upscales(runs, tmp_path):
     card = tmp_path / "mine.json"
     made = run_here("models", "trained", runs / "image.yaml", runs / "image", "-o", card)

@@ -174,6 +174,7 @@ def test_a_models_card_is_shown_by_its_name(monkeypatch, capsys):
     assert "no model nonsense: there are rgbn-x4" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_the_profiles(tmp_path):
     """What is built is a copy: building leaves files beside its sources."""
     pytest.importorskip("setuptools", minversion="77", reason="needs setuptools as pyproject.toml does")

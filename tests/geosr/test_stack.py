@@ -360,6 +360,7 @@ def test_a_calibration_holds_on_the_scenes_that_it_is_of(card, lessons):
         assert all(0.85 < share < 0.95 for share in shares.values())
 
 
+@pytest.mark.slow
 def test_a_finished_run_becomes_a_model_with_its_figures(lessons, item, tmp_path, monkeypatch):
     monkeypatch.setattr(stack_model, "_HALO_SIDE_PX", 80)
     config = read_stack_config(lessons / "config.yaml")

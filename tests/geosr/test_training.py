@@ -26,7 +26,7 @@ from geosr.training.degrade import Degradation, degrade, misregister
 from geosr.training.loop import Start, build_generator, learning_rate, train
 from geosr.training.losses import Loss
 from geosr.training.optimiser import Optimiser
-from tests.conftest import REPOSITORY, SAMPLE, write_raster
+from tests.conftest import REPOSITORY, SAMPLE, run_geosr, run_here, write_raster
 from tests.small_training import TINY
 
 
@@ -276,26 +276,23 @@ def test_a_run_of_another_configuration_is_left_alone(tiny, tmp_path):
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_says_what_is_wrong(tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY.replace("steps: 40", "steps: 50").replace("validate_every: 20", "validate_every: 50"))
 
-    def geosr(*arguments):
-        command = [sys.executable, "-W", "ignore", "-m", "geosr", "train", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = geosr(str(config), "--data", str(SAMPLE.parent), "-o", str(tmp_path / "run"))
+    done = run_geosr("train", config, "--data", SAMPLE.parent, "-o", tmp_path / "run", PYTHONWARNINGS="ignore")
     assert done.returncode == 0, done.stderr
     assert "step 50/50: loss" in done.stderr
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"checkpoint.pt", "weights.safetensors", "metrics.jsonl", "curves.png", "samples.png"}
 
     config.write_text(TINY + "loss: {pixel: l7}\n")
-    wrong = geosr(str(config), "--data", str(SAMPLE.parent), "-o", str(tmp_path / "other"))
+    wrong = run_here("train", config, "--data", SAMPLE.parent, "-o", tmp_path / "other")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
     assert "loss" in wrong.stderr
     config.write_text(TINY.replace("*.tif", "*.jp2"))
-    missing = geosr(str(config), "--data", str(SAMPLE.parent), "-o", str(tmp_path / "other"))
+    missing = run_here("train", config, "--data", SAMPLE.parent, "-o", tmp_path / "other")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "no imagery matches *.jp2" in missing.stderr
     assert not (tmp_path / "other").exists() or not list((tmp_path / "other").iterdir())

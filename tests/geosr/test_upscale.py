@@ -23,6 +23,7 @@ from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor
 from geosr.run.pipeline import UpscaleRequest, super_resolve
 from tests.conftest import RGBN, SAMPLE, assert_valid_item, data_file, read_raster, write_raster
+from tests.small_model import write_small_model
 
 HALO = zoo.read_card(zoo.DEFAULT_MODEL).halo_px
 
@@ -100,6 +101,7 @@ def test_the_item_is_valid_and_says_where_it_comes_from(tmp_path):
     assert bands[0]["raster:scale"] == 0.0001
 
 
+@pytest.mark.slow
 def test_austria(tmp_path):
     source = data_file("s2/austria_b.tif")
     output = upscaled(source, tmp_path / "out.tif")
@@ -135,7 +137,9 @@ def largest_seam(source: Path, tmp_path: Path, **options) -> int:
     return int(np.abs(chunked.astype(int) - whole.astype(int)).max())
 
 
-@pytest.mark.parametrize("model", ["rgbn-x4", "backprojection", "bicubic", "bilinear", "nearest"])
+@pytest.mark.parametrize(
+    "model", [pytest.param("rgbn-x4", marks=pytest.mark.slow), "backprojection", "bicubic", "bilinear", "nearest"]
+)
 def test_seams_are_below_one_dn(tmp_path, sample, model):
     source = write_raster(tmp_path / "in.tif", sample[:, :150, :170])
     assert largest_seam(source, tmp_path, model=model) <= 1
@@ -180,8 +184,8 @@ def repeated(mask: np.ndarray) -> np.ndarray:
         ("int16", -9999, -9999, "backprojection"),
         ("float32", None, np.nan, "backprojection"),
         ("float32", -1, -1, "backprojection"),
-        ("uint16", 0, 0, "rgbn-x4"),
-        ("float32", None, np.nan, "rgbn-x4"),
+        pytest.param("uint16", 0, 0, "rgbn-x4", marks=pytest.mark.slow),
+        pytest.param("float32", None, np.nan, "rgbn-x4", marks=pytest.mark.slow),
     ],
 )
 def test_nodata_stays_where_it_is(tmp_path, sample, model, dtype, nodata, junk):
@@ -293,6 +297,7 @@ def test_bfloat16_is_close_to_float32(tmp_path, sample):
     assert difference.mean() < 2
 
 
+@pytest.mark.slow
 def test_a_cluster_of_processes_gives_the_same_bytes(tmp_path, sample):
     source = write_raster(tmp_path / "in.tif", sample[:, :60, :90])
     alone = upscaled(source, tmp_path / "a.tif", core_px=32)
@@ -301,12 +306,13 @@ def test_a_cluster_of_processes_gives_the_same_bytes(tmp_path, sample):
 
 
 def test_models_are_built_once(tmp_path, sample):
+    model = str(write_small_model(tmp_path))
     source = write_raster(tmp_path / "in.tif", sample[:, :40, :40])
-    upscaled(source, tmp_path / "a.tif", core_px=10)
+    upscaled(source, tmp_path / "a.tif", core_px=20, model=model)
     before = upscaler._engine.cache_info().misses
-    upscaled(source, tmp_path / "b.tif", core_px=20)
+    upscaled(source, tmp_path / "b.tif", core_px=30, model=model)
     assert upscaler._engine.cache_info().misses == before
     # Other radiometry is no other model.
     write_raster(source, sample[:, :40, :40], scale=2e-4, offset=-0.1)
-    upscaled(source, tmp_path / "c.tif", core_px=20)
+    upscaled(source, tmp_path / "c.tif", core_px=30, model=model)
     assert upscaler._engine.cache_info().misses == before

@@ -14,6 +14,8 @@ from tests.conftest import SAMPLE, run_here
 from tests.service.conftest import BOX, served
 from tests.services import dask_scheduler, geosr_worker
 
+pytestmark = pytest.mark.slow
+
 WHOLE = [0, -0.027, 0.0269, 0]
 
 
@@ -30,7 +32,6 @@ def job_processes(of: str):
     ]
 
 
-@pytest.mark.slow
 def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
     boxes = [[0.001, -0.014, 0.014, -0.001 - 0.002 * i] for i in range(3)]
     data = tmp_path / "data"

@@ -19,6 +19,8 @@ from geosr.service.tiles.live_tiles import Tiles
 from tests.conftest import SAMPLE
 from tests.service.conftest import served
 
+pytestmark = pytest.mark.slow
+
 #: In the middle of the sample, at which the product's pixels are about a tile's.
 TILE = "16/32770/32770"
 

@@ -21,6 +21,8 @@ from tests.service.files import files_server
 from tests.small_model import write_small_model
 from tests.stac_items import serve, write_item
 
+pytestmark = pytest.mark.slow
+
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 # What is waited for is computed, where tests share two cores.

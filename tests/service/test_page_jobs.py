@@ -12,6 +12,8 @@ from tests.conftest import SAMPLE
 from tests.service.conftest import BOX, served
 from tests.service.test_page import ARGUMENTS, CHROMIUM, DESKTOP, is_own
 
+pytestmark = pytest.mark.slow
+
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 

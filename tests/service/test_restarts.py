@@ -14,6 +14,8 @@ from PIL import Image
 from tests.conftest import SAMPLE, run_geosr, write_raster
 from tests.service.conftest import served
 
+pytestmark = pytest.mark.slow
+
 TILE = "/scenes/demo/tiles/16/32770/32770"
 
 

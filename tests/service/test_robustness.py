@@ -21,6 +21,8 @@ from geosr.service.tiles.live_chunks import LiveChunks
 from tests.conftest import REPOSITORY
 from tests.service.conftest import BOX, PLAIN, served
 
+pytestmark = pytest.mark.slow
+
 TILES = "/scenes/demo/tiles/17"
 
 

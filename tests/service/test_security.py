@@ -348,6 +348,7 @@ def test_pages_of_other_origins_may_ask_only_where_they_are_named(tmp_path):
         assert told == ["https://maps.example", None]
 
 
+@pytest.mark.slow
 def test_logs_are_lines_of_json_with_jobs_ids_and_no_keys(tmp_path):
     with served(tmp_path / "data", "--demo") as service:
         job = service.submit(scene="demo", bbox=BOX)
