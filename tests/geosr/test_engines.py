@@ -43,6 +43,14 @@ needs_winograd = pytest.mark.skipif(not hardware.has_winograd(), reason="needs a
 OURS = ["openvino", pytest.param("winograd", marks=needs_winograd)]
 
 
+#: Models of single bands; networks other than the default one are held where there is time.
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if zoo.read_card(name).network and name != zoo.DEFAULT_MODEL else [])
+    for name in zoo.names()
+    if zoo.read_card(name).stack is None
+]
+
+
 def engine_of(name, card, parallel=TWO_THREADS):
     spec = EngineSpec(f"{name}-cpu", "float32")
     if name == "torch":
@@ -61,7 +69,7 @@ def entering(card, sample):
     return sample.astype(np.float32) / DN / reference, reference
 
 
-@pytest.mark.parametrize("name", [name for name in zoo.names() if zoo.read_card(name).stack is None])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("engine", OURS)
 def test_engines_agree_within_a_dn(engine, name, masked, sample):
@@ -82,6 +90,7 @@ def test_engines_agree_within_a_dn(engine, name, masked, sample):
         assert difference.max() < MOST_HALO_DN
 
 
+@pytest.mark.slow
 def test_products_agree_within_a_dn(tmp_path, sample):
     results = {}
     source = write_raster(tmp_path / "in.tif", sample[:, :150, :200])

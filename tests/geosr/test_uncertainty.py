@@ -187,7 +187,12 @@ def test_the_measured_fraction_has_no_seams(tmp_path, source, model):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "nodata", "junk"), [("uint16", 0, 0), ("uint16", 65535, 65535), ("float32", None, np.nan)]
+    ("dtype", "nodata", "junk"),
+    [
+        ("uint16", 0, 0),
+        pytest.param("uint16", 65535, 65535, marks=pytest.mark.slow),
+        pytest.param("float32", None, np.nan, marks=pytest.mark.slow),
+    ],
 )
 def test_nodata_lies_where_the_products_does(tmp_path, sample, model, dtype, nodata, junk):
     pixels = sample[:, :130, :150].astype(dtype)

@@ -72,6 +72,7 @@ def test_the_sample_end_to_end(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.tif"]
 
 
+@pytest.mark.slow
 def test_the_recorded_consistency_is_the_products(tmp_path):
     output = upscaled(SAMPLE, tmp_path / "out.tif", core_px=100)
     measured = consistency_dn(read_raster(SAMPLE), read_raster(output))

@@ -392,7 +392,9 @@ def test_numbers_that_are_none_do_not_stay(sample):
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(100, 117), (97, 100), (99, 131), (130, 65), (98, 98), (60, 170)])
-@pytest.mark.parametrize("blocks", [3, 2, 1])
+@pytest.mark.parametrize(
+    "blocks", [pytest.param(3, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 1]
+)
 def test_nothing_of_other_chunks_is_seen(rows, cols, blocks, sample):
     """Whatever their shape, and wherever they had pixels that this one has not."""
     card = zoo.read_card(zoo.DEFAULT_MODEL)
