@@ -25,10 +25,11 @@ from scenes import write_scene
 
 from catalog import SceneRequest
 from geosr.engine import choose_engine
-from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.model.zoo import DEFAULT_MODEL, ModelRef, read_card
 from geosr.progress import QuietReporter
 from geosr.run import cluster
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import Cluster, UpscaleRequest
 
 HERE = Path(__file__).parent
 SCRIPTS = Path(sys.executable).parent
@@ -140,9 +141,9 @@ def scheduler_mib(folder: Path, side: int, core: int) -> dict[str, object]:
             request = UpscaleRequest(
                 SceneRequest(str(source)),
                 folder / "many_sr.tif",
-                model="nearest",
+                model=ModelRef("nearest"),
                 core_px=core,
-                scheduler=address,
+                cluster=Cluster(scheduler=address),
                 overwrite=True,
             )
             super_resolve(request, watcher)

@@ -25,8 +25,9 @@ from catalog import SceneRequest
 from geosr.model.card import ModelCard
 from geosr.model.kernels import sensor_sigmas
 from geosr.model.sensor import Sensor
-from geosr.model.zoo import read_card
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.model.zoo import ModelRef, read_card
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import UpscaleRequest
 
 MODEL = "s2-ten-x4"
 
@@ -60,7 +61,7 @@ def main() -> None:
             source = Path(folder) / f"{number}.tif"
             write_scene([arguments.data / one for one in files], card, source, side=160 if arguments.smoke else None)
             output = Path(folder) / f"{number}_out.tif"
-            super_resolve(UpscaleRequest(SceneRequest(str(source)), output, model=MODEL))
+            super_resolve(UpscaleRequest(SceneRequest(str(source)), output, model=ModelRef(MODEL)))
             products[name] = measure(source, output, card)
     keep(
         "ten_bands",

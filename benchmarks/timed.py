@@ -26,7 +26,8 @@ from geosr.engine.pooled import PooledEngine
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.progress import PlainReporter
 from geosr.run import executor
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import UpscaleRequest
 
 seconds: Counter[str] = Counter()
 pixels: Counter[str] = Counter()

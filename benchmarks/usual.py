@@ -31,8 +31,9 @@ from geosr.engine import choose_engine
 from geosr.model.build import build
 from geosr.model.card import NetworkSize, read_card_file
 from geosr.model.rrdb import RRDBNet
-from geosr.model.zoo import DEFAULT_MODEL
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.model.zoo import DEFAULT_MODEL, ModelRef
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import UpscaleRequest
 
 TILE_PX = 256
 PAD_PX = 10
@@ -117,7 +118,9 @@ def main() -> None:
             # A finished run would not be repeated.
             (folder / "out.tif").unlink(missing_ok=True)
             return super_resolve(
-                UpscaleRequest(SceneRequest(str(folder / "scene.tif")), folder / "out.tif", model=model, overwrite=True)
+                UpscaleRequest(
+                    SceneRequest(str(folder / "scene.tif")), folder / "out.tif", ModelRef(model), overwrite=True
+                )
             )
 
         ways: dict[str, Callable[[], object]] = {

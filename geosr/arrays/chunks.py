@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from catalog.arrays import unlike_any
 from catalog.plausibility import PYTHON, check_reflectance
-from geosr.inference.scene_calibration import calibration_windows, measure_factors
+from geosr.inference.scene_calibration import calibrate, calibration_windows
+from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import ModelSpec, upscaler_of
 from geosr.model.card import Calibration
-from geosr.model.zoo import read_card
 from tiling import Chunk, ChunkPlan, Reflection, grow, reflect
 
 
@@ -29,20 +29,20 @@ def upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec, *, uncertainty: 
     forms = [(bands, image.dtype)]
     if uncertainty:
         forms += [(bands, np.dtype(np.float32)), (1, np.dtype(np.uint8))]
-    factors = _width_factors(image, plan, spec) if uncertainty else ()
+    calibrated = _calibrated(image, plan, spec) if uncertainty else None
     if not isinstance(image, dask.array.Array):
         arrays = tuple(np.empty((count, *plan.geobox.shape), dtype=dtype) for count, dtype in forms)
         for chunk in plan:
             part, reflection = _part(image, plan, chunk, spec)
             rows, cols = chunk.out.toslices()
-            for array, piece in zip(arrays, _upscale_window(part, factors, reflection, spec, uncertainty), strict=True):
+            for array, piece in zip(arrays, _upscale_window(part, calibrated, reflection, spec), strict=True):
                 array[:, rows, cols] = piece
         return arrays
     tasks = []
     for chunk in plan:
         part, reflection = _part(image, plan, chunk, spec)
-        compute = partial(_upscale_window, reflection=reflection, spec=spec, uncertainty=uncertainty)
-        tasks.append((chunk, delayed(compute, pure=True, nout=len(forms))(part, factors)))
+        compute = partial(_upscale_window, reflection=reflection, spec=spec)
+        tasks.append((chunk, delayed(compute, pure=True, nout=len(forms))(part, calibrated)))
     return tuple(_joined(tasks, i, plan, count, dtype) for i, (count, dtype) in enumerate(forms))
 
 
@@ -56,27 +56,27 @@ def _joined(tasks: list[tuple[Chunk, Any]], i: int, plan: ChunkPlan, bands: int,
 
 
 def _part(image: Any, plan: ChunkPlan, chunk: Chunk, spec: ModelSpec) -> tuple[Any, Reflection]:
-    reflection = reflect(grow(chunk.core, read_card(spec.model, spec.sharpness).halo_px * 2), plan.extent.shape)
+    reflection = reflect(grow(chunk.core, spec.card.halo_px * 2), plan.extent.shape)
     rows, cols = reflection.inside.toslices()
     return image[:, rows, cols], reflection
 
 
-def _width_factors(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
-    """What the image's half-widths are multiplied by; on demand where the image is lazy."""
-    card = read_card(spec.model, spec.sharpness)
-    assert card.calibration is not None
-    squares = [window.toslices() for window in calibration_windows(plan.area, card.scale, card.calibration)]
+def _calibrated(image: Any, plan: ChunkPlan, spec: ModelSpec) -> Any:
+    """Calibration of the image's half-widths on itself; on demand where the image is lazy."""
+    calibration = spec.card.calibration
+    assert calibration is not None
+    squares = [window.toslices() for window in calibration_windows(plan.area, plan.scale, calibration)]
     parts = [image[:, rows, cols] for rows, cols in squares]
-    compute = partial(_factors_of, spec=spec, calibration=card.calibration)
+    compute = partial(_calibrate, spec=spec, calibration=calibration)
     return delayed(compute, pure=True)(parts) if isinstance(image, dask.array.Array) else compute(parts)
 
 
-def _factors_of(parts: list[NDArray[Any]], spec: ModelSpec, calibration: Calibration) -> tuple[float, ...]:
-    return measure_factors(((part, _validity(part, spec)) for part in parts), upscaler_of(spec), calibration)
+def _calibrate(parts: list[NDArray[Any]], spec: ModelSpec, calibration: Calibration) -> SceneUncertainty:
+    return calibrate(((part, _validity(part, spec)) for part in parts), upscaler_of(spec), calibration)
 
 
 def _upscale_window(
-    part: NDArray[Any], factors: tuple[float, ...], reflection: Reflection, spec: ModelSpec, uncertainty: bool
+    part: NDArray[Any], uncertainty: SceneUncertainty | None, reflection: Reflection, spec: ModelSpec
 ) -> tuple[NDArray[Any], ...]:
     """One chunk from the pixels that exist around it."""
     valid = _validity(part, spec)
@@ -84,7 +84,7 @@ def _upscale_window(
         [(dn.ravel(), known.ravel()) for dn, known in zip(part, valid, strict=True)], spec.bands, "the array", PYTHON
     )
     pixels = reflection(part)
-    result = upscaler_of(spec)(pixels, reflection(valid), uncertainty=uncertainty, width_factors=factors)
+    result = upscaler_of(spec)(pixels, reflection(valid), uncertainty=uncertainty)
     image = _with_nan(result.image, pixels, spec)
     if result.uncertainty is None:
         return (image,)
@@ -100,8 +100,9 @@ def _with_nan(high: NDArray[Any], pixels: NDArray[Any], spec: ModelSpec) -> NDAr
     """The result with NaN under NaN, also where floats declare another nodata value."""
     if not np.issubdtype(pixels.dtype, np.floating):
         return high
-    card = read_card(spec.model, spec.sharpness)
-    margin, (rows, cols) = 2 * card.halo_px, (size // card.scale for size in high.shape[1:])
+    # Of the upscaler that this process has: a task's own card would be read once more.
+    upscaler = upscaler_of(spec)
+    margin, (rows, cols) = upscaler.margin_px, (size // upscaler.scale for size in high.shape[1:])
     missing = np.isnan(pixels[:, margin : margin + rows, margin : margin + cols])
-    high[missing.repeat(card.scale, axis=1).repeat(card.scale, axis=2)] = np.nan
+    high[missing.repeat(upscaler.scale, axis=1).repeat(upscaler.scale, axis=2)] = np.nan
     return high

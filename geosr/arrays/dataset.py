@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from geosr.arrays.encoding import NODATA_ATTRIBUTES
-from geosr.inference.upscaler import NOTHING_MEASURED
+from geosr.inference.upscaled_window import NOTHING_MEASURED
 from geosr.model.card import Calibration
 from geosr.run.uncertainty_layers import MEASURED_MEANING, half_width_name, meaning_of_half_width
 

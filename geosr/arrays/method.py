@@ -12,12 +12,12 @@ from odc.geo.geobox import GeoBox
 
 from catalog import BandSpec
 from geosr.arrays.chunks import upscale_image
-from geosr.engine import Device, EngineName, Precision, choose_engine
+from geosr.engine import EngineChoice
 from geosr.engine.chunking import check_core
 from geosr.inference.upscaler import ModelSpec
 from geosr.model.bands import map_bands
 from geosr.model.card import Calibration, ModelCard
-from geosr.model.zoo import read_card
+from geosr.model.zoo import ModelRef
 from geosr.run.uncertainty_layers import check_calibrated
 from tiling import ChunkPlan, whole
 
@@ -26,24 +26,21 @@ from tiling import ChunkPlan, whole
 class Method:
     """Model, engine and options by which images are upscaled."""
 
-    model: str
-    """Name of a shipped model or path of a card."""
-    engine: EngineName
-    device: Device
-    precision: Precision
+    model: ModelRef
+    engine: EngineChoice
     core_px: int
     """Side of a chunk, pixels of the source."""
     uncertainty: bool
-    sharpness: float
-    """Share of the model's visual weights."""
-    card: ModelCard = field(init=False)
     calibration: Calibration | None = field(init=False)
     """None where no uncertainty is asked for."""
 
     def __post_init__(self) -> None:
-        card = read_card(self.model, self.sharpness)
-        object.__setattr__(self, "card", card)
-        object.__setattr__(self, "calibration", check_calibrated(card) if self.uncertainty else None)
+        object.__setattr__(self, "calibration", check_calibrated(self.card) if self.uncertainty else None)
+
+    @property
+    def card(self) -> ModelCard:
+        """Card of the model."""
+        return self.model.card
 
     def served(self, names: Sequence[str]) -> list[int]:
         """Indices of the bands that the model serves. Raises :class:`ModelError` when it lacks one."""
@@ -57,16 +54,7 @@ class Method:
         """
         check_core(self.card, self.core_px)
         plan = ChunkPlan(geobox, whole(geobox), self.card.scale, self.core_px, self.card.halo_px)
-        engine = choose_engine(
-            self.engine,
-            self.device,
-            self.precision,
-            network=self.card.learned,
-            stack=self.card.stack is not None,
-        )
-        spec = ModelSpec(
-            self.model, self.card.digest_in(engine.precision), engine, specs, picture=False, sharpness=self.sharpness
-        )
+        spec = ModelSpec.of(self.model, self.engine.for_card(self.card), specs, picture=False)
         lead = data.shape[:-3]
         images = [upscale_image(data[index], plan, spec, uncertainty=self.uncertainty) for index in np.ndindex(*lead)]
         stack: Any = dask.array.stack if isinstance(data, dask.array.Array) else np.stack

@@ -22,9 +22,9 @@ from geosr.arrays.bands import Radiometry
 from geosr.arrays.method import Method
 from geosr.arrays.options import UpscaleOptions
 from geosr.arrays.variables import upscale_dataset
-from geosr.engine import Device, EngineName, Precision
+from geosr.engine import Device, EngineChoice, EngineName, Precision
 from geosr.errors import UsageError
-from geosr.model.zoo import DEFAULT_MODEL
+from geosr.model.zoo import DEFAULT_MODEL, ModelRef
 
 
 @overload
@@ -125,7 +125,7 @@ def upscale(
     radiometry = Radiometry(scale, offset, nodata)
     if not isinstance(data, xr.DataArray | xr.Dataset):
         raise UsageError(_refusal(data))
-    method = Method(model, engine, device, precision, core_px, uncertainty, sharpness)
+    method = Method(ModelRef(model, sharpness), EngineChoice(engine, device, precision), core_px, uncertainty)
     if isinstance(data, xr.Dataset):
         return upscale_dataset(data, bands, radiometry, method)
     return upscale_array(data, bands, radiometry, method)

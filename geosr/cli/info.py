@@ -9,7 +9,7 @@ import typer
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 from geosr.cli.output import print_pairs
-from geosr.cli.scene_request import scene_request, sensor_profile
+from geosr.cli.scene_request import SourceOptions, scene_request
 
 
 def info(
@@ -36,8 +36,5 @@ def info(
             return
         if source is None:
             raise usage("name a source, or give --system")
-        profile, searching = sensor_profile(sensor), (None,) * 6
-        request = scene_request(
-            source, *searching, bands, scale, offset, picture, acquired, nodata=nodata, sensor=profile
-        )
-        print_pairs(describe.source(request), as_json=as_json)
+        options = SourceOptions(source, bands, scale, offset, nodata, picture, sensor, acquired)
+        print_pairs(describe.source(scene_request(options)), as_json=as_json)

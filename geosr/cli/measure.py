@@ -12,7 +12,7 @@ from rich.console import Console
 from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
-from geosr.cli.scene_request import scene_request, sensor_profile
+from geosr.cli.scene_request import SourceOptions, scene_request
 
 
 def measure(
@@ -32,9 +32,7 @@ def measure(
         from geosr.evaluate.scene.measure import measure_scene
         from geosr.evaluate.scene.table import TITLES, rows
 
-        request = scene_request(
-            source, None, None, None, None, None, None, bands, scale, offset, sensor=sensor_profile(sensor)
-        )
+        request = scene_request(SourceOptions(source, bands, scale, offset, sensor=sensor))
         quality = measure_scene(request)
         if as_json:
             typer.echo(to_json(quality.as_json(), indent=2))

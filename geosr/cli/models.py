@@ -57,7 +57,7 @@ def list_models(ctx: typer.Context, as_json: opt.Json = False, debug: opt.Debug 
     with errors(debug):
         from geosr.model import zoo
 
-        cards = [zoo.read_card(name) for name in zoo.names()]
+        cards = zoo.shipped_cards()
         if as_json:
             content = [{**card.model_dump(mode="json"), "main_figures": main_figures(card, cards[0])} for card in cards]
             typer.echo(to_json(content, indent=2))

@@ -3,71 +3,111 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geosr.cli.errors import usage
 
+if TYPE_CHECKING:
+    from catalog import SceneRequest
 
-def scene_request(
-    source: str | None,
-    bbox: str | None,
-    aoi: Path | None,
-    when: str | None,
-    max_cloud: float | None,
-    api: str | None,
-    collection: str | None,
-    bands: str | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    picture: bool = False,
-    acquired: str | None = None,
-    **more: Any,
-) -> Any:
-    """Check the options of a source or a search; a :class:`catalog.SceneRequest`."""
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Options of an area and of a search in it, as given."""
+
+    bbox: str | None = None
+    aoi: Path | None = None
+    when: str | None = None
+    max_cloud: float | None = None
+    api: str | None = None
+    collection: str | None = None
+
+    def check(self, source: str | None, *, search_only: bool) -> None:
+        """Refuse a search without an area or dates, and one beside a ``source`` that is named."""
+        if source is None and ((self.bbox is None and self.aoi is None) or self.when is None):
+            raise usage(
+                "nothing to work on: search with --bbox or --aoi and --datetime"
+                + ("" if search_only else ", or name a source")
+            )
+        searching = {
+            "--datetime": self.when,
+            "--max-cloud": self.max_cloud,
+            "--api": self.api,
+            "--collection": self.collection,
+        }
+        idle = [option for option, value in searching.items() if value is not None]
+        if source is not None and idle:
+            raise usage(
+                f"{' and '.join(idle)} would search for scenes, and a source is named already: leave one or the other "
+                "out"
+            )
+        _refuse_empty({"--api": self.api, "--collection": self.collection})
+
+    def area(self) -> Any:
+        """Area of interest; None without one."""
+        import catalog
+
+        if self.bbox is not None and self.aoi is not None:
+            raise usage("give --bbox or --aoi, not both")
+        if self.bbox is not None:
+            return catalog.parse_bbox(self.bbox)
+        return None if self.aoi is None else catalog.read_aoi(self.aoi)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """A source and the options that say what it is, as given."""
+
+    source: str | None = None
+    bands: str | None = None
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+    picture: bool = False
+    sensor: str | None = None
+    acquired: str | None = None
+
+    def check(self) -> None:
+        """Refuse numbers and names that no source has."""
+        for option, number in (("--scale", self.scale), ("--offset", self.offset), ("--nodata", self.nodata)):
+            if number is not None and not math.isfinite(number):
+                raise usage(f"{option} is a finite number, not {number}")
+        if self.scale == 0:
+            raise usage("--scale cannot be 0")
+        _refuse_empty({"--bands": self.bands})
+
+
+def scene_request(source: SourceOptions | None, search: SearchOptions | None = None, **more: Any) -> SceneRequest:
+    """Check the options of a source, or of a search alone where that is None."""
     import catalog
     from geosr.settings import settings
 
-    if bbox is not None and aoi is not None:
-        raise usage("give --bbox or --aoi, not both")
-    area = catalog.parse_bbox(bbox) if bbox is not None else catalog.read_aoi(aoi) if aoi is not None else None
-    if source is None and (area is None or when is None):
-        raise usage(
-            "nothing to work on: search with --bbox or --aoi and --datetime" + (", or name a source" if more else "")
-        )
-    searching = {"--datetime": when, "--max-cloud": max_cloud, "--api": api, "--collection": collection}
-    idle = [option for option, value in searching.items() if value is not None]
-    if source is not None and idle:
-        raise usage(
-            f"{' and '.join(idle)} would search for scenes, and a source is named already: leave one or the other out"
-        )
-    for option, number in (("--scale", scale), ("--offset", offset), ("--nodata", more.get("nodata"))):
-        if number is not None and not math.isfinite(number):
-            raise usage(f"{option} is a finite number, not {number}")
-    if scale == 0:
-        raise usage("--scale cannot be 0")
-    for option, text in (("--bands", bands), ("--api", api), ("--collection", collection)):
-        if text is not None and not text.strip(" ,"):
-            raise usage(f"{option} is empty: leave it out, or say what it is to be")
+    search_only, source, search = source is None, source or SourceOptions(), search or SearchOptions()
+    area = search.area()
+    search.check(source.source, search_only=search_only)
+    source.check()
     defaults = settings()
     return catalog.SceneRequest(
-        source=source,
+        source=source.source,
         area=area,
-        datetime=when,
-        max_cloud=100 if max_cloud is None else max_cloud,
-        api=api or defaults.api,
-        collection=collection or defaults.collection,
-        bands=[band.strip() for band in bands.split(",")] if bands else None,
-        scale=scale,
-        offset=offset,
-        picture=picture,
-        acquired=None if acquired is None else catalog.parse_acquired(acquired),
+        datetime=search.when,
+        max_cloud=100 if search.max_cloud is None else search.max_cloud,
+        api=search.api or defaults.api,
+        collection=search.collection or defaults.collection,
+        bands=[band.strip() for band in source.bands.split(",")] if source.bands else None,
+        scale=source.scale,
+        offset=source.offset,
+        nodata=source.nodata,
+        picture=source.picture,
+        sensor=None if source.sensor is None else catalog.read_sensor(source.sensor),
+        acquired=None if source.acquired is None else catalog.parse_acquired(source.acquired),
         **more,
     )
 
 
-def sensor_profile(name: str | None) -> Any:
-    """Read a sensor profile by name or file; None stays None."""
-    import catalog
-
-    return None if name is None else catalog.read_sensor(name)
+def _refuse_empty(options: dict[str, str | None]) -> None:
+    for option, text in options.items():
+        if text is not None and not text.strip(" ,"):
+            raise usage(f"{option} is empty: leave it out, or say what it is to be")

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from geosr.cli import options as opt
 from geosr.cli.errors import errors
 from geosr.cli.output import print_json
-from geosr.cli.scene_request import scene_request
+from geosr.cli.scene_request import SearchOptions, scene_request
 
 
 def search(
@@ -31,7 +31,7 @@ def search(
     with errors(debug):
         import catalog
 
-        request = scene_request(None, bbox, aoi, when, max_cloud, api, collection)
+        request = scene_request(None, SearchOptions(bbox, aoi, when, max_cloud, api, collection))
         assert request.area is not None
         assert request.datetime is not None
         items = catalog.search(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 from geosr.cli.output import print_published
-from geosr.cli.scene_request import scene_request, sensor_profile
+from geosr.cli.scene_request import SearchOptions, SourceOptions, scene_request
 
 if TYPE_CHECKING:
     from tiling import Location
@@ -56,9 +56,11 @@ def upscale(
     """
     with errors(debug):
         import tiling
-        from geosr.engine import Device, EngineName, Precision
+        from geosr.engine import Device, EngineChoice, EngineName, Precision
+        from geosr.model.zoo import ModelRef
         from geosr.progress import reporter_for
-        from geosr.run.pipeline import UpscaleRequest, super_resolve
+        from geosr.run.pipeline import super_resolve
+        from geosr.run.request import Cluster, UpscaleRequest
         from geosr.settings import settings
 
         defaults = settings()
@@ -70,38 +72,29 @@ def upscale(
             raise usage("--workers are processes of this machine, --scheduler has its own: give one of them")
         request = UpscaleRequest(
             scene=scene_request(
-                source,
-                bbox,
-                aoi,
-                when,
-                max_cloud,
-                api,
-                collection,
-                bands,
-                scale,
-                offset,
-                picture,
-                acquired,
+                SourceOptions(source, bands, scale, offset, nodata, picture, sensor, acquired),
+                SearchOptions(bbox, aoi, when, max_cloud, api, collection),
                 fill=fill,
                 mask_clouds=mask_clouds,
                 crs=crs,
-                nodata=nodata,
-                sensor=sensor_profile(sensor),
             ),
             output=place,
-            model=model or defaults.model,
-            engine=_one_of("--engine", engine or defaults.engine, get_args(EngineName)),
-            device=_one_of("--device", device or defaults.device, get_args(Device)),
-            precision=_one_of("--precision", precision or defaults.precision, get_args(Precision)),
-            compiled=compiled,
+            model=ModelRef(model or defaults.model, sharpness),
+            engine=EngineChoice(
+                _one_of("--engine", engine or defaults.engine, get_args(EngineName)),
+                _one_of("--device", device or defaults.device, get_args(Device)),
+                _one_of("--precision", precision or defaults.precision, get_args(Precision)),
+                compiled,
+            ),
+            cluster=Cluster(
+                workers if workers is not None else 0 if scheduler is not None else defaults.workers,
+                scheduler or (None if workers else defaults.scheduler),
+            ),
             core_px=core or defaults.core_px,
-            workers=workers if workers is not None else 0 if scheduler is not None else defaults.workers,
-            scheduler=scheduler or (None if workers else defaults.scheduler),
             compression=_one_of("--compress", compression or defaults.compression, ("zstd", "deflate")),
             uncertainty=uncertainty,
             overwrite=overwrite,
             restart=restart,
-            sharpness=sharpness,
         )
         published = super_resolve(request, reporter_for(as_json=as_json, quiet=quiet))
         print_published(published, as_json=as_json, **{name: str(path) for name, path in published.layers.items()})

@@ -27,7 +27,7 @@ def verify(
     """
     with errors(debug):
         import tiling
-        from geosr.run.product import layers_beside
+        from geosr.run.publishing import layers_beside
 
         damage: dict[str, list[str]] = {}
         for output in map(tiling.locate, outputs):

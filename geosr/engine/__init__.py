@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from geosr import hardware
 from geosr.engine.rows import ImageSink
 from geosr.errors import DeviceError, UsageError
+from geosr.model.card import ModelCard
 
 EngineName = Literal["auto", "torch", "openvino", "winograd"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -45,6 +46,28 @@ class EngineSpec:
 
     def __str__(self) -> str:
         return f"{self.name}-{self.precision}" + ("-compiled" if self.compiled else "")
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """What a user asks of the engine; ``auto`` leaves it to the machine."""
+
+    engine: EngineName = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"
+    compiled: bool = False
+    """Let PyTorch compile the network."""
+
+    def for_card(self, card: ModelCard) -> EngineSpec:
+        """Choose the engine that runs a model. Raises as :func:`choose_engine`."""
+        return choose_engine(
+            self.engine,
+            self.device,
+            self.precision,
+            network=card.learned,
+            stack=card.stack is not None,
+            compiled=self.compiled,
+        )
 
 
 def choose_engine(

@@ -7,13 +7,14 @@ How their errors compare with their half-widths gives each band one factor for t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import Upscaler
 from geosr.model.card import Calibration
 
@@ -31,16 +32,24 @@ _LEAST_PIXELS = 1000
 _BOUNDS = (0.5, 2.0)
 
 
-def measure_factors(
-    parts: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]], upscaler: Upscaler, calibration: Calibration
-) -> tuple[float, ...]:
-    """What a scene's half-widths are multiplied by, for each of the model's bands; empty when there are no parts.
+def calibrate_area(
+    area: Window,
+    read: Callable[[Window], tuple[NDArray[Any], NDArray[np.bool_]]],
+    upscaler: Upscaler,
+    calibration: Calibration,
+) -> SceneUncertainty:
+    """Calibrate the half-widths of an area by what its own squares say; ``read`` gives DN and validity of a window."""
+    squares = calibration_windows(area, upscaler.scale, calibration)
+    return calibrate(map(read, squares), upscaler, calibration)
 
-    ``parts`` are DN and validity of the scene's squares.
-    """
+
+def calibrate(
+    parts: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]], upscaler: Upscaler, calibration: Calibration
+) -> SceneUncertainty:
+    """Calibrate a scene's half-widths by DN and validity of its squares; without any, they stay the model's."""
     ratios = [upscaler.calibration_ratios(pixels, valid) for pixels, valid in parts]
     bands = [np.concatenate(band) for band in zip(*ratios, strict=True)]
-    return scene_factors(bands, calibration.level, calibration.scene_exponent)
+    return SceneUncertainty(calibration, scene_factors(bands, calibration.level, calibration.scene_exponent))
 
 
 def calibration_windows(area: Window, scale: int, calibration: Calibration) -> list[Window]:
@@ -67,7 +76,7 @@ def calibration_windows(area: Window, scale: int, calibration: Calibration) -> l
 
 
 def scene_factors(ratios: Sequence[NDArray[np.float32]], level: float, exponent: float) -> tuple[float, ...]:
-    """What the half-widths of a scene are multiplied by, one number for each band's ratios.
+    """Factors on the half-widths of a scene, one for each band's ratios.
 
     The quantile of the ratios is 1 for a scene like those of the calibration; ``exponent`` says how much of what it
     says about the coarser scale is believed of the finer.

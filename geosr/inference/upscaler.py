@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -20,12 +20,19 @@ from geosr.engine.start import start_engine
 from geosr.errors import ModelError
 from geosr.inference.plausible import BoundedRows, plausible_range
 from geosr.inference.quantize import RowSink, ToDn, column, enlarge
+from geosr.inference.upscaled_window import (
+    NOTHING_MEASURED,
+    SceneUncertainty,
+    Uncertainty,
+    UpscaledWindow,
+    WindowConsistency,
+    WindowReport,
+)
 from geosr.inference.written import WrittenImage
 from geosr.model.bands import BandMapping, map_bands
 from geosr.model.card import ModelCard
 from geosr.model.kernels import BLUR_REACH, gaussian_taps, sensor_sigmas
-from geosr.model.zoo import names as names_of_shipped
-from geosr.model.zoo import read_card
+from geosr.model.zoo import ModelRef
 from tiling import fill_invalid
 
 #: Reflectance that is 1 at the input of models that have no reference of their own.
@@ -50,63 +57,28 @@ _DEAD = 0.01
 
 _building = threading.Lock()
 
-#: Measured fraction of a place where no band was measured.
-NOTHING_MEASURED = 255
-
-
-@dataclass(frozen=True)
-class Consistency:
-    """How well the result, seen through the sensor, gives the source back: sums over measured LR pixels."""
-
-    count: tuple[int, ...]
-    """Pixels, per band."""
-    absolute_dn: tuple[float, ...]
-    """Sum of the absolute differences, DN, per band."""
-
-
-@dataclass(frozen=True)
-class Uncertainty:
-    """How far to believe a result."""
-
-    half_width_dn: NDArray[np.float32]
-    """Of each pixel's calibrated interval, DN, shaped as the image; NaN where that is nodata."""
-    measured_fraction: NDArray[np.uint8]
-    """Percentage of the local detail that is measured, ``(1, rows, cols)``; 255 where no band was measured."""
-
-
-@dataclass(frozen=True)
-class ChunkReport:
-    """What there is to say of an image that was made of a window."""
-
-    consistency: Consistency
-    uncertainty: Uncertainty | None = None
-    """None when it was not asked for."""
-    note: str | None = None
-    """What a user should know of how it was made."""
-
-
-@dataclass(frozen=True)
-class Result(ChunkReport):
-    """What was made of one window."""
-
-    image: NDArray[Any] = field(kw_only=True)
-    """DN, ``(bands, rows, cols)``."""
-
 
 @dataclass(frozen=True)
 class ModelSpec:
     """What it takes to build an upscaler in any process."""
 
-    model: str
-    """Name of a shipped model or path of a card."""
+    model: ModelRef
     digest: str
-    """Identity of the model."""
+    """Identity of the model in the engine's precision."""
     engine: EngineSpec
     bands: tuple[BandSpec, ...]
     """Bands of the scene that are upscaled."""
     picture: bool
-    sharpness: float = 0.0
-    """Share of the model's visual weights."""
+
+    @classmethod
+    def of(cls, model: ModelRef, engine: EngineSpec, bands: tuple[BandSpec, ...], *, picture: bool) -> ModelSpec:
+        """Specification of a model for ``bands``. Raises :class:`ModelError` for a card that cannot be read."""
+        return cls(model, model.card.digest_in(engine.precision), engine, bands, picture)
+
+    @property
+    def card(self) -> ModelCard:
+        """Card of the model."""
+        return self.model.card
 
 
 class Upscaler:
@@ -158,16 +130,14 @@ class Upscaler:
         pixels: NDArray[Any],
         valid: NDArray[np.bool_],
         *,
-        uncertainty: bool = False,
-        width_factors: Sequence[float] = (),
-    ) -> Result:
+        uncertainty: SceneUncertainty | None = None,
+    ) -> UpscaledWindow:
         """Upscale the inside of a window.
 
         ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)`` with a margin of ``margin_px`` on each side. Returns
         DN of the same type without the margin, ``scale`` times finer, in which nodata are exactly the pixels under
-        those that are not valid, and the consistency of the inside. With ``uncertainty`` also that, its half-widths
-        multiplied by ``width_factors``, one for each of the model's bands or none; a model without calibrated
-        half-widths has no uncertainty.
+        those that are not valid, and the consistency of the inside; with ``uncertainty`` also its half-widths and
+        measured fraction.
         """
         bands, rows, cols = _inside(valid, self.margin_px).shape
         image = self._images.borrow("image", (bands, rows * self.scale, cols * self.scale), pixels.dtype)
@@ -175,10 +145,8 @@ class Upscaler:
         def keep(first: int, part: NDArray[Any]) -> None:
             image[:, first : first + part.shape[1]] = part
 
-        account = self.stream_rows(
-            pixels, valid, keep, rows=_KEPT_ROWS, uncertainty=uncertainty, width_factors=width_factors
-        )
-        return Result(account.consistency, account.uncertainty, account.note, image=image)
+        report = self.stream_rows(pixels, valid, keep, rows=_KEPT_ROWS, uncertainty=uncertainty)
+        return UpscaledWindow(report.consistency, report.uncertainty, report.note, image=image)
 
     def stream_rows(
         self,
@@ -187,10 +155,9 @@ class Upscaler:
         sink: RowSink,
         *,
         rows: int,
-        uncertainty: bool = False,
-        width_factors: Sequence[float] = (),
-    ) -> ChunkReport:
-        """The same, but the image goes to ``sink`` and is never there as a whole.
+        uncertainty: SceneUncertainty | None = None,
+    ) -> WindowReport:
+        """Like ``__call__``, but stream rows to ``sink`` instead of returning the image.
 
         That is given so many ``rows`` at a time, a multiple of ``scale``, and the number of the first; in any order, on
         several threads. They are its own until it returns.
@@ -199,8 +166,8 @@ class Upscaler:
         core_valid = _inside(valid, margin)
         if not core_valid.any():
             self._to_dn.write_nodata(core_valid, pixels.dtype, sink, rows)
-            nothing = Consistency((0,) * len(valid), (0.0,) * len(valid))
-            return ChunkReport(nothing, self._know_nothing(core_valid) if uncertainty else None)
+            nothing = WindowConsistency((0,) * len(valid), (0.0,) * len(valid))
+            return WindowReport(nothing, None if uncertainty is None else self._know_nothing(core_valid))
         reflectance, lr, measured = self._entering(pixels, valid)
 
         written = None
@@ -220,12 +187,14 @@ class Upscaler:
             image = image if bounds is None else BoundedRows(image, *bounds)
             self._to_dn.write_rows(image, core_valid, pixels.dtype, measuring_sink, rows)
 
-        upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty, sink=finish)
+        upscaled = self._engine.upscale(lr, measured, uncertainty=uncertainty is not None, sink=finish)
         consistency = self._compare(
             upscaled.observed, _inside(reflectance, halo), _inside(pixels, margin), core_valid, written
         )
-        estimate = self._uncertainty(upscaled, core_valid, width_factors) if uncertainty else None
-        return ChunkReport(consistency, estimate, upscaled.note)
+        estimate = None
+        if uncertainty is not None:
+            estimate = self._uncertainty(upscaled, core_valid, uncertainty.width_factors)
+        return WindowReport(consistency, estimate, upscaled.note)
 
     def _entering(
         self, pixels: NDArray[Any], valid: NDArray[np.bool_]
@@ -260,7 +229,7 @@ class Upscaler:
         pixels: NDArray[Any],
         valid: NDArray[np.bool_],
         written: WrittenImage | None,
-    ) -> Consistency:
+    ) -> WindowConsistency:
         """The source with what the sensor would see of the DN that are written, all without a margin.
 
         Where that does not follow from the window alone, and for a model that observes in its own way, what the engine
@@ -279,7 +248,7 @@ class Upscaler:
 
         parts = in_strips(valid.shape[1], self._threads, compare, _WIDE_STRIP_ROWS)
         counts, sums = (np.sum(one, axis=0) for one in zip(*parts, strict=True))
-        return Consistency(tuple(map(int, counts)), tuple(map(float, sums)))
+        return WindowConsistency(tuple(map(int, counts)), tuple(map(float, sums)))
 
     def _reflectance(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         # What was not measured may be a number that 32 bits cannot hold.
@@ -326,15 +295,13 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
 
 @lru_cache(maxsize=_KEPT)
 def _build(spec: ModelSpec, shared: Parallel) -> Upscaler:
-    card = read_card(spec.model, spec.sharpness)
+    card = spec.card
     names, roles = ([band.name for band in spec.bands], [band.role for band in spec.bands])
     mapping = map_bands(names, card, picture=spec.picture, roles=roles)
     transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=mapping.stands_in)
-    engine = _engine(
-        spec.model, spec.digest, spec.sharpness, tuple(transfers), spec.engine, shared, picture=mapping.stands_in
-    )
+    engine = _engine(spec.model, spec.digest, tuple(transfers), spec.engine, shared, picture=mapping.stands_in)
     upscaler = Upscaler(card, engine, spec.bands, mapping, shared, _blur_of(card, transfers, mapping))
-    if card.network is not None and spec.model not in names_of_shipped():
+    if card.network is not None and not spec.model.shipped:
         _check_detail(upscaler, card, spec.bands)
     return upscaler
 
@@ -371,9 +338,8 @@ def _check_detail(upscaler: Upscaler, card: ModelCard, bands: Sequence[BandSpec]
 
 @lru_cache(maxsize=_KEPT)
 def _engine(
-    model: str,
+    model: ModelRef,
     digest: str,
-    sharpness: float,
     transfers: tuple[float | None, ...],
     spec: EngineSpec,
     shared: Parallel,
@@ -386,7 +352,7 @@ def _engine(
     """
     check_engine(spec)
     # The libraries of networks sink seconds to load: not before a source has been found good.
-    return start_engine(read_card(model, sharpness), transfers, spec, shared, picture=picture)
+    return start_engine(model.card, transfers, spec, shared, picture=picture)
 
 
 def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
+from catalog import UnreachableError
 from geosr.errors import ResumeError, WorkerError
 from geosr.run.locks import LOCK, Lock, lock_folder
 from geosr.run.manifest import Manifest
@@ -19,6 +21,7 @@ from tiling import (
     Chunk,
     ChunkFile,
     ChunkPlan,
+    DiskFullError,
     Location,
     OutputError,
     derived_name,
@@ -29,6 +32,9 @@ from tiling import (
 )
 from tiling.storage import explained
 
+if TYPE_CHECKING:
+    from geosr.run.upscale_run import Run
+
 _MANIFEST = "manifest.json"
 
 #: Tag of a chunk's file with the digest of the run that it is of.
@@ -38,6 +44,9 @@ RUN = "RUN"
 _OURS = re.compile(
     r"lock|\.?manifest\.json(\.part)?|\.?r\d+c\d+(\.[a-z]+)?\.tif(\.[0-9a-f]+)?(\.part)?|\.?(mosaic|ready|item)\..*"
 )
+
+#: Errors after which the same run later, with more space or with fewer workers, may go on; no other is mended so.
+_RESUMABLE = (KeyboardInterrupt, MemoryError, UnreachableError, OutputError, WorkerError)
 
 #: Files that are looked at at a time: storage answers each after a while, but many together.
 _AT_A_TIME = 16
@@ -54,6 +63,8 @@ class Ledger:
         self._lock = lock
         self._plan = plan
         self._layers = tuple(layers)
+        self.computing = False
+        """Set when an attempt begins to compute: an error before that says nothing about chunks that are finished."""
 
     @classmethod
     def open(
@@ -175,6 +186,29 @@ class Ledger:
 
     def _is_whole(self, chunk: Chunk) -> bool:
         return all(is_whole(self.path(chunk, layer)) for layer in (None, *self._layers))
+
+
+@contextmanager
+def open_ledger(run: Run, *, restart: bool) -> Iterator[Ledger]:
+    """Open the ledger of a run; at the end it is kept where the same run may go on from it, and else removed.
+
+    Raises as :meth:`Ledger.open`.
+    """
+    layers = [layer.name for layer in run.layers]
+    ledger = Ledger.open(run.output, run.manifest, run.plan, layers=layers, restart=restart)
+    keep = False
+    try:
+        yield ledger
+    except BaseException as error:
+        keep = (not ledger.computing or isinstance(error, _RESUMABLE)) and ledger.finished > 0
+        if keep and isinstance(error, DiskFullError):
+            raise DiskFullError(f"{error}; what is finished is kept, and the same command goes on") from error
+        raise
+    finally:
+        if keep:
+            ledger.close()
+        else:
+            ledger.remove()
 
 
 def chunk_path(folder: Location, chunk: Chunk, layer: str | None = None) -> Location:

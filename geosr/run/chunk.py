@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tiling
-from catalog import Scene
 from geosr import hardware
 from geosr.engine import Parallel
 from geosr.engine.buffers import BufferPool
-from geosr.inference.upscaler import ModelSpec, upscaler_of
+from geosr.inference.upscaler import upscaler_of
 from geosr.run.checkpoint import RUN, chunk_path
-from geosr.run.uncertainty_layers import Layer
-from tiling import BLOCK_PX, Chunk, ChunkPlan, Content, Location, Product
+from geosr.run.upscale_run import Run
+from tiling import BLOCK_PX, Chunk, Content, Location
 
 if TYPE_CHECKING:
     from geosr.codegen.tiff_blocks import Blocks
@@ -32,23 +31,17 @@ _memory = BufferPool()
 class ChunkJob:
     """All that computing chunks needs, in any process."""
 
-    scene: Scene
-    model: ModelSpec
-    plan: ChunkPlan
-    product: Product
+    run: Run
     folder: Location
-    run: str
-    """Digest of its manifest, which chunks carry: a worker may be late, and another run have its folder."""
-    layers: tuple[Layer, ...] = ()
-    """What is made beside the product."""
-    width_factors: tuple[float, ...] = ()
-    """What the scene's half-widths are multiplied by, see :mod:`geosr.inference.scene_calibration`."""
+    """Folder of the chunks."""
+    digest: str
+    """Digest of the run, which chunks carry: a worker may be late, and another run have its folder."""
     parallel: Parallel = field(default_factory=Parallel)
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a chunk has of its scene."""
+class ChunkInput:
+    """Pixels of the scene that a chunk needs."""
 
     chunk: Chunk
     pixels: NDArray[Any]
@@ -56,51 +49,45 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """What a chunk leaves, as it is written: the product's file comes last, for it says that the chunk is finished."""
+class EncodedChunk:
+    """Files of a chunk, encoded: the product's file comes last, for it says that the chunk is finished."""
 
     chunk: Chunk
     files: tuple[tuple[Location, Sequence[Content]], ...]
     note: str | None
-    """What a user should know of how it was made; in the product's file as well."""
+    """Warning for the user about how it was computed; in the product's file as well."""
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What is told of a chunk that is finished."""
+class FinishedChunk:
+    """Result of one finished chunk."""
 
     key: str
     note: str | None = None
 
 
-def read_part(job: ChunkJob, chunk: Chunk) -> Part:
+def read_part(job: ChunkJob, chunk: Chunk) -> ChunkInput:
     """The pixels that a chunk needs, mirrored at the scene's edges."""
-    window = tiling.grow(chunk.core, upscaler_of(job.model, job.parallel).margin_px)
-    pixels, valid = tiling.read_reflected(job.scene.reader.read, window, job.plan.extent.shape)
+    run = job.run
+    window = tiling.grow(chunk.core, upscaler_of(run.model, job.parallel).margin_px)
+    pixels, valid = tiling.read_reflected(run.scene.reader.read, window, run.plan.extent.shape)
     # Several wait at a time: what is the same everywhere takes no memory.
-    return Part(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid)
+    return ChunkInput(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid)
 
 
-def upscale_part(job: ChunkJob, part: Part) -> Encoded:
+def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
     """Upscale and encode, each row of blocks when it is made."""
-    upscaler = upscaler_of(job.model, job.parallel)
-    out, overviews = part.chunk.out, job.plan.kept_overviews
-    geobox = job.plan.geobox[out.toslices()]
-    shape = (job.product.bands, out.height, out.width)
+    run, upscaler = job.run, upscaler_of(job.run.model, job.parallel)
+    out, overviews = part.chunk.out, run.plan.kept_overviews
+    geobox = run.plan.geobox[out.toslices()]
+    shape = (run.product.bands, out.height, out.width)
     encoder = tiling.ChunkEncoder(
-        shape, job.product, overviews=overviews, allocate=_allocate, accelerator=_accelerator()
+        shape, run.product, overviews=overviews, allocate=_allocate, accelerator=_accelerator()
     )
-    made = upscaler.stream_rows(
-        part.pixels,
-        part.valid,
-        encoder.add,
-        rows=BLOCK_PX,
-        uncertainty=bool(job.layers),
-        width_factors=job.width_factors,
-    )
-    own, files = {RUN: job.run}, []
+    made = upscaler.stream_rows(part.pixels, part.valid, encoder.add, rows=BLOCK_PX, uncertainty=run.uncertainty)
+    own, files = {RUN: job.digest}, []
     if made.uncertainty is not None:
-        for layer in job.layers:
+        for layer in run.layers:
             pixels, path = layer.pixels_of(made.uncertainty), chunk_path(job.folder, part.chunk, layer.name)
             content = tiling.encode_chunk(
                 pixels, geobox, layer.product, own, overviews=overviews, threads=job.parallel.threads
@@ -110,7 +97,7 @@ def upscale_part(job: ChunkJob, part: Part) -> Encoded:
     if made.note is not None:
         tags["NOTE"] = made.note
     files.append((chunk_path(job.folder, part.chunk), encoder.parts(geobox, tags)))
-    return Encoded(part.chunk, tuple(files), made.note)
+    return EncodedChunk(part.chunk, tuple(files), made.note)
 
 
 def _accelerator() -> Blocks | None:
@@ -127,10 +114,10 @@ def _allocate(name: str, size: int) -> NDArray[np.uint8]:
     return _memory.borrow(name, (size,), np.uint8)
 
 
-def write_encoded(encoded: Encoded) -> Finished:
+def write_encoded(encoded: EncodedChunk) -> FinishedChunk:
     """Write a chunk's files."""
     for path, parts in encoded.files:
         # A late worker of an earlier attempt may write the same chunk: each has a draft of its own.
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part") if isinstance(path, Path) else None
         tiling.write(path, parts, draft=draft)
-    return Finished(encoded.chunk.key, encoded.note)
+    return FinishedChunk(encoded.chunk.key, encoded.note)

@@ -25,8 +25,7 @@ from geosr.errors import WorkerError
 from geosr.hardware import cores
 from geosr.inference.upscaler import ModelSpec
 from geosr.model.weights import find_rounding
-from geosr.model.zoo import read_card
-from geosr.run.chunk import ChunkJob, Finished, read_part, upscale_part, write_encoded
+from geosr.run.chunk import ChunkJob, FinishedChunk, read_part, upscale_part, write_encoded
 from geosr.run.storage_options import share_settings
 from tiling import Chunk, Location, OutputError
 
@@ -68,13 +67,14 @@ class RunPlugin(WorkerPlugin):
         self._ended = threading.Event()
         self._files: Path | None = None
         if self._model is not None:
-            self._files = Path(worker.local_directory) / f"geosr-{self._job.model.digest}"
+            self._files = Path(worker.local_directory) / f"geosr-{self._job.run.model.digest}"
             self._files.mkdir(exist_ok=True)
             for name, content in self._model.weights.items():
                 (self._files / name).write_bytes(content)
             (self._files / "card.json").write_text(self._model.card, encoding="utf-8")
-            model = replace(self._job.model, model=str(self._files / "card.json"))
-            self._job = replace(self._job, model=model)
+            spec = self._job.run.model
+            spec = replace(spec, model=replace(spec.model, name=str(self._files / "card.json")))
+            self._job = replace(self._job, run=replace(self._job.run, model=spec))
         at_once = worker.state.nthreads
         self._job = replace(self._job, parallel=Parallel(at_once, max(1, cores() // at_once)))
 
@@ -84,7 +84,7 @@ class RunPlugin(WorkerPlugin):
         if self._files is not None:
             shutil.rmtree(self._files, ignore_errors=True)
 
-    def compute(self, chunk: Chunk) -> Finished:
+    def compute(self, chunk: Chunk) -> FinishedChunk:
         """Compute a chunk; what goes wrong comes without causes, for GDAL's cannot be sent between processes."""
         try:
             _check_shared(self._job.folder)
@@ -95,10 +95,10 @@ class RunPlugin(WorkerPlugin):
             error.__cause__ = error.__context__ = None
             raise
 
-    def _compute(self, chunk: Chunk) -> Finished:
+    def _compute(self, chunk: Chunk) -> FinishedChunk:
         encoded = upscale_part(self._job, read_part(self._job, chunk))
         if self._ended.is_set():
-            return Finished(chunk.key)
+            return FinishedChunk(chunk.key)
         try:
             return write_encoded(encoded)
         except OutputError:
@@ -118,7 +118,7 @@ def _check_shared(folder: Location) -> None:
         )
 
 
-def _compute(name: str, chunk: Chunk) -> Finished:
+def _compute(name: str, chunk: Chunk) -> FinishedChunk:
     plugin = get_worker().plugins[name]
     assert isinstance(plugin, RunPlugin)
     return plugin.compute(chunk)
@@ -130,8 +130,8 @@ class ClusterExecutor:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[Finished]:
-        plugin = RunPlugin(job, _files_of(job.model), restriction_in_force())
+    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[FinishedChunk]:
+        plugin = RunPlugin(job, _files_of(job.run.model), restriction_in_force())
         self._client.register_plugin(plugin)
         try:
             yield from submit_bounded(
@@ -257,13 +257,13 @@ def run_worker(scheduler: str, threads: int | None) -> None:
 
 def _files_of(model: ModelSpec) -> _Model | None:
     """The files of a model that is not one of those shipped, which every worker has."""
-    if not model.model.endswith(".json"):
+    if model.model.shipped:
         return None
-    card = read_card(model.model, model.sharpness)
+    card = model.card
     names = [card.weights, card.visual.weights if card.visual is not None and card.sharpness else None]
     if card.bfloat16 is not None and not card.sharpness and model.engine.precision == "bfloat16":
         names.append(find_rounding(card).name)
     return _Model(
-        Path(model.model).read_text(encoding="utf-8"),
+        Path(model.model.name).read_text(encoding="utf-8"),
         {name: (card.folder / name).read_bytes() for name in names if name is not None},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from rasterio.windows import Window
 from catalog import SceneRequest
 from geosr.before_after import before_after
 from geosr.errors import ExistsError
+from geosr.model.zoo import ModelRef
 from geosr.progress import Reporter
-from geosr.run.pipeline import UpscaleRequest, super_resolve
-from geosr.run.product import Published
+from geosr.run.pipeline import super_resolve
+from geosr.run.publishing import Published
+from geosr.run.request import UpscaleRequest
 from tiling import OutputError, replacing
 
 #: A part of the sample with fields, a road and houses, pixels.
@@ -40,7 +43,7 @@ def run_demo(folder: Path, reporter: Reporter) -> tuple[Published, Path]:
     reporter.note(f"sample: {sample}; {_CAPTION}")
     request = UpscaleRequest(SceneRequest(str(sample)), folder / "sample_2.5m.tif", overwrite=True)
     published = super_resolve(request, reporter)
-    plain = UpscaleRequest(SceneRequest(str(sample)), folder / "sample_bicubic.tif", model="bicubic", overwrite=True)
+    plain = replace(request, output=folder / "sample_bicubic.tif", model=ModelRef("bicubic"))
     bicubic = super_resolve(plain, reporter)
     picture = before_after(
         sample,

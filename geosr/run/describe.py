@@ -11,7 +11,7 @@ from catalog import SceneRequest
 from geosr.engine import choose_engine
 from geosr.engine.chunking import choose_core
 from geosr.hardware import CPU_FLAGS, cores, cpu_flags, has_native, has_openvino, memory_bytes
-from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.model.zoo import ModelRef
 from geosr.version import VERSION
 
 _LIBRARIES = ("torch", "numpy", "rasterio", "xarray", "dask", "odc-geo", "pystac-client")
@@ -57,7 +57,7 @@ def system() -> dict[str, Any]:
         "memory": f"{memory_bytes() / 2**30:.1f} GiB",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "engine": f"{choose_engine()} (auto; --engine, --device and --precision choose others)",
-        "chunks": f"up to {choose_core(read_card(DEFAULT_MODEL), choose_engine(), 4)} source pixels (auto; --core)",
+        "chunks": f"up to {choose_core(ModelRef().card, choose_engine(), 4)} source pixels (auto; --core)",
     }
 
 

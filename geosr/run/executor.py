@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
-from geosr.run.chunk import ChunkJob, Finished, read_part, upscale_part, write_encoded
+from geosr.run.chunk import ChunkJob, FinishedChunk, read_part, upscale_part, write_encoded
 from geosr.run.stages import Stage, run_stages
 from tiling import Chunk
 
@@ -20,14 +20,14 @@ _WRITERS = 2
 class Executor(Protocol):
     """Computes chunks."""
 
-    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[Finished]:
+    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[FinishedChunk]:
         """Chunks as they are finished. The first error ends the iteration."""
 
 
 class ThreadExecutor:
     """Reads, computes and writes at the same time, in threads of this process."""
 
-    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[Finished]:
+    def run(self, job: ChunkJob, chunks: Sequence[Chunk]) -> Iterator[FinishedChunk]:
         return run_stages(
             [
                 Stage(partial(read_part, job), _READERS, "read"),

@@ -1,4 +1,4 @@
-"""What a run is: everything that decides its pixels, and nothing else."""
+"""Identity of a run: everything that decides its pixels, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from catalog import Scene
 from geosr.inference.upscaler import ModelSpec
-from geosr.model.card import ModelCard
 from geosr.run.uncertainty_layers import EARLIER_NAMES
+from geosr.version import VERSION
 from tiling import ChunkPlan, Product
 
 #: Raised when the same settings would give other bytes than before.
@@ -28,18 +28,16 @@ class Manifest:
     def of(
         cls,
         scene: Scene,
-        card: ModelCard,
         spec: ModelSpec,
         plan: ChunkPlan,
         product: Product,
-        version: str,
         layers: Sequence[str] = (),
     ) -> Manifest:
         """The manifest of a run that is about to begin; ``layers`` are made beside the product."""
         crs = plan.extent.crs
         content = {
             "format": FORMAT,
-            "version": version,
+            "version": VERSION,
             "source": dict(scene.identity),
             # Without what a band does not have: runs from before there was such a thing keep their identity.
             "bands": [
@@ -52,7 +50,7 @@ class Manifest:
                 "shape": list(plan.extent.shape.yx),
                 "area": [plan.area.col_off, plan.area.row_off, plan.area.width, plan.area.height],
             },
-            "model": {"name": card.name, "digest": spec.digest},
+            "model": {"name": spec.card.name, "digest": spec.digest},
             "engine": str(spec.engine),
             "chunks": {"core_px": plan.core_px, "halo_px": plan.halo_px, "scale": plan.scale},
             "product": {"dtype": product.dtype, "nodata": product.nodata, "compression": product.compression},
@@ -60,9 +58,9 @@ class Manifest:
         if layers:
             # Only then: runs without keep the identity that they had before there were layers.
             content["layers"] = list(layers)
-        if spec.sharpness:
+        if spec.model.sharpness:
             # As above. It is in the model's digest as well; here it has a name to be told by.
-            content["sharpness"] = spec.sharpness
+            content["sharpness"] = spec.model.sharpness
         return cls(json.loads(json.dumps(content)))
 
     @property

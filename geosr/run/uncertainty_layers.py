@@ -1,4 +1,4 @@
-"""What goes beside a product when its uncertainty is asked for: half-widths of its pixels, and how much is measured.
+"""Output layers written with ``--uncertainty``: half-widths of the pixels, and how much of them is measured.
 
 Both are rasters of their own on the product's grid. This module says what they are called, how their numbers are
 stored, and what their tags say; :mod:`geosr.inference.upscaler` computes them.
@@ -7,7 +7,7 @@ stored, and what their tags say; :mod:`geosr.inference.upscaler` computes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 import catalog
 from catalog import Scene
 from geosr.errors import UsageError
-from geosr.inference.upscaler import NOTHING_MEASURED, Uncertainty
+from geosr.inference.upscaled_window import NOTHING_MEASURED, SceneUncertainty, Uncertainty
 from geosr.model.card import Calibration, ModelCard
-from geosr.model.zoo import names, read_card
+from geosr.model.zoo import shipped_cards
 from tiling import Location, Product
 
 HALF_WIDTH = "uncertainty"
@@ -70,16 +70,8 @@ class Layer:
         """Its form with the product's tags, where its own do not say otherwise."""
         return replace(self.product, tags={**tags, **self.product.tags})
 
-    def scaled(self, factors: Mapping[str, float]) -> Layer:
-        """The same, saying what the scene's half-widths were multiplied by, by band of the model; if they were."""
-        if self.name != HALF_WIDTH or not factors:
-            return self
-        told = ", ".join(f"{band} {factor:.3f}" for band, factor in factors.items())
-        tags = {**self.product.tags, "GEOSR_UNCERTAINTY_SCENE": f"{SCENE_MEANING}: {told}"}
-        return replace(self, product=replace(self.product, tags=tags))
-
     def pixels_of(self, uncertainty: Uncertainty) -> NDArray[Any]:
-        """What of a chunk is stored here, ``(bands, rows, cols)``."""
+        """Values of a chunk as they are stored here, ``(bands, rows, cols)``."""
         if self.name == MEASURED:
             return uncertainty.measured_fraction
         return store_half_width(uncertainty.half_width_dn, np.dtype(self.product.dtype))
@@ -93,7 +85,7 @@ def check_calibrated(card: ModelCard) -> Calibration:
             "sharpness"
         )
     if card.calibration is None:
-        able = [name for name in names() if read_card(name).calibration is not None]
+        able = [other.name for other in shipped_cards() if other.calibration is not None]
         raise UsageError(
             f"model {card.name} has no calibrated half-widths, and uncertainty needs them: "
             + (f"take {' or '.join(able)}" if able else "no shipped model has them, give the card of one that does")
@@ -101,10 +93,12 @@ def check_calibrated(card: ModelCard) -> Calibration:
     return card.calibration
 
 
-def layers_of(output: Location, scene: Scene, product: Product, calibration: Calibration) -> tuple[Layer, ...]:
-    """The rasters that go beside ``output``."""
+def layers_of(
+    output: Location, scene: Scene, product: Product, uncertainty: SceneUncertainty, bands: Sequence[str]
+) -> tuple[Layer, ...]:
+    """The rasters that go beside ``output``; ``bands`` are the model's."""
     half_width, measured = (layer_path(output, name) for name in (HALF_WIDTH, MEASURED))
-    return _half_width_layer(half_width, scene, product, calibration), _measured_layer(measured, product)
+    return _half_width_layer(half_width, scene, product, uncertainty, bands), _measured_layer(measured, product)
 
 
 def layer_path(output: Location, name: str) -> Location:
@@ -146,7 +140,10 @@ def meaning_of_half_width(calibration: Calibration) -> str:
     )
 
 
-def _half_width_layer(path: Location, scene: Scene, product: Product, calibration: Calibration) -> Layer:
+def _half_width_layer(
+    path: Location, scene: Scene, product: Product, uncertainty: SceneUncertainty, bands: Sequence[str]
+) -> Layer:
+    calibration = uncertainty.calibration
     floats = np.issubdtype(np.dtype(product.dtype), np.floating)
     form = Product(
         dtype=product.dtype if floats else "uint16",
@@ -161,6 +158,7 @@ def _half_width_layer(path: Location, scene: Scene, product: Product, calibratio
             "GEOSR_RADIOMETRY": "; ".join(
                 f"{band.name}: half-width in reflectance = DN * {abs(band.scale):g}" for band in scene.bands
             ),
+            **_scene_tag(uncertainty, bands),
         },
     )
     asset = catalog.ResultLayer(
@@ -181,6 +179,14 @@ def _half_width_layer(path: Location, scene: Scene, product: Product, calibratio
         ),
     )
     return Layer(HALF_WIDTH, path, form, asset)
+
+
+def _scene_tag(uncertainty: SceneUncertainty, bands: Sequence[str]) -> dict[str, str]:
+    """The factors on the scene's half-widths, by band of the model; empty where there are none."""
+    if not uncertainty.width_factors:
+        return {}
+    factors = ", ".join(f"{band} {factor:.3f}" for band, factor in zip(bands, uncertainty.width_factors, strict=False))
+    return {"GEOSR_UNCERTAINTY_SCENE": f"{SCENE_MEANING}: {factors}"}
 
 
 def _measured_layer(path: Location, product: Product) -> Layer:

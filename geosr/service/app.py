@@ -24,7 +24,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import catalog
 from catalog import Restriction
 from geosr.errors import ModelError, UsageError
-from geosr.model.zoo import read_card
 from geosr.service import metrics, problems, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
@@ -63,7 +62,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     Raises :class:`geosr.errors.UsageError` when the folder of its data cannot be used, or there is no such model.
     """
     try:
-        read_card(settings.model)
+        _ = settings.model_ref.card
     except ModelError as error:
         raise UsageError(f"settings of the service: model: {error}") from error
     database = Database(settings.data)

@@ -28,13 +28,13 @@ from shapely.errors import ShapelyError
 import catalog
 from catalog import CatalogError, Scene, SceneRequest
 from geosr import hardware
-from geosr.engine import Parallel, choose_engine
+from geosr.engine import EngineChoice, Parallel
 from geosr.errors import GeosrError, UsageError
-from geosr.inference.scene_calibration import calibration_windows, measure_factors
+from geosr.inference.scene_calibration import calibrate_area
+from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import ModelSpec, Upscaler, upscaler_of
-from geosr.model.zoo import read_card
-from geosr.run.pipeline import open_for_model
 from geosr.run.product import detail_of, effective_resolution
+from geosr.run.scene_of_request import open_for_model
 from geosr.service.database import Database
 from geosr.service.fetch import fetch_item
 from geosr.service.geography import bounds_of, name_of, outline_of
@@ -75,7 +75,7 @@ class LiveScene:
     created: float
     key_id: str | None = None
     """Whose it is; None for everybody's."""
-    _factors: tuple[float, ...] | None = field(default=None, repr=False)
+    _uncertainty: SceneUncertainty | None = field(default=None, repr=False)
 
     @property
     def upscaler(self) -> Upscaler:
@@ -93,17 +93,17 @@ class LiveScene:
 
     @property
     def calibrated(self) -> bool:
-        """Whether its model knows its half-widths."""
-        return read_card(self.model.model).calibration is not None
+        """True when its model has calibrated half-widths."""
+        return self.model.card.calibration is not None
 
-    def width_factors(self) -> tuple[float, ...]:
-        """What the half-widths of this scene are multiplied by, as in the batch product; measured once."""
-        if self._factors is None:
-            card = read_card(self.model.model)
-            assert card.calibration is not None
-            squares = calibration_windows(whole(self.scene.geobox), card.scale, card.calibration)
-            self._factors = measure_factors(map(self.scene.reader.read, squares), self.upscaler, card.calibration)
-        return self._factors
+    def uncertainty(self) -> SceneUncertainty:
+        """Calibration of this scene's half-widths, as in the batch product; measured once."""
+        if self._uncertainty is None:
+            calibration = self.model.card.calibration
+            assert calibration is not None
+            area = whole(self.scene.geobox)
+            self._uncertainty = calibrate_area(area, self.scene.reader.read, self.upscaler, calibration)
+        return self._uncertainty
 
     @cached_property
     def limits(self) -> Limits:
@@ -136,7 +136,7 @@ class LiveScene:
 
     def describe(self) -> dict[str, Any]:
         """What a client is told."""
-        scene, card = self.scene, read_card(self.model.model)
+        scene, card = self.scene, self.model.card
         return {
             "id": self.id,
             "title": self.title,
@@ -322,13 +322,14 @@ class Scenes:
     def _open_scene(
         self, scene_id: str, kind: str, title: str, source: str, created: float, key_id: str | None
     ) -> LiveScene:
-        card = read_card(self._settings.model)
+        card = self._settings.model_ref.card
         scene = open_for_model(SceneRequest(source), card)
         _check_place(scene.geobox)
         if scene.geobox.shape.x * scene.geobox.shape.y > self._settings.max_pixels:
             raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")
-        engine = choose_engine(network=card.learned, stack=card.stack is not None)
-        model = ModelSpec(self._settings.model, card.digest_in(engine.precision), engine, scene.bands, scene.picture)
+        model = ModelSpec.of(
+            self._settings.model_ref, EngineChoice().for_card(card), scene.bands, picture=scene.picture
+        )
         return LiveScene(scene_id, title, kind, scene, model, created, key_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from catalog import DEFAULT_API, DEFAULT_COLLECTION
 from geosr.errors import UsageError
-from geosr.model.zoo import DEFAULT_MODEL
+from geosr.model.zoo import DEFAULT_MODEL, ModelRef
 
 _MIB = 2**20
 
@@ -91,6 +92,11 @@ class ServiceSettings(BaseSettings):
         if not host:
             raise ValueError("is empty: give an address, or 127.0.0.1")
         return host
+
+    @cached_property
+    def model_ref(self) -> ModelRef:
+        """The model that was chosen."""
+        return ModelRef(self.model)
 
     @model_validator(mode="after")
     def _check(self) -> ServiceSettings:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import UpscaleRequest
 from tests.geosr.test_resume import Recorder, request
 
 

@@ -28,11 +28,12 @@ from catalog import (
 from catalog.identity import notes_on
 from catalog.items import read_item
 from catalog.paths import without_queries, without_query
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import FIRST_WAIT_S, call_geosr, write_raster
 from tests.faults.flaky_server import KINDS, flaky_server
 from tests.geosr.test_resume import leave_unfinished
 from tests.stac_items import write_item
+from tests.upscaling import upscale_request
 
 PIXELS = np.random.default_rng(0).integers(500, 4000, (4, 300, 200)).astype(np.uint16)
 
@@ -264,7 +265,7 @@ def test_nothing_that_grants_access_is_written_or_shown(server, tmp_path, monkey
     address = f"{server.url('in.tif', USER)}?{QUERY}"
     folder = tmp_path / "out"
     folder.mkdir()
-    request = UpscaleRequest(SceneRequest(address), folder / "out.tif", model="bicubic", core_px=100)
+    request = upscale_request(SceneRequest(address), folder / "out.tif", model="bicubic", core_px=100)
     leave_unfinished(request)
     written = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert any(path.name == "manifest.json" for path in written)

@@ -13,8 +13,9 @@ import xarray as xr
 import geosr
 from catalog import SceneRequest
 from geosr.errors import ModelError, UsageError
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN, SAMPLE, read_raster
+from tests.upscaling import upscale_request
 
 
 def opened(path, **options) -> xr.DataArray:
@@ -23,7 +24,7 @@ def opened(path, **options) -> xr.DataArray:
 
 @pytest.mark.parametrize("model", ["rgbn-x4", "backprojection"])
 def test_the_same_pixels_as_the_command(tmp_path, crop, model):
-    super_resolve(UpscaleRequest(SceneRequest(str(crop)), tmp_path / "out.tif", model=model))
+    super_resolve(upscale_request(SceneRequest(str(crop)), tmp_path / "out.tif", model=model))
     assert (geosr.upscale(opened(crop), model).values == read_raster(tmp_path / "out.tif")).all()
 
 

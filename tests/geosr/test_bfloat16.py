@@ -27,6 +27,7 @@ from geosr.model.card import ModelCard, read_card_file
 from geosr.model.reduced_precision import reduce_precision
 from geosr.model.rrdb import RRDBNet
 from geosr.model.weights import read_rounded, read_weights
+from geosr.model.zoo import ModelRef
 from geosr.release import bfloat16_rounding
 from geosr.release.joint_rounding import farther
 from geosr.release.zoo_model import sha256
@@ -284,7 +285,7 @@ def test_workers_are_sent_all_files_that_a_run_needs(tmp_path):
         shutil.copy(CARD.folder / name, tmp_path)
     path = str(tmp_path / "rgbn-x4.json")
     exact, rounded = (
-        ModelSpec(path, CARD.digest, EngineSpec("torch-cpu", precision), (), picture=False)
+        ModelSpec.of(ModelRef(path), EngineSpec("torch-cpu", precision), (), picture=False)
         for precision in ("float32", "bfloat16")
     )
     assert set(_files_of(rounded).weights) == {CARD.weights, CARD.bfloat16.weights}

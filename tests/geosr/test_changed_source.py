@@ -12,9 +12,10 @@ from catalog import ChangedError, SceneRequest, UnreachableError
 from geosr.errors import ResumeError
 from geosr.progress import QuietReporter
 from geosr.run.checkpoint import work_folder
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import read_raster, write_raster
 from tests.stac_items import write_item
+from tests.upscaling import upscale_request
 from tests.web_files import web_files
 
 OLD, NEW = (np.full((4, 60, 60), value, np.uint16) for value in (1000, 5000))
@@ -36,7 +37,7 @@ def interrupt():
 
 
 def request(source, output, **options):
-    return UpscaleRequest(SceneRequest(str(source), **options), output, model="bicubic", core_px=20)
+    return upscale_request(SceneRequest(str(source), **options), output, model="bicubic", core_px=20)
 
 
 def left(folder):
@@ -69,7 +70,7 @@ def test_an_earlier_product_stays_where_the_source_changes(tmp_path):
     source, output = write_raster(tmp_path / "in.tif", OLD), tmp_path / "out.tif"
     super_resolve(request(source, output))
     os.utime(source, ns=(1, 1))
-    again = UpscaleRequest(SceneRequest(str(source)), output, model="bicubic", core_px=20, overwrite=True)
+    again = upscale_request(SceneRequest(str(source)), output, model="bicubic", core_px=20, overwrite=True)
     with pytest.raises(ChangedError):
         super_resolve(again, AtChunk(lambda: replace(source, NEW)))
     assert (read_raster(output) == 1000).all()

@@ -19,9 +19,11 @@ from geosr.errors import WorkerError
 from geosr.model import zoo
 from geosr.progress import QuietReporter
 from geosr.run.checkpoint import work_folder
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import UpscaleRequest
 from tests.conftest import SAMPLE, run_geosr, write_raster
 from tests.services import dask_scheduler, geosr_worker
+from tests.upscaling import upscale_request
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ class Watcher(QuietReporter):
 
 def request(source: Path, output: Path, **options) -> UpscaleRequest:
     fixed = {"model": "bicubic", "core_px": 64}
-    return UpscaleRequest(SceneRequest(str(source)), output, **{**fixed, **options})
+    return upscale_request(SceneRequest(str(source)), output, **{**fixed, **options})
 
 
 @pytest.mark.slow

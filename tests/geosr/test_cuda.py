@@ -17,12 +17,13 @@ from catalog import SceneRequest
 from geosr.engine import EngineSpec, Parallel
 from geosr.engine.start import start_engine
 from geosr.model.zoo import DEFAULT_MODEL, read_card
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from geosr.training.config import read_config
 from geosr.training.loop import train
 from geosr.training.run_folder import WEIGHTS, read_figures
 from tests.conftest import SAMPLE, read_raster, write_raster
 from tests.small_training import TINY
+from tests.upscaling import upscale_request
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -34,7 +35,7 @@ def products(tmp_path, pixels, **options):
     source = write_raster(tmp_path / "in.tif", pixels)
     made = []
     for name, chosen in (("cpu", {"device": "cpu", "precision": "float32"}), ("cuda", {"device": "cuda", **options})):
-        request = UpscaleRequest(SceneRequest(str(source)), tmp_path / f"{name}.tif", **chosen)
+        request = upscale_request(SceneRequest(str(source)), tmp_path / f"{name}.tif", **chosen)
         super_resolve(request)
         made.append(read_raster(request.output).astype(int))
     return made

@@ -27,8 +27,9 @@ from geosr.model.kernels import MOST_HALO_DN
 from geosr.model.margins import crop
 from geosr.model.rrdb import RRDBNet
 from geosr.progress import PlainReporter
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import DATA, REPOSITORY, read_raster, run_here, write_raster
+from tests.upscaling import upscale_request
 
 FLOAT32 = EngineSpec("openvino-cpu", "float32")
 MTF = (0.26, 0.28, 0.24, 0.26)
@@ -95,7 +96,7 @@ def test_products_agree_within_a_dn(tmp_path, sample):
     results = {}
     source = write_raster(tmp_path / "in.tif", sample[:, :150, :200])
     for engine in ("openvino", "torch", *(["winograd"] if hardware.has_winograd() else [])):
-        request = UpscaleRequest(
+        request = upscale_request(
             SceneRequest(str(source)), tmp_path / f"{engine}.tif", engine=engine, device="cpu", precision="float32"
         )
         super_resolve(request)
@@ -375,7 +376,7 @@ def test_halved_chunks_are_told_of_in_the_product(tmp_path, sample, monkeypatch)
     monkeypatch.setattr(TorchEngine, "_at_once", limited)
     told = []
     reporter = type("Told", (PlainReporter,), {"note": lambda self, text: told.append(text)})()
-    request = UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", engine="torch", device="cpu")
+    request = upscale_request(SceneRequest(str(source)), tmp_path / "out.tif", engine="torch", device="cpu")
     super_resolve(request, reporter)
     (note,) = [text for text in told if "memory" in text]
     with rasterio.open(request.output) as product:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from catalog import SceneRequest
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import read_raster, write_raster
+from tests.upscaling import upscale_request
 
 
 def upscaled(path, output, *, core_px, model):
-    super_resolve(UpscaleRequest(SceneRequest(str(path)), output, model=model, device="cpu", core_px=core_px))
+    super_resolve(upscale_request(SceneRequest(str(path)), output, model=model, device="cpu", core_px=core_px))
     return read_raster(output).astype(int)
 
 
@@ -35,7 +36,7 @@ def test_nodata_beyond_32_bits_is_quiet(tmp_path, sample):
     pixels[:, 5, 7] = lowest
     path = write_raster(tmp_path / "in.tif", pixels, nodata=lowest)
     result = tmp_path / "out.tif"
-    super_resolve(UpscaleRequest(SceneRequest(str(path)), result, model="bicubic", device="cpu"))
+    super_resolve(upscale_request(SceneRequest(str(path)), result, model="bicubic", device="cpu"))
     high = read_raster(result)
     assert (high[:, 20:24, 28:32] == lowest).all()
     assert (high == lowest).sum() == 4 * 16

@@ -16,9 +16,10 @@ from geosr.engine.chunking import bytes_of_chunk, choose_core, choose_parallel
 from geosr.engine.start import start_engine
 from geosr.inference import upscaler
 from geosr.model import zoo
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN
 from tests.geosr.test_engines import FLOAT32
+from tests.upscaling import upscale_request
 
 OURS = [
     "openvino",
@@ -34,7 +35,7 @@ def test_engines_agree_on_what_they_do_not_know_of_a_picture(tmp_path, sample, e
     picture = np.moveaxis(pixels, 0, -1) if len(colours) > 1 else pixels[0]
     Image.fromarray(picture).save(tmp_path / "in.png")
     for name in (engine, "torch"):
-        request = UpscaleRequest(
+        request = upscale_request(
             SceneRequest(str(tmp_path / "in.png")),
             tmp_path / f"{name}.tif",
             engine=name,

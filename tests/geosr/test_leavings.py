@@ -13,17 +13,18 @@ import rasterio
 import geosr
 from catalog import SceneRequest
 from geosr.run.checkpoint import work_folder
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import write_raster
 from tests.geosr.test_api import opened
 from tests.geosr.test_resume import Recorder
+from tests.upscaling import upscale_request
 from tiling import OutputError
 
 
 def run(source, **options):
     recorder = Recorder()
     options = {"model": "bicubic", **options}
-    request = UpscaleRequest(SceneRequest(str(source)), source.with_name("out.tif"), **options)
+    request = upscale_request(SceneRequest(str(source)), source.with_name("out.tif"), **options)
     return super_resolve(request, recorder), recorder
 
 

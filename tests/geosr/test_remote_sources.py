@@ -10,11 +10,12 @@ import pytest
 from catalog import SceneRequest, SourceError, UnreachableError, gdal, open_scene, web
 from geosr.errors import ExistsError, ResumeError
 from geosr.progress import QuietReporter
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import read_raster, write_raster
 from tests.geosr.test_changed_source import AtChunk
 from tests.services import s3_server
 from tests.stac_items import write_item
+from tests.upscaling import upscale_request
 from tests.web_files import web_files
 from tiling import locate
 
@@ -61,7 +62,7 @@ class AtBegin(QuietReporter):
 
 
 def request(source, output, **options):
-    return UpscaleRequest(SceneRequest(source), output, model="bicubic", **options)
+    return upscale_request(SceneRequest(source), output, model="bicubic", **options)
 
 
 @pytest.mark.slow

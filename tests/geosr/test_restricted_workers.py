@@ -7,8 +7,9 @@ import pytest
 
 from catalog import RefusedError, Restriction, SceneRequest, restrict
 from geosr.progress import QuietReporter
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import write_raster
+from tests.upscaling import upscale_request
 
 
 @pytest.fixture
@@ -30,7 +31,9 @@ def test_workers_open_no_more_than_the_run_may(folder, workers):
             (folder / "link").symlink_to(hidden)
             (folder / "link").replace(source)
 
-    request = UpscaleRequest(SceneRequest(str(source)), folder / "out.tif", "bicubic", core_px=20, workers=workers)
+    request = upscale_request(
+        SceneRequest(str(source)), folder / "out.tif", model="bicubic", core_px=20, workers=workers
+    )
     with pytest.raises(RefusedError, match="may not be read"):
         super_resolve(request, Swap())
     assert not (folder / "out.tif").exists()

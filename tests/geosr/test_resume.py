@@ -19,9 +19,11 @@ from catalog.scene import Pixels
 from geosr.errors import ExistsError, ResumeError, WorkerError
 from geosr.progress import QuietReporter
 from geosr.run.checkpoint import work_folder
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import UpscaleRequest
 from tests.conftest import read_raster, write_raster
 from tests.geosr.test_wrong_input import truncated
+from tests.upscaling import upscale_request
 from tiling import OutputError
 
 
@@ -44,7 +46,7 @@ def request(tmp_path: Path, sample, **options) -> UpscaleRequest:
     if not source.exists():
         write_raster(source, sample[:, :40, :40])
     fixed = {"model": "bicubic", "core_px": 20}
-    return UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", **{**fixed, **options})
+    return upscale_request(SceneRequest(str(source)), tmp_path / "out.tif", **{**fixed, **options})
 
 
 def leave_unfinished(the_request: UpscaleRequest) -> list[str]:
@@ -187,7 +189,7 @@ def test_errors_of_reading_keep_their_kind_in_workers(tmp_path, sample, capfd):
     source = truncated(tmp_path, sample)
     options = {"model": "bicubic", "core_px": 300, "workers": 1}
     with pytest.raises(ReadError, match="damaged or incomplete"):
-        super_resolve(UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", **options))
+        super_resolve(upscale_request(SceneRequest(str(source)), tmp_path / "out.tif", **options))
     assert capfd.readouterr().err == ""
 
 
@@ -196,7 +198,7 @@ def test_another_choice_of_bands_is_another_run(tmp_path, sample, names):
     source = write_raster(tmp_path / "in.tif", sample[[0, 1, 1, 2, 3], :40, :40], names=())
 
     def of_bands(text: str) -> UpscaleRequest:
-        return UpscaleRequest(
+        return upscale_request(
             SceneRequest(str(source), bands=text.split(",")), tmp_path / "out.tif", model="bicubic", core_px=20
         )
 

@@ -15,10 +15,11 @@ from rio_cogeo import cog_validate
 from catalog import SceneRequest
 from geosr.errors import ExistsError, ResumeError
 from geosr.run.checkpoint import work_folder
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from geosr.run.storage_options import share_settings
 from tests.conftest import run_geosr, write_raster
 from tests.services import dask_scheduler, geosr_worker, s3_server
+from tests.upscaling import upscale_request
 from tiling import gdal_path, locate, move, read_range, write
 
 pytestmark = pytest.mark.slow
@@ -63,8 +64,8 @@ def names(place) -> list[str]:
 
 
 def test_the_same_bytes_as_on_a_disk(tmp_path, bucket, source):
-    super_resolve(UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", **options()))
-    published = super_resolve(UpscaleRequest(SceneRequest(f"{bucket}/in.tif"), bucket / "out.tif", **options()))
+    super_resolve(upscale_request(SceneRequest(str(source)), tmp_path / "out.tif", **options()))
+    published = super_resolve(upscale_request(SceneRequest(f"{bucket}/in.tif"), bucket / "out.tif", **options()))
     assert str(published.cog) == f"{bucket}/out.tif"
     assert names(bucket) == ["in.tif", "out.json", "out.tif"]
     pixels = {}
@@ -81,28 +82,28 @@ def test_the_same_bytes_as_on_a_disk(tmp_path, bucket, source):
 
 def test_only_the_source_in_the_tags_tells_disk_from_storage(tmp_path, bucket, source):
     """From the same source, the bytes are the same wherever they go."""
-    super_resolve(UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", **options(core_px=128)))
-    super_resolve(UpscaleRequest(SceneRequest(str(source)), bucket / "out.tif", **options(core_px=128)))
+    super_resolve(upscale_request(SceneRequest(str(source)), tmp_path / "out.tif", **options(core_px=128)))
+    super_resolve(upscale_request(SceneRequest(str(source)), bucket / "out.tif", **options(core_px=128)))
     assert (bucket / "out.tif").read_bytes() == (tmp_path / "out.tif").read_bytes()
 
 
 def test_uncertainty_goes_there_too(tmp_path, bucket, source):
     fixed = options(model="rgbn-x4", core_px=80, uncertainty=True, precision="float32")
-    super_resolve(UpscaleRequest(SceneRequest(str(source)), tmp_path / "out.tif", **fixed))
-    super_resolve(UpscaleRequest(SceneRequest(str(source)), bucket / "out.tif", **fixed))
+    super_resolve(upscale_request(SceneRequest(str(source)), tmp_path / "out.tif", **fixed))
+    super_resolve(upscale_request(SceneRequest(str(source)), bucket / "out.tif", **fixed))
     assert names(bucket) == ["in.tif", "out.json", "out.tif", "out_measured.tif", "out_uncertainty.tif"]
     for name in ("out.tif", "out_measured.tif", "out_uncertainty.tif"):
         assert (bucket / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_a_finished_run_is_not_repeated_and_others_are_not_replaced(bucket, source):
-    first = UpscaleRequest(SceneRequest(str(source)), bucket / "out.tif", **options())
+    first = upscale_request(SceneRequest(str(source)), bucket / "out.tif", **options())
     assert super_resolve(first).computed == 9
     assert super_resolve(first).computed == 0
     with pytest.raises(ExistsError, match="--overwrite"):
-        super_resolve(UpscaleRequest(SceneRequest(str(source)), bucket / "out.tif", **options(model="nearest")))
+        super_resolve(upscale_request(SceneRequest(str(source)), bucket / "out.tif", **options(model="nearest")))
     with pytest.raises(ExistsError, match="replace the source itself"):
-        super_resolve(UpscaleRequest(SceneRequest(f"{bucket}/in.tif"), bucket / "in.tif", **options(overwrite=True)))
+        super_resolve(upscale_request(SceneRequest(f"{bucket}/in.tif"), bucket / "in.tif", **options(overwrite=True)))
 
 
 def test_killed_in_the_middle_and_started_again(tmp_path, bucket, source, monkeypatch):
@@ -144,13 +145,13 @@ def test_two_processes_do_not_share_an_output(bucket, source, monkeypatch):
     folder = work_folder(bucket / "out.tif")
     lock = lock_folder(folder, bucket / "out.tif")
     with pytest.raises(ResumeError, match="another process"):
-        super_resolve(UpscaleRequest(SceneRequest(str(source)), bucket / "out.tif", **options()))
+        super_resolve(upscale_request(SceneRequest(str(source)), bucket / "out.tif", **options()))
     lock.release()
-    assert super_resolve(UpscaleRequest(SceneRequest(str(source)), bucket / "out.tif", **options())).computed == 9
+    assert super_resolve(upscale_request(SceneRequest(str(source)), bucket / "out.tif", **options())).computed == 9
 
 
 def test_workers_of_a_cluster_write_there(tmp_path, bucket, source, server):
-    request = UpscaleRequest(SceneRequest(f"{bucket}/in.tif"), bucket / "alone.tif", **options())
+    request = upscale_request(SceneRequest(f"{bucket}/in.tif"), bucket / "alone.tif", **options())
     super_resolve(request)
     with dask_scheduler(tmp_path) as address, geosr_worker(address, tmp_path, "worker", **server):
         result = run_geosr(

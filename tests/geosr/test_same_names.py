@@ -9,8 +9,9 @@ from catalog import SceneRequest
 from geosr.errors import ModelError
 from geosr.model import zoo
 from geosr.model.bands import map_bands
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import read_raster, write_raster
+from tests.upscaling import upscale_request
 
 
 def test_models_of_any_bands_keep_each_in_its_place():
@@ -37,6 +38,6 @@ def test_colours_are_known_by_their_names_in_any_order():
 
 def test_bands_of_one_name_are_not_added_up(tmp_path, sample):
     path = write_raster(tmp_path / "in.tif", sample[:2, :20, :20], names=("refl", "refl"))
-    super_resolve(UpscaleRequest(SceneRequest(str(path)), tmp_path / "out.tif", model="bicubic", device="cpu"))
+    super_resolve(upscale_request(SceneRequest(str(path)), tmp_path / "out.tif", model="bicubic", device="cpu"))
     high = read_raster(tmp_path / "out.tif").reshape(2, 20, 4, 20, 4).mean(axis=(2, 4))
     np.testing.assert_allclose(high.mean(axis=(1, 2)), sample[:2, :20, :20].mean(axis=(1, 2)), rtol=0.02)

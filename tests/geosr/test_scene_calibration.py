@@ -15,12 +15,12 @@ import geosr
 from catalog.arrays import band_specs
 from geosr.engine import choose_engine
 from geosr.evaluate.contenders import contender, open_model, sensor_of, transfers_of
-from geosr.inference.scene_calibration import calibration_windows, measure_factors, scene_factors
+from geosr.inference.scene_calibration import calibrate, calibration_windows, scene_factors
 from geosr.inference.upscaler import ModelSpec, upscaler_of
 from geosr.model.build import build
 from geosr.model.card import Calibration, ModelCard
 from geosr.model.scene_calibration import calibration_ratios
-from geosr.model.zoo import DEFAULT_MODEL, read_card
+from geosr.model.zoo import DEFAULT_MODEL, ModelRef, read_card
 from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN, SAMPLE, read_raster, write_raster
 from tests.geosr.test_uncertainty import request
@@ -154,8 +154,8 @@ def test_what_is_not_measured_says_nothing(sample):
     card = read_card(DEFAULT_MODEL)
     empty = np.zeros((4, 64, 64), np.uint16), np.zeros((4, 64, 64), bool)
     specs = band_specs(RGBN, "uint16", scale=1e-4, offset=0, nodata=0)
-    spec = ModelSpec(DEFAULT_MODEL, card.digest, choose_engine(precision="float32"), tuple(specs), picture=False)
-    assert measure_factors([empty], upscaler_of(spec), card.calibration) == (1.0,) * 4
+    spec = ModelSpec.of(ModelRef(), choose_engine(precision="float32"), tuple(specs), picture=False)
+    assert calibrate([empty], upscaler_of(spec), card.calibration).width_factors == (1.0,) * 4
 
 
 def test_the_exponent_is_part_of_a_models_identity():

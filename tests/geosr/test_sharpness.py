@@ -23,13 +23,15 @@ from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.rrdb import RRDBNet
 from geosr.model.weights import read_weights
+from geosr.model.zoo import ModelRef
 from geosr.run.cluster import _files_of
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from geosr.run.uncertainty_layers import check_calibrated
 from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
 from geosr.service.settings import ServiceSettings
 from tests.conftest import assert_valid_item, call_geosr, read_raster, write_raster
 from tests.small_model import SIZE, small_network, write_small_model
+from tests.upscaling import upscale_request
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def without_visual(card):
 
 
 def upscaled(source, output, **options):
-    super_resolve(UpscaleRequest(SceneRequest(str(source)), output, precision="float32", **options))
+    super_resolve(upscale_request(SceneRequest(str(source)), output, precision="float32", **options))
     with rasterio.open(output) as raster:
         return raster.read(), raster.tags()
 
@@ -63,7 +65,7 @@ def test_without_sharpness_a_model_is_what_it_was(tmp_path, mine, crop):
     assert card.digest == old.digest
     assert card.sharpened(0) is card
     for path in (mine, former):
-        super_resolve(UpscaleRequest(SceneRequest(str(crop)), tmp_path / "out.tif", model=str(path), overwrite=True))
+        super_resolve(upscale_request(SceneRequest(str(crop)), tmp_path / "out.tif", model=str(path), overwrite=True))
         path.with_suffix(".kept").write_bytes((tmp_path / "out.tif").read_bytes())
     assert mine.with_suffix(".kept").read_bytes() == former.with_suffix(".kept").read_bytes()
 
@@ -233,8 +235,8 @@ def test_the_command_sharpens_and_refuses(tmp_path, mine, crop, monkeypatch, cap
 
 
 def test_workers_are_sent_the_visual_weights_they_need(mine):
-    plain = ModelSpec(str(mine), "", EngineSpec("torch-cpu", "float32"), (), picture=False)
-    sharp = ModelSpec(str(mine), "", EngineSpec("torch-cpu", "float32"), (), picture=False, sharpness=0.5)
+    plain = ModelSpec.of(ModelRef(str(mine)), EngineSpec("torch-cpu", "float32"), (), picture=False)
+    sharp = ModelSpec.of(ModelRef(str(mine), 0.5), EngineSpec("torch-cpu", "float32"), (), picture=False)
     assert _files_of(plain).weights.keys() == {"own.safetensors"}
     assert _files_of(sharp).weights.keys() == {"own.safetensors", "visual.safetensors"}
 

@@ -27,11 +27,13 @@ from geosr.model.stack import COARSE, FINE, build_stack
 from geosr.model.stack_uncertainty import StackUncertaintyEstimator
 from geosr.release import stack_model
 from geosr.release.stack_calibration import calibrate_stack
-from geosr.run.pipeline import UpscaleRequest, open_for_model, super_resolve
+from geosr.run.pipeline import super_resolve
+from geosr.run.scene_of_request import open_for_model
 from geosr.training import stack_loop as training
 from geosr.training.reduced_scenes import read_scene, read_stack_config, scales
 from tests.conftest import RGBN, SAMPLE, read_raster, write_raster
 from tests.stac_items import write_item
+from tests.upscaling import upscale_request
 
 COARSE_BANDS = ("B05", "B11")
 BANDS = (*RGBN, *COARSE_BANDS)
@@ -84,7 +86,7 @@ def scene(item: Path, **more) -> SceneRequest:
 
 
 def upscaled(item: Path, card: Path, output: Path, **options) -> Path:
-    super_resolve(UpscaleRequest(scene(item), output, model=str(card), **options))
+    super_resolve(upscale_request(scene(item), output, model=str(card), **options))
     return output
 
 
@@ -201,7 +203,7 @@ def test_what_a_stack_cannot_do_is_refused(card, item, tmp_path, options, error,
 
 def test_a_scene_without_the_coarse_bands_is_refused(card, tmp_path):
     with pytest.raises(ModelError, match="has no B05, B11"):
-        super_resolve(UpscaleRequest(SceneRequest(str(SAMPLE)), tmp_path / "out.tif", model=str(card)))
+        super_resolve(upscale_request(SceneRequest(str(SAMPLE)), tmp_path / "out.tif", model=str(card)))
 
 
 def test_another_guide_than_the_one_it_was_made_with_is_refused(card, tmp_path):

@@ -29,12 +29,14 @@ from geosr.model.build import build
 from geosr.model.card import read_card_file
 from geosr.model.rrdb import RRDBNet
 from geosr.run.checkpoint import work_folder
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import UpscaleRequest
 from geosr.run.uncertainty_layers import store_half_width
 from tests.conftest import RGBN, SAMPLE, assert_valid_item, read_raster, run_here, write_raster
 from tests.geosr.test_resume import Recorder, leave_unfinished
 from tests.geosr.test_upscale import assert_same_place, repeated, with_holes
 from tests.geosr.test_wrong_input import check, mounted, tree
+from tests.upscaling import upscale_request
 from tiling import DiskFullError
 
 HALO = 24
@@ -72,7 +74,7 @@ def model(tmp_path_factory) -> str:
 
 def request(source: Path, model: str, **options) -> UpscaleRequest:
     fixed = {"model": model, "core_px": 20, "uncertainty": True}
-    return UpscaleRequest(SceneRequest(str(source)), source.with_name("out.tif"), **{**fixed, **options})
+    return upscale_request(SceneRequest(str(source)), source.with_name("out.tif"), **{**fixed, **options})
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -152,7 +154,7 @@ def tree_of(folder: Path) -> list[str]:
 def test_the_product_is_the_same_without(tmp_path, source, model):
     super_resolve(request(source, model))
     beside = read_raster(tmp_path / "out.tif")
-    plain = UpscaleRequest(SceneRequest(str(source)), tmp_path / "plain.tif", model=model, core_px=20)
+    plain = upscale_request(SceneRequest(str(source)), tmp_path / "plain.tif", model=model, core_px=20)
     assert super_resolve(plain).layers == {}
     assert (read_raster(tmp_path / "plain.tif") == beside).all()
     assert not list(tmp_path.glob("plain_*"))
@@ -337,7 +339,7 @@ def test_a_full_disk_leaves_what_is_finished_alone(tmp_path, sample, model, size
     """It fills up in the first chunk, in a later one, or at a mosaic."""
     source = write_raster(tmp_path / "in.tif", sample[:, :120, :120])
     with mounted(tmp_path / "small", f"size={size}") as target:
-        full = UpscaleRequest(SceneRequest(str(source)), target / "out.tif", model=model, core_px=60, uncertainty=True)
+        full = upscale_request(SceneRequest(str(source)), target / "out.tif", model=model, core_px=60, uncertainty=True)
         with pytest.raises(DiskFullError, match="no space left"):
             super_resolve(full)
         assert all(name.startswith("out.tif.geosr") for name in tree(target))
@@ -371,7 +373,7 @@ def test_pictures_have_half_widths_with_a_caveat(tmp_path, model):
     pixels = np.random.default_rng(0).integers(40, 220, (30, 40, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     super_resolve(
-        UpscaleRequest(SceneRequest(str(tmp_path / "photo.png")), tmp_path / "out.tif", model=model, uncertainty=True)
+        upscale_request(SceneRequest(str(tmp_path / "photo.png")), tmp_path / "out.tif", model=model, uncertainty=True)
     )
     with rasterio.open(tmp_path / "out_uncertainty.tif") as half_width:
         assert half_width.shape == (120, 160)

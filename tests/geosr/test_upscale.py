@@ -21,15 +21,16 @@ from geosr.inference import upscaler
 from geosr.model import zoo
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN, SAMPLE, assert_valid_item, data_file, read_raster, write_raster
 from tests.small_model import write_small_model
+from tests.upscaling import upscale_request
 
 HALO = zoo.read_card(zoo.DEFAULT_MODEL).halo_px
 
 
 def upscaled(source: Path, output: Path, *, scene: dict | None = None, **options) -> Path:
-    super_resolve(UpscaleRequest(SceneRequest(str(source), **(scene or {})), output, **options))
+    super_resolve(upscale_request(SceneRequest(str(source), **(scene or {})), output, **options))
     return output
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from functools import cached_property
 from typing import Any, Literal
 
 import shapely
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pyproj import Geod
 
 import catalog
-from geosr.model.zoo import DEFAULT_MODEL, names, read_card
+from geosr.model.zoo import DEFAULT_MODEL, ModelRef, names
 from geosr.run.uncertainty_layers import check_calibrated
 from geosr.service.problems import Problem, explain
 from geosr.service.settings import ServiceSettings
@@ -72,6 +73,11 @@ class UpscaleInputs(BaseModel):
             return None
         return parse_area(self.bbox, self.aoi)
 
+    @cached_property
+    def model_ref(self) -> ModelRef:
+        """The model that was chosen."""
+        return ModelRef(self.model, self.sharpness)
+
     @property
     def repeatable(self) -> bool:
         """Whether the same inputs give the same product at any later time."""
@@ -82,7 +88,7 @@ class UpscaleInputs(BaseModel):
         # What was made before there was any sharpness is still what is asked for without.
         idle = {"priority"} if self.sharpness else {"priority", "sharpness"}
         content = self.model_dump(mode="json", exclude=idle)
-        decisive = {"inputs": content, "model": read_card(self.model, self.sharpness).digest, "version": VERSION}
+        decisive = {"inputs": content, "model": self.model_ref.card.digest, "version": VERSION}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -97,7 +103,7 @@ def parse_inputs(content: Any, settings: ServiceSettings) -> UpscaleInputs:
     # A card's path would be one of a file of this machine.
     if inputs.model != settings.model and inputs.model not in names():
         raise Problem(400, f"inputs: model is one of {', '.join(names())}")
-    card = read_card(inputs.model, inputs.sharpness)
+    card = inputs.model_ref.card
     if inputs.uncertainty:
         check_calibrated(card)
     area = inputs.area

@@ -19,9 +19,11 @@ from pydantic import TypeAdapter
 
 import catalog
 from catalog import CatalogError, Restriction, SceneRequest
+from geosr.engine import EngineChoice
 from geosr.errors import GeosrError, ResumeError
 from geosr.progress import QuietReporter
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import Cluster, UpscaleRequest
 from geosr.service.jobs.inputs import UpscaleInputs
 from geosr.settings import settings
 from tiling import TilingError
@@ -107,17 +109,13 @@ def main() -> int:
         request = UpscaleRequest(
             scene,
             folder / PRODUCT,
-            model=inputs.model,
+            model=inputs.model_ref,
             # As for the command on this machine.
-            engine=defaults.engine,
-            device=defaults.device,
-            precision=defaults.precision,
+            engine=EngineChoice(defaults.engine, defaults.device, defaults.precision),
+            cluster=Cluster(spec.workers, spec.scheduler),
             core_px=defaults.core_px,
             compression=defaults.compression,
             uncertainty=inputs.uncertainty,
-            sharpness=inputs.sharpness,
-            workers=spec.workers,
-            scheduler=spec.scheduler,
             max_pixels=spec.max_pixels,
         )
         _attempt(request)

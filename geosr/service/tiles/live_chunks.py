@@ -184,8 +184,7 @@ class LiveChunks:
         # Always of one shape, for each shape is compiled anew: beyond the scene's edges are its reflections.
         window = tiling.grow(core, upscaler.margin_px)
         pixels, valid = tiling.read_reflected(scene.reader.read, window, scene.geobox.shape)
-        factors = live.width_factors() if key.uncertainty else ()
-        result = upscaler(pixels, valid, uncertainty=key.uncertainty, width_factors=factors)
+        result = upscaler(pixels, valid, uncertainty=live.uncertainty() if key.uncertainty else None)
         inside = self._inside(scene.geobox, core, upscaler.scale)
         if result.uncertainty is None:
             return LiveChunk(result.image[inside], None)

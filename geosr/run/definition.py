@@ -1,0 +1,69 @@
+"""From a request to a run: everything that is decided before a pixel is read."""
+
+from __future__ import annotations
+
+from catalog import Scene
+from geosr.engine import EngineSpec
+from geosr.engine.chunking import check_core, choose_core
+from geosr.errors import UsageError
+from geosr.inference.upscaled_window import SceneUncertainty
+from geosr.inference.upscaler import ModelSpec
+from geosr.model.card import ModelCard
+from geosr.run.checkpoint import unfinished
+from geosr.run.product import NOT_FOR_MEASURING, product_of
+from geosr.run.publishing import check_output
+from geosr.run.request import UpscaleRequest
+from geosr.run.scene_of_request import open_for_model
+from geosr.run.uncertainty_layers import check_calibrated
+from geosr.run.upscale_run import Run
+from tiling import ChunkPlan
+
+
+def define_run(request: UpscaleRequest) -> Run:
+    """Choose model, scene, engine and chunks of a request; its half-widths are the model's own so far.
+
+    Raises :class:`geosr.errors.GeosrError`, :class:`catalog.CatalogError` or :class:`tiling.OutputError`.
+    """
+    check_output(request.output, layers=request.uncertainty)
+    card = request.model.card
+    uncertainty = SceneUncertainty(check_calibrated(card)) if request.uncertainty else None
+    scene = open_for_model(request.scene, card)
+    _check_size(scene, request.max_pixels)
+    engine = request.engine.for_card(card)
+    scene = scene.noting(*_warnings(card, engine, scene, uncertainty))
+    model = ModelSpec.of(request.model, engine, scene.bands, picture=scene.picture)
+    plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)
+    product = product_of(scene, request.compression)
+    return Run(scene, model, plan, product, request.output, uncertainty, request.overwrite)
+
+
+def _warnings(card: ModelCard, engine: EngineSpec, scene: Scene, uncertainty: SceneUncertainty | None) -> list[str]:
+    """Sentences about the product that a user has to know of."""
+    found = []
+    if engine.precision != "float32":
+        moved = "about 1 DN" if engine.precision == "float16" else "some DN"
+        found.append(f"the network ran in {engine.precision}: {moved} from float32, also between chunk sizes")
+    if uncertainty is not None and scene.picture:
+        found.append("half-widths are calibrated for reflectance: of a picture they are a guess")
+    if card.sharpness:
+        found.append(f"visual product, sharpness {card.sharpness:g}: {NOT_FOR_MEASURING}")
+    return found
+
+
+def _check_size(scene: Scene, most: int | None) -> None:
+    pixels = scene.area.width * scene.area.height
+    if most is not None and pixels > most:
+        raise UsageError(f"{scene.id} has {pixels} pixels here, and no more than {most} are upscaled at once")
+
+
+def _core_px(request: UpscaleRequest, engine: EngineSpec, scene: Scene) -> int:
+    """Side of chunks: as requested, as in an unfinished run, or as the machine has the memory for."""
+    card = request.model.card
+    if request.core_px is not None:
+        check_core(card, request.core_px)
+        return request.core_px
+    begun = None if request.restart else unfinished(request.output)
+    if begun is not None and begun.core_px is not None:
+        return begun.core_px
+    sides, processes = (scene.area.height, scene.area.width), max(1, request.cluster.workers)
+    return choose_core(card, engine, len(scene.bands), sides, processes, uncertainty=request.uncertainty)

@@ -1,0 +1,42 @@
+"""Request for one run: its parts, each checked where it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from catalog import SceneRequest
+from geosr.engine import EngineChoice
+from geosr.model.zoo import ModelRef
+from tiling import Compression, Location
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Processes that compute the chunks, other than this one."""
+
+    workers: int = 0
+    """Worker processes on this machine; 0 for threads of this one."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers compute the chunks."""
+
+
+@dataclass(frozen=True)
+class UpscaleRequest:
+    """What to upscale, with which model and on what, and where to."""
+
+    scene: SceneRequest
+    output: Location
+    model: ModelRef = field(default_factory=ModelRef)
+    engine: EngineChoice = field(default_factory=EngineChoice)
+    cluster: Cluster = field(default_factory=Cluster)
+    core_px: int | None = None
+    """Side of a chunk, LR pixels; None to choose."""
+    compression: Compression = "zstd"
+    uncertainty: bool = False
+    """Also write half-widths and measured fraction, see :mod:`geosr.run.uncertainty_layers`."""
+    max_pixels: int | None = None
+    """Most source pixels that are upscaled at once, of one band; None for any number."""
+    overwrite: bool = False
+    """Replace an output that is another run's."""
+    restart: bool = False
+    """Forget an unfinished run with other settings."""
