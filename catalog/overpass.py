@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -40,31 +41,44 @@ SCL_KEYS = ("scl", "SCL", "SCL_20m")
 _EARTH_RADIUS_M = 6378137.0
 
 
+@dataclass(frozen=True)
+class GivenBands:
+    """What a user says of the bands, where Items say otherwise or nothing."""
+
+    scale: float | None = None
+    """Reflectance per DN."""
+    offset: float | None = None
+    """Reflectance at DN 0."""
+    sensor: SensorProfile | None = None
+    """Profile that names the bands; None for ESA's names."""
+    nodata: float | None = None
+    """A DN that is no measurement, besides those that the Items declare."""
+
+
 def scene_of_items(
     items: Sequence[pystac.Item],
     bands: Sequence[str],
+    given: GivenBands | None = None,
     *,
     area: BaseGeometry | None = None,
     fill: bool = False,
     clouds_out: bool = False,
     crs: str | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    sensor: SensorProfile | None = None,
-    nodata: float | None = None,
 ) -> Scene:
-    """One scene of ``bands`` from Items, by the names of ``sensor``, or ESA's when None.
-
-    ``nodata`` is a DN that is no measurement, besides those that the Items declare.
+    """Make one scene of ``bands`` from Items.
 
     Of several overpasses the one with the largest clear share of ``area`` is taken, the latest of equal ones; the
     others fill its gaps only when ``fill`` is set, clearest first. Without an area all that the Items cover is it.
 
     Raises :class:`SourceError`, :class:`AreaError` or :class:`catalog.errors.RadiometryError`.
     """
+    given = given or GivenBands()
+    sensor, nodata = given.sensor, given.nodata
     bands = [band_name(band, sensor) or band for band in bands]
     notes: list[str] = []
-    candidates = _usable(items, notes, partial(candidate, bands=bands, scale=scale, offset=offset, sensor=sensor))
+    candidates = _usable(
+        items, notes, partial(candidate, bands=bands, scale=given.scale, offset=given.offset, sensor=sensor)
+    )
     near = None if area is None else _near(area, candidates)
     target = _target_crs(candidates, near, crs, notes)
     chosen = _choose(candidates, near, target, fill, notes)

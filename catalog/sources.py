@@ -15,7 +15,7 @@ from catalog.clouds import mask_clouds as mask_clouds_of
 from catalog.errors import RequestError, SourceError
 from catalog.item_bands import check_sensor, sensor_of_item
 from catalog.items import is_item, read_items
-from catalog.overpass import scene_of_items
+from catalog.overpass import GivenBands, scene_of_items
 from catalog.paths import is_remote
 from catalog.plausibility import judged
 from catalog.raster import open_raster_scene
@@ -165,14 +165,11 @@ def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
     scene = scene_of_items(
         items,
         tuple(request.bands or counterparts(request.default_bands, request.default_sensor, sensor)),
+        GivenBands(request.scale, request.offset, sensor, request.nodata),
         area=request.area,
         fill=request.fill,
         clouds_out=request.mask_clouds,
         crs=request.crs,
-        scale=request.scale,
-        offset=request.offset,
-        sensor=sensor,
-        nodata=request.nodata,
     )
     return scene.noting(f"left out, for their bands are another instrument's: {', '.join(others)}") if others else scene
 

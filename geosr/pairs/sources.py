@@ -21,7 +21,7 @@ from catalog.area import footprint_of
 from catalog.clouds import mask_clouds
 from catalog.gdal import open_raster
 from catalog.items import is_item, read_item
-from catalog.overpass import SCL_KEYS, scene_of_items
+from catalog.overpass import SCL_KEYS, GivenBands, scene_of_items
 from catalog.resample import read_resampled
 from catalog.safe import is_safe
 from geosr.configuration import find_files
@@ -181,7 +181,8 @@ def _of_item(item: pystac.Item, imagery: Imagery, bands: Sequence[str], area: Ba
     if clouds_out is None:
         clouds_out = any(key in item.assets for key in SCL_KEYS)
     mapped = _mapped(item, imagery) if imagery.assets else item
-    return scene_of_items([mapped], bands, area=area, clouds_out=clouds_out, scale=imagery.scale, offset=imagery.offset)
+    given = GivenBands(imagery.scale, imagery.offset)
+    return scene_of_items([mapped], bands, given, area=area, clouds_out=clouds_out)
 
 
 def _mapped(item: pystac.Item, imagery: Imagery) -> pystac.Item:

@@ -10,13 +10,7 @@ from tests.conftest import REPOSITORY
 MOST = 8
 
 #: Functions that take more: options of commands and of Python's entry point, each named by its user.
-ENTRY_POINTS = {
-    "catalog/overpass.py: scene_of_items",
-    "geosr/arrays/upscale.py: upscale",
-    "geosr/service/routes/processes.py: list_jobs",
-    "geosr/service/routes/results.py: search",
-    "geosr/service/routes/scenes.py: tile",
-}
+ENTRY_POINTS = {"geosr/arrays/upscale.py: upscale"}
 
 #: Modules that choose a model by its name. All others are given a ModelRef or a card.
 CHOOSING = {

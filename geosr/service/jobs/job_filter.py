@@ -1,4 +1,4 @@
-"""Which jobs a list is asked for, by the parameters that OGC API – Processes 1.0 names (7.11)."""
+"""Search for jobs by the parameters that OGC API – Processes 1.0 names (7.11)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geosr.service.security.api_keys import Caller
 
 @dataclass(frozen=True)
 class JobSearch:
-    """What is asked of jobs; what is None is not asked."""
+    """Conditions on jobs; None for none."""
 
     statuses: tuple[str, ...] = ()
     datetime: str | None = None
@@ -24,6 +24,8 @@ class JobSearch:
     min_duration: int | None = None
     max_duration: int | None = None
     """Seconds that they ran, or have run by now; of those that have not begun, nothing is known."""
+    of_other_processes: bool = False
+    """Set where only jobs of processes are wanted that the service does not have: there are none."""
 
     def __post_init__(self) -> None:
         """Raises :class:`Problem`."""
@@ -33,6 +35,8 @@ class JobSearch:
 
     def find(self, jobs: Jobs, caller: Caller, limit: int, offset: int) -> tuple[list[Job], int]:
         """Some of the caller's jobs, the latest first, and the number of all that match. Raises :class:`Problem`."""
+        if self.of_other_processes:
+            return [], 0
         if self.datetime is None and self.min_duration is None and self.max_duration is None:
             return jobs.list(caller, self.statuses, limit, offset)
         period = None if self.datetime is None else parse_period(self.datetime)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +21,7 @@ from geosr.service.jobs.job_filter import JobSearch
 from geosr.service.jobs.record import FAILED, RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, RESULT_NOT_READY, Problem
 from geosr.service.results.item import item_bytes
+from geosr.service.routes.paging import PageOf
 from geosr.version import VERSION
 
 router = APIRouter(tags=["processes"])
@@ -46,11 +47,6 @@ OUTPUTS = {
     "measured": ("Measured share of the local detail; when uncertainty is asked for", _COG, "product_measured.tif"),
     "item": ("Its STAC Item", _GEOJSON, "product.json"),
 }
-
-_MOST_JOBS = 1000
-
-#: Jobs are never so many; no offset is beyond what the database can count.
-_MOST_BEFORE = 10**9
 
 _PREFER_ASYNC = re.compile(r"(^|[,;\s])respond-async($|[,;\s])", re.IGNORECASE)
 
@@ -138,10 +134,7 @@ async def execute(process_id: str, wanted: Execute, request: Request, context: C
     return _results(job, context, wanted)
 
 
-@router.get("/jobs", response_model=schemas.JobList, response_model_exclude_none=True)
-def list_jobs(
-    context: ContextOf,
-    caller: CallerOf,
+def _job_search(
     status: Annotated[list[str] | None, Query()] = None,
     type: Annotated[list[str] | None, Query()] = None,
     process_id: Annotated[list[str] | None, Query(alias="processID")] = None,
@@ -150,14 +143,19 @@ def list_jobs(
     ] = None,
     min_duration: Annotated[int | None, Query(alias="minDuration", ge=0, description="Seconds.")] = None,
     max_duration: Annotated[int | None, Query(alias="maxDuration", ge=0, description="Seconds.")] = None,
-    limit: Annotated[int, Query(ge=1, le=_MOST_JOBS)] = 20,
-    offset: Annotated[int, Query(ge=0, le=_MOST_BEFORE)] = 0,
-) -> dict[str, Any]:
-    """A caller's jobs, the latest first."""
+) -> JobSearch:
     statuses = tuple(one for text in status or () for one in text.split(","))
-    wanted = JobSearch(statuses, datetime, min_duration, max_duration)
     none = (type and "process" not in type) or (process_id and PROCESS not in process_id)
-    jobs, total = ([], 0) if none else wanted.find(context.jobs, caller, limit, offset)
+    return JobSearch(statuses, datetime, min_duration, max_duration, of_other_processes=bool(none))
+
+
+@router.get("/jobs", response_model=schemas.JobList, response_model_exclude_none=True)
+def list_jobs(
+    context: ContextOf, caller: CallerOf, page: PageOf, wanted: Annotated[JobSearch, Depends(_job_search)]
+) -> dict[str, Any]:
+    """List a caller's jobs, the latest first."""
+    limit, offset = page.limit, page.offset
+    jobs, total = wanted.find(context.jobs, caller, limit, offset)
     links = [context.link(wanted.address(limit, offset), "self")]
     if offset + limit < total:
         links.append(context.link(wanted.address(limit, offset + limit), "next"))

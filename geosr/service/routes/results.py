@@ -17,6 +17,7 @@ from geosr.service.jobs.record import SUCCESSFUL, Job
 from geosr.service.problems import Problem, explain
 from geosr.service.results.item import read_item
 from geosr.service.results.period_and_area import area_of_box, area_of_geojson, parse_box, parse_period, period_of_item
+from geosr.service.routes.paging import MOST, MOST_BEFORE, Page, PageOf
 from geosr.service.routes.processes import OUTPUTS
 from geosr.service.security.api_keys import Caller
 
@@ -33,18 +34,12 @@ STAC_CONFORMANCE = (
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 )
 
-_MOST = 1000
-
-#: Results are never so many; no offset is beyond what indexes can be.
-_MOST_BEFORE = 10**9
 _GEOJSON = "application/geo+json"
 
 Bbox = Annotated[str | None, Query(description="West, south, east, north in degrees.")]
 Datetime = Annotated[
     str | None, Query(max_length=100, description="An instant, a date, or two with / between them, open with ..")
 ]
-Limit = Annotated[int, Query(ge=1, le=_MOST)]
-Offset = Annotated[int, Query(ge=0, le=_MOST_BEFORE)]
 
 
 class GeoJSONResponse(JSONResponse):
@@ -63,8 +58,8 @@ class ItemSearch(BaseModel):
     datetime: str | None = Field(default=None, max_length=100)
     collections: list[str] | None = None
     ids: list[str] | None = None
-    limit: int = Field(default=20, ge=1, le=_MOST)
-    offset: int = Field(default=0, ge=0, le=_MOST_BEFORE)
+    limit: int = Field(default=20, ge=1, le=MOST)
+    offset: int = Field(default=0, ge=0, le=MOST_BEFORE)
 
 
 @router.get("/collections")
@@ -87,14 +82,13 @@ def list_items(
     collection_id: str,
     context: ContextOf,
     caller: CallerOf,
+    page: PageOf,
     bbox: Bbox = None,
     datetime: Datetime = None,
-    limit: Limit = 20,
-    offset: Offset = 0,
 ) -> dict[str, Any]:
     """Items of results, the latest first."""
     _check_collection(collection_id)
-    wanted = _wanted(bbox=bbox, datetime=datetime, limit=limit, offset=offset)
+    wanted = _wanted(page, bbox=bbox, datetime=datetime)
     return _found(context, caller, wanted, f"/collections/{COLLECTION}/items")
 
 
@@ -109,13 +103,12 @@ def get_item(collection_id: str, item_id: str, context: ContextOf, caller: Calle
 def search(
     context: ContextOf,
     caller: CallerOf,
+    page: PageOf,
     bbox: Bbox = None,
     datetime: Datetime = None,
     intersects: str | None = None,
     collections: str | None = None,
     ids: str | None = None,
-    limit: Limit = 20,
-    offset: Offset = 0,
 ) -> dict[str, Any]:
     """Search the results."""
     try:
@@ -123,13 +116,12 @@ def search(
     except (ValueError, RecursionError):
         raise Problem(400, "intersects: is not GeoJSON") from None
     wanted = _wanted(
+        page,
         bbox=bbox,
         intersects=geometry,
         datetime=datetime,
         collections=collections.split(",") if collections else None,
         ids=ids.split(",") if ids else None,
-        limit=limit,
-        offset=offset,
     )
     return _found(context, caller, wanted, "/search")
 
@@ -173,10 +165,11 @@ def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, p
     }
 
 
-def _wanted(*, bbox: str | None, **content: Any) -> ItemSearch:
-    """A search of an address's parameters. Raises :class:`Problem`."""
+def _wanted(page: Page, *, bbox: str | None, **content: Any) -> ItemSearch:
+    """Search by an address's parameters. Raises :class:`Problem`."""
     try:
-        return ItemSearch(bbox=None if bbox is None else parse_box(bbox), **content)
+        box = None if bbox is None else parse_box(bbox)
+        return ItemSearch(bbox=box, limit=page.limit, offset=page.offset, **content)
     except ValidationError as error:
         raise Problem(400, explain(error.errors())) from error
 

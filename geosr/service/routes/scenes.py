@@ -6,10 +6,11 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
@@ -39,6 +40,33 @@ Bands = Annotated[
     str | None,
     Query(description="true-colour, false-colour, ndvi, ndwi, or one or three of the scene's bands, as B08,B04,B03."),
 ]
+
+
+@dataclass(frozen=True)
+class LayerQuery:
+    """Layer and colours of tiles, as they are asked for."""
+
+    layer: live_tiles.Layer
+    bands: str | None
+    rescale: str | None
+
+    def view(self, live: LiveScene) -> View:
+        """The view of a scene. Raises :class:`Problem`."""
+        bands = self.bands or live_tiles.default_bands(live.scene.names)
+        return View(self.layer, bands, live_tiles.parse_rescale(self.rescale))
+
+
+def _layer_query(layer: live_tiles.Layer = "sr", bands: Bands = None, rescale: Rescale = None) -> LayerQuery:
+    return LayerQuery(layer, bands, rescale)
+
+
+def _tile_grid(
+    z: int, x: int, y: int, scale: Annotated[int, Query(ge=1, le=2, description="2 for tiles of 512 pixels.")] = 1
+) -> TileGrid:
+    return TileGrid(z, x, y, 256 * scale)
+
+
+LayerQueryOf = Annotated[LayerQuery, Depends(_layer_query)]
 
 
 class NewScene(BaseModel):
@@ -160,20 +188,13 @@ def remove_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> None:
 
 
 @router.get("/scenes/{scene_id}/tilejson.json", response_model=schemas.TileJson)
-def tilejson(
-    scene_id: str,
-    context: ContextOf,
-    caller: CallerOf,
-    layer: live_tiles.Layer = "sr",
-    bands: Bands = None,
-    rescale: Rescale = None,
-) -> dict[str, Any]:
+def tilejson(scene_id: str, context: ContextOf, caller: CallerOf, query: LayerQueryOf) -> dict[str, Any]:
     """TileJSON 3.0 of a layer."""
-    live = context.scenes.get(scene_id, caller)
+    live, layer = context.scenes.get(scene_id, caller), query.layer
     first, fine = live_tiles.zooms(live)
     bounds = list(live.bounds)
-    asked = f"layer={layer}&bands={bands or live_tiles.default_bands(live.scene.names)}"
-    asked += f"&rescale={rescale}" if live_tiles.parse_rescale(rescale) else ""
+    asked = f"layer={layer}&bands={query.bands or live_tiles.default_bands(live.scene.names)}"
+    asked += f"&rescale={query.rescale}" if live_tiles.parse_rescale(query.rescale) else ""
     return {
         "tilejson": "3.0.0",
         "name": f"{live.title}, {layer}",
@@ -190,22 +211,16 @@ def tilejson(
 async def tile(
     request: Request,
     scene_id: str,
-    z: int,
-    x: int,
-    y: int,
+    grid: Annotated[TileGrid, Depends(_tile_grid)],
+    query: LayerQueryOf,
     context: ContextOf,
     caller: CallerOf,
-    layer: live_tiles.Layer = "sr",
-    bands: Bands = None,
-    rescale: Rescale = None,
-    scale: Annotated[int, Query(ge=1, le=2, description="2 for tiles of 512 pixels.")] = 1,
 ) -> Response:
     """A tile, super-resolved when it is asked for."""
     live = context.scenes.open_already(scene_id, caller)
     if live is None:
         live = await run_in_threadpool(context.scenes.get, scene_id, caller)
-    view = View(layer, bands or live_tiles.default_bands(live.scene.names), live_tiles.parse_rescale(rescale))
-    grid = TileGrid(z, x, y, 256 * scale)
+    view = query.view(live)
     # A scene's id stands for its pixels; the model may be another after a start of the service.
     headers = {"Cache-Control": f"private, max-age={_TILE_FRESH_S}", "ETag": context.tiles.tag(live, view, grid)}
     if request.headers.get("if-none-match") == headers["ETag"]:
