@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,6 +56,30 @@ def has_fast_bfloat16() -> bool:
 def has_openvino() -> bool:
     """Whether OpenVINO is installed."""
     return find_spec("openvino") is not None
+
+
+@contextmanager
+def without_modules(*names: str) -> Iterator[None]:
+    """Let imports fail meanwhile as where the packages ``names`` are not installed; those loaded already stay.
+
+    This is the only place that edits ``sys.modules``. Two libraries load an optional package wherever it is installed,
+    and neither has a setting against it:
+
+    - OpenVINO reports each ``import openvino`` to a server when ``openvino_telemetry`` can be imported (pull request
+      23832 there, "Send Telemetry info during importing of openvino"). Users opt out by a command that writes a file
+      into their home; a library that imports OpenVINO for them cannot. To be asked of upstream as: "Let applications
+      turn telemetry off before ``import openvino``, by an environment variable".
+    - rio-tiler imports xarray and rioxarray with ``rio_tiler.io``, for a reader that is optional (pull request 530
+      there, "Xarray reader"). With pandas and Dask, which come along, that takes longer than all else that the service
+      imports. To be asked of upstream as: "Import ``XarrayReader`` lazily, by ``__getattr__`` of ``rio_tiler.io``".
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def has_native() -> bool:

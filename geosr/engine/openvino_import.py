@@ -1,13 +1,12 @@
-"""OpenVINO without its telemetry: by default its import alone reports to a server, and nobody here was asked."""
+"""OpenVINO without its telemetry, see :func:`geosr.hardware.without_modules`."""
 
 from __future__ import annotations
 
-import sys
+from geosr.hardware import without_modules
 
-# Where that package cannot be imported, OpenVINO does without. One that was imported before stays as it is.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-import openvino as ov  # noqa: E402
-from openvino import opset13 as op  # noqa: E402
+# One that was imported before stays as it is.
+with without_modules("openvino_telemetry"):
+    import openvino as ov
+    from openvino import opset13 as op
 
 __all__ = ["op", "ov"]

@@ -180,6 +180,17 @@ def test_a_service_starts_without_what_it_does_not_ask_of_titiler():
     assert done.returncode == 0, done.stderr
 
 
+def test_one_function_edits_the_table_of_modules():
+    edits = re.compile(r"sys\.modules(\[.*\] *=|\.(update|setdefault|pop|clear)\()|del sys\.modules")
+    editing = {
+        path.relative_to(REPOSITORY).as_posix()
+        for package in ("geosr", "tiling", "catalog")
+        for path in (REPOSITORY / package).rglob("*.py")
+        if edits.search(path.read_text(encoding="utf-8"))
+    }
+    assert editing == {"geosr/hardware.py"}
+
+
 def test_product_code_never_looks_for_development_data():
     for package in ("geosr", "tiling", "catalog"):
         for path in (REPOSITORY / package).rglob("*.py"):

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from geosr.model.zoo import DEFAULT_MODEL
 from geosr.service.app import create_app
-from geosr.service.jobs.queue import Jobs
+from geosr.service.jobs.job_runner import JobRunner
 from geosr.service.security.egress_proxy import Egress
 from geosr.service.settings import ServiceSettings
 from geosr.service.tiles.live_chunks import LiveChunks
@@ -131,7 +131,7 @@ def test_tiles_are_shown_though_the_disk_takes_nothing(tmp_path):
         assert service.http.get("/readyz").status_code == 200
 
 
-@pytest.mark.parametrize(("part", "said"), [(Jobs, "jobs"), (LiveChunks, "live tiles")])
+@pytest.mark.parametrize(("part", "said"), [(JobRunner, "jobs"), (LiveChunks, "live tiles")])
 def test_a_service_that_does_nothing_any_more_is_not_ready(tmp_path, monkeypatch, part, said):
     monkeypatch.setattr(part, "_run", lambda self: None)
     monkeypatch.setattr(Egress, "take_over", lambda self: None)

@@ -1,0 +1,170 @@
+"""Rows of jobs in the database: every statement about them, and nothing of processes or files."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from geosr.service.database import Database
+from geosr.service.jobs.inputs import UpscaleInputs
+from geosr.service.jobs.record import ACCEPTED, DISMISSED, FAILED, RUNNING, STATUSES, SUCCESSFUL, Job, job_of
+from geosr.service.problems import NO_SUCH_JOB, Problem
+from geosr.service.security.api_keys import Caller
+
+_PRIORITIES = {"rapid": 1, "normal": 0}
+
+
+class JobStore:
+    """Jobs as rows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def requeue(self, message: str, *, running: Collection[str] = ()) -> None:
+        """Let jobs wait again that are marked as running but are none of those that do."""
+        marks = ", ".join("?" * len(running))
+        self._database.change(
+            f"UPDATE jobs SET status = ?, message = ? WHERE status = ? AND id NOT IN ({marks})",
+            (ACCEPTED, message, RUNNING, *running),
+        )
+
+    def folders(self) -> set[str]:
+        """Folders of all jobs that were not dismissed."""
+        return {row["folder"] for row in self._database.rows("SELECT folder FROM jobs WHERE status != ?", (DISMISSED,))}
+
+    def insert_waiting(self, job_id: str, caller: Caller, inputs: UpscaleInputs, folder: Path) -> None:
+        """Insert a job that waits for its turn."""
+        self._insert(job_id, caller, inputs, folder, {"status": ACCEPTED, "message": "waits for its turn"})
+
+    def insert_answered(self, job_id: str, caller: Caller, inputs: UpscaleInputs, earlier: Job) -> None:
+        """Insert a job that an ``earlier`` one with the same inputs has answered."""
+        now = time.time()
+        over = {"started": now, "finished": now, "finished_chunks": earlier.chunks, "chunks": earlier.chunks}
+        message = "answered from an earlier job with the same inputs"
+        self._insert(job_id, caller, inputs, earlier.folder, {"status": SUCCESSFUL, "message": message, **over})
+
+    def _insert(
+        self, job_id: str, caller: Caller, inputs: UpscaleInputs, folder: Path, state: dict[str, str | float]
+    ) -> None:
+        now = time.time()
+        values = {
+            "id": job_id,
+            "key_id": caller.key_id,
+            "inputs": json.dumps(inputs.model_dump(mode="json", exclude_defaults=True)),
+            "digest": inputs.digest(),
+            "folder": str(folder),
+            "priority": _PRIORITIES[inputs.priority],
+            "created": now,
+            "updated": now,
+            **state,
+        }
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        self._database.change(f"INSERT INTO jobs ({names}) VALUES ({marks})", (*values.values(),))
+
+    def get(self, job_id: str, caller: Caller) -> Job:
+        """A job of a caller's. Raises :class:`Problem` where there is none."""
+        row = self._database.row("SELECT * FROM jobs WHERE id = ? AND key_id IS ?", (job_id, caller.key_id))
+        if row is None:
+            raise Problem(404, "there is no such job", kind=NO_SUCH_JOB)
+        return job_of(row)
+
+    def list(
+        self, caller: Caller, statuses: tuple[str, ...], limit: int, offset: int
+    ) -> tuple[builtins.list[Job], int]:
+        """Some of a caller's jobs, the latest first, and the number of all that match."""
+        wanted = statuses or STATUSES
+        where = f"key_id IS ? AND status IN ({', '.join('?' * len(wanted))})"
+        values = (caller.key_id, *wanted)
+        rows = self._database.rows(
+            f"SELECT * FROM jobs WHERE {where} ORDER BY created DESC, id LIMIT ? OFFSET ?", (*values, limit, offset)
+        )
+        counted = self._database.row(f"SELECT count(*) AS n FROM jobs WHERE {where}", values)
+        assert counted is not None
+        return [job_of(row) for row in rows], int(counted["n"])
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by status."""
+        rows = self._database.rows("SELECT status, count(*) AS n FROM jobs GROUP BY status")
+        return {**dict.fromkeys(STATUSES, 0), **{row["status"]: row["n"] for row in rows}}
+
+    def unfinished(self, caller: Caller) -> int:
+        """Number of a caller's jobs that wait or run."""
+        row = self._database.row(
+            "SELECT count(*) AS n FROM jobs WHERE key_id IS ? AND status IN (?, ?)", (caller.key_id, ACCEPTED, RUNNING)
+        )
+        assert row is not None
+        return int(row["n"])
+
+    def finished_earlier(self, inputs: UpscaleInputs) -> Job | None:
+        """A job of anybody's with the same inputs whose product is still there; None without one."""
+        row = self._database.row(
+            "SELECT * FROM jobs WHERE digest = ? AND status = ? ORDER BY finished DESC", (inputs.digest(), SUCCESSFUL)
+        )
+        job = None if row is None else job_of(row)
+        return job if job is not None and "product" in job.files() else None
+
+    def next_waiting(self) -> Job | None:
+        """The job whose turn it is; None when none waits."""
+        row = self._database.row(
+            "SELECT * FROM jobs WHERE status = ? ORDER BY priority DESC, created LIMIT 1", (ACCEPTED,)
+        )
+        return None if row is None else job_of(row)
+
+    def mark_running(self, job: Job) -> bool:
+        """Mark a waiting job as running; False when it does not wait any more."""
+        now = time.time()
+        return bool(
+            self._database.change(
+                "UPDATE jobs SET status = ?, message = ?, started = coalesce(started, ?), updated = ? "
+                "WHERE id = ? AND status = ?",
+                (RUNNING, "starts", now, now, job.id, ACCEPTED),
+            )
+        )
+
+    def settle(self, job: Job, status: str, message: str) -> None:
+        """Record what has become of a job that ran; one that was dismissed meanwhile stays so."""
+        now = time.time()
+        over = None if status == ACCEPTED else now
+        self._database.change(
+            "UPDATE jobs SET status = ?, message = ?, finished = ?, updated = ?, seconds_left = NULL "
+            "WHERE id = ? AND status = ?",
+            (status, message, over, now, job.id, RUNNING),
+        )
+
+    def update(
+        self, job: Job, message: str, finished: int | None = None, chunks: int | None = None, left: float | None = None
+    ) -> None:
+        """Record the progress of a running job; None leaves a number of chunks as it is."""
+        self._database.change(
+            "UPDATE jobs SET message = ?, finished_chunks = coalesce(?, finished_chunks), "
+            "chunks = coalesce(?, chunks), seconds_left = ?, updated = ? WHERE id = ? AND status = ?",
+            (message, finished, chunks, left, time.time(), job.id, RUNNING),
+        )
+
+    def dismiss(self, job: Job) -> None:
+        """Mark a job as dismissed."""
+        now = time.time()
+        self._database.change(
+            "UPDATE jobs SET status = ?, message = ?, finished = coalesce(finished, ?), updated = ?, "
+            "seconds_left = NULL WHERE id = ?",
+            (DISMISSED, "dismissed", now, now, job.id),
+        )
+
+    def remove_finished(self, before: float) -> builtins.list[Job]:
+        """Remove the rows of jobs that were over before a time, and return them."""
+        rows = self._database.rows(
+            "SELECT * FROM jobs WHERE finished < ? AND status IN (?, ?, ?)", (before, SUCCESSFUL, FAILED, DISMISSED)
+        )
+        for row in rows:
+            self._database.change("DELETE FROM jobs WHERE id = ?", (row["id"],))
+        return [job_of(row) for row in rows]
+
+    def is_needed(self, folder: Path) -> bool:
+        """True when a job waits or runs in a folder, or is answered from it."""
+        row = self._database.row(
+            "SELECT 1 FROM jobs WHERE folder = ? AND status NOT IN (?, ?)", (str(folder), DISMISSED, FAILED)
+        )
+        return row is not None
