@@ -14,6 +14,7 @@ import uvicorn
 
 from geosr.errors import UsageError
 from geosr.service.app import create_app
+from geosr.service.security.connections import ConnectionLimits
 from geosr.service.settings import ServiceSettings
 
 #: Fields of our own that records may have.
@@ -36,9 +37,11 @@ def run(settings: ServiceSettings, *, as_json: bool) -> None:
     app = create_app(settings)
     keys = "" if settings.with_keys else ", without keys"
     logging.getLogger("geosr.service").info("serves at %s%s", app.state.context.url("/"), keys)
+    limits = ConnectionLimits(settings.head_s, settings.body_bytes_per_s, settings.connections_per_address)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=limits.protocol(),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=5,
@@ -72,7 +75,9 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = [f"{name}={value}" for name in _FIELDS if (value := getattr(record, name, None)) is not None]
         time = dt.datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        line = " ".join([time, record.levelname.lower(), record.getMessage(), *fields])
+        # What clients send stands in messages: a line of theirs must not look like one of the log's own.
+        message = "".join(one if one.isprintable() else "?" for one in record.getMessage())
+        line = " ".join([time, record.levelname.lower(), message, *fields])
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 

@@ -76,6 +76,12 @@ class ServiceSettings(BaseSettings):
     """Of one key, or one address where there are no keys."""
     max_connections: int = Field(default=500, ge=1)
     """Open connections; beyond that requests are refused at once with 503."""
+    connections_per_address: int = Field(default=100, ge=0)
+    """Open connections of one address, or of one IPv6 network; 0 for no limit, as behind a proxy."""
+    head_s: float = Field(default=10, gt=0)
+    """Seconds within which the head of a request has to come."""
+    body_bytes_per_s: int = Field(default=1024, ge=1)
+    """Bytes per second of a request's body that have to come; connections that are slower are ended."""
 
     live_core_px: int = Field(default=128, ge=32, le=1024)
     """Side of the chunks of live tiles, source pixels."""

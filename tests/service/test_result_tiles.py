@@ -54,6 +54,32 @@ def test_what_takes_too_much_memory_or_time_is_refused(result, path):
     assert_problem(ask(f"{result}/{path}"), 400)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "point/0.008,-0.008?coord_crs=",
+        "info.geojson?crs=",
+        "statistics?dst_crs=",
+        f"{TILE}.png?CRS=",
+    ],
+)
+@pytest.mark.parametrize(
+    "crs", ["http://192.0.2.1/a.wkt", "https://www.opengis.net/def/crs/../../x", "/etc/passwd", "file:///a", "PROJCS[]"]
+)
+def test_a_crs_is_taken_by_its_code_and_nothing_is_fetched_for_it(service, result, path, crs):
+    """GDAL would fetch it, and let nothing else run while it waits."""
+    answer = ask(f"{result}/{path}{crs}")
+    assert_problem(answer, 400)
+    assert "is not the code of a CRS" in answer.json()["detail"]
+    assert "refused to fetch" not in service.log.read_text()
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "epsg:4326", "OGC:CRS84", "http://www.opengis.net/def/crs/EPSG/0/4326"])
+def test_known_names_of_a_crs_are_taken(result, crs):
+    assert ask(f"{result}/point/0.008,-0.008?coord_crs={crs}").status_code == 200
+    assert ask(f"{result}/info.geojson?crs={crs}").status_code == 200
+
+
 def test_pictures_and_statistics_of_any_shape_are_not_made(result):
     assert_problem(ask(f"{result}/bbox/0.005,-0.012,0.012,-0.005/60000x60000.png"), 404)
     assert_problem(ask(f"{result}/preview.png"), 404)

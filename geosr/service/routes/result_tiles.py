@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -41,6 +42,13 @@ _MOST_BARS = 1000
 #: titiler's routes that are kept. Statistics of shapes and pictures of boxes have no limit to their memory, and lists
 #: of tilesets are pages that load parts from elsewhere.
 _KEPT = frozenset({"info", "info_geojson", "statistics", "tile", "tilejson", "point"})
+
+#: A CRS by its code, or by OGC's address of it, which PROJ knows without fetching it. GDAL takes other addresses for
+#: files to fetch, and holds the whole process while it waits for them.
+_CRS = re.compile(
+    r"(EPSG|ESRI|OGC|IAU_\d{4}):\w{1,12}|https?://(www\.)?opengis\.net/def/crs/(EPSG|OGC|IAU)/[\d.]{1,8}/\w{1,12}",
+    re.IGNORECASE | re.ASCII,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +102,7 @@ class _Route(APIRoute):
         handle = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
+            _check_crs(request)
             try:
                 return await handle(request)
             except (TileOutsideBounds, PointOutsideBounds) as error:
@@ -105,6 +114,13 @@ class _Route(APIRoute):
                 ) from error
 
         return handled
+
+
+def _check_crs(request: Request) -> None:
+    """Refuse a CRS that is not named by its code. Raises :class:`Problem`."""
+    for name, value in request.query_params.multi_items():
+        if name.lower().endswith("crs") and value and not _CRS.fullmatch(value):
+            raise Problem(400, f"{name[:20]}: is not the code of a CRS, as EPSG:4326")
 
 
 @dataclass
