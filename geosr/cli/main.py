@@ -17,6 +17,7 @@ from geosr.cli.keys import keys
 from geosr.cli.measure import measure
 from geosr.cli.models import models
 from geosr.cli.pairs import pairs
+from geosr.cli.preview import preview, style
 from geosr.cli.search import search
 from geosr.cli.serve import serve
 from geosr.cli.train import train
@@ -51,7 +52,7 @@ def _geosr(
     """Super-resolution of satellite imagery: four times finer, lined up to the pixel, reflectance kept."""
 
 
-for _command in (upscale, search, verify, worker, demo, info, measure, train, evaluate, serve):
+for _command in (upscale, preview, style, search, verify, worker, demo, info, measure, train, evaluate, serve):
     app.command()(_command)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")

@@ -179,6 +179,24 @@ Uncertainty = Annotated[
         "how much of the local detail is measured.",
     ),
 ]
+Preview = Annotated[
+    str | None,
+    _option(
+        _OUT, "--preview", metavar="OUT.png", help="Also write a picture of at most 1024 pixels, the Item's thumbnail."
+    ),
+]
+Rgb8 = Annotated[
+    str | None,
+    _option(
+        _OUT,
+        "--rgb8",
+        metavar="RGB.tif",
+        help="Also write red, green and blue in 8 bits, as a COG that any viewer shows; its tag says the stretch.",
+    ),
+]
+Style = Annotated[
+    bool, _option(_OUT, "--style", help="Also write OUT.qml, by which QGIS shows true colours, and those of layers.")
+]
 Overwrite = Annotated[bool, _option(_OUT, "--overwrite", help="Replace an existing output.")]
 Restart = Annotated[bool, _option(_OUT, "--restart", help="Forget an unfinished run with other settings.")]
 

@@ -44,6 +44,9 @@ def upscale(
     scheduler: opt.Scheduler = None,
     compression: opt.Compression = None,
     uncertainty: opt.Uncertainty = False,
+    preview: opt.Preview = None,
+    rgb8: opt.Rgb8 = None,
+    style: opt.Style = False,
     overwrite: opt.Overwrite = False,
     restart: opt.Restart = False,
     quiet: opt.Quiet = False,
@@ -57,6 +60,7 @@ def upscale(
     with errors(debug):
         import tiling
         from geosr.engine import Device, EngineChoice, EngineName, Precision
+        from geosr.maps.outputs import MapOutputs
         from geosr.model.zoo import ModelRef
         from geosr.progress import reporter_for
         from geosr.run.pipeline import super_resolve
@@ -96,8 +100,15 @@ def upscale(
             overwrite=overwrite,
             restart=restart,
         )
+        maps = MapOutputs(
+            preview=None if preview is None else tiling.locate(preview),
+            rgb8=None if rgb8 is None else tiling.locate(rgb8),
+            style=style,
+        )
+        maps.check(place, overwrite=overwrite)
         published = super_resolve(request, reporter_for(as_json=as_json, quiet=quiet))
-        print_published(published, as_json=as_json, **{name: str(path) for name, path in published.layers.items()})
+        beside = {**published.layers, **maps.write(published)}
+        print_published(published, as_json=as_json, **{name: str(path) for name, path in beside.items()})
 
 
 def _check_item_path(output: Location, aoi: Path | None, model: str | None) -> None:

@@ -7,11 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 
 import catalog
-from catalog import Scene, SourceError
+from catalog import BandSpec, Scene, SourceError
+from catalog.sensors import role_of
 from geosr.model.card import ModelCard
 from geosr.run.upscale_run import Run
 from geosr.version import VERSION
 from tiling import ChunkFile, ChunkPlan, Compression, Product
+
+#: GDAL's colour interpretations by the roles of bands.
+_COLOURS = {
+    **{role: role.capitalize() for role in ("red", "green", "blue", "coastal", "pan")},
+    **dict.fromkeys(("rededge071", "rededge075", "rededge078"), "RedEdge"),
+    **dict.fromkeys(("nir", "nir08", "nir09"), "NIR"),
+    **dict.fromkeys(("swir16", "swir22"), "SWIR"),
+}
 
 ESTIMATED = "Detail finer than the source's resolution is estimated, not measured"
 
@@ -27,9 +36,15 @@ def product_of(scene: Scene, compression: Compression) -> Product:
         assumed_nodata=scene.bands[0].nodata,
         scales=tuple(band.scale for band in scene.bands) if scene.scaled else (),
         offsets=tuple(band.offset for band in scene.bands) if scene.scaled else (),
-        colours=tuple(band.colour.capitalize() for band in scene.bands),
+        colours=tuple(_colour_of(band, scene) for band in scene.bands),
         compression=compression,
     )
+
+
+def _colour_of(band: BandSpec, scene: Scene) -> str:
+    """GDAL's name of a band's colour, by its role; of a plain image, and where no role is known, as the source says."""
+    role = "" if scene.picture else band.role or role_of(band.name, None) or ""
+    return _COLOURS.get(role, band.colour.capitalize())
 
 
 def aggregate_consistency(plan: ChunkPlan, files: Mapping[str, ChunkFile], scene: Scene) -> dict[str, float]:

@@ -59,6 +59,7 @@ ORDER = [
     "run",
     "arrays",
     "evaluate",
+    "maps",
     "training",
     "release",
     "pairs",
