@@ -23,6 +23,7 @@ _NAMES = frozenset(
         *("proj:transform", "proj:shape", "proj:bbox", "proj:geometry", "shape", "width", "height", "nrows", "ncols"),
         *(
             "actual_range",
+            "nodata_values",
             "is_tiled",
             "tiled",
             "blockxsize",

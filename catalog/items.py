@@ -54,7 +54,15 @@ class Candidate:
         found = self.item.datetime or self.item.common_metadata.start_datetime
         if found is None:
             raise SourceError(f"Item {self.item.id} has neither datetime nor start_datetime")
-        return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+        return _in_utc(found)
+
+    @property
+    def period(self) -> tuple[dt.datetime, dt.datetime] | None:
+        """Start and end of what an Item without a time of its own was made of; None where it does not tell both."""
+        told = self.item.common_metadata
+        if self.item.datetime is not None or told.start_datetime is None or told.end_datetime is None:
+            return None
+        return _in_utc(told.start_datetime), _in_utc(told.end_datetime)
 
     @property
     def crs(self) -> CRS:
@@ -174,7 +182,7 @@ def candidate(
         span_of = dict(zip(grids, spans, strict=True))
         assets = tuple(replace(asset, span=span_of[asset.key]) for asset in assets)
         one = Candidate(item, assets, grid, ground_of(item, grid))
-        _ = one.datetime, one.cloud_share
+        _ = one.datetime, one.period, one.cloud_share
     except CatalogError:
         raise
     except Exception as error:
@@ -208,16 +216,24 @@ def as_filed(one: Candidate, notes: list[str]) -> Candidate:
     return replace(one, grid=grid, assets=tuple(replace(asset, span=span_of[asset.key]) for asset in one.assets))
 
 
+def _in_utc(found: dt.datetime) -> dt.datetime:
+    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+
+
 def footprint(one: Candidate, crs: CRS) -> BaseGeometry:
     """Footprint of the Item's data in ``crs``."""
     return project(one.ground, crs)
 
 
 def ground_of(item: pystac.Item, grid: GeoBox | None = None) -> BaseGeometry:
-    """Footprint of an Item's data, degrees: its geometry, or its whole grid if it has none."""
+    """Footprint of an Item's data, degrees: its geometry, or its whole grid if it has none, or one beyond Earth."""
     if item.geometry is not None:
-        # Unwrapped first: a ring that jumps at the antimeridian crosses itself, and as it is would lose ground.
-        return shapely.make_valid(unwrap(shapely.force_2d(shape(item.geometry))))
+        told = shapely.force_2d(shape(item.geometry))
+        # Longitudes may count on, a turn beyond the antimeridian.
+        lon, lat = shapely.get_coordinates(told).T
+        if lon.size and (abs(lon) <= 540).all() and (abs(lat) <= 90).all():
+            # Unwrapped first: a ring that jumps at the antimeridian crosses itself, and as it is would lose ground.
+            return shapely.make_valid(unwrap(told))
     return footprint_of(grid) if grid is not None else shapely.box(-180, -90, 180, 90)
 
 

@@ -14,6 +14,9 @@ from catalog.paths import without_query
 #: Distance, in pixels, by which rotation terms move the far corner of a grid that still counts as north-up.
 _TOLERANCE_PX = 1e-3
 
+#: Coordinate that no CRS of this planet reaches in any unit.
+_FARTHEST = 1e12
+
 
 def grid_of_raster(raster: DatasetReader) -> GeoBox:
     """Read the grid of a raster.
@@ -59,6 +62,8 @@ def transform_fault(transform: Affine) -> str | None:
     values = tuple(transform)[:6]
     if not all(map(math.isfinite, values)):
         return f"a number that is not finite, {', '.join(f'{value:g}' for value in values)}"
+    if max(map(abs, values)) > _FARTHEST:
+        return f"numbers beyond any place, {', '.join(f'{value:g}' for value in values)}"
     if transform.a * transform.e - transform.b * transform.d == 0:
         return f"pixels without size, {transform.a:g} × {transform.e:g}"
     # A pixel smaller than the rounding of its corner's coordinates has no place.

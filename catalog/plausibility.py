@@ -15,16 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.errors import SourceError
+from catalog.fills import HIGHEST, LOWEST, fill_text, fills_in, instrument_bands, shortest
 from catalog.sampling import BandSample
 from catalog.scene import BandSpec, Scene
-from catalog.sensors import known_bands, read_sensor, sensor_names
 from catalog.sentinel2 import OFFSET_DN, QUANTIFICATION
-
-#: Reflectance below which there is none: DN 0 of Sentinel-2's is -0.1, DN 1 of Landsat's -0.2.
-_LOWEST = -0.2001
-
-#: Reflectance above which there is hardly any: clouds reach 1.5, a roof in the sun or a fire more.
-_HIGHEST = 3.0
+from catalog.spelling import COMMAND, Spelling
 
 #: Reflectance that some pixel in a hundred reaches: one below this is DN 0 throughout.
 _LOWEST_OF_ALL = -0.1001
@@ -41,38 +36,20 @@ _LEAST_RANGE = 0.1
 #: Scale below which floats are DN, and floats that are DN reach beyond 2.
 _SCALE_OF_DN, _LEAST_DN = 0.01, 2.0
 
-#: Fill values of common tools.
-_FILLS = (-9999, -10000, -32768, -32767, -999, -99999, -(2**31), 9999, 32767, 65535, 99999, 2**31 - 1, 2**32 - 1)
-
-#: Shares of the pixels that an undeclared fill has at least, below and above what reflectance can be: saturated pixels
-#: may have the highest DN, and none is below -0.2.
-_FILL_SHARE_BELOW, _FILL_SHARE_ABOVE = 0.001, 0.01
-
-#: Distance from an undeclared fill to the next value, as a share of it.
-_FILL_GAP = 0.25
-
-#: Share of the pixels at the lowest value, and reflectance between it and the next, that are worth a note although the
-#: value is plausible.
-_NOTED_SHARE, _NOTED_GAP = 0.02, 0.02
+#: Share of the pixels at the lowest or highest value, and reflectance between it and the next, that are worth a note
+#: although the value is plausible. Clouds that are clipped have their neighbours in brightness.
+_NOTED_SHARE, _NOTED_GAP, _NOTED_GAP_ABOVE = 0.02, 0.02, 0.1
 
 
-@dataclass(frozen=True)
-class Spelling:
-    """Options as the user gives them."""
-
-    scale: str
-    offset: str
-    nodata: str
-    otherwise: str
-    """Advice for values that are no reflectance."""
-
-
-COMMAND = Spelling("--scale {:g}", "--offset {:g}", "--nodata {:.10g}", ", or --picture to upscale values as they are")
-PYTHON = Spelling("scale={:g}", "offset={:g}", "nodata={:.10g}", "")
-
-
-def judged(scene: Scene) -> Scene:
+def judged(scene: Scene, spelling: Spelling = COMMAND) -> Scene:
     """Judge a scene's reflectance from a sample of the area that was asked for.
+
+    Parameters
+    ----------
+    scene
+        Scene to judge; pictures are not judged.
+    spelling
+        Names of the options in messages.
 
     Returns
     -------
@@ -87,10 +64,10 @@ def judged(scene: Scene) -> Scene:
     """
     if scene.picture:
         return scene
-    chosen = _instrument_bands(scene)
+    chosen = instrument_bands(scene)
     samples = scene.reader.select(chosen).sample(scene.area)
     bands = [scene.bands[i] for i in chosen]
-    return scene.noting(*check_reflectance(samples, bands, scene.sources[0] if scene.sources else scene.id, COMMAND))
+    return scene.noting(*check_reflectance(samples, bands, scene.sources[0] if scene.sources else scene.id, spelling))
 
 
 def check_reflectance(
@@ -172,7 +149,7 @@ class _Lit:
     def of(cls, dn: NDArray[Any], band: BandSpec) -> _Lit:
         values = dn.astype(np.float64)
         # Zeros may be what is outside a swath: typical is what the others are.
-        return cls(values[~np.isin(values, [0.0, *_fills(values, band)])], band.scale, band.offset)
+        return cls(values[~np.isin(values, [0.0, *fills_in(values, band)])], band.scale, band.offset)
 
 
 def _judge(dn: NDArray[Any], band: BandSpec, company: Sequence[_Lit], spelling: Spelling) -> _Judgement:
@@ -183,7 +160,7 @@ def _judge(dn: NDArray[Any], band: BandSpec, company: Sequence[_Lit], spelling: 
     values = dn.astype(np.float64)
     if not values.size:
         return _Judgement()
-    fills = _fills(values, band)
+    fills = fills_in(values, band)
     lit = _Lit.of(dn, band).dn
     faults = []
     if lit.size and not _plausible(lit, band.scale, band.offset):
@@ -223,7 +200,7 @@ def _range_fault(dtype: np.dtype[Any], band: BandSpec, spelling: Spelling) -> _R
 def _plausible(dn: NDArray[np.float64], scale: float, offset: float) -> bool:
     with np.errstate(over="ignore"):
         reflectance = dn * scale + offset
-    below, above = float(np.mean(reflectance < _LOWEST)), float(np.mean(reflectance > _HIGHEST))
+    below, above = float(np.mean(reflectance < LOWEST)), float(np.mean(reflectance > HIGHEST))
     # A negative scale turns an image into its negative.
     lit = _percentile(reflectance, 99) > (0 if scale < 0 else _LOWEST_OF_ALL)
     return below <= _SHARE_BELOW and above <= _SHARE_ABOVE and lit
@@ -250,7 +227,10 @@ def _scale_fault(dn: NDArray[np.float64], band: BandSpec, company: Sequence[_Lit
                 advice = _give(spelling, better, shift, than=(scale, offset))
                 return _Remark(advice, f"{says}; {slip}: give {advice}")
     example = f"{spelling.scale.format(1 / QUANTIFICATION)} {spelling.offset.format(0)}"
-    return _Remark("", f"{says}: give the right ones, such as {example} for Sentinel-2's DN{spelling.otherwise}")
+    advice = f"such as {example} for Sentinel-2's DN"
+    if (scale, offset) == (1 / QUANTIFICATION, 0.0):
+        advice = "with which land comes to about 0.05 to 0.5"
+    return _Remark("", f"{says}: give the right ones, {advice}{spelling.otherwise}")
 
 
 def _slips(scale: float, offset: float) -> list[tuple[str, float, float, Callable[..., bool]]]:
@@ -292,48 +272,14 @@ def _usual(dn: NDArray[np.float64], scale: float, offset: float) -> bool:
     return 5e-3 < typical < 1.5 and _plausible(dn, scale, offset)
 
 
-def _fills(values: NDArray[np.float64], band: BandSpec) -> list[float]:
-    """Values at an end of the range that are no reflectance and stand for pixels without measurement."""
-    found: list[float] = []
-    rest = values
-    for _ in range(4):
-        if not rest.size:
-            break
-        low, high = float(rest.min()), float(rest.max())
-        fill = next((edge for edge in (low, high) if _is_fill(edge, rest, len(values), band)), None)
-        if fill is None:
-            break
-        found.append(fill)
-        rest = rest[rest != fill]
-    if not rest.size and not all(fill in _FILLS for fill in found):
-        # Of one value everywhere nothing tells that it is no measurement.
-        return [fill for fill in found if fill in _FILLS]
-    return found
-
-
-def _is_fill(edge: float, values: NDArray[np.float64], count: int, band: BandSpec) -> bool:
-    with np.errstate(over="ignore"):
-        reflectance = edge * band.scale + band.offset
-    if _LOWEST <= reflectance <= _HIGHEST:
-        return False
-    same = values == edge
-    share, others = float(same.sum()) / count, values[~same]
-    apart = not others.size or float(np.abs(others - edge).min()) > _FILL_GAP * abs(edge)
-    if reflectance < _LOWEST and edge in _FILLS and edge < 0:
-        return True
-    if not apart:
-        return False
-    return share >= (_FILL_SHARE_BELOW if reflectance < _LOWEST else _FILL_SHARE_ABOVE)
-
-
 def _notes(values: NDArray[np.float64], band: BandSpec, spelling: Spelling) -> list[_Remark]:
     """Remarks on values that are plausible one by one."""
-    low = float(values.min())
-    share, others = float(np.mean(values == low)), values[values != low]
-    if share >= _NOTED_SHARE and others.size:
-        gap = (float(others.min()) - low) * abs(band.scale)
-        if low == 0 or gap > _NOTED_GAP:
-            return [_fill_remark(values, low, spelling)]
+    for edge, noted_gap in ((float(values.min()), _NOTED_GAP), (float(values.max()), _NOTED_GAP_ABOVE)):
+        share, others = float(np.mean(values == edge)), values[values != edge]
+        if share >= _NOTED_SHARE and others.size:
+            gap = float(np.abs(others - edge).min()) * abs(band.scale)
+            if gap > noted_gap or (edge <= 0 and edge < others.min()):
+                return [_fill_remark(values, edge, spelling)]
     if band.offset < 0 and float(np.mean(values * band.scale + band.offset < 0)) > 0.5:
         advice = spelling.offset.format(0)
         said = f"most reflectances are negative with offset {band.offset:g}: give {advice} if it was applied before"
@@ -342,22 +288,8 @@ def _notes(values: NDArray[np.float64], band: BandSpec, spelling: Spelling) -> l
 
 
 def _fill_remark(values: NDArray[np.float64], fill: float, spelling: Spelling) -> _Remark:
-    advice = spelling.nodata.format(fill)
-    share = f"{100 * float(np.mean(values == fill)):.2g} %"
-    return _Remark(
-        advice,
-        f"{share} of the pixels are {fill:.10g}, which nothing declares as nodata: give {advice} if nothing was "
-        "measured there",
-    )
+    return _Remark(shortest(fill), fill_text(values, fill, spelling))
 
 
 def _percentile(values: NDArray[np.float64], percent: float) -> float:
     return float(np.percentile(values, percent))
-
-
-def _instrument_bands(scene: Scene) -> tuple[int, ...]:
-    """Positions of the bands that an instrument is known to have; of all bands where none is."""
-    profile = read_sensor(scene.sensor) if scene.sensor in sensor_names() else None
-    named = known_bands(profile)
-    known = tuple(i for i, band in enumerate(scene.bands) if band.name in named or band.role)
-    return known or tuple(range(len(scene.bands)))

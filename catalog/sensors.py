@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from catalog import sentinel2
+from catalog.bounded_yaml import load_yaml
 from catalog.errors import RequestError
 
 #: What bands are for, whatever an instrument calls them: the common names of STAC's eo extension.
@@ -228,7 +229,7 @@ def _shipped(name: str) -> SensorProfile:
 
 def _read(path: Path) -> SensorProfile:
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = load_yaml(path.read_text(encoding="utf-8"))
         return SensorProfile.model_validate(content)
     except OSError as error:
         raise RequestError(f"cannot read the sensor profile {path}: {error.strerror}") from error

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from catalog.bounded_yaml import load_yaml
 from geosr.errors import GeosrError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -22,7 +23,7 @@ def read_yaml(path: Path, model: type[_Model], wrong: type[GeosrError]) -> _Mode
     Raises ``wrong``, naming the first field that is.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and "extends" in content:
             content = {**_extended(path.parent / str(content.pop("extends")), [path], wrong), **content}
         return model.model_validate(content)
@@ -54,7 +55,7 @@ def _extended(base: Path, chain: list[Path], wrong: type[GeosrError]) -> dict[st
     """Fields of a file that the last of ``chain`` extends, and of those that it extends itself."""
     if base in chain:
         raise wrong(f"{base} extends itself through {chain[-1]}")
-    content = yaml.safe_load(base.read_text(encoding="utf-8"))
+    content = load_yaml(base.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise wrong(f"{base}, which {chain[-1]} extends, holds no fields")
     if "extends" in content:

@@ -31,6 +31,8 @@ def nearest_product(*sources: str, area: bool = False, damaged: bool = False) ->
             return fault
         with rasterio.open(folder / "out.tif") as product:
             images = [image for source in sources for image in _bands(folder / source)]
+            if not images:
+                return "rasterio alone cannot read the source"
             for band in range(1, product.count + 1):
                 faults = [_unlike(product, band, *image, area=area) for image in images]
                 if all(faults):
@@ -108,7 +110,7 @@ def _bands(path: Path) -> list[Band]:
             pixels = raster.read().astype(np.float64)
             masks = raster.read_masks() > 0
             return [(one, mask, raster.transform, raster.crs) for one, mask in zip(pixels, masks, strict=True)]
-    except RasterioError:
+    except (RasterioError, UnicodeDecodeError):
         return []
 
 

@@ -11,7 +11,8 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from catalog.arrays import unlike_any
-from catalog.plausibility import PYTHON, check_reflectance
+from catalog.plausibility import check_reflectance
+from catalog.spelling import PYTHON
 from geosr.inference.scene_calibration import calibrate, calibration_windows
 from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import ModelSpec, upscaler_of

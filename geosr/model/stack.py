@@ -27,7 +27,7 @@ from geosr.model.generator import Generator
 from geosr.model.kernels import sensor_sigmas
 from geosr.model.margins import crop
 from geosr.model.sensor import Sensor, upsample_phases
-from geosr.model.weights import find_weights, misfit
+from geosr.model.weights import check_informative, find_weights, misfit
 from geosr.model.zoo import read_card
 
 #: How the names of each network's weights begin.
@@ -141,10 +141,12 @@ def build_stack(card: ModelCard) -> StackedGenerator:
     model = assemble(card, build_guide(guide_card, card.mtf_nyquist or (), stack.guides), guide_card)
     try:
         weights = load_file(find_weights(card))
+        for prefix in (COARSE, FINE):
+            check_informative(card, weights, prefix)
         for begin, part in ((COARSE, model.coarse), (FINE, model.fine)):
             own = {key.removeprefix(begin): value for key, value in weights.items() if key.startswith(begin)}
             part.network.load_state_dict(own)
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
         raise misfit(card, error) from error
     return model
 

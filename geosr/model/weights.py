@@ -114,7 +114,22 @@ def _read(card: ModelCard, path: Path) -> dict[str, NDArray[np.float32]]:
     for name, values in weights.items():
         if values.dtype.kind not in "fiu" or not np.isfinite(values.astype(np.float32)).all():
             raise misfit(card, f"{name} holds what is no finite number")
+    check_informative(card, weights)
     return {name: values.astype(np.float32) for name, values in weights.items()}
+
+
+def check_informative(card: ModelCard, weights: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse a network through which nothing passes: its first or last layer is constant, whatever lies between.
+
+    Back-projection and the base would hide it. Raises :class:`ModelError`.
+    """
+    for layer in ("conv_first", "conv_last"):
+        values = np.asarray(weights[f"{prefix}{layer}.weight"])
+        if values.size > 1 and values.min() == values.max():
+            raise ModelError(
+                f"the weights of {card.name} are not those of a trained network: all of {prefix}{layer} are "
+                f"{values.flat[0]:g}, so that its images are constant"
+            )
 
 
 def misfit(card: ModelCard, reason: Exception | str) -> ModelError:

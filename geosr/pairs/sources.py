@@ -22,8 +22,10 @@ from catalog.clouds import mask_clouds
 from catalog.gdal import open_raster
 from catalog.items import is_item, read_item
 from catalog.overpass import SCL_KEYS, GivenBands, scene_of_items
+from catalog.plausibility import judged
 from catalog.resample import read_resampled
 from catalog.safe import is_safe
+from catalog.spelling import CONFIGURED
 from geosr.configuration import find_files
 from geosr.errors import PairsError
 from geosr.pairs.config import Imagery, PairsConfig
@@ -181,8 +183,8 @@ def _of_item(item: pystac.Item, imagery: Imagery, bands: Sequence[str], area: Ba
     if clouds_out is None:
         clouds_out = any(key in item.assets for key in SCL_KEYS)
     mapped = _mapped(item, imagery) if imagery.assets else item
-    given = GivenBands(imagery.scale, imagery.offset)
-    return scene_of_items([mapped], bands, given, area=area, clouds_out=clouds_out)
+    given = GivenBands(imagery.scale, imagery.offset, nodata=imagery.nodata)
+    return judged(scene_of_items([mapped], bands, given, area=area, clouds_out=clouds_out), CONFIGURED)
 
 
 def _mapped(item: pystac.Item, imagery: Imagery) -> pystac.Item:
@@ -232,7 +234,7 @@ def _instant(text: str) -> dt.datetime:
 
 
 def _days(low: View, high: View) -> float | None:
-    first, second = low.scene.datetime, high.scene.datetime
+    first, second = (view.scene.datetime or (view.scene.period or (None,))[0] for view in (low, high))
     return None if first is None or second is None else abs((first - second).total_seconds()) / 86400
 
 

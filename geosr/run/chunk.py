@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tiling
+from catalog.fills import stray_fills
 from geosr import hardware
 from geosr.engine import Parallel
 from geosr.engine.buffers import BufferPool
@@ -46,6 +47,8 @@ class ChunkInput:
     chunk: Chunk
     pixels: NDArray[Any]
     valid: NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
+    """Messages on values that may be no measurement."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ def read_part(job: ChunkJob, chunk: Chunk) -> ChunkInput:
     run = job.run
     window = tiling.grow(chunk.core, upscaler_of(run.model, job.parallel).margin_px)
     pixels, valid = tiling.read_reflected(run.scene.reader.read, window, run.plan.extent.shape)
+    notes = tuple(stray_fills(run.scene, pixels, valid))
     # Several wait at a time: what is the same everywhere takes no memory.
-    return ChunkInput(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid)
+    return ChunkInput(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid, notes)
 
 
 def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
@@ -94,10 +98,11 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
             )
             files.append((path, content))
     tags = {**own, "CONSISTENCY": json.dumps([made.consistency.count, made.consistency.absolute_dn])}
-    if made.note is not None:
-        tags["NOTE"] = made.note
+    note = "; ".join(filter(None, (*part.notes, made.note))) or None
+    if note is not None:
+        tags["NOTE"] = note
     files.append((chunk_path(job.folder, part.chunk), encoder.parts(geobox, tags)))
-    return EncodedChunk(part.chunk, tuple(files), made.note)
+    return EncodedChunk(part.chunk, tuple(files), note)
 
 
 def _accelerator() -> Blocks | None:

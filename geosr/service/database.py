@@ -45,9 +45,16 @@ class Database:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_SCHEMA)
+            self._add_columns()
         except (OSError, sqlite3.Error) as error:
             raise UsageError(f"the service cannot keep its database in {folder}: {error}") from error
         self._lock = threading.RLock()
+
+    def _add_columns(self) -> None:
+        """Add what tables of earlier versions lack."""
+        columns = {row["name"] for row in self._connection.execute("PRAGMA table_info(scenes)")}
+        if "nodata" not in columns:
+            self._connection.execute("ALTER TABLE scenes ADD COLUMN nodata REAL")
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""

@@ -226,18 +226,25 @@ class Scenes:
                 return self._open[scene_id]
         row = self._database.row("SELECT * FROM scenes WHERE id = ?", (scene_id,))
         assert row is not None
-        live = self._open_scene(scene_id, row["kind"], row["title"], row["source"], row["created"], row["key_id"])
+        live = self._open_scene(
+            scene_id, row["kind"], row["title"], row["source"], row["created"], row["key_id"], row["nodata"]
+        )
         with self._lock:
             live = self._open.setdefault(scene_id, live)
             while len(self._open) > _KEPT_OPEN:
                 self._open.popitem(last=False)
         return live
 
-    def add_item(self, address: str, caller: Caller) -> LiveScene:
-        """A scene of a STAC Item. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
-        return self.add_item_content(fetch_item(address, self._settings.allowed_hosts), caller)
+    def nodata_of(self, scene_id: str) -> float | None:
+        """The DN that a scene was added with as one without measurement."""
+        row = self._database.row("SELECT nodata FROM scenes WHERE id = ?", (scene_id,))
+        return None if row is None else row["nodata"]
 
-    def add_item_content(self, item: dict[str, Any], caller: Caller) -> LiveScene:
+    def add_item(self, address: str, caller: Caller, nodata: float | None = None) -> LiveScene:
+        """A scene of a STAC Item. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
+        return self.add_item_content(fetch_item(address, self._settings.allowed_hosts), caller, nodata)
+
+    def add_item_content(self, item: dict[str, Any], caller: Caller, nodata: float | None = None) -> LiveScene:
         """The same of an Item that was fetched."""
         title = str(item.get("id", "scene"))[:120]
 
@@ -246,9 +253,9 @@ class Scenes:
             path.write_text(json.dumps(item), encoding="utf-8")
             return path
 
-        return self._add("item", title, caller, write)
+        return self._add("item", title, caller, write, nodata)
 
-    def add_upload(self, upload: Path, title: str, caller: Caller) -> LiveScene:
+    def add_upload(self, upload: Path, title: str, caller: Caller, nodata: float | None = None) -> LiveScene:
         """A scene of an uploaded file, which is moved. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
         check_raster(upload, self._settings.max_pixels)
 
@@ -257,7 +264,7 @@ class Scenes:
             upload.replace(path)
             return path
 
-        return self._add("upload", title[:120] or "upload", caller, move)
+        return self._add("upload", title[:120] or "upload", caller, move, nodata)
 
     def remove(self, scene_id: str, caller: Caller) -> None:
         """Forget a scene and its files. Raises :class:`Problem`, also while jobs that are not finished read it."""
@@ -300,30 +307,37 @@ class Scenes:
         catalog.forget(str(self.folder / scene_id))
         return True
 
-    def _add(self, kind: str, title: str, caller: Caller, write: Any) -> LiveScene:
+    def _add(self, kind: str, title: str, caller: Caller, write: Any, nodata: float | None) -> LiveScene:
         scene_id = secrets.token_hex(8)
         folder = self.folder / scene_id
         folder.mkdir()
         try:
             source, created = str(write(folder)), time.time()
-            live = self._open_scene(scene_id, kind, title, source, created, caller.key_id)
+            live = self._open_scene(scene_id, kind, title, source, created, caller.key_id, nodata)
             live.describe()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self._database.change(
-            "INSERT INTO scenes (id, key_id, kind, title, source, created) VALUES (?, ?, ?, ?, ?, ?)",
-            (scene_id, caller.key_id, kind, title, source, created),
+            "INSERT INTO scenes (id, key_id, kind, title, source, created, nodata) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (scene_id, caller.key_id, kind, title, source, created, nodata),
         )
         with self._lock:
             self._open[scene_id] = live
         return live
 
     def _open_scene(
-        self, scene_id: str, kind: str, title: str, source: str, created: float, key_id: str | None
+        self,
+        scene_id: str,
+        kind: str,
+        title: str,
+        source: str,
+        created: float,
+        key_id: str | None,
+        nodata: float | None,
     ) -> LiveScene:
         card = self._settings.model_ref.card
-        scene = open_for_model(SceneRequest(source), card)
+        scene = open_for_model(SceneRequest(source, nodata=nodata), card)
         _check_place(scene.geobox)
         if scene.geobox.shape.x * scene.geobox.shape.y > self._settings.max_pixels:
             raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")

@@ -160,9 +160,11 @@ def read_settings(path: Path | None = None, **options: Any) -> ServiceSettings:
     if path is not None:
         import yaml
 
+        from catalog.bounded_yaml import load_yaml
+
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            content = load_yaml(path.read_text(encoding="utf-8")) or {}
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise UsageError(f"cannot read the settings {path}: {str(error).splitlines()[0]}") from error
         if not isinstance(content, dict):
             raise UsageError(f"{path} is not a file of settings: it has names and values, as `port: 8000`")

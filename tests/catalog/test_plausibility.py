@@ -9,7 +9,8 @@ import pytest
 import rasterio
 
 from catalog import BandSpec, CatalogError, SceneRequest, SourceError, open_scene
-from catalog.plausibility import COMMAND, PYTHON, check_reflectance
+from catalog.plausibility import check_reflectance
+from catalog.spelling import COMMAND, PYTHON
 from tests.conftest import RGBN, data_file, write_raster
 from tests.safe_product import write_safe
 from tests.stac_items import write_item

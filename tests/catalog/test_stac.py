@@ -361,3 +361,14 @@ def test_an_asset_with_a_scale_of_0_is_refused(tmp_path, sample):
     item.write_text(item.read_text().replace('"scale": 0.0001', '"scale": 0'))
     with pytest.raises(RadiometryError, match="scale 0 "):
         open_scene(SceneRequest(str(item)))
+
+
+@pytest.mark.parametrize("degrees", [1e308, float("nan"), 2000.0, 95.0])
+def test_an_items_footprint_that_is_not_on_earth_is_that_of_its_grid(tmp_path, sample, degrees):
+    path = write_item(tmp_path, "one", sample[:, :9, :9])
+    right = open_scene(SceneRequest(str(path)))
+    content = json.loads(path.read_text())
+    content["geometry"]["coordinates"][0][1][1] = degrees
+    path.write_text(json.dumps(content))
+    scene = open_scene(SceneRequest(str(path)))
+    assert (scene.geobox, scene.area) == (right.geobox, right.area)

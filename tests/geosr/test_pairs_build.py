@@ -15,9 +15,11 @@ import pytest
 from pystac.validation import validate_dict
 from safetensors.numpy import load_file
 
+from catalog import SourceError
 from geosr.errors import ExistsError, PairsError, ResumeError
 from geosr.pairs.build import BuildRequest, Built, build
 from geosr.pairs.config import read_config
+from geosr.pairs.sources import find_matches
 from tests.conftest import call_geosr
 from tests.pair_scenes import GAIN, LEFT, OFFSET, SHIFT, TOP, dn, two_sensors, write_config, write_hr_item, write_pair
 from tests.stac_items import serve, write_item
@@ -202,3 +204,16 @@ def test_a_build_from_a_stac_api_killed_in_the_middle_leaves_the_bytes_of_an_und
     assert json.loads((killed / "report.json").read_text())["patches"]["rejected"]["masked"] >= 1
     assert "000-00000-00000" not in [feature["id"] for feature in index["features"]]
     assert index["features"][0]["properties"]["geosr:gain"] == pytest.approx([GAIN] * 4, rel=0.08)
+
+
+def test_items_of_a_set_are_judged_as_other_sources_are(tmp_path, sample):
+    lr, hr = two_sensors(sample)
+    write_pair(tmp_path, lr, hr)
+    write_hr_item(tmp_path, "one", hr, "2023-08-15T10:00:31Z")
+    bands = {name: {"asset": "image", "band": i} for i, name in ((1, "B04"), (2, "B03"), (3, "B02"), (4, "B08"))}
+    item = {"sources": ["one.json"], "scale": 1e-4, "offset": 0, "assets": bands}
+    assert len(find_matches(read_config(write_config(tmp_path / "a.yaml", hr=item)), tmp_path)) == 1
+    for wrong, advice in (({"scale": 1.0}, "give scale: 0.0001"), ({"offset": -1000}, "give offset: -0.1")):
+        config = read_config(write_config(tmp_path / "b.yaml", hr={**item, **wrong}))
+        with pytest.raises(SourceError, match=advice):
+            find_matches(config, tmp_path)

@@ -16,7 +16,7 @@ from rasterio.warp import transform as transform_points
 
 from geosr.model.zoo import DEFAULT_MODEL
 from geosr.service.tiles.live_tiles import Tiles
-from tests.conftest import SAMPLE
+from tests.conftest import SAMPLE, write_raster
 from tests.service.conftest import served
 
 pytestmark = pytest.mark.slow
@@ -195,6 +195,24 @@ def test_an_upload_becomes_a_scene_and_a_job(service):
     assert service.http.get(f"/scenes/{scene}").status_code == 404
     # What was made of it stays.
     assert service.http.get(f"/jobs/{job}/results").status_code == 200
+
+
+def test_an_upload_with_undeclared_fills_is_taken_with_their_nodata(service, tmp_path, sample):
+    pixels = sample[:, :40, :40].clip(1).astype(np.int16)
+    pixels[:, :9] = -9999
+    content = write_raster(tmp_path / "a.tif", pixels).read_bytes()
+    headers = {"content-type": "image/tiff"}
+    refused = service.http.post("/scenes/upload", content=content, headers=headers)
+    assert refused.status_code == 400
+    assert "--nodata -9999" in refused.json()["detail"]
+    taken = service.http.post("/scenes/upload", params={"nodata": -9999}, content=content, headers=headers)
+    assert taken.status_code == 201
+    assert {band["nodata"] for band in taken.json()["bands"]} == {-9999}
+    job = service.submit(scene=taken.json()["id"])
+    assert service.wait(job)["status"] == "successful"
+    with rasterio.open(next((service.data / "jobs" / job).glob("*.tif"))) as product:
+        assert product.nodata == -9999
+        assert (product.read()[:, :36] == -9999).all()
 
 
 def test_a_scene_is_forgotten_while_tiles_of_others_are_made():

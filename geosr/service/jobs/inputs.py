@@ -43,6 +43,11 @@ class UpscaleInputs(BaseModel):
     max_cloud: float = Field(default=100, ge=0, le=100, description="Highest cloud cover of a search, percent.")
     fill: bool = Field(default=False, description="Fill gaps from other overpasses, clearest first.")
     mask_clouds: bool = Field(default=False, description="Make clouds, shadows and saturated pixels nodata.")
+    nodata: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="A DN without measurement, besides those that the source declares; of a scene, by default its own.",
+    )
     model: str = Field(default=DEFAULT_MODEL, description="One of the shipped models.")
     uncertainty: bool = Field(default=False, description="Also make half-widths and measured fraction.")
     sharpness: float = Field(
@@ -85,8 +90,9 @@ class UpscaleInputs(BaseModel):
 
     def digest(self) -> str:
         """Identity of what is asked for; who waits for it, and how urgently, is no part of it."""
-        # What was made before there was any sharpness is still what is asked for without.
-        idle = {"priority"} if self.sharpness else {"priority", "sharpness"}
+        # What was made before there was any sharpness or nodata is still what is asked for without.
+        unused = {"sharpness": not self.sharpness, "nodata": self.nodata is None}
+        idle = {"priority", *(name for name, left_out in unused.items() if left_out)}
         content = self.model_dump(mode="json", exclude=idle)
         decisive = {"inputs": content, "model": self.model_ref.card.digest, "version": VERSION}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

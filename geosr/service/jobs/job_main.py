@@ -104,6 +104,7 @@ def main() -> int:
             api=spec.api,
             collection=spec.collection,
             fill=inputs.fill,
+            nodata=inputs.nodata,
             mask_clouds=inputs.mask_clouds,
         )
         request = UpscaleRequest(

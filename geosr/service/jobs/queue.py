@@ -56,6 +56,8 @@ class Jobs:
         job_id = secrets.token_hex(12)
         # Before anything else: what was made of someone else's scene is theirs as well.
         source = self._source_of(inputs, caller)
+        if inputs.scene is not None and inputs.nodata is None:
+            inputs = inputs.model_copy(update={"nodata": self._scenes.nodata_of(inputs.scene)})
         earlier = self._store.finished_earlier(inputs) if inputs.repeatable else None
         if earlier is not None:
             self._store.insert_answered(job_id, caller, inputs, earlier)

@@ -35,6 +35,8 @@ _TILE_FRESH_S = 600
 #: Items that a search gives at most.
 _MOST_FOUND = 100
 
+_NODATA = "A DN without measurement, besides those that the source declares."
+
 Rescale = Annotated[str | None, Query(description="Reflectance (or index) from dark to bright, as 0,0.3.")]
 Bands = Annotated[
     str | None,
@@ -75,6 +77,7 @@ class NewScene(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     item: str = Field(description="Address of a STAC Item.", max_length=2000)
+    nodata: float | None = Field(default=None, allow_inf_nan=False, description=_NODATA)
 
 
 class SceneSearch(BaseModel):
@@ -119,7 +122,7 @@ def list_scenes(context: ContextOf, caller: CallerOf) -> dict[str, Any]:
 @router.post("/scenes", status_code=201, response_model=schemas.SceneInfo)
 def add_scene(new: NewScene, context: ContextOf, caller: CallerOf, response: Response) -> dict[str, Any]:
     """Show the scene of a STAC Item."""
-    live = context.scenes.add_item(new.item, caller)
+    live = context.scenes.add_item(new.item, caller, new.nodata)
     response.headers["Location"] = context.url(f"/scenes/{live.id}")
     return _described(live)
 
@@ -141,11 +144,12 @@ async def upload_scene(
     context: ContextOf,
     caller: CallerOf,
     title: Annotated[str, Query(max_length=120)] = "upload",
+    nodata: Annotated[float | None, Query(allow_inf_nan=False, description=_NODATA)] = None,
 ) -> dict[str, Any]:
     """Show a GeoTIFF, which is the body of the request."""
     path = await _received(request, context)
     try:
-        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller)
+        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, nodata)
         described = await run_in_threadpool(_described, live)
     finally:
         path.unlink(missing_ok=True)
