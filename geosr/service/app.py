@@ -14,7 +14,6 @@ from typing import Any, TextIO
 import diskcache  # type: ignore[import-untyped]
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
@@ -24,9 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import catalog
 from catalog import Restriction
 from geosr.errors import ModelError, UsageError
-from geosr.service import metrics, problems, schemas
+from geosr.service import metrics, openapi, problems, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
+from geosr.service.head import HeadAsGet
 from geosr.service.jobs.queue import Jobs
 from geosr.service.routes import processes, result_tiles, results
 from geosr.service.routes import scenes as routes_scenes
@@ -54,6 +54,21 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 ]
+
+
+#: Headers that scripts of other pages may read; those of ranges are what readers of COGs in a browser need.
+_EXPOSED = (
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "ETag",
+    "Last-Modified",
+    "Link",
+    "Location",
+    "Preference-Applied",
+    "Retry-After",
+)
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -103,7 +118,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         version=VERSION,
         description="Super-resolution of satellite imagery: live tiles, and jobs by OGC API – Processes.",
         lifespan=running,
-        openapi_url="/api",
+        openapi_url=openapi.PATH,
         docs_url=None,
         redoc_url=None,
         responses={
@@ -115,6 +130,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.ready = False
     problems.install(app)
     # The last is the outermost: what is refused is counted and logged as well.
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit)
     if not settings.with_keys:
         app.add_middleware(OwnPages, settings)
@@ -123,9 +139,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["Location", "Preference-Applied", "Retry-After"],
+            expose_headers=list(_EXPOSED),
         )
     _add_own_routes(app, context, chunks)
     app.include_router(routes_scenes.router)
@@ -133,23 +149,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(results.router)
     result_tiles.add_result_tiles(app)
     app.mount("/page", StaticFiles(directory=str(files("geosr") / "service" / "page")), name="page")
-    app.openapi = lambda: _definition(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.definition(app, with_keys=settings.with_keys)  # type: ignore[method-assign]
     return app
-
-
-def _definition(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, in which errors are what they are here."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        for operation in (one for path in document["paths"].values() for one in path.values()):
-            responses = operation["responses"]
-            # Requests that make no sense are answered with 400, like all that cannot be understood.
-            responses.pop("422", None)
-            for status in ("4XX", "5XX"):
-                content = responses[status]["content"]
-                responses[status]["content"] = {"application/problem+json": content.pop("application/json", content)}
-        app.openapi_schema = document
-    return app.openapi_schema
 
 
 def _lock(folder: Path) -> TextIO:
@@ -172,6 +173,11 @@ def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
             page = str(files("geosr") / "service" / "page" / "index.html")
             return FileResponse(page, media_type="text/html")
         return JSONResponse(_landing(context))
+
+    @app.get(openapi.PATH_3_0, include_in_schema=False)
+    def definition_3_0() -> JSONResponse:
+        """The OpenAPI document for clients that know 3.0."""
+        return JSONResponse(openapi.as_3_0(app.openapi()), media_type=openapi.MEDIA_TYPE_3_0)
 
     @app.get("/conformance", tags=["service"], response_model=schemas.Conformance)
     def conformance() -> dict[str, Any]:
@@ -227,7 +233,8 @@ def _landing(context: Context) -> dict[str, Any]:
         "links": [
             link("/", "self"),
             link("/", "root"),
-            link("/api", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
+            link(openapi.PATH_3_0, "service-desc", openapi.MEDIA_TYPE_3_0),
+            link(openapi.PATH, "service-desc", openapi.MEDIA_TYPE),
             link("/?f=html", "service-doc", "text/html"),
             link("/conformance", "conformance"),
             link("/conformance", "http://www.opengis.net/def/rel/ogc/1.0/conformance"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -189,7 +190,7 @@ def get_growth(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, A
 
 
 @router.get("/jobs/{job_id}/files/{name}")
-def get_file(job_id: str, name: str, context: ContextOf, caller: CallerOf) -> Response:
+def get_file(job_id: str, name: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """A result's file, whole or in ranges."""
     job = context.jobs.get(job_id, caller)
     files = job.files()
@@ -200,7 +201,7 @@ def get_file(job_id: str, name: str, context: ContextOf, caller: CallerOf) -> Re
     path = None if output is None else files.get(output)
     if output is None or path is None or job.status != SUCCESSFUL:
         raise Problem(404, "the job has no such file")
-    return _file(job, path, OUTPUTS[output][1])
+    return unless_known(request, _file(job, path, OUTPUTS[output][1]))
 
 
 def status_of(job: Job, context: Context) -> dict[str, Any]:
@@ -263,9 +264,21 @@ def _results(job: Job, context: Context, wanted: Execute) -> Response:
 def _file(job: Job, path: Path, media: str) -> Response:
     name = f"geosr-{job.id[:8]}-{path.name}"
     if media == _GEOJSON:
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(item_bytes(path), media_type=media, headers=headers)
-    return FileResponse(path, media_type=media, filename=name)
+        content = item_bytes(path)
+        tag = hashlib.sha256(content).hexdigest()[:32]
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "ETag": f'"{tag}"'}
+        return Response(content, media_type=media, headers=headers)
+    # Its ETag is of the file's size and time, which are asked for now.
+    return FileResponse(path, media_type=media, filename=name, stat_result=path.stat())
+
+
+def unless_known(request: Request, response: Response) -> Response:
+    """304 where the client has what ``response`` would give, by its ETag."""
+    tag = response.headers.get("etag")
+    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+    if tag is None or not {tag, "*"} & set(known):
+        return response
+    return Response(status_code=304, headers={"ETag": tag})
 
 
 def _summary(context: Context) -> dict[str, Any]:

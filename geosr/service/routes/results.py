@@ -15,6 +15,7 @@ from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.jobs.record import SUCCESSFUL, Job
 from geosr.service.problems import Problem, explain
+from geosr.service.results.extent import extent_of
 from geosr.service.results.item import read_item
 from geosr.service.results.period_and_area import area_of_box, area_of_geojson, parse_box, parse_period, period_of_item
 from geosr.service.routes.paging import MOST, MOST_BEFORE, Page, PageOf
@@ -141,9 +142,8 @@ def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, p
     period = None if wanted.datetime is None else parse_period(wanted.datetime)
     matching = []
     if wanted.collections is None or COLLECTION in wanted.collections:
-        jobs, _ = context.jobs.list(caller, (SUCCESSFUL,), -1, 0)
-        for job in jobs:
-            if "item" not in job.files() or (wanted.ids is not None and job.id not in wanted.ids):
+        for job in _with_items(context, caller):
+            if wanted.ids is not None and job.id not in wanted.ids:
                 continue
             item = _item(job, context)
             when = period_of_item(item["properties"])
@@ -172,6 +172,12 @@ def _wanted(page: Page, *, bbox: str | None, **content: Any) -> ItemSearch:
         return ItemSearch(bbox=box, limit=page.limit, offset=page.offset, **content)
     except ValidationError as error:
         raise Problem(400, explain(error.errors())) from error
+
+
+def _with_items(context: Context, caller: Caller) -> list[Job]:
+    """Jobs of a caller's that have an Item, the latest first."""
+    jobs, _ = context.jobs.list(caller, (SUCCESSFUL,), -1, 0)
+    return [job for job in jobs if "item" in job.files()]
 
 
 def _lies_in(item: dict[str, Any], area: shapely.geometry.base.BaseGeometry) -> bool:
@@ -228,7 +234,8 @@ def _collection(context: Context, caller: Caller) -> dict[str, Any]:
         "title": "Super-resolved scenes",
         "description": "Products of this service. Detail finer than the source's resolution is estimated.",
         "license": "other",
-        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
+        "itemType": "feature",
+        "extent": extent_of([read_item(job.files()["item"]) for job in _with_items(context, caller)]),
         "links": [
             context.link(f"/collections/{COLLECTION}", "self"),
             context.link("/", "root"),

@@ -1,0 +1,80 @@
+"""The OpenAPI document, of 3.1 and of 3.0: what FastAPI makes of the routes, with errors and keys as they are here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+#: Where the documents are, and their media types.
+PATH, MEDIA_TYPE = "/api", "application/vnd.oai.openapi+json;version=3.1"
+PATH_3_0, MEDIA_TYPE_3_0 = "/api/3.0", "application/vnd.oai.openapi+json;version=3.0"
+
+_SCHEMES = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "address": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "api_key",
+        "description": "For programs that send no headers; it ends up in their logs.",
+    },
+}
+
+#: Paths that need no key.
+_OPEN = ("/", "/conformance", "/healthz", "/readyz", "/metrics", "/about", "/processes", "/processes/{process_id}")
+
+
+def definition(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of an application, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                _describe_problems(operation["responses"])
+                if with_keys and path not in _OPEN:
+                    operation["security"] = [{name: []} for name in _SCHEMES]
+        if with_keys:
+            document["components"]["securitySchemes"] = _SCHEMES
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of OpenAPI 3.1 as one of 3.0, whose schemas have no null, no tuples and no constants."""
+    return {**_older(document), "openapi": "3.0.3"}
+
+
+def _describe_problems(responses: dict[str, Any]) -> None:
+    # Requests that make no sense are answered with 400, like all that cannot be understood.
+    responses.pop("422", None)
+    for status in ("4XX", "5XX"):
+        content = responses[status]["content"]
+        responses[status]["content"] = {"application/problem+json": content.pop("application/json", content)}
+
+
+def _older(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_older(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    made = {name: _older(value) for name, value in part.items()}
+    kinds = made.get("anyOf")
+    if isinstance(kinds, list) and {"type": "null"} in kinds:
+        others = [one for one in kinds if one != {"type": "null"}]
+        del made["anyOf"]
+        # Beside a reference, 3.0 sees nothing.
+        alone = len(others) == 1 and "$ref" not in others[0]
+        made = {**made, **others[0], "nullable": True} if alone else {**made, "anyOf": others, "nullable": True}
+    if isinstance(made.get("prefixItems"), list):
+        made["items"] = {"anyOf": made.pop("prefixItems")}
+    if "const" in made and "type" in made:
+        made["enum"] = [made.pop("const")]
+    for limit, plain in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if isinstance(made.get(limit), int | float) and not isinstance(made[limit], bool):
+            made[plain], made[limit] = made[limit], True
+    if isinstance(made.get("examples"), list):
+        made["example"] = made.pop("examples")[0]
+    made.pop("contentMediaType", None)
+    return made
