@@ -179,6 +179,16 @@ Uncertainty = Annotated[
         "how much of the local detail is measured.",
     ),
 ]
+Keep = Annotated[
+    str | None,
+    _option(
+        _OUT,
+        "--keep",
+        metavar="NAMES",
+        help="Bands to write, in this order, as B04,B03,B02; all that the model needs are used.",
+        show_default="all",
+    ),
+]
 Preview = Annotated[
     str | None,
     _option(

@@ -107,6 +107,14 @@ def scene_request(source: SourceOptions | None, search: SearchOptions | None = N
     )
 
 
+def band_list(option: str, text: str) -> tuple[str, ...]:
+    """Split names of bands. Raises :class:`UsageError` where one is empty."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise usage(f"{option} {text!r} has an empty name: give names as B04,B08")
+    return names
+
+
 def _refuse_empty(options: dict[str, str | None]) -> None:
     for option, text in options.items():
         if text is not None and not text.strip(" ,"):

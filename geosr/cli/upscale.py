@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 from geosr.cli.output import print_published
-from geosr.cli.scene_request import SearchOptions, SourceOptions, scene_request
+from geosr.cli.scene_request import SearchOptions, SourceOptions, band_list, scene_request
 
 if TYPE_CHECKING:
     from tiling import Location
@@ -44,6 +44,7 @@ def upscale(
     scheduler: opt.Scheduler = None,
     compression: opt.Compression = None,
     uncertainty: opt.Uncertainty = False,
+    keep: opt.Keep = None,
     preview: opt.Preview = None,
     rgb8: opt.Rgb8 = None,
     style: opt.Style = False,
@@ -96,6 +97,7 @@ def upscale(
             ),
             core_px=core or defaults.core_px,
             compression=_one_of("--compress", compression or defaults.compression, ("zstd", "deflate")),
+            keep=None if keep is None else band_list("--keep", keep),
             uncertainty=uncertainty,
             overwrite=overwrite,
             restart=restart,

@@ -17,8 +17,10 @@ from catalog.fills import stray_fills
 from geosr import hardware
 from geosr.engine import Parallel
 from geosr.engine.buffers import BufferPool
+from geosr.inference.quantize import RowSink
 from geosr.inference.upscaler import upscaler_of
 from geosr.run.checkpoint import RUN, chunk_path
+from geosr.run.uncertainty_layers import HALF_WIDTH
 from geosr.run.upscale_run import Run
 from tiling import BLOCK_PX, Chunk, Content, Location
 
@@ -88,11 +90,15 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
     encoder = tiling.ChunkEncoder(
         shape, run.product, overviews=overviews, allocate=_allocate, accelerator=_accelerator()
     )
-    made = upscaler.stream_rows(part.pixels, part.valid, encoder.add, rows=BLOCK_PX, uncertainty=run.uncertainty)
+    made = upscaler.stream_rows(
+        part.pixels, part.valid, _sink(encoder, run.keep), rows=BLOCK_PX, uncertainty=run.uncertainty
+    )
     own, files = {RUN: job.digest}, []
     if made.uncertainty is not None:
         for layer in run.layers:
             pixels, path = layer.pixels_of(made.uncertainty), chunk_path(job.folder, part.chunk, layer.name)
+            if run.keep is not None and layer.name == HALF_WIDTH:
+                pixels = pixels[list(run.keep)]
             content = tiling.encode_chunk(
                 pixels, geobox, layer.product, own, overviews=overviews, threads=job.parallel.threads
             )
@@ -103,6 +109,13 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
         tags["NOTE"] = note
     files.append((chunk_path(job.folder, part.chunk), encoder.parts(geobox, tags)))
     return EncodedChunk(part.chunk, tuple(files), note)
+
+
+def _sink(encoder: tiling.ChunkEncoder, keep: tuple[int, ...] | None) -> RowSink:
+    """Receiver of an image's rows, of which only the bands to ``keep`` are encoded."""
+    if keep is None:
+        return encoder.add
+    return lambda first, rows: encoder.add(first, rows[list(keep)])
 
 
 def _accelerator() -> Blocks | None:

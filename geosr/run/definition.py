@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from catalog import Scene
+from catalog.sentinel2 import band_name
 from geosr.engine import EngineSpec
 from geosr.engine.chunking import check_core, choose_core
 from geosr.errors import UsageError
@@ -34,7 +37,26 @@ def define_run(request: UpscaleRequest) -> Run:
     model = ModelSpec.of(request.model, engine, scene.bands, picture=scene.picture)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
-    return Run(scene, model, plan, product, request.output, uncertainty, request.overwrite)
+    run = Run(scene, model, plan, product, request.output, uncertainty, request.overwrite)
+    if request.keep is None:
+        return run
+    run = replace(run, keep=_kept(request.keep, scene))
+    return replace(run, product=product_of(run.written, request.compression))
+
+
+def _kept(names: tuple[str, ...], scene: Scene) -> tuple[int, ...]:
+    """Numbers of the bands of these names. Raises :class:`UsageError` for one that is missing or named twice."""
+    own = [(band.name, band.description, band.role) for band in scene.bands]
+    found = []
+    for name in names:
+        known = band_name(name) or name
+        there = [i for i, texts in enumerate(own) if name in texts or known == texts[0]]
+        if not there:
+            raise UsageError(f"there is no band {name!r} to keep among {', '.join(scene.names)}")
+        found.append(there[0])
+    if len(set(found)) < len(found):
+        raise UsageError(f"a band is to be kept twice: {', '.join(names)}")
+    return tuple(found)
 
 
 def _warnings(card: ModelCard, engine: EngineSpec, scene: Scene, uncertainty: SceneUncertainty | None) -> list[str]:

@@ -32,8 +32,12 @@ class Manifest:
         plan: ChunkPlan,
         product: Product,
         layers: Sequence[str] = (),
+        keep: Sequence[int] | None = None,
     ) -> Manifest:
-        """The manifest of a run that is about to begin; ``layers`` are made beside the product."""
+        """The manifest of a run that is about to begin; ``layers`` are made beside the product.
+
+        ``keep`` are the numbers of the bands that are written; None for all.
+        """
         crs = plan.extent.crs
         content = {
             "format": FORMAT,
@@ -58,6 +62,8 @@ class Manifest:
         if layers:
             # Only then: runs without keep the identity that they had before there were layers.
             content["layers"] = list(layers)
+        if keep is not None:
+            content["keep"] = [spec.bands[i].name for i in keep]
         if spec.model.sharpness:
             # As above. It is in the model's digest as well; here it has a name to be told by.
             content["sharpness"] = spec.model.sharpness

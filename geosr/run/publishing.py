@@ -105,7 +105,7 @@ def publish(run: Run, layers: Sequence[Layer], item_file: ItemFile) -> Location:
                     path.unlink()
                 _remove_companions(path, scene)
     item = catalog.item_of_result(
-        scene,
+        run.written,
         catalog.Result(
             name=output.name,
             geobox=run.plan.geobox,

@@ -32,6 +32,8 @@ class UpscaleRequest:
     core_px: int | None = None
     """Side of a chunk, LR pixels; None to choose."""
     compression: Compression = "zstd"
+    keep: tuple[str, ...] | None = None
+    """Bands that are written, in this order; None for all that the model serves."""
     uncertainty: bool = False
     """Also write half-widths and measured fraction, see :mod:`geosr.run.uncertainty_layers`."""
     max_pixels: int | None = None

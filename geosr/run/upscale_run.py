@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from catalog import Scene
@@ -28,6 +28,8 @@ class Run:
     """None when it was not asked for."""
     overwrite: bool = False
     """Replace files of other runs."""
+    keep: tuple[int, ...] | None = None
+    """Numbers of the scene's bands that are written, in this order; None for all."""
 
     @property
     def card(self) -> ModelCard:
@@ -35,16 +37,29 @@ class Run:
         return self.model.card
 
     @cached_property
+    def written(self) -> Scene:
+        """Scene with the written bands only, which describes the product; it is not read."""
+        if self.keep is None:
+            return self.scene
+        bands, reasons = self.scene.bands, self.scene.radiometry
+        return replace(
+            self.scene,
+            bands=tuple(bands[i] for i in self.keep),
+            radiometry=tuple(reasons[i] for i in self.keep),
+        )
+
+    @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Rasters beside the product."""
         if self.uncertainty is None:
             return ()
-        return layers_of(self.output, self.scene, self.product, self.uncertainty, self.card.bands or ())
+        return layers_of(self.output, self.written, self.product, self.uncertainty, self.card.bands or ())
 
     @cached_property
     def manifest(self) -> Manifest:
         """Identity of the run."""
-        return Manifest.of(self.scene, self.model, self.plan, self.product, [layer.name for layer in self.layers])
+        names = [layer.name for layer in self.layers]
+        return Manifest.of(self.scene, self.model, self.plan, self.product, names, self.keep)
 
     @property
     def rasters(self) -> tuple[Location, ...]:

@@ -91,6 +91,27 @@ def test_files_for_maps_go_with_a_product(tmp_path, red):
     assert out.read_bytes() == before
 
 
+@pytest.mark.parametrize("more", [(), ("--uncertainty",)])
+def test_some_bands_are_written_of_all_that_are_computed(tmp_path, red, more):
+    """In the order asked for, with the pixels of a run that writes all; resuming knows them apart."""
+    whole, some = tmp_path / "whole.tif", tmp_path / "some.tif"
+    assert run("upscale", red, "-o", whole, "-q", *more) == 0
+    assert run("upscale", red, "-o", some, "-q", "--keep", "B08, red", *more) == 0
+    assert (read_raster(some) == read_raster(whole)[[3, 2]]).all()
+    with rasterio.open(some) as raster:
+        assert raster.descriptions == ("B08", "B04")
+        assert raster.colorinterp == (ColorInterp.nir, ColorInterp.red)
+    bands = json.loads((tmp_path / "some.json").read_text())["assets"]["data"]["bands"]
+    assert [band["name"] for band in bands] == ["B08", "B04"]
+    if more:
+        widths = [read_raster(path.with_name(f"{path.stem}_uncertainty.tif")) for path in (whole, some)]
+        assert (widths[1] == widths[0][[3, 2]]).all()
+    before = some.stat().st_mtime_ns
+    assert run("upscale", red, "-o", some, "-q", "--keep", "B08,B04", *more) == 0
+    assert some.stat().st_mtime_ns == before
+    assert run("upscale", red, "-o", some, "-q", "--keep", "B04,B08", *more) == 1
+
+
 def test_styles_of_layers(tmp_path, red):
     assert run("upscale", red, "-o", tmp_path / "out.tif", "--model", "bicubic", "-q") == 0
     widths = np.full((4, 8, 8), 60, np.uint16)
@@ -182,6 +203,9 @@ def test_rasters_without_a_measured_pixel_have_a_preview(tmp_path):
         (["preview", "IN", "-o", "a.png", "--stretch", "0,1", "--index", "ndvi"], "leave --bands and --stretch out"),
         (["preview", "missing.tif", "-o", "a.png"], "missing.tif"),
         (["style", "IN", "--as", "heat"], "there is no style 'heat'"),
+        (["upscale", "IN", "-o", "out.tif", "--keep", "B04,B11"], "no band 'B11' to keep among B02, B03, B04, B08"),
+        (["upscale", "IN", "-o", "out.tif", "--keep", "B04,red"], "kept twice"),
+        (["upscale", "IN", "-o", "out.tif", "--keep", "B04,"], "has an empty name"),
         (["upscale", "IN", "-o", "out.tif", "--preview", "a.jpg"], "has to end in .png"),
         (["upscale", "IN", "-o", "out.tif", "--rgb8", "rgb.png"], "has to end in .tif"),
         (["upscale", "IN", "-o", "out.tif", "--rgb8", "out.tif"], "is the product itself"),
