@@ -1,4 +1,4 @@
-"""What ``geosr upscale`` and ``geosr batch`` write for maps beside a product: preview, 8-bit image and styles."""
+"""Files for maps beside a product, as ``geosr upscale`` and ``geosr batch`` write them: preview, 8 bits, styles."""
 
 from __future__ import annotations
 

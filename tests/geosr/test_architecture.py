@@ -60,6 +60,7 @@ ORDER = [
     "arrays",
     "evaluate",
     "maps",
+    "change",
     "training",
     "release",
     "pairs",

@@ -1,0 +1,57 @@
+"""Normalised differences of two bands, and the half-width that errors of the bands give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Least sum of two reflectances that is divided by.
+_LEAST_SUM = 1e-3
+
+
+@dataclass(frozen=True)
+class SpectralIndex:
+    """``(first - second) / (first + second)`` of two bands."""
+
+    name: str
+    first: str
+    second: str
+    model: str
+    """Model of the zoo that has both bands."""
+    less: str
+    """Meaning of a decrease."""
+    more: str
+    """Meaning of an increase."""
+
+    @property
+    def bands(self) -> tuple[str, str]:
+        return self.first, self.second
+
+    def of(self, reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the index of ``(2, rows, cols)`` reflectance, the first band first.
+
+        Reflectance below 0 counts as 0, so that the index stays between -1 and 1.
+        """
+        first, second = np.maximum(reflectance, 0)
+        index: NDArray[np.float32] = (first - second) / np.maximum(first + second, _LEAST_SUM)
+        return index
+
+    def half_width(self, reflectance: NDArray[np.float32], half_widths: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Carry the bands' half-widths, both ``(2, rows, cols)``, to the index, as independent errors of its bands."""
+        first, second = np.maximum(reflectance, 0)
+        total = np.maximum(first + second, _LEAST_SUM)
+        width: NDArray[np.float32] = 2 * np.hypot(second * half_widths[0], first * half_widths[1]) / total**2
+        return width
+
+
+INDICES = {
+    one.name: one
+    for one in (
+        SpectralIndex("ndwi", "B03", "B08", "rgbn-x4", "less water", "more water"),
+        SpectralIndex("ndvi", "B08", "B04", "rgbn-x4", "less vegetation", "more vegetation"),
+        SpectralIndex("nbr", "B08", "B12", "s2-ten-x4", "burned", "regrown"),
+        SpectralIndex("ndbi", "B11", "B08", "s2-ten-x4", "less built-up or bare", "more built-up or bare"),
+    )
+}

@@ -1,0 +1,162 @@
+"""Areas of change: pixels that touch, as polygons with hectares and the range that the errors leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask, rasterize, shapes
+from rasterio.windows import Window, from_bounds
+from shapely import STRtree
+from shapely.geometry import MultiPolygon, mapping, shape
+from shapely.ops import transform as map_coordinates
+
+from catalog.strict_json import to_json
+from geosr.change.extent import LIKELY, PERHAPS, SURE
+from geosr.errors import GeosrError, UsageError
+
+#: Classes of the map.
+UNCHANGED, DECREASE, INCREASE, UNKNOWN = 0, 1, 2, 255
+
+#: Formats of polygons by the file's ending.
+FORMATS = {".geojson": "GeoJSON", ".json": "GeoJSON", ".gpkg": "GPKG"}
+
+
+@dataclass(frozen=True)
+class ChangedArea:
+    """Changed pixels that touch, in the CRS of the map."""
+
+    kind: int
+    """``DECREASE`` or ``INCREASE``."""
+    geometry: MultiPolygon
+    hectares: float
+    low_hectares: float
+    """If every error in it went the other way."""
+    high_hectares: float
+    """If every error in and around it went this way."""
+    mean_difference: float
+    """Mean difference of the index, after minus before."""
+
+
+def changed_areas(
+    certainties: Path, difference: Path, least_hectares: float, pixel_hectares: float
+) -> Iterator[ChangedArea]:
+    """Find the areas of at least ``least_hectares``.
+
+    Memory holds one area at a time.
+
+    Parameters
+    ----------
+    certainties
+        Raster of two bands: how sure each pixel's change is, and its class.
+    difference
+        Raster whose first band is the index's difference.
+    least_hectares
+        Smallest area.
+    pixel_hectares
+        Area of a pixel.
+    """
+    with rasterio.open(certainties) as raster, rasterio.open(difference) as index:
+        classes = rasterio.band(raster, 2)
+        for outline, kind in shapes(classes, mask=classes, connectivity=8, transform=raster.transform):
+            outer = shape(outline)
+            window = from_bounds(*outer.bounds, raster.transform).round_offsets().round_lengths()
+            within = ~geometry_mask([outline], (int(window.height), int(window.width)), raster.window_transform(window))
+            sure = np.where(within, raster.read(1, window=window), 0)
+            counts = [int((sure >= level).sum()) for level in (SURE, LIKELY, PERHAPS)]
+            low, hectares, high = (count * pixel_hectares for count in counts)
+            if not counts[1] or hectares < least_hectares:
+                continue
+            likely = sure >= LIKELY
+            parts = shapes(likely.astype(np.uint8), mask=likely, transform=raster.window_transform(window))
+            geometry = MultiPolygon([shape(part) for part, _ in parts])
+            mean = float(np.nanmean(index.read(1, window=window)[likely]))
+            yield ChangedArea(int(kind), geometry, hectares, low, high, mean)
+
+
+def burn(areas: Sequence[ChangedArea], unknown: NDArray[np.bool_], window: Window, transform: Any) -> NDArray[np.uint8]:
+    """Classes of a window: the areas', ``UNKNOWN`` where a date has no pixel, ``UNCHANGED`` elsewhere."""
+    made = np.zeros(unknown.shape, np.uint8)
+    if areas:
+        here = rasterio.windows.bounds(window, transform)
+        tree = STRtree([area.geometry for area in areas])
+        found = tree.query(MultiPolygon([_box(here)]))
+        if len(found):
+            rasterize(
+                [(areas[i].geometry, areas[i].kind) for i in found],
+                out=made,
+                transform=rasterio.windows.transform(window, transform),
+            )
+    made[unknown] = UNKNOWN
+    return made
+
+
+def _box(bounds: tuple[float, float, float, float]) -> Any:
+    from shapely.geometry import box
+
+    return box(*bounds)
+
+
+def write_polygons(areas: Iterable[ChangedArea], path: Path, crs: Any, meanings: Sequence[str]) -> None:
+    """Write areas as GeoJSON (in degrees, as its standard wants) or GeoPackage (in the map's CRS).
+
+    ``meanings`` are the words for a decrease and an increase. Raises :class:`UsageError` for other endings, and
+    :class:`GeosrError` where a GeoPackage's writer is not installed.
+    """
+    form = format_of(path)
+    areas = list(areas)
+    fields = [
+        {
+            "change": meanings[area.kind - 1],
+            "hectares": round(area.hectares, 4),
+            "hectares_low": round(area.low_hectares, 4),
+            "hectares_high": round(area.high_hectares, 4),
+            "mean_difference": round(area.mean_difference, 4),
+        }
+        for area in areas
+    ]
+    if form == "GeoJSON":
+        from pyproj import Transformer
+
+        to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
+        features = [
+            {"type": "Feature", "properties": one, "geometry": mapping(map_coordinates(to_degrees, area.geometry))}
+            for one, area in zip(fields, areas, strict=True)
+        ]
+        path.write_text(to_json({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+        return
+    import pyogrio
+
+    names = list(fields[0]) if fields else ["change", "hectares", "hectares_low", "hectares_high", "mean_difference"]
+    columns = [np.array([one[name] for one in fields], object if name == "change" else float) for name in names]
+    pyogrio.raw.write(
+        path,
+        geometry=np.array([area.geometry.wkb for area in areas], object),
+        field_data=columns,
+        fields=np.array(names),
+        geometry_type="MultiPolygon",
+        crs=crs.to_wkt(),
+        driver=form,
+        layer="change",
+    )
+
+
+def format_of(path: Path) -> str:
+    """Format of a file of polygons.
+
+    Raises :class:`UsageError` for an ending without one, :class:`GeosrError` where its writer is not installed.
+    """
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise UsageError(f"polygons are written as .geojson or .gpkg, not {path.suffix or path.name}")
+    if form == "GPKG":
+        from importlib.util import find_spec
+
+        if find_spec("pyogrio") is None:
+            raise GeosrError("GeoPackages need pyogrio: python -m pip install 'geosr[change]', or write .geojson")
+    return form

@@ -1,0 +1,87 @@
+"""The command ``geosr change``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from geosr.cli import options as opt
+from geosr.cli.errors import errors
+from geosr.cli.output import print_json
+from geosr.cli.scene_request import SearchOptions, SourceOptions, scene_request
+
+
+def change(
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="The earlier scene: raster, .SAFE or STAC Item.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="The later scene.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="CHANGE.tif", help="Map of classes to write.")],
+    index: Annotated[str, typer.Option("--index", metavar="NAME", help="ndwi, ndvi, nbr or ndbi.")] = "ndwi",
+    polygons: Annotated[
+        Path | None, typer.Option("--polygons", metavar="FILE", help="Also write areas: .gpkg or .geojson.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Also write a situation map: .html or .pdf.")
+    ] = None,
+    least: Annotated[
+        float, typer.Option("--least", min=0, max=2, help="Smallest difference of the index that counts.")
+    ] = 0.1,
+    least_hectares: Annotated[
+        float, typer.Option("--least-hectares", min=0, metavar="HA", help="Smallest area that counts.")
+    ] = 0.1,
+    bbox: opt.Bbox = None,
+    aoi: opt.Aoi = None,
+    mask_clouds: opt.MaskClouds = False,
+    crs: opt.Crs = None,
+    scale: opt.Scale = None,
+    offset: opt.Offset = None,
+    nodata: opt.Nodata = None,
+    sensor: opt.Sensor = None,
+    model: opt.Model = None,
+    overwrite: opt.Overwrite = False,
+    quiet: opt.Quiet = False,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Map what changed between two dates, with hectares.
+
+    Both dates are upscaled; their products stay beside the output.
+    """
+    with errors(debug):
+        from geosr.change.detect import ChangeRequest, detect_change
+        from geosr.progress import reporter_for
+
+        scenes = [
+            scene_request(
+                SourceOptions(source, None, scale, offset, nodata, False, sensor),
+                SearchOptions(bbox, aoi),
+                mask_clouds=mask_clouds,
+                crs=crs,
+            )
+            for source in (before, after)
+        ]
+        request = ChangeRequest(
+            scenes[0], scenes[1], output, index, model, least, least_hectares, polygons, report, overwrite
+        )
+        result = detect_change(request, reporter_for(as_json=as_json, quiet=quiet))
+        if as_json:
+            print_json(result.as_json())
+            return
+        _print(result)
+
+
+def _print(result: Any) -> None:
+    from geosr.change.indices import INDICES
+
+    index = INDICES[result.index]
+    for meaning, which in ((index.less, "less"), (index.more, "more")):
+        for grid in (result.fine, result.source):
+            total = getattr(grid, which)
+            typer.echo(
+                f"{meaning}, {grid.pixel_m:g} m: {total.hectares:.2f} ha ({total.low_hectares:.2f} to "
+                f"{total.high_hectares:.2f}) in {total.areas} areas"
+            )
+    for note in result.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"wrote {', '.join(result.files.values())}")

@@ -1,0 +1,200 @@
+"""A flood of known area between two simulated dates: its hectares, its polygons, its map, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from rasterio.transform import from_origin
+from scipy import ndimage
+
+from geosr.change.extent import LIKELY, PERHAPS, SURE, Difference, certainty
+from geosr.change.indices import INDICES
+from geosr.change.levels import measure_levels
+from geosr.model.kernels import mtf_to_sigma
+from geosr.model.sensor import Sensor, upsample
+from tests.conftest import SAMPLE, call_geosr, run_here, write_raster
+
+MTF = (0.26, 0.28, 0.24, 0.26)
+SIDE = 96
+PIXEL_HA = 2.5**2 / 10_000
+
+#: Water's reflectance in B02, B03, B04 and B08.
+WATER = np.array([0.07, 0.06, 0.045, 0.015], np.float32)
+
+
+def dn_of(ground, seed):
+    """The DN that the sensor records of ``(4, rows, cols)`` reflectance."""
+    sensor = Sensor([mtf_to_sigma(mtf, 4) for mtf in MTF], 4)
+    seen = sensor.observe(torch.from_numpy(ground)[None].float())[0].numpy()
+    noise = 0.001 * np.random.default_rng(seed).standard_normal(seen.shape)
+    return np.round((seen + noise) * 10_000).clip(1).astype(np.uint16)
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory):
+    """Two dates, shifted by 0.3 and 0.2 source pixels and brighter by 3 %, and the flood's hectares."""
+    with rasterio.open(SAMPLE) as raster:
+        low = raster.read()[:, 100 : 100 + SIDE, 60 : 60 + SIDE].astype(np.float32) / 10_000
+    ground = upsample(torch.from_numpy(low)[None], 4)[0].numpy().clip(0.001)
+    y, x = np.mgrid[: 4 * SIDE, : 4 * SIDE] - 2 * SIDE
+    flood = np.hypot(y, x) < 70 * (1 + 0.2 * np.sin(5 * np.arctan2(y, x)))
+    later = ground.copy()
+    later[:, flood] = WATER[:, None]
+    later = 1.03 * later + 0.002
+    later = np.stack([ndimage.shift(band, (1.2, -0.8), order=3, mode="nearest") for band in later])
+    folder = tmp_path_factory.mktemp("dates")
+    transform = from_origin(500_000, 5_300_000, 10, 10)
+    for name, image, seed in (("before", ground, 1), ("after", later, 2)):
+        write_raster(folder / f"{name}.tif", dn_of(image, seed), transform=transform, nodata=0, scale=1e-4)
+    return folder, float(flood.sum()) * PIXEL_HA
+
+
+@pytest.fixture(scope="module")
+def found(dates):
+    """The command's outputs for them."""
+    folder, hectares = dates
+    run = run_here(
+        *("change", folder / "before.tif", folder / "after.tif", "-o", folder / "flood.tif", "--json"),
+        *("--polygons", folder / "flood.geojson", "--report", folder / "flood.html"),
+    )
+    assert run.returncode == 0, run.stderr
+    return folder, hectares, json.loads(run.stdout)
+
+
+def test_hectares_of_a_flood_are_found_on_both_grids_within_their_range(found):
+    _, hectares, result = found
+    for grid, pixel_m in (("fine", 2.5), ("source", 10)):
+        more, less = result[grid]["more"], result[grid]["less"]
+        assert result[grid]["pixel_m"] == pixel_m
+        assert more["hectares"] == pytest.approx(hectares, rel=0.02)
+        assert more["low_hectares"] <= hectares <= more["high_hectares"]
+        assert more["high_hectares"] - more["low_hectares"] < 0.2 * hectares
+        assert (more["areas"], less["areas"]) == (1, 0)
+
+
+def test_the_later_date_is_registered_and_harmonised(found):
+    registration = found[2]["registration"]
+    assert registration["rows_px"] == pytest.approx(-0.3, abs=0.05)
+    assert registration["cols_px"] == pytest.approx(0.2, abs=0.05)
+    assert [line["gain"] for line in registration["lines"]] == pytest.approx([1.03, 1.03], abs=0.03)
+
+
+def test_polygons_and_map_hold_the_same_area(found):
+    folder, _, result = found
+    (feature,) = json.loads((folder / "flood.geojson").read_text())["features"]
+    assert feature["properties"]["change"] == "more water"
+    assert feature["properties"]["hectares"] == pytest.approx(result["fine"]["more"]["hectares"], abs=1e-3)
+    west, south = np.array(feature["geometry"]["coordinates"][0][0]).min(axis=0)
+    assert 14 < west < 16
+    assert 47 < south < 48
+    with rasterio.open(folder / "flood.tif") as raster:
+        assert (raster.read(1) == 2).sum() * PIXEL_HA == pytest.approx(feature["properties"]["hectares"], abs=1e-3)
+        assert raster.profile["nodata"] == 255
+        assert raster.crs.to_epsg() == 32633
+    with rasterio.open(folder / "flood_difference.tif") as raster:
+        difference = raster.read(1)
+        assert difference[2 * SIDE, 2 * SIDE] > 0.5
+        assert np.nanmedian(np.abs(difference[:40, :40])) < 0.05
+
+
+def test_the_situation_map_needs_no_network(found):
+    page = (found[0] / "flood.html").read_text()
+    assert "more water" in page
+    assert "http" not in page.split("base64,", 1)[0]
+    assert 'src="http' not in page
+
+
+def test_a_second_map_takes_the_products_over(found, monkeypatch, capsys):
+    folder = found[0]
+    before = (folder / "flood_before.tif").stat().st_mtime_ns
+    code = call_geosr(
+        monkeypatch,
+        *("change", folder / "before.tif", folder / "after.tif", "-o", folder / "flood.tif", "--index", "ndvi"),
+        *("--overwrite", "--report", folder / "flood.pdf"),
+    )
+    assert code == 0
+    assert "less vegetation, 2.5 m: " in capsys.readouterr().out
+    assert (folder / "flood.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder / "flood_before.tif").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-o", "out.png"], "the output out.png is a GeoTIFF"),
+        (["-o", "missing/out.tif"], "the folder of missing/out.tif does not exist"),
+        (["-o", "out.tif", "--index", "frob"], "--index is ndwi, ndvi, nbr, ndbi, not frob"),
+        (["-o", "out.tif", "--index", "nbr"], "B12"),
+        (["-o", "out.tif", "--polygons", "out.shp"], "polygons are written as .geojson or .gpkg, not .shp"),
+        (["-o", "out.tif", "--report", "out.png"], "a situation map is written as .html or .pdf, not .png"),
+        (["-o", "before.tif"], "before.tif exists: --overwrite replaces it"),
+        (["-o", "out.tif", "--bbox", "0,0,1,1"], "the area is outside before.tif"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(dates, tmp_path, monkeypatch, capsys, options, said):
+    for name in ("before.tif", "after.tif"):
+        (tmp_path / name).write_bytes((dates[0] / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    code = call_geosr(monkeypatch, "change", "before.tif", "after.tif", *options)
+    out, err = capsys.readouterr()
+    assert code in (1, 2)
+    assert said in err
+    assert err.count("\n") == 1
+    assert not out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["after.tif", "before.tif"]
+
+
+def test_dates_on_different_grids_are_refused(dates, tmp_path, monkeypatch, capsys):
+    with rasterio.open(dates[0] / "after.tif") as raster:
+        pixels = raster.read()
+    moved = write_raster(tmp_path / "moved.tif", pixels, transform=from_origin(500_005, 5_300_000, 10, 10), scale=1e-4)
+    code = call_geosr(monkeypatch, "change", dates[0] / "before.tif", moved, "-o", tmp_path / "out.tif")
+    assert code == 2
+    assert "are not on one grid: give both the same --bbox" in capsys.readouterr().err
+
+
+def test_an_index_carries_its_bands_half_widths():
+    index = INDICES["ndwi"]
+    reflectance = np.array([[[0.1]], [[0.3]]], np.float32)
+    assert float(index.of(reflectance)[0, 0]) == pytest.approx(-0.5)
+    step = 1e-4
+    by_hand = np.hypot(
+        *(
+            (index.of(reflectance + step * np.eye(2, dtype=np.float32)[band].reshape(2, 1, 1)) - index.of(reflectance))
+            / step
+            * half_width
+            for band, half_width in enumerate((0.01, 0.02))
+        )
+    )
+    half_widths = np.array([[[0.01]], [[0.02]]], np.float32)
+    assert float(index.half_width(reflectance, half_widths)[0, 0]) == pytest.approx(float(by_hand[0, 0]), rel=0.01)
+
+
+def test_unchanged_ground_tells_the_levels_beside_much_change():
+    rng = np.random.default_rng(0)
+    difference = (0.02 + 0.01 * rng.standard_normal(10_000)).astype(np.float32)
+    difference[:3_000] += 0.8
+    levels = measure_levels([(difference, np.full(10_000, 0.05, np.float32))])
+    assert levels.centre == pytest.approx(0.02, abs=0.01)
+    assert levels.factor == pytest.approx(0.01645 / 0.05, rel=0.4)
+    assert measure_levels([(difference, np.full(10_000, 1e-3, np.float32))]).factor == 1
+
+
+def test_an_edge_is_where_half_of_the_ground_has_changed():
+    position = np.arange(60, dtype=np.float32)
+    fraction = np.clip((position - 26.3) / 6, 0, 1)
+    ground, water = np.array([0.08, 0.35]), np.array([0.06, 0.02])
+    rng = np.random.default_rng(0)
+    before = (ground[:, None, None] * (1 + 0.2 * rng.standard_normal((1, 60, 60)))).astype(np.float32)
+    after = ((1 - fraction) * before + fraction * water[:, None, None]).astype(np.float32)
+    index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
+    flat = np.full((60, 60), 0.01, np.float32)
+    sure, increase = certainty(Difference(index, flat, before, after, flat), 0.1, 8)
+    assert increase[sure > 0].all()
+    found = {level: 60 - float((sure >= level).sum(axis=1).mean()) for level in (PERHAPS, LIKELY, SURE)}
+    assert found[LIKELY] == pytest.approx(29.3 + 0.5, abs=0.5)
+    assert found[PERHAPS] < found[LIKELY] < found[SURE]
