@@ -10,6 +10,7 @@ CatalogError
 ├── RadiometryError   a source whose DN cannot be turned into reflectance
 ├── AreaError         an area of interest that cannot be used
 └── SearchError       a STAC API that cannot be reached, or finds nothing
+    └── NothingFoundError  a search that succeeded and matches no Item
 """
 
 from __future__ import annotations
@@ -71,3 +72,7 @@ class AreaError(CatalogError):
 
 class SearchError(CatalogError):
     """The search failed or found nothing."""
+
+
+class NothingFoundError(SearchError):
+    """A search that succeeded, and matches no Item."""

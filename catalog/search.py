@@ -13,7 +13,7 @@ import pystac
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from catalog.errors import RequestError, SearchError
+from catalog.errors import NothingFoundError, RequestError, SearchError
 from catalog.items import first_line, ground_of
 from catalog.search_io import bounded_io
 
@@ -91,7 +91,7 @@ def search(query: Query) -> list[pystac.Item]:
         raise SearchError(f"more than {query.max_items} Items found at {query.api}: narrow the dates or the area")
     if not matching:
         hidden = f"; {len(items)} found are cloudier than {query.max_cloud:g} %" if items else ""
-        raise SearchError(
+        raise NothingFoundError(
             f"nothing found at {query.api} in {query.collection} for {query.datetime} and this area{hidden}: "
             "widen the dates or the area, or raise --max-cloud"
         )

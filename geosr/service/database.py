@@ -30,6 +30,9 @@ CREATE INDEX IF NOT EXISTS jobs_by_digest ON jobs (digest, status);
 PRAGMA user_version = 1;
 """
 
+#: Columns that came later, in the order in which they did.
+_LATER = {"jobs": (("failure_status", "INTEGER"), ("delivery", "TEXT NOT NULL DEFAULT '{}'"))}
+
 
 class Database:
     """One connection, used by one thread at a time: statements take microseconds."""
@@ -45,6 +48,11 @@ class Database:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_SCHEMA)
+            for table, columns in _LATER.items():
+                known = {row["name"] for row in self._connection.execute(f"PRAGMA table_info({table})")}
+                for name, kind in columns:
+                    if name not in known:
+                        self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
             self._add_columns()
         except (OSError, sqlite3.Error) as error:
             raise UsageError(f"the service cannot keep its database in {folder}: {error}") from error

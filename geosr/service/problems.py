@@ -11,8 +11,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from catalog import AreaError, CatalogError, RequestError, SearchError, SourceError, UnreachableError
+from catalog import (
+    AreaError,
+    CatalogError,
+    NothingFoundError,
+    RequestError,
+    SearchError,
+    SourceError,
+    UnreachableError,
+)
 from geosr.errors import DeviceError, GeosrError, ModelError, UsageError
+from geosr.service.messages import for_clients
 
 _OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0"
 
@@ -28,6 +37,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, 400),
     (ModelError, 400),
     (UnreachableError, 502),
+    (NothingFoundError, 404),
     (SearchError, 502),
     (SourceError, 400),
     (CatalogError, 400),
@@ -76,7 +86,7 @@ def problem_of(error: Exception) -> Problem:
         return error
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            return Problem(status, " ".join(str(error).split()))
+            return Problem(status, for_clients(str(error)))
     return Problem(500, "internal error: the log of the service says more")
 
 

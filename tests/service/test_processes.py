@@ -202,6 +202,8 @@ def test_process_execute_async_and_success(service):
         {"inputs": {"scene": "demo", "bbox": [0, 0, 1]}},
         {"inputs": {"scene": "demo", "bbox": [5, 5, 4, 4]}},
         {"inputs": {"scene": "demo", "bbox": [0, 95, 1, 96]}},
+        # Nowhere near the sample.
+        {"inputs": {"scene": "demo", "bbox": [50, 50, 50.01, 50.01]}},
         {"inputs": {"scene": "demo", "aoi": {"type": "Point", "coordinates": [0, 0]}}},
         {"inputs": {"scene": "demo", "max_cloud": 101}},
         {"inputs": {"scene": "demo", "model": "/etc/passwd"}},
@@ -254,12 +256,16 @@ def test_job_results_in_ranges(service, finished):
 
 
 def test_job_results_failed(service):
-    # Nowhere near the sample.
-    job = service.submit(scene="demo", bbox=[50, 50, 50.01, 50.01])
+    # The sample lacks bands of this model.
+    job = service.submit(scene="demo", model="s2-ten-x4")
     status = service.wait(job)
     assert status["status"] == "failed"
-    assert "outside" in status["message"]
-    assert_problem(service.http.get(f"/jobs/{job}/results"), 500)
+    assert "needs" in status["message"]
+    assert "--" not in status["message"]
+    assert str(service.data) not in status["message"]
+    # What a client has asked for cannot be done: the service itself has not failed.
+    assert_problem(service.http.get(f"/jobs/{job}/results"), 400)
+    assert_problem(execute(service, inputs={"scene": "demo", "model": "s2-ten-x4"}), 400)
 
 
 def test_job_list_op_and_success(service, finished):

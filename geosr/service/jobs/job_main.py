@@ -25,6 +25,8 @@ from geosr.progress import QuietReporter
 from geosr.run.pipeline import super_resolve
 from geosr.run.request import Cluster, UpscaleRequest
 from geosr.service.jobs.inputs import UpscaleInputs
+from geosr.service.messages import for_clients
+from geosr.service.problems import problem_of
 from geosr.settings import settings
 from tiling import TilingError
 
@@ -121,7 +123,9 @@ def main() -> int:
         )
         _attempt(request)
     except (GeosrError, CatalogError, TilingError, MemoryError) as error:
-        emit(event="failed", message=" ".join(str(error).split()) or type(error).__name__)
+        problem = problem_of(error)
+        message = for_clients(str(error)) if str(error) else type(error).__name__
+        emit(event="failed", message=message, status=problem.status)
         return 1
     emit(event="done")
     return 0

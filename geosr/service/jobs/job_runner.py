@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from geosr.service import metrics
 from geosr.service.jobs.job_store import JobStore
@@ -27,6 +28,15 @@ _TIDY_S = 300.0
 
 #: Times that a job whose process died is tried again, without having failed.
 _RETRIES = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed, in its process' own words."""
+
+    message: str
+    status: int | None
+    """Status of HTTP that a request with the same error has."""
 
 
 class JobRunner:
@@ -139,7 +149,7 @@ class JobRunner:
 
     def _follow(self, job: Job, process: subprocess.Popen[str]) -> None:
         """Record the events of a job's process, until it ends."""
-        failure: str | None = None
+        failure: Failure | None = None
         try:
             failure = self._listen(job, process)
         except Exception:
@@ -160,9 +170,10 @@ class JobRunner:
                     self._changed.notify_all()
         self.notify()
 
-    def _listen(self, job: Job, process: subprocess.Popen[str]) -> str | None:
+    def _listen(self, job: Job, process: subprocess.Popen[str]) -> Failure | None:
         """Read the events of a job's process to their end; returns why it failed, where it says so."""
-        failure, began, first = None, time.monotonic(), 0
+        failure: Failure | None = None
+        began, first = time.monotonic(), 0
         assert process.stdout is not None
         for line in process.stdout:
             event = event_of(line)
@@ -183,7 +194,7 @@ class JobRunner:
                 case "note":
                     _log.info("%s", event["text"], extra={"job": job.id})
                 case "failed":
-                    failure = event["message"]
+                    failure = Failure(event["message"], event.get("status"))
         return failure
 
     def _update(
@@ -197,9 +208,9 @@ class JobRunner:
         with self._changed:
             self._changed.notify_all()
 
-    def _close(self, job: Job, code: int, failure: str | None) -> None:
+    def _close(self, job: Job, code: int, failure: Failure | None) -> None:
         """Record how a job's process has ended."""
-        status, message = (SUCCESSFUL, "finished") if code == 0 else (FAILED, failure)
+        status, message = (SUCCESSFUL, "finished") if code == 0 else (FAILED, failure.message if failure else None)
         if message is None:
             tried = self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
             status, message = (
@@ -207,5 +218,5 @@ class JobRunner:
                 if tried <= _RETRIES
                 else (FAILED, f"its process died (code {code}), most likely for want of memory")
             )
-        self._store.settle(job, status, message)
+        self._store.settle(job, status, message, None if failure is None else failure.status)
         _log.info("job is %s: %s", status, message, extra={"job": job.id})

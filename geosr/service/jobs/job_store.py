@@ -124,14 +124,14 @@ class JobStore:
             )
         )
 
-    def settle(self, job: Job, status: str, message: str) -> None:
+    def settle(self, job: Job, status: str, message: str, failure_status: int | None = None) -> None:
         """Record what has become of a job that ran; one that was dismissed meanwhile stays so."""
         now = time.time()
         over = None if status == ACCEPTED else now
         self._database.change(
-            "UPDATE jobs SET status = ?, message = ?, finished = ?, updated = ?, seconds_left = NULL "
-            "WHERE id = ? AND status = ?",
-            (status, message, over, now, job.id, RUNNING),
+            "UPDATE jobs SET status = ?, message = ?, failure_status = ?, finished = ?, updated = ?, "
+            "seconds_left = NULL WHERE id = ? AND status = ?",
+            (status, message, failure_status, over, now, job.id, RUNNING),
         )
 
     def update(

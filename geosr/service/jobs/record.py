@@ -32,6 +32,8 @@ class Job:
     started: float | None
     finished: float | None
     updated: float
+    failure_status: int | None = None
+    """Status of HTTP that a request with the error of a failed job has; None where nothing is known of it."""
 
     @property
     def over(self) -> bool:
@@ -76,4 +78,5 @@ def job_of(row: Any) -> Job:
         started=row["started"],
         finished=row["finished"],
         updated=row["updated"],
+        failure_status=row["failure_status"],
     )

@@ -221,6 +221,7 @@ field("search-form").addEventListener("submit", (event) => {
       json: { bbox, datetime: `${field("from").value}/${field("to").value}`, max_cloud: Number(field("clouds").value) },
     });
     maps.shape("footprints", found.features);
+    if (!found.features.length) throw new Refused("Nothing found: widen the dates or the area, or allow more clouds.", 404);
     listFound(found, (item, button) => attempt(() => addScene(item).then(added), button));
   }, event.submitter);
 });

@@ -14,6 +14,9 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from catalog import CatalogError
+from catalog.area import window_of
+from geosr.errors import GeosrError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.jobs.chunk_progress import growth
@@ -23,6 +26,7 @@ from geosr.service.jobs.record import FAILED, RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, RESULT_NOT_READY, Problem
 from geosr.service.results.item import item_bytes
 from geosr.service.routes.paging import PageOf
+from geosr.service.security.api_keys import Caller
 from geosr.version import VERSION
 
 router = APIRouter(tags=["processes"])
@@ -121,6 +125,7 @@ async def execute(process_id: str, wanted: Execute, request: Request, context: C
     ):
         raise Problem(400, "outputs: by value is given one output, raw; others by reference")
     inputs = await run_in_threadpool(parse_inputs, wanted.inputs, context.settings)
+    await run_in_threadpool(_check_inside, inputs, context, caller)
     job = await run_in_threadpool(context.jobs.submit, inputs, caller)
     if _PREFER_ASYNC.search(request.headers.get("prefer", "")):
         headers = {"Location": context.url(f"/jobs/{job.id}"), "Preference-Applied": "respond-async"}
@@ -232,7 +237,7 @@ def status_of(job: Job, context: Context) -> dict[str, Any]:
 
 def _results(job: Job, context: Context, wanted: Execute) -> Response:
     if job.status == FAILED:
-        raise Problem(500, f"the job failed: {job.message}")
+        raise Problem(job.failure_status or 500, f"the job failed: {job.message}")
     if job.status != SUCCESSFUL:
         kind = RESULT_NOT_READY if not job.over else "about:blank"
         raise Problem(404 if not job.over else 410, f"the job is {job.status}: it has no results", kind=kind)
@@ -295,6 +300,19 @@ def _summary(context: Context) -> dict[str, Any]:
             context.link(f"/processes/{PROCESS}/execution", "http://www.opengis.net/def/rel/ogc/1.0/execute"),
         ],
     }
+
+
+def _check_inside(inputs: UpscaleInputs, context: Context, caller: Caller) -> None:
+    """Refuse an area outside the scene that is named. Raises :class:`catalog.AreaError`, or :class:`Problem`."""
+    area = inputs.area
+    if inputs.scene is None or area is None:
+        return
+    try:
+        live = context.scenes.get(inputs.scene, caller)
+    except (CatalogError, GeosrError):
+        # It is opened for the service's model: the job's may fit where that does not.
+        return
+    window_of(area, live.scene.geobox, f"scene {live.id}")
 
 
 def _check_process(process_id: str) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 import catalog
+from catalog import NothingFoundError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.fetch import fetch_picture, with_absolute_assets
@@ -162,7 +163,11 @@ def search(wanted: SceneSearch, context: ContextOf, caller: CallerOf) -> dict[st
     """Scenes of the catalogue, clearest first, as a GeoJSON FeatureCollection of STAC Items."""
     settings = context.settings
     area = parse_area(wanted.bbox, wanted.intersects)
-    items = catalog.search(catalog.Query(area, wanted.datetime, settings.api, settings.collection, wanted.max_cloud))
+    query = catalog.Query(area, wanted.datetime, settings.api, settings.collection, wanted.max_cloud)
+    try:
+        items = catalog.search(query)
+    except NothingFoundError:
+        items = []
     features = []
     for item in items[:_MOST_FOUND]:
         content = item.to_dict(transform_hrefs=False)
