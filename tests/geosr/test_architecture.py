@@ -72,7 +72,9 @@ ORDER = [
 
 #: Parts of geosr.service, in the same way.
 SERVICE_ORDER = [
+    "messages",
     "problems",
+    "head",
     "metrics",
     "schemas",
     "settings",
@@ -87,6 +89,7 @@ SERVICE_ORDER = [
     "jobs",
     "context",
     "routes",
+    "openapi",
     "app",
     "run",
     "__init__",
