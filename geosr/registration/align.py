@@ -49,7 +49,7 @@ _FEWEST = 30
 
 @dataclass(frozen=True)
 class Shift:
-    """Where the LR grid lies in the HR image: LR pixel ``p`` shows what is at ``p + (rows, cols)`` there."""
+    """Position of the LR grid in the HR image: LR pixel ``p`` shows what is at ``p + (rows, cols)`` there."""
 
     rows_px: float
     """LR pixels."""
@@ -57,7 +57,7 @@ class Shift:
     error_px: float
     """Standard error of the worse of the two, LR pixels; infinite where nothing could be measured."""
     correlation: float
-    """Of LR with the observed HR at this shift, all usable pixels, mean of the bands."""
+    """Correlation of LR with the observed HR at this shift, all usable pixels, mean of the bands."""
 
     @property
     def length_px(self) -> float:
@@ -200,7 +200,7 @@ def _slope(observed: Observed, shift: NDArray[np.float64], axis: int) -> NDArray
 def _equations(
     lr: NDArray[np.float64], hr: NDArray[np.float64], along_rows: NDArray[np.float64], along_cols: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What one band adds to the normal equations of a step, in units of its own noise: the right side, and the matrix.
+    """Terms of one band in the normal equations of a step, in units of its own noise: right side, and matrix.
 
     Gain and offset are free: what they explain is taken out of slopes and residual.
     """

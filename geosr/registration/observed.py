@@ -27,14 +27,14 @@ class Observed:
     """An HR image under the LR sensor's blur, on the HR grid, with a margin around the patch that it is seen for."""
 
     coefficients: NDArray[np.float64]
-    """Of the cubic spline through the blurred image, ``(bands, rows, cols)``."""
+    """Coefficients of the cubic spline through the blurred image, ``(bands, rows, cols)``."""
     seen: NDArray[np.float64]
     """Which share of what each pixel shows was measured, 0 to 1, ``(rows, cols)``."""
     scale: int
     margin_lr_px: int
     """LR pixels on each side that are not the patch's."""
     base_px: tuple[float, float] = (0.0, 0.0)
-    """What is added to every shift (rows, cols), LR pixels."""
+    """Offset that is added to every shift (rows, cols), LR pixels."""
 
     @property
     def side_lr_px(self) -> tuple[int, int]:
@@ -43,7 +43,7 @@ class Observed:
         return rows // self.scale - 2 * self.margin_lr_px, cols // self.scale - 2 * self.margin_lr_px
 
     def at(self, shift: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """What the LR grid shows when its pixels lie ``shift`` (rows, cols; LR pixels) further on in this image.
+        """Sample the image on the LR grid, its pixels moved by ``shift`` (rows, cols; LR pixels).
 
         Returns values ``(bands, rows, cols)`` and which pixels ``(rows, cols)`` were measured.
         """
@@ -58,7 +58,7 @@ class Observed:
         return values, seen > _SEEN
 
     def moved(self, shift: NDArray[np.float64]) -> Observed:
-        """The same image, with shifts counted from this one."""
+        """Copy of the image with shifts counted from this one."""
         rows, cols = self.base_px
         return replace(self, base_px=(rows + float(shift[0]), cols + float(shift[1])))
 
