@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from geosr.cli.change import change
+from geosr.cli.compare import compare
 from geosr.cli.demo import demo
 from geosr.cli.errors import fail
 from geosr.cli.evaluate import evaluate
@@ -53,7 +54,22 @@ def _geosr(
     """Super-resolution of satellite imagery: four times finer, lined up to the pixel, reflectance kept."""
 
 
-for _command in (upscale, preview, style, change, search, verify, worker, demo, info, measure, train, evaluate, serve):
+for _command in (
+    upscale,
+    preview,
+    style,
+    compare,
+    change,
+    search,
+    verify,
+    worker,
+    demo,
+    info,
+    measure,
+    train,
+    evaluate,
+    serve,
+):
     app.command()(_command)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")

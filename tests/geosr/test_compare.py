@@ -1,0 +1,161 @@
+"""Comparison of two rasters: numbers that are known beforehand, and a page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from rasterio.transform import from_origin
+
+from geosr.errors import UsageError
+from geosr.maps.compare import compare
+from geosr.maps.compare_page import page_of
+from tests.conftest import RGBN, run_here, write_raster
+
+
+@pytest.fixture
+def low(tmp_path):
+    """A raster of 10 m with a gradient to the east and a hole."""
+    pixels = np.empty((4, 24, 32), np.uint16)
+    for i in range(4):
+        pixels[i] = 1000 * (i + 1) + 10 * np.arange(32)
+    pixels[:, 4, 4] = 0
+    return write_raster(tmp_path / "low.tif", pixels, nodata=0, scale=1e-4, offset=-0.1)
+
+
+@pytest.fixture
+def high(tmp_path, low):
+    """The same four times finer, 20 DN brighter, with a pattern that means of 4 × 4 do not show."""
+    fine = (1000 * np.arange(1, 5)[:, None, None] + 10 * np.arange(32)).repeat(4, axis=2).repeat(96, axis=1)
+    pattern = np.where((np.arange(96)[:, None] + np.arange(128)) % 2, 30, -30)
+    pixels = (fine + pattern + 20).astype(np.uint16)
+    return write_raster(
+        tmp_path / "high.tif",
+        pixels,
+        nodata=0,
+        scale=1e-4,
+        offset=-0.1,
+        transform=from_origin(359130, 5352340, 2.5, 2.5),
+    )
+
+
+def test_differences_at_both_resolutions(low, high):
+    """In reflectance, at 2.5 m with the pattern, at 10 m without."""
+    found = {(one.band, one.pixel): one for one in compare(str(low), str(high)).differences}
+    assert set(found) == {(band, pixel) for band in RGBN for pixel in (2.5, 10.0)}
+    for band in RGBN:
+        fine, coarse = found[band, 2.5], found[band, 10.0]
+        assert fine.mean == pytest.approx(0.002, abs=1e-6)
+        assert fine.rmse == pytest.approx(np.sqrt(0.002**2 + 0.003**2), rel=1e-4)
+        assert (coarse.mean, coarse.rmse) == pytest.approx((0.002, 0.002), abs=1e-6)
+        assert coarse.correlation == pytest.approx(1, abs=1e-6)
+        assert (fine.count, coarse.count) == (96 * 128 - 16, 24 * 32 - 1)
+
+
+def test_bands_meet_by_name_in_any_order(tmp_path, low):
+    pixels = np.full((2, 24, 32), 5000, np.uint16)
+    other = write_raster(tmp_path / "b.tif", pixels, names=("nir", "blue"), scale=1e-4, offset=-0.1)
+    assert compare(str(low), str(other)).bands == ("B02", "B08")
+
+
+def test_grids_of_other_crs_and_part_of_the_ground(tmp_path, low, high):
+    """In degrees, of the western half."""
+    import rasterio
+    from rasterio.warp import Resampling, calculate_default_transform, reproject
+
+    with rasterio.open(high) as source:
+        left, bottom, right, top = source.bounds
+        middle = (left + right) / 2
+        transform, width, height = calculate_default_transform(
+            source.crs, "EPSG:4326", 64, 96, left, bottom, middle, top
+        )
+        pixels = np.zeros((4, height, width), np.uint16)
+        reproject(
+            source.read(),
+            pixels,
+            src_transform=source.transform,
+            src_crs=source.crs,
+            dst_transform=transform,
+            dst_crs="EPSG:4326",
+            src_nodata=0,
+            dst_nodata=0,
+            resampling=Resampling.average,
+        )
+    part = write_raster(
+        tmp_path / "degrees.tif", pixels, nodata=0, crs="EPSG:4326", transform=transform, scale=1e-4, offset=-0.1
+    )
+    comparison = compare(str(low), str(part))
+    assert comparison.fine.geobox.crs == "EPSG:32633"
+    coarse = comparison.differences[-1]
+    assert coarse.mean == pytest.approx(0.002, abs=1e-3)
+    assert comparison.fine.geobox.boundingbox.right == pytest.approx(middle, abs=15)
+
+
+def test_profiles_follow_their_line(low, high):
+    comparison = compare(str(low), str(high))
+    distance, a, b = comparison.profile((359130, 5352340 - 35, 359130 + 320, 5352340 - 35))
+    assert distance[-1] == 320
+    # The gradient, of 0.001 per source pixel.
+    assert a[0, 0] == pytest.approx(0, abs=1e-6)
+    assert a[0, -1] == pytest.approx(0.031, abs=1e-6)
+    assert np.abs(b[0] - a[0] - 0.002).max() == pytest.approx(0.003, abs=1e-5)
+    with pytest.raises(UsageError, match="does not cross"):
+        comparison.profile((0, 0, 10, 10))
+
+
+def test_histograms_share_their_bins(low, high):
+    for edges, a, b in compare(str(low), str(high)).histograms():
+        assert (np.diff(edges) > 0).all()
+        assert 0.9 < a.sum() <= 1
+        assert 0.9 < b.sum() <= 1
+
+
+def test_the_page_needs_nothing_else(tmp_path, low, high):
+    done = run_here("compare", low, high, "-o", tmp_path / "page.html", "--json")
+    assert done.returncode == 0
+    assert {one["band"] for one in json.loads(done.stdout)} == set(RGBN)
+    page = (tmp_path / "page.html").read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "http" not in page
+    assert page.count("<svg") == 8
+    assert page.count("data:image/png;base64,") == 3
+    assert 'id="swipe"' in page
+
+
+def test_names_of_files_are_no_html(tmp_path, low):
+    odd = tmp_path / "<b>.tif"
+    odd.write_bytes(low.read_bytes())
+    assert "<b>" not in page_of(compare(str(odd), str(low)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["missing.tif"], "missing.tif"),
+        (["other.tif"], "no band is in both"),
+        (["far.tif"], "have no ground in common"),
+        (["bare.tif"], "has no CRS"),
+        (["dn.tif"], "has no scale and offset"),
+        (["empty.tif"], "no pixel that was measured in both"),
+        (["IN", "-o", "page.pdf"], "has to be a page"),
+        (["IN", "-o", "there.html"], "exists: --overwrite"),
+        (["IN", "--line", "1,2"], "is no line"),
+        (["IN", "--line", "1,2,1,2"], "has no length"),
+    ],
+)
+def test_wrong_input_is_one_line(tmp_path, low, options, message):
+    pixels, form = np.full((4, 24, 32), 500, np.uint16), {"nodata": 0, "scale": 1e-4, "offset": -0.1}
+    write_raster(tmp_path / "other.tif", pixels, names=("B05", "B06", "B07", "B8A"), **form)
+    write_raster(tmp_path / "far.tif", pixels, transform=from_origin(600000, 5352340, 10, 10), **form)
+    write_raster(tmp_path / "bare.tif", pixels, crs=None, **form)
+    write_raster(tmp_path / "dn.tif", pixels, nodata=0)
+    write_raster(tmp_path / "empty.tif", pixels * 0, **form)
+    (tmp_path / "there.html").touch()
+    before = sorted(tmp_path.iterdir())
+    done = run_here("compare", low, *(low if option == "IN" else option for option in options), cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
