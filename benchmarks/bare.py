@@ -22,7 +22,7 @@ from geosr.engine.buffers import BufferPool
 from geosr.engine.openvino_engine import OpenVinoEngine, compile_graph, graphs_of
 from geosr.engine.pooled import ChunkArrays, Step
 from geosr.engine.winograd.dispatch import Runner
-from geosr.engine.winograd.layout import Planes
+from geosr.engine.winograd.layout import PolyphaseLayout
 from geosr.engine.winograd.network import Network, read_layers
 from geosr.model.card import ModelCard
 from geosr.model.weights import read_weights
@@ -49,9 +49,9 @@ def bare_winograd(card: ModelCard, side: int, threads: int) -> Step:
     assert card.network is not None
     code, memory = compiled(), BufferPool()
     layers = read_layers(read_weights(card), card.network, code.outputs)
-    planes = Planes(side, side, code.step)
-    runner = Runner(planes, code, threads, list(layers.values()), memory)
-    network = Network(planes, runner, layers, card.network, 0, memory)
+    layout = PolyphaseLayout(side, side, code.step)
+    runner = Runner(layout, code, threads, list(layers.values()), memory)
+    network = Network(layout, runner, layers, card.network, 0, memory)
 
     def step(known: ChunkArrays) -> dict[str, NDArray[np.float32]]:
         made = network(known["lr"][0])

@@ -62,8 +62,8 @@ def measure(
 
     def upscaled(engine: Engine, lr: torch.Tensor) -> torch.Tensor:
         padded = np.pad(lr.numpy(), ((0, 0), (halo, halo), (halo, halo)), mode="symmetric") / reference
-        phases = engine.upscale(padded, np.ones(padded.shape, bool)).phases
-        flat = torch.from_numpy(phases.reshape(1, -1, *phases.shape[2:]))
+        polyphase = engine.upscale(padded, np.ones(padded.shape, bool)).polyphase
+        flat = torch.from_numpy(polyphase.reshape(1, -1, *polyphase.shape[2:]))
         return torch.nn.functional.pixel_shuffle(flat, card.scale)[0] * torch.from_numpy(reference)
 
     found = {}

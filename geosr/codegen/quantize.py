@@ -1,4 +1,4 @@
-"""A kernel that converts an image's phases to DN in one pass over its pixels.
+"""A kernel that converts an image's polyphase channels to DN in one pass over its pixels.
 
 Its reference is ``ToDn`` of :mod:`geosr.inference.quantize`, which does the same with NumPy, one pass for each step, to
 the same bits.
@@ -21,9 +21,9 @@ from geosr.codegen.compiler import Compiled, Kernel, compile_kernels, simd_width
 from geosr.codegen.structs import load_fields
 from tiling import nearest_non_nodata, nodata_as
 
-#: Output pixels along a source pixel's side, and phases of each band: output pixels of a source pixel.
+#: Output pixels along a source pixel's side, and polyphase channels of each band: output pixels of a source pixel.
 _SCALE = 4
-_PHASES = _SCALE * _SCALE
+_POLYPHASE = _SCALE * _SCALE
 
 #: Bytes of a DN.
 _BYTES = 2
@@ -33,7 +33,7 @@ class _Arguments(ctypes.Structure):
     """Lengths and strides are in elements: floats or DN."""
 
     _fields_ = (
-        ("phases", ctypes.c_void_p),
+        ("polyphase", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
         # Offset of each output band's first phase, in floats.
         ("starts", ctypes.c_void_p),
@@ -59,7 +59,7 @@ class _Arguments(ctypes.Structure):
 
 @dataclass(frozen=True)
 class _Constants:
-    """A band's constants, each a vector: DN are ``(phases * reference - offset) / scale``, and not ``nodata``."""
+    """A band's constants, each a vector: DN are ``(polyphase * reference - offset) / scale``, and not ``nodata``."""
 
     reference: Value
     offset: Value
@@ -69,7 +69,7 @@ class _Constants:
 
 
 class QuantizeKernel:
-    """``DN = (phases * reference - offset) / scale`` of some bands, rounded, held within their type, and not nodata."""
+    """``DN = (polyphase * reference - offset) / scale``, rounded, held within their type, and not nodata."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class QuantizeKernel:
         dtype: np.dtype[np.integer],
         nodata: Sequence[float | None],
     ) -> None:
-        """``sources`` are the bands of phases that become DN; the others have one value for each output band."""
+        """``sources`` are the bands of the image that become DN; the others have one value for each output band."""
         self._sources = tuple(sources)
         self._reference, self._offset, self._scale = map(np.ascontiguousarray, (reference, offset, scale))
         self._limits = np.iinfo(dtype)
@@ -99,17 +99,17 @@ class QuantizeKernel:
         return np.issubdtype(dtype, np.integer) and dtype.itemsize == _BYTES and dtype.isnative
 
     @staticmethod
-    def accepts(phases: NDArray[np.float32]) -> bool:
+    def accepts(polyphase: NDArray[np.float32]) -> bool:
         """Return True for images at least a vector wide whose columns are contiguous."""
-        wide = phases.shape[3] >= simd_width_here() and phases.strides[3] == phases.itemsize
-        return wide and phases.shape[1] == _PHASES
+        wide = polyphase.shape[3] >= simd_width_here() and polyphase.strides[3] == polyphase.itemsize
+        return wide and polyphase.shape[1] == _POLYPHASE
 
-    def __call__(self, phases: NDArray[np.float32], out: NDArray[np.integer]) -> None:
+    def __call__(self, polyphase: NDArray[np.float32], out: NDArray[np.integer]) -> None:
         """Convert ``(bands, 16, rows, cols)`` into ``out``, ``(bands, 4 rows, 4 cols)`` with contiguous rows."""
-        band, phase, row, _ = (stride // phases.itemsize for stride in phases.strides)
+        band, phase, row, _ = (stride // polyphase.itemsize for stride in polyphase.strides)
         starts = band * np.asarray(self._sources, np.int64)
         arguments = _Arguments(
-            phases=phases.ctypes.data,
+            polyphase=polyphase.ctypes.data,
             out=out.ctypes.data,
             starts=starts.ctypes.data,
             reference=self._reference.ctypes.data,
@@ -121,8 +121,8 @@ class QuantizeKernel:
             phase_stride=phase,
             row_stride=row,
             out_stride=out.strides[0] // out.itemsize,
-            rows=phases.shape[2],
-            cols=phases.shape[3],
+            rows=polyphase.shape[2],
+            cols=polyphase.shape[3],
             lowest=self._limits.min,
             highest=self._limits.max,
         )
@@ -140,13 +140,13 @@ def _write_to_dn(build: Builder, task: Value) -> None:
     out_cols = build.multiply(arguments.cols, _SCALE)
     last = build.subtract(arguments.cols, build.simd_width)
     with build.loop(0, arguments.bands) as band:
-        phases = build.at(arguments.phases, build.load(arguments.starts, band.index, I64))
+        polyphase = build.at(arguments.polyphase, build.load(arguments.starts, band.index, I64))
         constants = _Constants(
             *(build.splat(build.load(getattr(arguments, field.name), band.index)) for field in fields(_Constants))
         )
         image = build.multiply(band.index, arguments.out_stride)
         with build.loop(0, arguments.rows) as row:
-            source = build.at(phases, build.multiply(row.index, arguments.row_stride))
+            source = build.at(polyphase, build.multiply(row.index, arguments.row_stride))
             with build.loop(0, _SCALE) as line:
                 first = build.multiply(build.multiply(line.index, _SCALE), arguments.phase_stride)
                 sources = [build.at(source, first)]
@@ -162,9 +162,9 @@ def _write_to_dn(build: Builder, task: Value) -> None:
                     build.store(build.interleave(dn), build.at(arguments.out, place, I16))
 
 
-def _dn(build: Builder, arguments: SimpleNamespace, constants: _Constants, phases: Value) -> Value:
+def _dn(build: Builder, arguments: SimpleNamespace, constants: _Constants, polyphase: Value) -> Value:
     """Vector of DN, 16 bits each."""
-    reflectance = build.multiply(phases, constants.reference)
+    reflectance = build.multiply(polyphase, constants.reference)
     value = build.ir.fdiv(build.subtract(reflectance, constants.offset), constants.scale)
     value = build.intrinsic("llvm.rint", value.type, [value])
     value = build.minimum(build.maximum(value, arguments.lowest), arguments.highest)

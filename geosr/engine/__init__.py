@@ -202,7 +202,7 @@ class Parallel:
 class Upscaled:
     """What a generator makes of the inside of one chunk, in units of the bands' reference reflectance."""
 
-    phases: NDArray[np.float32] | None
+    polyphase: NDArray[np.float32] | None
     """The image, see :mod:`geosr.model.kernels`: ``(bands, scale * scale, rows, cols)``; None when it was taken."""
     observed: NDArray[np.float32]
     """What the sensor would observe of it, ``(bands, rows, cols)``."""

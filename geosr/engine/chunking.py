@@ -33,7 +33,7 @@ _BYTES_PER_HR_VALUE = 16
 #: The same where the image is made some rows at a time, in the residual's place.
 _BYTES_PER_HR_VALUE_IN_ROWS = 6
 
-#: What Winograd's planes take, of what their pixels do, and planes besides the maps'.
+#: What Winograd's channels take, of what their pixels do, and channels besides the maps'.
 _PADDED, _SPARE_PLANES = 1.13, 17
 
 #: Bytes per band and LR pixel that half-widths and measured fraction take at their fullest.
@@ -89,11 +89,11 @@ def bytes_of_chunk(
         made = (core_px + 2 * kept_margin(card.halo_px)) ** 2
         tail = 2 * size.features * card.scale**2 * width * made if size.tail == "interpolate" else 0
         if engine.name == "winograd-cpu":
-            # Its planes stay, and in them the residual becomes the image: some rows at a time, but for half-widths, or
-            # where OpenVINO has the tail.
+            # Its channels stay, and in them the residual becomes the image: some rows at a time, but for half-widths,
+            # or where OpenVINO has the tail.
             in_rows = size.tail == "shuffle" and not uncertainty
             spared = _BYTES_PER_HR_VALUE - _BYTES_PER_HR_VALUE_IN_ROWS if in_rows else 4
-            total += _bytes_of_planes(size) * read - spared * image * read + tail
+            total += _bytes_of_channels(size) * read - spared * image * read + tail
         else:
             total += max((_bytes_of_body(size, engine, width) + _bytes_of_split(card, engine)) * read, tail)
         if engine.name == "openvino-cpu" and width < 4:
@@ -102,7 +102,7 @@ def bytes_of_chunk(
     if uncertainty:
         total += _BYTES_OF_DOUBT * bands * read
     if card.stack is not None:
-        # The coarse bands' detail, their image and its blocks, and the guides' phases; the body is small beside them.
+        # The coarse bands' detail, their image and its blocks, and the guides' image; the body is small beside them.
         total += _COPIES_IN_STACK * 4 * image * read
     return total
 
@@ -125,7 +125,7 @@ def _bytes_of_split(card: ModelCard, engine: EngineSpec) -> float:
     return 4 * most + again + 4 * (card.network.features if card.network else 0)
 
 
-def _bytes_of_planes(size: NetworkSize) -> float:
+def _bytes_of_channels(size: NetworkSize) -> float:
     """The same of Winograd's: no layer's input is copied, there are a dense block's maps and those of two more."""
     return _PADDED * 4 * (3 * size.features + 4 * size.growth + _SPARE_PLANES)
 

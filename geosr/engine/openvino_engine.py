@@ -20,7 +20,7 @@ from geosr.model.card import ModelCard
 from geosr.model.weights import misfit, read_rounded
 
 #: Outputs that are handed on while the next chunk is computed.
-_OWN = ("phases", "observed")
+_OWN = ("polyphase", "observed")
 
 
 class OpenVinoEngine(PooledEngine):

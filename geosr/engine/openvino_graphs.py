@@ -3,7 +3,7 @@
 In float32 it is one graph: what is only handed on inside it is never laid out anew. The network's blocks are a graph of
 their own where they run in reduced precision, which nothing else does: the first layer reads reflectance, of which
 bfloat16 would keep no more than three digits, and what the last ones make of features is in the image as it is. Images
-are held as phases, see :mod:`geosr.model.kernels`.
+are held as polyphase channels, see :mod:`geosr.model.kernels`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Graphs:
     """A generator's graphs for chunks of one shape.
 
     Inputs and outputs go by name. Given are ``lr``, the input, and ``valid``, 1 where a pixel was measured and 0 where
-    it was filled in. Made are the image's ``phases`` and what the sensor has ``observed`` of it, both with a margin of
-    ``margin_px``; with ``uncertainty`` the network's features, ``deep``, and the phases of its ``residual`` as well.
+    it was filled in. Made are the image's ``polyphase`` channels and what the sensor has ``observed`` of it, both with
+    a margin of ``margin_px``; with ``uncertainty`` also the network's features, ``deep``, and its ``residual``.
     """
 
     shape: tuple[int, ...]
@@ -78,7 +78,7 @@ class Graphs:
         if self.size is None or self.size.tail == "shuffle":
             return [image]
         deep = self._given("deep")
-        residual = self._layers.to_phases(deep, self.size, self.scale)
+        residual = self._layers.to_polyphase(deep, self.size, self.scale)
         return [ov.Model([_named(residual, "residual")], [deep], "tail"), image]
 
     def _before(self, precision: str) -> tuple[list[tuple[ov.Model, str]], list[str]]:
@@ -95,7 +95,7 @@ class Graphs:
         else:
             # A tail at high resolution belongs to the body, for most of the work is there.
             deep = op.add(self._near(shallow), layers.conv(trunk, "conv_body"))
-            ends, follows = {"residual": layers.to_phases(deep, self.size, self.scale)}, ["residual"]
+            ends, follows = {"residual": layers.to_polyphase(deep, self.size, self.scale)}, ["residual"]
             if self.uncertainty:
                 ends["deep"] = deep
         results = [_named(node, name) for name, node in ends.items()]
@@ -110,17 +110,17 @@ class Graphs:
             deep, residual = self._network(lr, given)
             if self.uncertainty:
                 ends = {"deep": deep, "residual": residual}
-        ends["phases"], ends["observed"] = self._constrained(lr, residual, valid)
+        ends["polyphase"], ends["observed"] = self._constrained(lr, residual, valid)
         results = [_named(node, name) for name, node in ends.items()]
         return ov.Model(results, [lr, valid, *given.values()], "image")
 
     def _network(self, lr: Any, given: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Its features and the phases of what it adds; what is ``given`` of them on the way is not computed."""
+        """Features of the network, and polyphase channels of its residual; what is ``given`` is not computed."""
         assert self.size is not None
         shallow = given["shallow"] if "shallow" in given else self._first(lr)
         trunk = given["trunk"] if "trunk" in given else self._layers.trunk(shallow, self.size, self.halo_px)
         deep = op.add(self._near(shallow), self._layers.conv(trunk, "conv_body"))
-        return deep, self._layers.to_phases(deep, self.size, self.scale)
+        return deep, self._layers.to_polyphase(deep, self.size, self.scale)
 
     def _first(self, lr: Any) -> Any:
         """The first layer's features, of an input within its limits."""
@@ -159,10 +159,10 @@ class Graphs:
         else:
             parts += [] if base == "none" else [_interpolated(lr, base, scale, inset)]
             parts += [] if pull is None else [_interpolated(pull, "bicubic", scale, inset)]
-        phases = parts[0]
+        polyphase = parts[0]
         for part in parts[1:]:
-            phases = op.add(phases, part)
-        return phases, inside(op.subtract(source, left), inset)
+            polyphase = op.add(polyphase, part)
+        return polyphase, inside(op.subtract(source, left), inset)
 
     @property
     def _layers(self) -> Layers:
@@ -183,8 +183,8 @@ class Graphs:
         assert self.size is not None
         _, bands, rows, cols = self.shape
         given_up = 0 if name == "shallow" else 2 * (self.halo_px - self._near_px)
-        phases = bands * (self.scale**2 + (1 if self.noise_limits else 0))
-        channels = phases if name == "residual" else self.size.features
+        polyphase = bands * (self.scale**2 + (1 if self.noise_limits else 0))
+        channels = polyphase if name == "residual" else self.size.features
         return op.parameter([1, channels, rows - given_up, cols - given_up], np.float32, name=name)
 
 
@@ -196,7 +196,7 @@ def _named(node: Any, name: str) -> Any:
 
 
 def _interpolated(lr: Any, base: Base, scale: int, inset: int) -> Any:
-    """The phases of an interpolation without ``inset`` pixels on each side."""
+    """Polyphase channels of an interpolation without ``inset`` pixels on each side."""
     kernel = kernels.interpolation(base, scale)
     bands = lr.get_output_shape(0)[1]
     weights = np.broadcast_to(kernel[None, :, None], (bands, len(kernel), 1, *kernel.shape[1:]))
@@ -217,8 +217,8 @@ def _per_band(values: Sequence[float]) -> NDArray[np.float32]:
     return np.asarray(values, np.float32).reshape(1, -1, 1, 1)
 
 
-def _observe(phases: Any, taps: NDArray[np.float32], scale: int) -> Any:
-    """What the sensor sees of phases: along the rows of each block, then across them.
+def _observe(polyphase: Any, taps: NDArray[np.float32], scale: int) -> Any:
+    """What the sensor sees of polyphase channels: along the rows of each block, then across them.
 
     One dense convolution for all bands is faster than one for each, although most of its weights are zero.
     """
@@ -231,7 +231,7 @@ def _observe(phases: Any, taps: NDArray[np.float32], scale: int) -> Any:
             across[band, band * scale + i, :, 0] = split[band, :, i]
             for j in range(scale):
                 along[band * scale + i, band * scale**2 + i * scale + j, 0] = split[band, :, j]
-    return convolve(convolve(inside(phases, -reach), along, (0, 0)), across, (0, 0))
+    return convolve(convolve(inside(polyphase, -reach), along, (0, 0)), across, (0, 0))
 
 
 def _separable(lr: Any, taps: NDArray[np.float32]) -> Any:

@@ -49,7 +49,7 @@ class Layers:
             deep, now = _add_residual(inside(deep, first - last), inner), last
         return inside(deep, now - needed[-1])
 
-    def to_phases(self, deep: Any, size: NetworkSize, scale: int) -> Any:
+    def to_polyphase(self, deep: Any, size: NetworkSize, scale: int) -> Any:
         if size.tail == "shuffle":
             return self.conv(deep, "conv_last")
         for name in ("conv_up1", "conv_up2"):
@@ -64,13 +64,13 @@ class Layers:
         than half of the work, and the larger image is never there.
         """
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        phases = []
+        polyphase = []
         for i in (0, 1):
             for j in (0, 1):
                 near = _of_doubled(_of_doubled(weight, 2, i), 3, j)
                 made = op.convolution(image, op.constant(near), [1, 1], [1 - i, 1 - j], [i, j], [1, 1])
-                phases.append(self._leaky(op.add(made, op.constant(bias.reshape(1, -1, 1, 1)))))
-        return op.depth_to_space(op.concat(phases, 1), "blocks_first", 2)
+                polyphase.append(self._leaky(op.add(made, op.constant(bias.reshape(1, -1, 1, 1)))))
+        return op.depth_to_space(op.concat(polyphase, 1), "blocks_first", 2)
 
     def _leaky(self, image: Any) -> Any:
         return op.prelu(image, op.constant(np.array([_LEAK], np.float32)))

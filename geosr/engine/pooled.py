@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from geosr.engine.uncertainty import UncertaintyEstimator
 
 #: What is known of a chunk, by name, each with a first axis of one: to begin with ``lr``, its bands, and ``valid``, 1
-#: where a pixel was measured and 0 where it was filled in. In the end the image's ``phases`` and what the sensor has
-#: ``observed`` of it, both with a margin; for half-widths also the network's features, ``deep``, and its ``residual``.
-#: All are arrays, but for ``rows``, which an engine may have in the place of ``phases``: the image, without a margin.
+#: where a pixel was measured and 0 where it was filled in. In the end the image's ``polyphase`` channels and what the
+#: sensor has ``observed`` of it, both with a margin; for half-widths also the network's features, ``deep``, and its
+#: ``residual``. All are arrays, but for ``rows``, which an engine may have in the place of ``polyphase``: the image,
+#: without a margin.
 ChunkArrays: TypeAlias = Mapping[str, Any]
 
 #: From what is known to more of it.
@@ -83,7 +84,7 @@ class PooledEngine(ABC):
             for step in slot.steps:
                 known |= step(known)
             seen = crop(known["observed"][0], self._margin)
-            rows: Rows = known["rows"] if "rows" in known else self._rows_of(known["phases"])
+            rows: Rows = known["rows"] if "rows" in known else self._rows_of(known["polyphase"])
             image = stream_rows(rows, sink, self._threads)
             if not uncertainty:
                 return Upscaled(image, seen)
@@ -95,7 +96,7 @@ class PooledEngine(ABC):
                     None if valid.all() else torch.from_numpy(known["valid"]),
                     torch.from_numpy(known["deep"]),
                     torch.from_numpy(known["residual"]),
-                    torch.from_numpy(known["phases"]),
+                    torch.from_numpy(known["polyphase"]),
                 )
             return Upscaled(image, seen, half_width[0].numpy(), measured_fraction[0].numpy())
 
@@ -104,8 +105,8 @@ class PooledEngine(ABC):
 
     def _rows_of(self, near: NDArray[np.float32]) -> Rows:
         """Of ``(1, bands * scale * scale, rows, cols)`` with a margin."""
-        phases = crop(near[0], self._margin)
-        return ArrayRows(phases.reshape(len(self._taps), -1, *phases.shape[1:]))
+        polyphase = crop(near[0], self._margin)
+        return ArrayRows(polyphase.reshape(len(self._taps), -1, *polyphase.shape[1:]))
 
     def calibration_ratios(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         import torch

@@ -16,7 +16,7 @@ _STRIP_ROWS = 8
 
 
 class Rows(Protocol):
-    """An image's phases, see :mod:`geosr.model.kernels`, for as long as its chunk is at work; for several threads."""
+    """Polyphase channels of an image, see :mod:`geosr.model.kernels`; only while its chunk is computed."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -33,13 +33,13 @@ ImageSink: TypeAlias = Callable[[Rows], None]
 class ArrayRows:
     """An image that is there."""
 
-    def __init__(self, phases: NDArray[np.float32]) -> None:
-        self.phases = phases
-        bands, count, rows, cols = phases.shape
+    def __init__(self, polyphase: NDArray[np.float32]) -> None:
+        self.polyphase = polyphase
+        bands, count, rows, cols = polyphase.shape
         self.shape = (bands, count, rows, cols)
 
     def __call__(self, first: int, stop: int) -> NDArray[np.float32]:
-        return self.phases[:, :, first:stop]
+        return self.polyphase[:, :, first:stop]
 
 
 def stream_rows(rows: Rows, sink: ImageSink | None, threads: int = 1) -> NDArray[np.float32] | None:
@@ -48,7 +48,7 @@ def stream_rows(rows: Rows, sink: ImageSink | None, threads: int = 1) -> NDArray
         sink(rows)
         return None
     if isinstance(rows, ArrayRows):
-        return rows.phases
+        return rows.polyphase
     whole = np.empty(rows.shape, np.float32)
 
     def fill(some: slice) -> None:

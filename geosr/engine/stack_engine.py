@@ -48,15 +48,15 @@ class StackEngine:
             mask = None if valid.all() else self._generator.whole(self._sent(valid.astype(np.float32)))
             made = self._generator.make(low, mask)
             rows, cols = lr.shape[1:]
-            inside = self._inside(made.phases[0], rows, cols)
-            phases = stream_rows(ArrayRows(inside.reshape(len(lr), -1, *inside.shape[1:])), sink)
+            inside = self._inside(made.polyphase[0], rows, cols)
+            polyphase = stream_rows(ArrayRows(inside.reshape(len(lr), -1, *inside.shape[1:])), sink)
             observed = self._inside(made.observed[0], rows, cols)
             if not uncertainty:
-                return Upscaled(phases, observed)
+                return Upscaled(polyphase, observed)
             estimator, scale = self._needed(), self._generator.scale
             half_width = self._inside(estimator.half_width(made)[0], rows, cols, scale)
             return Upscaled(
-                phases,
+                polyphase,
                 observed,
                 half_width,
                 self._inside(estimator.measured_fraction(made, mask)[0], rows, cols, scale),

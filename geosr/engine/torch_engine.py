@@ -31,7 +31,7 @@ _SMALLEST_PX = 32
 class _Inside:
     """What is made of a part of a chunk, without its halo; on the host."""
 
-    phases: Tensor
+    polyphase: Tensor
     observed: Tensor
     half_width: Tensor | None = None
     measured_fraction: Tensor | None = None
@@ -77,9 +77,9 @@ class TorchEngine:
         mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32))[None]
         with self._slot(), _exact(), torch.inference_mode():
             made = self._in_parts(low, mask, uncertainty)
-        phases = made.phases[0].numpy()
+        polyphase = made.polyphase[0].numpy()
         return Upscaled(
-            stream_rows(ArrayRows(phases.reshape(len(lr), -1, *phases.shape[1:])), sink),
+            stream_rows(ArrayRows(polyphase.reshape(len(lr), -1, *polyphase.shape[1:])), sink),
             made.observed[0].numpy(),
             None if made.half_width is None else made.half_width[0].numpy(),
             None if made.measured_fraction is None else made.measured_fraction[0].numpy(),
@@ -125,21 +125,21 @@ class TorchEngine:
             margin = self._halo
             if network is not None and self._features is not None:
                 deep = self._features(self._generator.entering(low), self._halo)
-                residual = network.to_phases(deep)
+                residual = network.to_polyphase(deep)
                 margin = kept_margin(self._halo)
             given_up = self._halo - margin
-            phases, observed = self._generator.constrain(
+            polyphase, observed = self._generator.constrain(
                 crop(low, given_up), residual, None if mask is None else crop(mask, given_up)
             )
-            inside, seen = crop(phases, margin), crop(observed, margin)
+            inside, seen = crop(polyphase, margin), crop(observed, margin)
             self._check_range(inside)
             if not uncertainty:
                 return _Inside(*self._received(inside, seen))
             assert deep is not None
             assert residual is not None
             estimator = self._needed()
-            phases = crop(phases, margin - estimator.margin_px)
-            return _Inside(*self._received(inside, seen, *estimator(low, mask, deep, residual, phases)))
+            polyphase = crop(polyphase, margin - estimator.margin_px)
+            return _Inside(*self._received(inside, seen, *estimator(low, mask, deep, residual, polyphase)))
 
     def _check_range(self, made: Tensor) -> None:
         if self._may_overflow and not bool(made.isfinite().all()):
@@ -178,15 +178,16 @@ class TorchEngine:
 
 
 def _joined(parts: list[_Inside], axis: int) -> _Inside:
-    phases, observed = (torch.cat([getattr(part, name) for part in parts], axis) for name in ("phases", "observed"))
+    polyphase = torch.cat([part.polyphase for part in parts], axis)
+    observed = torch.cat([part.observed for part in parts], axis)
     if parts[0].half_width is None:
-        return _Inside(phases, observed)
+        return _Inside(polyphase, observed)
     half_width = torch.cat([part.half_width for part in parts if part.half_width is not None], axis)
     # The measured fraction has no axis for bands.
     measured_fraction = torch.cat(
         [part.measured_fraction for part in parts if part.measured_fraction is not None], axis - 1
     )
-    return _Inside(phases, observed, half_width, measured_fraction)
+    return _Inside(polyphase, observed, half_width, measured_fraction)
 
 
 def _exact() -> AbstractContextManager[None]:

@@ -30,17 +30,18 @@ class UncertaintyEstimator:
         self._measured = MeasuredFraction(generator.sensor, reference).to(generator.sensor.taps.device)
 
     def __call__(
-        self, lr: Tensor, valid: Tensor | None, deep: Tensor, residual: Tensor, phases: Tensor
+        self, lr: Tensor, valid: Tensor | None, deep: Tensor, residual: Tensor, polyphase: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Half-widths ``(1, bands, scale rows, scale cols)`` and measured fraction ``(1, scale rows, scale cols)``.
 
         Both are of the inside of the chunk. ``lr`` and ``valid`` are those of all of it, the network's features and its
-        residual have what it keeps of the margin; the image's ``phases`` have ``margin_px`` around the inside.
+        residual have what it keeps of the margin; the image, ``polyphase``, has ``margin_px`` around the inside.
         """
         scale, inset = self._generator.scale, self._halo - self.margin_px
         half_width = crop(self._generator.half_width(lr, deep, residual), kept_margin(self._halo) * scale)
         near = crop(lr, inset)
-        measured = self._measured(F.pixel_shuffle(phases, scale), near, None if valid is None else crop(valid, inset))
+        near_valid = None if valid is None else crop(valid, inset)
+        measured = self._measured(F.pixel_shuffle(polyphase, scale), near, near_valid)
         return half_width, crop(measured, self.margin_px * scale)
 
     def calibration_ratios(self, lr: Tensor) -> Tensor:

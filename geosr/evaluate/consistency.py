@@ -111,7 +111,7 @@ def shift_between(
 ) -> Shift:
     """How ``moving`` has to move to lie on ``reference``, both ``(rows, cols)``, to ``1 / steps_per_px`` pixel.
 
-    The peak of their cross-correlation (Guizar-Sicairos et al., 2008), of phases alone if so normalised.
+    The peak of their cross-correlation (Guizar-Sicairos et al., 2008), of phase alone if so normalised.
     """
     found, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call,unused-ignore]
         reference, moving, upsample_factor=steps_per_px, normalization=normalization

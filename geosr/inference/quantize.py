@@ -63,11 +63,11 @@ class ToDn:
 
         def fill(start: int, strip: slice, out: NDArray[Any]) -> None:
             part = out[:, strip.start * self._scale : strip.stop * self._scale]
-            phases = image(start + strip.start, start + strip.stop)
-            if native is not None and native.accepts(phases):
-                native(phases, part)
+            polyphase = image(start + strip.start, start + strip.stop)
+            if native is not None and native.accepts(polyphase):
+                native(polyphase, part)
             else:
-                dn = self._by_numpy(phases, dtype)
+                dn = self._by_numpy(polyphase, dtype)
                 # A view of the rows of blocks: band, row, row in the block, column, column in the block.
                 part.reshape(bands, -1, self._scale, cols, self._scale)[:] = dn.transpose(0, 3, 1, 4, 2)
                 self._avoid_nodata(part)
@@ -99,9 +99,9 @@ class ToDn:
         nodata = [band.nodata for band in self._bands]
         return QuantizeKernel(sources, reference, self._dn_offset, self._dn_scale, dtype, nodata)
 
-    def _by_numpy(self, phases: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _by_numpy(self, polyphase: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
         """``(bands, block row, block column, rows, cols)`` of the scene's bands."""
-        reflectance = phases * self._reference[..., None]
+        reflectance = polyphase * self._reference[..., None]
         _, count, rows, cols = reflectance.shape
         mixed = self._mapping.leave(reflectance.reshape(len(reflectance), -1, cols)).reshape(-1, count, rows, cols)
         values = (mixed - self._dn_offset[..., None]) / self._dn_scale[..., None]

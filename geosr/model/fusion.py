@@ -3,7 +3,7 @@
 The detail of a coarse band is that of the fine bands, each times a coefficient that the network gives for the place,
 and what it adds on its own. So an edge that the fine bands do not have is not made, and the coefficients, which follow
 from how the bands go together around the place, hold for ground that was never trained on. Back-projection through each
-band's own blur ends it. Images are held as phases, see :mod:`geosr.model.kernels`.
+band's own blur ends it. Images are held as polyphase channels, see :mod:`geosr.model.kernels`.
 
 Sources: Lanaras et al., "Super-resolution of Sentinel-2 images: learning a globally applicable deep neural network",
 2018, for learning it from the same scene at coarser scales; Vivone et al., "A critical comparison among pansharpening
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from geosr.model.card import FusionSize
 from geosr.model.rrdb import RRDB
-from geosr.model.sensor import Sensor, upsample_phases
+from geosr.model.sensor import Sensor, upsample_polyphase
 
 
 class FusionNet(nn.Module):
@@ -79,9 +79,9 @@ class Fusion(nn.Module):
 
         ``valid`` is 1 where a coarse pixel was measured, and 0 elsewhere.
         """
-        phases = F.pixel_unshuffle(fine, self.scale)
-        low = self.guides.observe_phases(phases)
-        detail = phases - upsample_phases(low, self.scale)
-        image = upsample_phases(coarse, self.scale) + self.network(coarse, low, detail)
+        polyphase = F.pixel_unshuffle(fine, self.scale)
+        low = self.guides.observe_polyphase(polyphase)
+        detail = polyphase - upsample_polyphase(low, self.scale)
+        image = upsample_polyphase(coarse, self.scale) + self.network(coarse, low, detail)
         pull, _ = self.sensor.pull(image, coarse, valid, self.steps)
-        return F.pixel_shuffle(image + upsample_phases(pull, self.scale), self.scale)
+        return F.pixel_shuffle(image + upsample_polyphase(pull, self.scale), self.scale)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from geosr.model.kernels import PLAUSIBLE_REACH_PX, UNDERSHOOT, Base
 from geosr.model.margins import crop, kept_margin
 from geosr.model.rrdb import RRDBNet
-from geosr.model.sensor import Sensor, upsample_phases
+from geosr.model.sensor import Sensor, upsample_polyphase
 
 
 class Generator(nn.Module):
@@ -72,7 +72,7 @@ class Generator(nn.Module):
         ``valid`` is 1 where a pixel was measured and 0 where it was filled in, shaped as ``lr``; ``noise_limits``,
         ``(n, bands, 1, 1)``, replace the generator's own.
         """
-        residual = None if self.network is None else self.network.phases(self.entering(lr))
+        residual = None if self.network is None else self.network.polyphase(self.entering(lr))
         return self._bounded(self._shuffled(self.constrain(lr, residual, valid, noise_limits)[0]), lr)
 
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
@@ -83,9 +83,9 @@ class Generator(nn.Module):
         residual, margin = None, halo_px
         if self.network is not None:
             margin = kept_margin(halo_px)
-            residual = self.network.to_phases(self.network.features(self.entering(lr), halo_px))
-        phases, _ = self.constrain(crop(lr, halo_px - margin), residual)
-        image: Tensor = crop(self._shuffled(phases), margin * self.scale)
+            residual = self.network.to_polyphase(self.network.features(self.entering(lr), halo_px))
+        polyphase, _ = self.constrain(crop(lr, halo_px - margin), residual)
+        image: Tensor = crop(self._shuffled(polyphase), margin * self.scale)
         return image
 
     def with_half_width(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -96,9 +96,9 @@ class Generator(nn.Module):
         if self.network is None:
             raise ValueError("without a network there are no half-widths")
         deep = self.network.features(self.entering(lr))
-        residual = self.network.to_phases(deep)
-        phases, _ = self.constrain(lr, residual, valid)
-        return self._bounded(self._shuffled(phases), lr), self.half_width(lr, deep, residual)
+        residual = self.network.to_polyphase(deep)
+        polyphase, _ = self.constrain(lr, residual, valid)
+        return self._bounded(self._shuffled(polyphase), lr), self.half_width(lr, deep, residual)
 
     def half_width(self, lr: Tensor, deep: Tensor, residual: Tensor) -> Tensor:
         """The calibrated half-widths that belong to what the network made of ``lr``."""
@@ -111,9 +111,9 @@ class Generator(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Interpolation, the network's residual, back-projection: all in float32.
 
-        ``residual`` and the image that is returned are phases, ``(n, bands * scale * scale, rows, cols)``; after the
-        residual's may follow a channel for each band, from which its noise is estimated. Also returns what the sensor
-        sees of the image, shaped as ``lr``.
+        ``residual`` and the image that is returned are polyphase channels, ``(n, bands * scale * scale, rows, cols)``;
+        after the residual's may follow a channel for each band, from which its noise is estimated. Also returns what
+        the sensor sees of the image, shaped as ``lr``.
         """
         # Training may run this under autocast, which is meant for the network alone.
         with torch.autocast(lr.device.type, enabled=False):
@@ -123,13 +123,13 @@ class Generator(nn.Module):
                 count = lr.shape[1] * self.scale**2
                 residual, estimate = residual[:, :count], residual[:, count:].float()
                 source = lr - self._noise(estimate, valid, self.noise_limits if noise_limits is None else noise_limits)
-            phases = None if self.base == "none" else upsample_phases(lr, self.scale, self.base)
+            polyphase = None if self.base == "none" else upsample_polyphase(lr, self.scale, self.base)
             if residual is not None:
                 residual = residual.float()
-                phases = residual if phases is None else phases + residual
-            assert phases is not None
-            pull, observed = self.sensor.pull(phases, source, valid, self.steps)
-            return (phases + upsample_phases(pull, self.scale) if self.steps else phases), observed
+                polyphase = residual if polyphase is None else polyphase + residual
+            assert polyphase is not None
+            pull, observed = self.sensor.pull(polyphase, source, valid, self.steps)
+            return (polyphase + upsample_polyphase(pull, self.scale) if self.steps else polyphase), observed
 
     def _noise(self, estimate: Tensor, valid: Tensor | None, limits: Tensor) -> Tensor:
         """The fine part of the network's estimate of the source's noise, within its limits."""
@@ -159,5 +159,5 @@ class Generator(nn.Module):
         low, high = (one.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2) for one in (low, high))
         return torch.minimum(torch.maximum(image, low), high)
 
-    def _shuffled(self, phases: Tensor) -> Tensor:
-        return F.pixel_shuffle(phases, self.scale)
+    def _shuffled(self, polyphase: Tensor) -> Tensor:
+        return F.pixel_shuffle(polyphase, self.scale)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosr.model.margins import crop
-from geosr.model.sensor import upsample_phases
+from geosr.model.sensor import upsample_polyphase
 
 #: Added to mean squares before their logarithm, (units of reference reflectance)²: below Sentinel-2's noise.
 _FLOOR = 1e-6
@@ -46,7 +46,7 @@ class HalfWidthHead(nn.Module):
     def forward(self, lr: Tensor, deep: Tensor, residual: Tensor) -> Tensor:
         """Half-widths, positive, by phase, shaped as ``residual``.
 
-        ``lr`` is the network's input in float32, ``deep`` its features, ``residual`` the phases of what it adds to the
+        ``lr`` is the network's input in float32, ``deep`` its features, ``residual`` what it adds to the
         interpolation, ``(n, bands * scale * scale, rows, cols)``. The input may have more of a margin.
         """
         # Mean squares of small differences: reduced types have no digits left for them.
@@ -60,7 +60,7 @@ class HalfWidthHead(nn.Module):
 
 
 def _describe(lr: Tensor, residual: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """The maps at low resolution, and the phases of the logarithm of the detail that is the base."""
+    """The maps at low resolution, and polyphase channels of the logarithm of the detail that is the base."""
     margin = (lr.shape[2] - residual.shape[2]) // 2
     details = [
         crop(_log_rms(_mean((_mean(lr, fine) - _mean(lr, coarse)).square(), over)), margin)
@@ -70,7 +70,7 @@ def _describe(lr: Tensor, residual: Tensor, scale: int) -> tuple[Tensor, Tensor]
     blocks = residual.reshape(len(lr), -1, scale**2, *residual.shape[2:])
     added = _log_rms(blocks.square().mean(dim=2))
     brightness = _log_rms(lr.square())
-    base = upsample_phases(details[_BASE], scale, "bilinear")
+    base = upsample_polyphase(details[_BASE], scale, "bilinear")
     # About one in size, as the network's features are.
     return torch.cat([*details, added, brightness], dim=1) / 2, base
 

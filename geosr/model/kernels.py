@@ -1,7 +1,8 @@
 """The kernels of interpolation and of the sensor's blur, as plain arrays; what runs them is elsewhere.
 
-A high-resolution image is held here as its *phases*: the ``scale × scale`` pixels of each low-resolution pixel's block,
-in the order of the block's rows, as channels at low resolution. To interpolate is then one small convolution at low
+A high-resolution image is held here as its *polyphase channels*: the ``scale × scale`` pixels of each low-resolution
+pixel's block, in the order of the block's rows, as channels at low resolution; ``geosr/codegen/README.md`` draws them.
+To interpolate is then one small convolution at low
 resolution, and to observe another, for no phase has to be brought together with others before the last step.
 """
 
@@ -80,7 +81,7 @@ def interpolation(base: Base, scale: int) -> NDArray[np.float32]:
 
 
 def observation(taps: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    """What the sensor sees of the phases of the LR pixels around a place, ``(bands, scale * scale, 5, 5)``.
+    """What the sensor sees of the polyphase channels of the LR pixels around a place, ``(bands, scale * scale, 5, 5)``.
 
     ``taps`` is ``(bands, taps)``, as of :func:`gaussian_taps`.
     """
@@ -132,7 +133,7 @@ def _cubic(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _outer(rows: NDArray[np.floating], cols: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Kernels of two axes from those of one: ``(phases, taps)`` each to ``(phases * phases, taps, taps)``."""
+    """Kernels of two axes from those of one: ``(scale, taps)`` each to ``(scale * scale, taps, taps)``."""
     both = np.einsum("ik,jl->ijkl", rows, cols)
     kernels: NDArray[np.float32] = both.reshape(-1, *both.shape[2:]).astype(np.float32)
     return kernels

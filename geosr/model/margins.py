@@ -18,7 +18,7 @@ _REACH_PX = 0.56
 
 _LAYERS_PER_DENSE_BLOCK = 5
 
-#: The body's last layer and the one that makes phases.
+#: The body's last layer and the one that makes polyphase.
 _LAYERS_AFTER = 2
 
 

@@ -38,7 +38,7 @@ _GRID_LR_PX = 64
 class MeasuredFraction(nn.Module):
     """The share of local detail that is measured, for the bands of one sensor."""
 
-    phases: Tensor
+    polyphase: Tensor
     reference: Tensor
 
     def __init__(self, sensor: Sensor, reference: Sequence[float]) -> None:
@@ -46,15 +46,15 @@ class MeasuredFraction(nn.Module):
         super().__init__()
         self.scale = sensor.scale
         taps = sensor.taps.cpu().numpy().astype(np.float64)
-        filters = np.concatenate([wiener_phases(band, sensor.scale) for band in taps])
-        self.register_buffer("phases", torch.tensor(filters[:, None], dtype=torch.float32), persistent=False)
+        filters = np.concatenate([wiener_polyphase(band, sensor.scale) for band in taps])
+        self.register_buffer("polyphase", torch.tensor(filters[:, None], dtype=torch.float32), persistent=False)
         column = torch.tensor(reference, dtype=torch.float32).reshape(1, -1, 1, 1)
         self.register_buffer("reference", column, persistent=False)
 
     def measured(self, lr: Tensor) -> Tensor:
         """The best linear estimate: ``(n, bands, rows, cols)`` to ``(n, bands, scale rows, scale cols)``."""
         lr = F.pad(lr, (_REACH_LR_PX,) * 4, mode="replicate")
-        return F.pixel_shuffle(F.conv2d(lr, self.phases, groups=lr.shape[1]), self.scale)
+        return F.pixel_shuffle(F.conv2d(lr, self.polyphase, groups=lr.shape[1]), self.scale)
 
     def forward(self, sr: Tensor, lr: Tensor, valid: Tensor | None = None) -> Tensor:
         """The measured share of detail, 0 to 1: ``(n, scale rows, scale cols)``.
@@ -96,7 +96,7 @@ def share(measured_energy: Tensor, total: Tensor) -> Tensor:
     return (measured_energy / total.clamp(min=NOISE**2 / 4))[:, 0]
 
 
-def wiener_phases(taps: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+def wiener_polyphase(taps: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
     """The Wiener filter of each HR pixel of an LR pixel's block: ``(scale * scale, side, side)`` LR weights.
 
     ``taps`` is the sensor's blur along one axis, as of :func:`geosr.model.sensor.gaussian_taps`. The filters are in the

@@ -69,14 +69,14 @@ class RRDBNet(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """``(n, in_bands, rows, cols)`` to ``(n, out_bands, 4 rows, 4 cols)``."""
-        return F.pixel_shuffle(self.phases(lr)[:, : self.phase_channels], self.scale)
+        return F.pixel_shuffle(self.polyphase(lr)[:, : self.phase_channels], self.scale)
 
-    def phases(self, lr: Tensor) -> Tensor:
+    def polyphase(self, lr: Tensor) -> Tensor:
         """The same by phase, see :mod:`geosr.model.kernels`: ``(n, 16 out_bands, rows, cols)``.
 
         With ``estimates_noise`` the channels of the estimate follow.
         """
-        return self.to_phases(self.features(lr))
+        return self.to_polyphase(self.features(lr))
 
     def features(self, lr: Tensor, halo_px: int = 0) -> Tensor:
         """What the pixels, and their half-widths, are made of: ``(n, features, rows, cols)``.
@@ -95,7 +95,7 @@ class RRDBNet(nn.Module):
         near: Tensor = crop(shallow, halo_px - needed[-1])
         return near + body.to(shallow.dtype)
 
-    def to_phases(self, deep: Tensor) -> Tensor:
+    def to_polyphase(self, deep: Tensor) -> Tensor:
         """The last layers."""
         if self.tail == "shuffle":
             shuffled: Tensor = self.conv_last(deep)
@@ -105,15 +105,15 @@ class RRDBNet(nn.Module):
             deep = _leaky(conv(F.interpolate(deep, scale_factor=2, mode="nearest")))
         return F.pixel_unshuffle(self.conv_last(_leaky(self.conv_hr(deep))), self.scale)
 
-    def half_width(self, exact: Tensor, deep: Tensor, phases: Tensor) -> Tensor:
-        """The half-width of each pixel's interval in float32, by phase, positive and shaped as ``phases``.
+    def half_width(self, exact: Tensor, deep: Tensor, polyphase: Tensor) -> Tensor:
+        """The half-width of each pixel's interval in float32, by phase, positive and shaped as ``polyphase``.
 
-        ``exact`` is the input in float32; ``deep`` and ``phases`` are what became of it, which may have less of a
+        ``exact`` is the input in float32; ``deep`` and ``polyphase`` are what became of it, which may have less of a
         margin. No gradient reaches the image's weights from the half-width.
         """
         if self.width is None:
             raise ValueError("this network has no head for half-widths")
-        half_width: Tensor = self.width(exact, deep.detach(), phases[:, : self.phase_channels].detach())
+        half_width: Tensor = self.width(exact, deep.detach(), polyphase[:, : self.phase_channels].detach())
         return half_width
 
     def multiply_adds_per_lr_pixel(self) -> int:

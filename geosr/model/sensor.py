@@ -33,11 +33,11 @@ def blur_and_sample(hr: Tensor, taps_y: Tensor, taps_x: Tensor, scale: int) -> T
 
 def upsample(lr: Tensor, scale: int, base: Base = "bicubic") -> Tensor:
     """Interpolate, see :func:`geosr.model.kernels.interpolation`; beyond the image its edge repeats."""
-    return F.pixel_shuffle(upsample_phases(lr, scale, base), scale)
+    return F.pixel_shuffle(upsample_polyphase(lr, scale, base), scale)
 
 
-def upsample_phases(lr: Tensor, scale: int, base: Base = "bicubic") -> Tensor:
-    """The interpolated image's phases: ``(n, bands, rows, cols)`` to ``(n, bands * scale * scale, rows, cols)``."""
+def upsample_polyphase(lr: Tensor, scale: int, base: Base = "bicubic") -> Tensor:
+    """Interpolate ``(n, bands, rows, cols)`` to polyphase channels ``(n, bands * scale * scale, rows, cols)``."""
     kernel = torch.from_numpy(kernels.interpolation(base, scale)).to(lr.device)
     return _convolve(lr, kernel[:, None].repeat(lr.shape[1], 1, 1, 1))
 
@@ -64,23 +64,23 @@ class Sensor(nn.Module):
         """What the sensor would record: ``(n, bands, scale rows, scale cols)`` to ``(n, bands, rows, cols)``."""
         return blur_and_sample(hr, self.taps, self.taps, self.scale)
 
-    def observe_phases(self, phases: Tensor) -> Tensor:
-        """The same of its phases, ``(n, bands * scale * scale, rows, cols)``; equal but for the image's edges."""
-        return _convolve(phases, self.observation)
+    def observe_polyphase(self, polyphase: Tensor) -> Tensor:
+        """Like :meth:`observe`, of polyphase channels ``(n, bands * scale * scale, rows, cols)``; edges differ."""
+        return _convolve(polyphase, self.observation)
 
     def back_project(self, hr: Tensor, lr: Tensor, valid: Tensor | None = None, steps: int = 1) -> Tensor:
         """``steps`` of ``hr + U(lr - observe(hr))``; LR pixels that are not ``valid`` pull at nothing."""
-        phases = F.pixel_unshuffle(hr, self.scale)
-        pull, _ = self.pull(phases, lr, valid, steps)
-        return F.pixel_shuffle(phases + upsample_phases(pull, self.scale), self.scale)
+        polyphase = F.pixel_unshuffle(hr, self.scale)
+        pull, _ = self.pull(polyphase, lr, valid, steps)
+        return F.pixel_shuffle(polyphase + upsample_polyphase(pull, self.scale), self.scale)
 
-    def pull(self, phases: Tensor, lr: Tensor, valid: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
+    def pull(self, polyphase: Tensor, lr: Tensor, valid: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
         """Sum of the back-projection steps at low resolution, and the observation of the corrected image.
 
         A step leaves of the residual the residual minus its own step, ``observe(U(residual))``, which is
         a small filter at low resolution: further steps cost next to nothing, and all are interpolated at once.
         """
-        residual = lr - self.observe_phases(phases)
+        residual = lr - self.observe_polyphase(polyphase)
         pull = torch.zeros_like(residual)
         for _ in range(steps):
             step = residual if valid is None else residual * valid

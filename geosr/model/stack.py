@@ -26,7 +26,7 @@ from geosr.model.fusion import Fusion, FusionNet
 from geosr.model.generator import Generator
 from geosr.model.kernels import sensor_sigmas
 from geosr.model.margins import crop
-from geosr.model.sensor import Sensor, upsample_phases
+from geosr.model.sensor import Sensor, upsample_polyphase
 from geosr.model.weights import check_informative, find_weights, misfit
 from geosr.model.zoo import read_card
 
@@ -38,7 +38,7 @@ COARSE, FINE = "coarse.", "fine."
 class StackOutput:
     """What a stack makes of its input, and what of the way there tells how far to believe it."""
 
-    phases: Tensor
+    polyphase: Tensor
     """The image, ``(n, bands * scale * scale, rows, cols)``."""
     observed: Tensor
     """What the sensor sees of it, ``(n, bands, rows, cols)``."""
@@ -47,7 +47,7 @@ class StackOutput:
     deep: Tensor
     """The guide's features."""
     residual: Tensor
-    """The phases that it adds to the interpolation."""
+    """Polyphase channels that it adds to the interpolation."""
     measured: Tensor
     """The coarse bands' own pixels, ``(n, coarse bands, rows / span, cols / span)``."""
 
@@ -86,7 +86,7 @@ class StackedGenerator(nn.Module):
         """
         rows, cols = lr.shape[2:]
         made = self.make(self.whole(lr), None if valid is None else self.whole(valid))
-        return F.pixel_shuffle(made.phases[..., :rows, :cols], self.scale)
+        return F.pixel_shuffle(made.polyphase[..., :rows, :cols], self.scale)
 
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
         """What becomes of the inside of chunks with a margin of ``halo_px``, computed as engines do."""
@@ -105,16 +105,16 @@ class StackedGenerator(nn.Module):
         deep = residual = own[:, :0]
         if guide.network is not None:
             deep = guide.network.features(guide.entering(own))
-            residual = guide.network.to_phases(deep)
-        phases, seen = guide.constrain(own, None if guide.network is None else residual, fine_valid)
-        phases, seen = phases / _each(self.ratio, phases), seen / self.ratio
+            residual = guide.network.to_polyphase(deep)
+        polyphase, seen = guide.constrain(own, None if guide.network is None else residual, fine_valid)
+        polyphase, seen = polyphase / _each(self.ratio, polyphase), seen / self.ratio
         sharper = self.coarse(measured, fine, coarse_valid)
-        image = self.fine(sharper, F.pixel_shuffle(phases, self.scale))
+        image = self.fine(sharper, F.pixel_shuffle(polyphase, self.scale))
         blocks = F.pixel_unshuffle(image, self.sensor.scale)
         pull, coarse_seen = self.sensor.pull(blocks, measured, coarse_valid, self.steps)
-        image = F.pixel_shuffle(blocks + upsample_phases(pull, self.sensor.scale), self.sensor.scale)
+        image = F.pixel_shuffle(blocks + upsample_polyphase(pull, self.sensor.scale), self.sensor.scale)
         return StackOutput(
-            phases=torch.cat([phases, F.pixel_unshuffle(image, self.scale)], dim=1),
+            polyphase=torch.cat([polyphase, F.pixel_unshuffle(image, self.scale)], dim=1),
             observed=torch.cat([seen, _repeated(coarse_seen, self.span)], dim=1),
             guide_input=own,
             deep=deep,
@@ -193,9 +193,9 @@ def multiply_adds_per_lr_pixel(model: StackedGenerator) -> int:
     return round(guide + coarse + model.fine.network.multiply_adds_per_coarse_pixel())
 
 
-def _each(ratio: Tensor, phases: Tensor) -> Tensor:
-    """One ratio for each of the bands' phases."""
-    return ratio.repeat_interleave(phases.shape[1] // ratio.shape[1], dim=1)
+def _each(ratio: Tensor, polyphase: Tensor) -> Tensor:
+    """One ratio for each of the bands' polyphase channels."""
+    return ratio.repeat_interleave(polyphase.shape[1] // ratio.shape[1], dim=1)
 
 
 def _repeated(image: Tensor, span: int) -> Tensor:

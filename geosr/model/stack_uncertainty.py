@@ -45,7 +45,7 @@ class StackUncertaintyEstimator:
     def uncalibrated(self, made: StackOutput) -> Tensor:
         """The same before calibration."""
         guide, count = self._model.guide, self._count
-        image = F.pixel_shuffle(made.phases, self._model.scale)
+        image = F.pixel_shuffle(made.polyphase, self._model.scale)
         interpolated = upsample(made.measured, self._model.sensor.scale)
         coarse = self._detail(image[:, count:] - interpolated, self._unit[:, count:])
         if self._has_head:
@@ -58,7 +58,7 @@ class StackUncertaintyEstimator:
 
     def measured_fraction(self, made: StackOutput, valid: Tensor | None) -> Tensor:
         """The measured share of detail over all bands, 0 to 1: ``(n, scale rows, scale cols)``."""
-        image, count = F.pixel_shuffle(made.phases, self._model.scale), self._count
+        image, count = F.pixel_shuffle(made.polyphase, self._model.scale), self._count
         fine_valid = coarse_valid = None
         if valid is not None:
             fine_valid, coarse_valid = valid[:, :count], -F.max_pool2d(-valid[:, count:], self._model.span)

@@ -99,7 +99,7 @@ def _ratios(card: ModelCard, config: StackConfig, name: str, run: Path, data: Pa
     with torch.inference_mode():
         made = model.make(lr)
         half_width = estimator.uncalibrated(made)[:, len(config.guides) :]
-        image = F.pixel_shuffle(made.phases, model.scale)[:, len(config.guides) :]
+        image = F.pixel_shuffle(made.polyphase, model.scale)[:, len(config.guides) :]
     inside = slice(_BORDER_PX, -_BORDER_PX)
     ratio = ((image - truth).abs() / half_width)[0, :, inside, inside]
     return ratio.reshape(len(config.bands), -1).numpy()

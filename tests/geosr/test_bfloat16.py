@@ -65,7 +65,7 @@ def upscaled(card, engine, precision, image):
     else:
         made = OpenVinoEngine(card, MTF, spec, parallel)
     lr = image.astype(np.float32) / DN / reference
-    return made.upscale(lr, np.ones(lr.shape, bool)).phases * reference[..., None] * DN
+    return made.upscale(lr, np.ones(lr.shape, bool)).polyphase * reference[..., None] * DN
 
 
 # Numbers
@@ -334,7 +334,7 @@ def test_what_is_found_brings_bfloat16_nearer(tmp_path, tiny, small):
         reduced = copy.deepcopy(model.network)
         reduce_precision(reduced, torch.bfloat16, read_rounded(changed(small, bfloat16=own), weights))
         with torch.inference_mode():
-            off.append(float((reduced.phases(image) - model.network.phases(image)).square().mean().sqrt()))
+            off.append(float((reduced.polyphase(image) - model.network.polyphase(image)).square().mean().sqrt()))
     assert off[1] < 0.9 * off[0]
     assert off[2] < 0.5 * off[0]
 

@@ -66,7 +66,7 @@ def test_a_chunk_that_memory_does_not_hold_is_computed_in_parts():
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert parts.note is not None
-    np.testing.assert_allclose(parts.phases, whole.phases, atol=1 / DN)
+    np.testing.assert_allclose(parts.polyphase, whole.polyphase, atol=1 / DN)
 
 
 def test_training_compiled_and_drawn_ahead_goes_the_same_way(tmp_path):

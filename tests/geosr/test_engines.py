@@ -80,12 +80,12 @@ def test_engines_agree_within_a_dn(engine, name, masked, sample):
     lr, reference = entering(card, sample[:, :120, 40:180])
     valid = np.random.default_rng(0).random(lr.shape) > (0.2 if masked else 0)
     ours, theirs = (one.upscale(lr, valid) for one in engines(card, engine))
-    assert ours.phases.shape == (4, 16, 120 - 2 * card.halo_px, 140 - 2 * card.halo_px)
-    assert ours.observed.shape == (4, *ours.phases.shape[2:])
+    assert ours.polyphase.shape == (4, 16, 120 - 2 * card.halo_px, 140 - 2 * card.halo_px)
+    assert ours.observed.shape == (4, *ours.polyphase.shape[2:])
     # A rounded DN differs by one where values differ by a rounding error: the errors themselves are far smaller.
     # Winograd's tiles stay whole when margins shrink: at the rim it computes with more of them than PyTorch.
     rim = 8 if engine == "winograd" else 0
-    for what in ("phases", "observed"):
+    for what in ("polyphase", "observed"):
         difference = np.abs(getattr(ours, what) - getattr(theirs, what)) * reference.max() * DN
         assert crop(difference, rim).max() < 0.05
         assert difference.max() < MOST_HALO_DN
@@ -129,7 +129,7 @@ def test_the_image_is_the_same_with_uncertainty_and_without(name, sample):
     valid = np.ones(lr.shape, bool)
     plain, estimated, again = (engine.upscale(lr, valid, uncertainty=wanted) for wanted in (False, True, False))
     for other in (estimated, again):
-        assert (plain.phases == other.phases).all()
+        assert (plain.polyphase == other.polyphase).all()
         assert (plain.observed == other.observed).all()
     assert again.half_width is None
 
@@ -140,7 +140,7 @@ def test_pixels_do_not_depend_on_the_number_of_threads(name, sample):
     lr, _ = entering(card, sample[:, :130, :130])
     valid = np.ones(lr.shape, bool)
     one, two = (engine_of(name, card, Parallel(1, threads)).upscale(lr, valid) for threads in (1, 2))
-    assert (one.phases == two.phases).all()
+    assert (one.polyphase == two.polyphase).all()
 
 
 @pytest.mark.parametrize("engine", OURS)
@@ -157,10 +157,10 @@ def test_published_networks_run_as_they_do_in_torch(engine, tmp_path, sample):
     card = card_of(tmp_path, network=size.model_dump(), base="none", steps=0)
     lr, _ = entering(card, sample[:, :60, :50])
     ours, theirs = (one.upscale(lr, np.ones(lr.shape, bool)) for one in engines(card, engine))
-    np.testing.assert_allclose(ours.phases, theirs.phases, atol=1e-5)
+    np.testing.assert_allclose(ours.polyphase, theirs.polyphase, atol=1e-5)
     with torch.inference_mode():
         direct = network(torch.from_numpy(lr)[None])[0, :, 8:-8, 8:-8]
-    shuffled = torch.nn.functional.pixel_shuffle(torch.from_numpy(theirs.phases.reshape(1, -1, 56, 46)), 4)
+    shuffled = torch.nn.functional.pixel_shuffle(torch.from_numpy(theirs.polyphase.reshape(1, -1, 56, 46)), 4)
     torch.testing.assert_close(shuffled[0], direct, atol=1e-5, rtol=0)
 
 
@@ -210,7 +210,7 @@ def test_every_constraint_is_that_of_torch(engine, base, steps, noise_limit, tmp
     # Twice each: what a chunk leaves behind is not seen by the next.
     for valid in (partly, partly, np.ones_like(partly), partly):
         one, other = (running.upscale(lr, valid) for running in (ours, theirs))
-        np.testing.assert_allclose(one.phases, other.phases, atol=1e-5)
+        np.testing.assert_allclose(one.polyphase, other.polyphase, atol=1e-5)
         np.testing.assert_allclose(one.observed, other.observed, atol=1e-5)
 
 
@@ -234,7 +234,7 @@ def test_chunks_of_many_sizes_one_after_another(sample):
     for rows, cols in ((60, 60), (70, 40), (60, 60), (29, 100)):
         lr, _ = entering(card, sample[:, :rows, :cols])
         valid = np.ones(lr.shape, bool)
-        np.testing.assert_allclose(ours.upscale(lr, valid).phases, theirs.upscale(lr, valid).phases, atol=1e-5)
+        np.testing.assert_allclose(ours.upscale(lr, valid).polyphase, theirs.upscale(lr, valid).polyphase, atol=1e-5)
 
 
 @pytest.mark.parametrize("tail", ["shuffle", "interpolate"])
@@ -259,7 +259,7 @@ def test_a_network_in_three_parts_is_the_network_in_one(tmp_path, sample, tail):
         )
         for precision in ("float32", "bfloat16")
     )
-    np.testing.assert_allclose(one.phases, parts.phases, atol=tolerance)
+    np.testing.assert_allclose(one.polyphase, parts.polyphase, atol=tolerance)
     np.testing.assert_allclose(one.half_width, parts.half_width, rtol=100 * tolerance)
 
 
@@ -293,7 +293,7 @@ def test_float16_is_within_a_dn(sample):
         TorchEngine(card, build(card, MTF), EngineSpec("torch-cpu", precision), TWO_THREADS).upscale(lr, valid)
         for precision in ("float32", "float16")
     )
-    off = np.abs(exact.phases - rounded.phases) * reference[..., None] * DN
+    off = np.abs(exact.polyphase - rounded.polyphase) * reference[..., None] * DN
     assert 0 < np.quantile(off, 0.999) <= 1
 
 
@@ -343,7 +343,7 @@ def test_too_little_memory_halves_what_is_computed_at_once(masked, sample, monke
     # As between chunks: halos are such that seams stay below a DN. Where nothing was measured there is nodata.
     inside = valid[:, 28:-28, 28:-28]
     seams = {
-        "phases": np.abs(halved.phases - whole.phases).max(axis=1)[inside].max(),
+        "polyphase": np.abs(halved.polyphase - whole.polyphase).max(axis=1)[inside].max(),
         "observed": np.abs(halved.observed - whole.observed)[inside].max(),
         "half_width": np.abs(halved.half_width - whole.half_width).max(),
     }

@@ -55,8 +55,8 @@ def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):
     spec, parallel = EngineSpec("of no account", "float32"), Parallel(1, 2)
     made_of = build(card, MTF) if engine is TorchEngine else card.transfers(MTF, picture=False)
     running = engine(card, made_of, spec, parallel)
-    phases = torch.from_numpy(running.upscale(chunk, np.ones(chunk.shape, bool)).phases)
-    made = torch.nn.functional.pixel_shuffle(phases.flatten(0, 1), card.scale).numpy()
+    polyphase = torch.from_numpy(running.upscale(chunk, np.ones(chunk.shape, bool)).polyphase)
+    made = torch.nn.functional.pixel_shuffle(polyphase.flatten(0, 1), card.scale).numpy()
     expected = crop(whole, (begins + card.halo_px) * card.scale)
     assert np.abs((made - expected) * reference).max() * DN < MOST_HALO_DN
 

@@ -30,23 +30,23 @@ NAMES = ("B02", "B03", "B04", "B08")
 class Given:
     """An engine that returns what it was given, for there is nothing to compute."""
 
-    def __init__(self, phases):
-        self.phases = phases
+    def __init__(self, polyphase):
+        self.polyphase = polyphase
 
     def upscale(self, lr, valid, *, uncertainty=False, sink):
-        sink(ArrayRows(self.phases))
-        return Upscaled(None, np.zeros((len(self.phases), *self.phases.shape[2:]), np.float32))
+        sink(ArrayRows(self.polyphase))
+        return Upscaled(None, np.zeros((len(self.polyphase), *self.polyphase.shape[2:]), np.float32))
 
 
 def band(name, nodata):
     return BandSpec(name, 10.0, scale=1e-4, offset=-0.1, nodata=nodata, mtf_nyquist=0.25, description=name)
 
 
-def image_of(phases, names, valid, dtype, threads=1, nodata=(0,) * 4):
+def image_of(polyphase, names, valid, dtype, threads=1, nodata=(0,) * 4):
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     bands = [band(name, one) for name, one in zip(names, nodata, strict=True)]
     mapping = map_bands(names, card, picture=False)
-    upscaler = Upscaler(card, Given(phases), bands, mapping, Parallel(1, threads))
+    upscaler = Upscaler(card, Given(polyphase), bands, mapping, Parallel(1, threads))
     margin = upscaler.margin_px
     wide = np.pad(valid, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
     return upscaler(np.full(wide.shape, 100, dtype), wide).image
@@ -79,8 +79,8 @@ def both(monkeypatch, *arguments):
 def test_dn_are_the_same(rows, cols, order, dtype, threads, nodata, simd_width, seed):
     rng = np.random.default_rng(seed)
     # Beyond what the type holds on both sides, and on its nodata values.
-    phases = rng.uniform(-8, 16, (4, 16, rows, cols)).astype(np.float32)
-    phases[:, 0, 0, :3], phases[:, 0, 0, 3:6], phases[:, 1, 0, :3] = -0.1, -0.1 + 7e-4, 0.5 - 0.1
+    polyphase = rng.uniform(-8, 16, (4, 16, rows, cols)).astype(np.float32)
+    polyphase[:, 0, 0, :3], polyphase[:, 0, 0, 3:6], polyphase[:, 1, 0, :3] = -0.1, -0.1 + 7e-4, 0.5 - 0.1
     valid = rng.random((4, rows, cols)) > 0.1
     valid[:, 0, 0] = True
     limits = np.iinfo(dtype)
@@ -88,7 +88,7 @@ def test_dn_are_the_same(rows, cols, order, dtype, threads, nodata, simd_width, 
     # Others cannot mark what was not measured.
     valid[~np.array(in_range)] = True
     with processor_of(simd_width), pytest.MonkeyPatch.context() as patch:
-        native, other, calls = both(patch, phases, tuple(order), valid, dtype, threads, nodata)
+        native, other, calls = both(patch, polyphase, tuple(order), valid, dtype, threads, nodata)
     assert calls
     assert native.dtype == other.dtype == dtype
     assert (native == other).all()
@@ -100,8 +100,8 @@ def test_dn_are_the_same(rows, cols, order, dtype, threads, nodata, simd_width, 
 def test_an_image_within_its_margin(monkeypatch):
     """Engines return the inside of what they made."""
     rng = np.random.default_rng(0)
-    phases = rng.uniform(0, 1, (4, 16, 50, 60)).astype(np.float32)[..., 5:-5, 5:-5]
-    native, other, calls = both(monkeypatch, phases, NAMES, np.ones((4, 40, 50), bool), "uint16")
+    polyphase = rng.uniform(0, 1, (4, 16, 50, 60)).astype(np.float32)[..., 5:-5, 5:-5]
+    native, other, calls = both(monkeypatch, polyphase, NAMES, np.ones((4, 40, 50), bool), "uint16")
     assert calls
     assert (native == other).all()
 
@@ -111,9 +111,9 @@ def test_an_image_within_its_margin(monkeypatch):
 def test_narrow_images_and_other_types_are_left_to_numpy(monkeypatch, simd_width, dtype):
     cols = simd_width - 1 if dtype == "uint16" else 40
     rng = np.random.default_rng(1)
-    phases = rng.uniform(0, 1, (4, 16, 5, cols)).astype(np.float32)
+    polyphase = rng.uniform(0, 1, (4, 16, 5, cols)).astype(np.float32)
     with processor_of(simd_width):
-        native, other, calls = both(monkeypatch, phases, NAMES, np.ones((4, 5, cols), bool), dtype)
+        native, other, calls = both(monkeypatch, polyphase, NAMES, np.ones((4, 5, cols), bool), dtype)
     assert not calls
     assert (native == other).all()
 

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from geosr.model.generator import Generator
 from geosr.model.kernels import SQUARE_PIXEL_MTF, mtf_to_sigma
-from geosr.model.sensor import Sensor, upsample, upsample_phases
+from geosr.model.sensor import Sensor, upsample, upsample_polyphase
 
 SIGMAS = [mtf_to_sigma(mtf, 4) for mtf in (0.26, 0.28, 0.24, 0.26)]
 
@@ -132,11 +132,11 @@ def test_noise_that_was_estimated_is_left_out_of_the_constraint():
     residual = torch.cat([torch.zeros(1, 32, 64, 64), estimate], dim=1)
     limits = torch.tensor([0.02, 0.01]).reshape(1, 2, 1, 1)
     model = Generator(sensor, steps=60, noise_limits=[0.02, 0.01])
-    phases, observed = model.constrain(lr, residual)
+    polyphase, observed = model.constrain(lr, residual)
     noise = sensor.fine_noise(limits * estimate / (1 + estimate.abs()))
     torch.testing.assert_close(observed, lr - noise, atol=1e-3, rtol=0)
     inside = (..., slice(8, -8), slice(8, -8))
-    torch.testing.assert_close(observed[inside], sensor.observe_phases(phases)[inside], atol=2e-5, rtol=0)
+    torch.testing.assert_close(observed[inside], sensor.observe_polyphase(polyphase)[inside], atol=2e-5, rtol=0)
     valid = torch.zeros_like(lr)
     masked, _ = model.constrain(lr, residual, valid)
-    torch.testing.assert_close(masked, upsample_phases(lr, 4))
+    torch.testing.assert_close(masked, upsample_polyphase(lr, 4))

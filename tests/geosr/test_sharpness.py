@@ -100,12 +100,12 @@ def test_both_engines_mix(mine):
         OpenVinoEngine(card, mtf, EngineSpec("openvino-cpu", "float32"), parallel),
         TorchEngine(card, build(card, mtf), EngineSpec("torch-cpu", "float32"), parallel),
     )
-    one, other = (engine.upscale(lr, valid).phases for engine in engines)
+    one, other = (engine.upscale(lr, valid).polyphase for engine in engines)
     np.testing.assert_allclose(one, other, atol=1e-4)
     plain = zoo.read_card(str(mine))
     before = TorchEngine(plain, build(plain, mtf), EngineSpec("torch-cpu", "float32"), parallel).upscale(lr, valid)
     # Of which the halo is narrower.
-    assert np.abs(before.phases[..., 2:-2, 2:-2] - other).max() > 1e-3
+    assert np.abs(before.polyphase[..., 2:-2, 2:-2] - other).max() > 1e-3
 
 
 def test_identity_and_halo_are_those_of_the_mixture(mine):

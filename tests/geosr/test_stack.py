@@ -100,11 +100,11 @@ def test_every_band_seen_through_its_own_blur_is_what_was_measured(card, sample)
     model, lr = build_stack(zoo.read_card(str(card))), input_of(sample)
     with torch.inference_mode():
         made = model.make(lr)
-        phases, observed = made.phases, made.observed
+        polyphase, observed = made.polyphase, made.observed
         image = model(lr)
     assert image.shape == (1, 6, 160, 192)
-    torch.testing.assert_close(torch.nn.functional.pixel_shuffle(phases, 4), image)
-    # Away from the edge, where observing and its phases differ.
+    torch.testing.assert_close(torch.nn.functional.pixel_shuffle(polyphase, 4), image)
+    # Away from the edge, where observing and its polyphase differ.
     inside = (..., slice(8, -8), slice(8, -8))
     coarse = model.sensor.observe(image[:, 4:]).repeat_interleave(2, 2).repeat_interleave(2, 3)
     seen = torch.cat([model.guide.sensor.observe(image[:, :4]), coarse], 1)

@@ -24,7 +24,7 @@ if not hardware.has_winograd():
 from geosr.codegen.winograd.library import compile_for, compiled
 from geosr.engine.winograd.dispatch import AddedBase, BackProjectionStep, Convolution, Runner, StepFilters, Taps
 from geosr.engine.winograd.engine import WinogradEngine
-from geosr.engine.winograd.layout import Planes, Region
+from geosr.engine.winograd.layout import PolyphaseLayout, Region
 from tests.geosr import winograd_reference as reference
 from tests.geosr.simd_widths import WIDTHS
 
@@ -32,16 +32,16 @@ MTF = (0.26, 0.28, 0.24, 0.26)
 
 
 def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0, gains=()):
-    """A region's convolution on planes, of images ``(planes, rows, cols)``; what it is added to is the image itself."""
+    """A region's convolution of images ``(channels, rows, cols)``; what it is added to is the image itself."""
     code = code or compiled()
-    planes, memory = Planes(*image.shape[1:], code.step), BufferPool()
+    layout, memory = PolyphaseLayout(*image.shape[1:], code.step), BufferPool()
     layer = Convolution(weight, bias, code.outputs)
-    runner = Runner(planes, code, threads, [layer], memory)
-    given = memory.scratch("given", planes.shape(max(len(image), layer.outputs)))
-    made = memory.scratch("made", planes.shape(layer.outputs))
-    planes.put(image, given)
-    region = planes.whole.inside(margin)
-    planes.clear_around(given, region)
+    runner = Runner(layout, code, threads, [layer], memory)
+    given = memory.scratch("given", layout.shape(max(len(image), layer.outputs)))
+    made = memory.scratch("made", layout.shape(layer.outputs))
+    layout.put(image, given)
+    region = layout.whole.inside(margin)
+    layout.clear_around(given, region)
     bases = [AddedBase(given, gain) for gain in gains]
     runner.run(layer, region, [given[: len(image)]], made, slope=slope, bases=bases)
     out = np.full((len(weight), region.rows, region.cols), np.nan, np.float32)
@@ -87,18 +87,18 @@ def test_it_is_a_convolution(rows, cols, inputs, outputs, slope, simd_width, see
 )
 @example(rows=3, cols=128, less=(0, 4), margin=0, threads=1, simd_width=WIDTHS[0])
 @example(rows=3, cols=128, less=(0, 4), margin=0, threads=1, simd_width=WIDTHS[-1])
-def test_the_middle_of_images_leaves_planes_as_it_is(rows, cols, less, margin, threads, simd_width):
+def test_the_middle_of_images_leaves_channels_as_it_is(rows, cols, less, margin, threads, simd_width):
     code, memory = compile_for(simd_width), BufferPool()
     top, left = (margin // 4 * 4 + one for one in less)
     image = np.random.default_rng(0).random((3, rows + 2 * top, cols + 2 * left), np.float32)
-    planes = Planes(*image.shape[1:], code.step)
+    layout = PolyphaseLayout(*image.shape[1:], code.step)
     runner = Runner(
-        planes, code, threads, [Convolution(*random_layer(np.random.default_rng(0), 3, 3), code.outputs)], memory
+        layout, code, threads, [Convolution(*random_layer(np.random.default_rng(0), 3, 3), code.outputs)], memory
     )
-    there = memory.scratch("there", planes.shape(3))
-    planes.put(image, there)
+    there = memory.scratch("there", layout.shape(3))
+    layout.put(image, there)
     out = np.full((3, rows, cols), np.nan, np.float32)
-    runner.deinterleave(there, planes.whole.inside(margin), out)
+    runner.deinterleave(there, layout.whole.inside(margin), out)
     assert (out == image[:, top : top + rows, left : left + cols]).all()
 
 
@@ -191,18 +191,18 @@ def test_convolutions_have_the_bits_of_their_reference(rows, cols, inputs, outpu
 
 def gathered(image, filters, base, code, *, rows=4, cols=4):
     """A sparse convolution on channels, whose edges are repeated so far."""
-    memory, planes = BufferPool(), Planes(*image.shape[1:], code.step)
+    memory, layout = BufferPool(), PolyphaseLayout(*image.shape[1:], code.step)
     layer = Convolution(*random_layer(np.random.default_rng(0), 1, 1), code.outputs)
-    runner = Runner(planes, code, 2, [layer], memory)
+    runner = Runner(layout, code, 2, [layer], memory)
     count = max(len(image), len(filters))
-    source, made = (memory.scratch(name, planes.shape(count)) for name in ("source", "made"))
-    planes.put(image, source)
-    planes.repeat_edges(source, planes.whole, rows=rows, cols=cols)
+    source, made = (memory.scratch(name, layout.shape(count)) for name in ("source", "made"))
+    layout.put(image, source)
+    layout.repeat_edges(source, layout.whole, rows=rows, cols=cols)
     if base is not None:
-        planes.put(base, made)
-    runner.gather(Taps(planes, filters), planes.whole, source, made, None if base is None else made)
+        layout.put(base, made)
+    runner.gather(Taps(layout, filters), layout.whole, source, made, None if base is None else made)
     out = np.full((len(filters), *image.shape[1:]), np.nan, np.float32)
-    runner.deinterleave(made, planes.whole, out)
+    runner.deinterleave(made, layout.whole, out)
     return out
 
 
@@ -239,24 +239,24 @@ def test_sparse_filters_are_convolutions():
     out = gathered(image, [[(0, -4, 3, 0.5), (1, 0, -2, 2.0)], [(1, 2, 4, -1.0)]], image, compiled())
     wide = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="edge")
 
-    def moved(plane, row, col):
-        return wide[plane, 4 + row : 24 + row, 4 + col : 54 + col]
+    def moved(channel, row, col):
+        return wide[channel, 4 + row : 24 + row, 4 + col : 54 + col]
 
     first = image[0] + 0.5 * moved(0, -4, 3) + 2 * moved(1, 0, -2)
     np.testing.assert_allclose(out, [first, image[1] - moved(1, 2, 4)], atol=1e-6)
 
 
 def backprojected(image, left, known, taps, steps, *, code=None):
-    """Round steps of back-projection on planes: what is pulled up, and what is then left."""
+    """Round steps of back-projection on channels: what is pulled up, and what is then left."""
     code, memory = code or compiled(), BufferPool()
-    planes = Planes(*image.shape, code.step)
-    runner = Runner(planes, code, 1, [Convolution(*random_layer(np.random.default_rng(0), 1, 1), code.outputs)], memory)
+    layout = PolyphaseLayout(*image.shape, code.step)
+    runner = Runner(layout, code, 1, [Convolution(*random_layer(np.random.default_rng(0), 1, 1), code.outputs)], memory)
     names = ("pulled", "left", "known")
-    pulled, there, measured = (memory.scratch(name, planes.shape(1))[:1] for name in names)
+    pulled, there, measured = (memory.scratch(name, layout.shape(1))[:1] for name in names)
     for one, put in ((pulled, image), (there, left), (measured, known)):
         # What is around the region is to be seen by nobody.
         one[...] = np.nan
-        planes.put(np.broadcast_to(image if put is None else put, image.shape)[None], one)
+        layout.put(np.broadcast_to(image if put is None else put, image.shape)[None], one)
     step = (
         BackProjectionStep(pulled, pulled, pulled, there)
         if known is None
@@ -267,12 +267,12 @@ def backprojected(image, left, known, taps, steps, *, code=None):
         for part in scratch:
             part[...] = np.nan
         wanted = [*[step] * (steps - 1), BackProjectionStep(pulled, there, there)]
-        runner.backproject(StepFilters(taps[None]), 0, planes.whole, wanted, scratch)
+        runner.backproject(StepFilters(taps[None]), 0, layout.whole, wanted, scratch)
 
     runner.share(1, work)
     out = np.full((2, *image.shape), np.nan, np.float32)
-    runner.deinterleave(pulled, planes.whole, out[:1])
-    runner.deinterleave(there, planes.whole, out[1:])
+    runner.deinterleave(pulled, layout.whole, out[:1])
+    runner.deinterleave(there, layout.whole, out[1:])
     return out
 
 
@@ -341,7 +341,7 @@ def test_chunks_do_not_depend_on_those_before_them(threads, sample):
 
     def upscale(rows, cols):
         made = engine.upscale(lr[:, :rows, :cols], valid[:, :rows, :cols])
-        return made.phases, made.observed
+        return made.polyphase, made.observed
 
     alone = upscale(100, 117)
     copies = [one.copy() for one in alone]
@@ -361,7 +361,7 @@ def test_rows_that_are_taken_are_those_of_the_image(base, steps, sample):
     engine = WinogradEngine(card, card.transfers(MTF, picture=False), spec, Parallel(1, 2))
     lr = sample[:, :103, :122].astype(np.float32) / 10_000
     valid = np.ones(lr.shape, bool)
-    image = engine.upscale(lr, valid).phases
+    image = engine.upscale(lr, valid).polyphase
     taken = np.full_like(image, np.nan)
 
     def sink(rows):
@@ -374,7 +374,7 @@ def test_rows_that_are_taken_are_those_of_the_image(base, steps, sample):
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(some, bounds[-2::-1], bounds[:0:-1]))
 
-    assert engine.upscale(lr, valid, sink=sink).phases is None
+    assert engine.upscale(lr, valid, sink=sink).polyphase is None
     assert (taken == image).all()
 
 
@@ -386,9 +386,9 @@ def test_numbers_that_are_none_do_not_stay(sample):
     # As wide as whole vectors are: what is beside is read.
     lr = sample[:, :128, :128].astype(np.float32) / 10_000
     valid = np.ones(lr.shape, bool)
-    before = engine.upscale(lr, valid).phases.copy()
-    assert np.isnan(engine.upscale(np.full_like(lr, np.nan), valid).phases).all()
-    assert (engine.upscale(lr, valid).phases == before).all()
+    before = engine.upscale(lr, valid).polyphase.copy()
+    assert np.isnan(engine.upscale(np.full_like(lr, np.nan), valid).polyphase).all()
+    assert (engine.upscale(lr, valid).polyphase == before).all()
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(100, 117), (97, 100), (99, 131), (130, 65), (98, 98), (60, 170)])
@@ -412,39 +412,39 @@ def test_nothing_of_other_chunks_is_seen(rows, cols, blocks, sample):
     for other in [(rows, cols), (131, 171), (rows + 3, cols - 1), (cols, rows)]:
         engine.upscale(np.full((4, *other), np.nan, np.float32), np.ones((4, *other), bool))
         made = engine.upscale(lr, valid)
-        assert (made.phases == expected.phases).all()
+        assert (made.polyphase == expected.polyphase).all()
         assert (made.observed == expected.observed).all()
 
 
 def test_the_layout_is_as_drawn():
     """In ``geosr/codegen/README.md``."""
-    planes = Planes(5, 14, compiled().step)
+    layout = PolyphaseLayout(5, 14, compiled().step)
     image = np.arange(1, 3 * 5 * 14 + 1, dtype=np.float32).reshape(3, 5, 14)
-    channels = np.zeros(planes.shape(3), np.float32)
-    planes.put(image, channels)
+    channels = np.zeros(layout.shape(3), np.float32)
+    layout.put(image, channels)
     channel, row, col = np.indices(image.shape)
-    places = channel * planes.plane_stride + (4 + row) * planes.row_stride
-    places += col % 4 * planes.phase_stride + 16 + col // 4
+    places = channel * layout.channel_stride + (4 + row) * layout.row_stride
+    places += col % 4 * layout.phase_stride + 16 + col // 4
     assert (channels.reshape(-1)[places] == image).all()
     assert np.count_nonzero(channels) == image.size
-    assert (planes.phase_stride % 32, planes.row_stride) == (16, 4 * planes.phase_stride)
-    start = (planes.address(channels, planes.whole) - channels.ctypes.data) // channels.itemsize
+    assert (layout.phase_stride % 32, layout.row_stride) == (16, 4 * layout.phase_stride)
+    start = (layout.address(channels, layout.whole) - channels.ctypes.data) // channels.itemsize
     assert start == places[0, 0, 0]
 
 
 @pytest.mark.parametrize("margin", [0, 4, 20, 64, 68])
 def test_maps_are_aligned_for_a_region(margin):
-    """There a vector of tiles is one line of the cache, and all that belongs to the planes is in their memory."""
-    planes, memory = Planes(150, 170, compiled().step), BufferPool()
-    region = planes.whole.inside(margin)
-    scratch = memory.scratch("maps", planes.scratch_shape(3))
-    maps = planes.aligned(scratch, region)
-    assert maps.shape == planes.shape(2)
-    assert planes.address(maps, region) % 64 == 0
-    assert planes.address(maps[1:], region) % 64 == 0
+    """There a vector of tiles is one line of the cache, and all that belongs to the channels is in their memory."""
+    layout, memory = PolyphaseLayout(150, 170, compiled().step), BufferPool()
+    region = layout.whole.inside(margin)
+    scratch = memory.scratch("maps", layout.scratch_shape(3))
+    maps = layout.aligned(scratch, region)
+    assert maps.shape == layout.shape(2)
+    assert layout.address(maps, region) % 64 == 0
+    assert layout.address(maps[1:], region) % 64 == 0
     start, end = np.lib.array_utils.byte_bounds(maps)
     assert scratch.ctypes.data <= start
-    assert end + planes.plane_stride * scratch.itemsize <= scratch.ctypes.data + scratch.nbytes
+    assert end + layout.channel_stride * scratch.itemsize <= scratch.ctypes.data + scratch.nbytes
 
 
 def test_regions_keep_tiles_whole():

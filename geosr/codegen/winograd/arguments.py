@@ -48,7 +48,7 @@ class SparseConvArguments(ctypes.Structure):
         ("out", ctypes.c_void_p),
         ("base", ctypes.c_void_p),
         ("mask", ctypes.c_void_p),
-        # (outputs, taps), and the offsets of what they weigh from the output's own place, (outputs, phases, taps).
+        # (outputs, taps), and the offsets of what they weigh from the output's own place, (outputs, TILE_PX, taps).
         ("weights", ctypes.c_void_p),
         ("offsets", ctypes.c_void_p),
         ("outputs", ctypes.c_int64),

@@ -94,13 +94,13 @@ def _transform(build: Builder, layer: SimpleNamespace, group: _Group, transforme
             for row in range(READ_PX):
                 if row:
                     pointer = build.at(pointer, layer.row_stride)
-                phases = _phases(build, layer, pointer)
+                columns = _columns(build, layer, pointer)
                 # A tile reads one pixel of each neighbour beside it.
-                pixels = [build.at(phases[-1], -1), *phases, build.at(phases[0], 1)]
-                for phase in phases:
-                    build.prefetch(build.at(phase, next_channel))
+                pixels = [build.at(columns[-1], -1), *columns, build.at(columns[0], 1)]
+                for column in columns:
+                    build.prefetch(build.at(column, next_channel))
                     if row >= READ_PX - TILE_PX:
-                        build.prefetch(build.at(phase, next_group))
+                        build.prefetch(build.at(column, next_group))
                 rows.append(_to_products(build, [build.load_vector(pixel) for pixel in pixels]))
             columns = [_to_products(build, [row[column] for row in rows]) for column in range(READ_PX)]
             place = build.at(target, vector.index)
@@ -184,13 +184,13 @@ def _transform_back(build: Builder, layer: SimpleNamespace, group: _Group, sums:
                     place = build.at(place, stride)
                 products.append(build.load_vector(place))
             columns = [_to_pixels(build, products[column::READ_PX]) for column in range(READ_PX)]
-            mask = _phases(build, layer, build.at(layer.mask, build.add(group.tile, vector.index)))
+            mask = _columns(build, layer, build.at(layer.mask, build.add(group.tile, vector.index)))
             for row in range(TILE_PX):
                 pixels = _to_pixels(build, [column[row] for column in columns])
                 pixels = [build.add(pixel, bias) for pixel in pixels]
                 inside = build.compare("<", build.add(group.top, row), layer.rows)
                 from_top = build.add(here, build.multiply(layer.row_stride, row))
-                for place in _phases(build, layer, build.at(window, from_top)):
+                for place in _columns(build, layer, build.at(window, from_top)):
                     build.prefetch(build.at(place, layer.channel_stride), to_write=True)
                 with build.when(inside):
                     _finish(build, layer, window, bases, pixels, from_top, mask)
@@ -209,13 +209,13 @@ def _finish(
     pixels = [build.maximum(pixel, build.multiply(pixel, layer.slope)) for pixel in pixels]
     for base, gain, given in bases:
         with build.when(given, pixels) as total:
-            below = _phases(build, layer, build.at(base, offset))
+            below = _columns(build, layer, build.at(base, offset))
             total.values = [
                 build.fused_multiply_add(gain, pixel, build.load_vector(place))
                 for pixel, place in zip(pixels, below, strict=True)
             ]
         pixels = total.values
-    places = _phases(build, layer, build.at(window, offset))
+    places = _columns(build, layer, build.at(window, offset))
     for pixel, place, covered in zip(pixels, places, mask, strict=True):
         build.store(build.masked(pixel, build.load_vector(covered)), place)
 
@@ -225,8 +225,8 @@ def _product_stride(build: Builder, channels: Value, group_tiles: int) -> Value:
     return build.add(build.multiply(channels, group_tiles), APART)
 
 
-def _phases(build: Builder, layer: SimpleNamespace, pointer: Value) -> list[Value]:
-    """Addresses of the four phases of a row, from that of the first."""
+def _columns(build: Builder, layer: SimpleNamespace, pointer: Value) -> list[Value]:
+    """Addresses of the four polyphase channels of a row, from that of the first."""
     places = [pointer]
     while len(places) < TILE_PX:
         places.append(build.at(places[-1], layer.phase_stride))

@@ -20,11 +20,11 @@ def write_deinterleave(build: Builder, task: Value, first: Value, stop: Value) -
         target = build.at(arguments.out, build.multiply(channel.index, size))
         with build.loop(0, arguments.rows) as row:
             start = build.at(source, build.multiply(row.index, arguments.row_stride))
-            phases = [build.at(start, build.load(arguments.pixel_offsets, phase, I64)) for phase in range(TILE_PX)]
+            columns = [build.at(start, build.load(arguments.pixel_offsets, phase, I64)) for phase in range(TILE_PX)]
             line = build.at(target, build.multiply(row.index, cols))
             with build.loop(0, several, together) as col:
                 tile = build.ir.sdiv(col.index, I64(TILE_PX))
-                pixels = build.interleave([build.load_vector(build.at(phase, tile)) for phase in phases])
+                pixels = build.interleave([build.load_vector(build.at(column, tile)) for column in columns])
                 build.store(pixels, build.at(line, col.index))
             rest = build.ir.srem(cols, I64(together))
             with build.loop(build.subtract(cols, rest), cols) as col:

@@ -28,8 +28,8 @@ def write_gather(build: Builder, task: Value, first: Value, stop: Value) -> None
             under, over = (
                 build.multiply(output.index, stride) for stride in (arguments.channel_stride, arguments.out_stride)
             )
-            taps_of_phases = build.multiply(arguments.taps, TILE_PX)
-            start = build.multiply(output.index, taps_of_phases)
+            taps_of_columns = build.multiply(arguments.taps, TILE_PX)
+            start = build.multiply(output.index, taps_of_columns)
             offsets = [build.add(start, build.multiply(arguments.taps, phase)) for phase in range(TILE_PX)]
             with build.loop(0, arguments.tiles, build.simd_width) as tile:
                 along = [build.add(one, tile.index) for one in starts]
@@ -40,7 +40,7 @@ def write_gather(build: Builder, task: Value, first: Value, stop: Value) -> None
                 )
                 with build.when(has_base, [build.zeros()] * len(places)) as base:
                     base.values = [build.load_vector(build.at(arguments.base, place)) for place in base_places]
-                # The sums of all phases advance together: none waits for another.
+                # The sums of all columns advance together: none waits for another.
                 with build.loop(0, arguments.taps, carried=base.values) as tap:
                     weight = build.splat(build.load(weights, tap.index))
                     reads = [build.load(arguments.offsets, build.add(one, tap.index), I64) for one in offsets]

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosr.engine.winograd.dispatch import BackProjectionStep, Runner, Scratch, StepFilters
-from geosr.engine.winograd.layout import Planes, Region
+from geosr.engine.winograd.layout import PolyphaseLayout, Region
 
 
 class BackProjection:
     """For chunks of one shape."""
 
-    def __init__(self, planes: Planes, runner: Runner, taps: NDArray[np.float32], steps: int) -> None:
+    def __init__(self, layout: PolyphaseLayout, runner: Runner, taps: NDArray[np.float32], steps: int) -> None:
         """``taps`` are those of a step by way of bicubic interpolation."""
-        self._planes, self._runner, self._steps = planes, runner, steps
+        self._layout, self._runner, self._steps = layout, runner, steps
         self._filters = StepFilters(taps)
 
     def __call__(
@@ -30,7 +30,7 @@ class BackProjection:
     ) -> None:
         """From what is ``left`` of the source to what is ``pulled`` up, and to what is then left.
 
-        All are planes, of each band one. Where not all was ``measured``, that is 1 where it was and 0 elsewhere.
+        All are channels, of each band one. Where not all was ``measured``, that is 1 where it was and 0 elsewhere.
         """
 
         def some(scratch: Scratch, first: int, stop: int) -> None:
@@ -54,12 +54,12 @@ class BackProjection:
         """
         left, pulled = left[band : band + 1], pulled[band : band + 1]
         known = None if measured is None else measured[band : band + 1]
-        there, image = self._planes.part(left, region), self._planes.part(pulled, region)
+        there, image = self._layout.part(left, region), self._layout.part(pulled, region)
         if known is None:
             np.copyto(image, there)
             step = BackProjectionStep(pulled, pulled, pulled, left)
         else:
-            np.multiply(there, self._planes.part(known, region), image)
+            np.multiply(there, self._layout.part(known, region), image)
             step = BackProjectionStep(pulled, left, pulled, known=known)
         steps = [*[step] * (self._steps - 1), BackProjectionStep(pulled, left, left)]
         self._runner.backproject(self._filters, band, region, steps, scratch)

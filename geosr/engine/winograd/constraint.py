@@ -1,4 +1,4 @@
-"""What follows a network, on planes: interpolation, the residual, back-projection.
+"""What follows a network, on channels: interpolation, the residual, back-projection.
 
 As :meth:`geosr.model.generator.Generator.constrain`, with every filter along one axis at a time.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geosr.engine.winograd.backprojection import BackProjection
 from geosr.engine.winograd.dispatch import BackProjectionStep, Runner, Scratch, StepFilters, Taps
-from geosr.engine.winograd.layout import Planes, Region
+from geosr.engine.winograd.layout import PolyphaseLayout, Region
 from geosr.model import kernels
 from geosr.model.kernels import Base
 
@@ -25,8 +25,8 @@ _Pair: TypeAlias = tuple[Taps, Taps]
 _LOW = 2
 
 
-def planes_for(bands: int, scale: int) -> int:
-    """Planes in which a constraint works."""
+def channels_for(bands: int, scale: int) -> int:
+    """Channels in which a constraint works."""
     return _LOW * bands + bands * scale
 
 
@@ -39,7 +39,7 @@ class ConstrainedImage:
     half: NDArray[np.float32]
     last: Taps
     observed: NDArray[np.float32]
-    """What the sensor sees of the image, as planes."""
+    """What the sensor sees of the image, as channels."""
 
 
 class Constraint:
@@ -47,7 +47,7 @@ class Constraint:
 
     def __init__(
         self,
-        planes: Planes,
+        layout: PolyphaseLayout,
         runner: Runner,
         *,
         taps: NDArray[np.float32],
@@ -61,16 +61,16 @@ class Constraint:
         ``noise_limits`` are those of :meth:`geosr.model.card.ModelCard.noise_limits`.
         """
         self._noise_limits = np.asarray(noise_limits, np.float32).reshape(-1, 1, 1, 1)
-        self._planes, self._runner, self._base, self._steps = planes, runner, base, steps
+        self._layout, self._runner, self._base, self._steps = layout, runner, base, steps
         bands = self._bands = len(taps)
-        self._half = slice(_LOW * bands, planes_for(bands, scale))
-        self._blur = _blur(planes, taps, scale)
+        self._half = slice(_LOW * bands, channels_for(bands, scale))
+        self._blur = _blur(layout, taps, scale)
         bases: set[Base] = {base, "bicubic"} - {"none"}
         taps_of = {one: kernels.upsample_observe(taps, scale, one) for one in {*bases, "bicubic"}}
         self._step_filters = {one: StepFilters(taps_of[one]) for one in bases}
-        self._back_projection = BackProjection(planes, runner, taps_of["bicubic"], steps)
-        self._interpolations = {one: _interpolation(planes, bands, one, scale) for one in bases}
-        self._nothing = Taps(planes, [()] * bands * scale**2)
+        self._back_projection = BackProjection(layout, runner, taps_of["bicubic"], steps)
+        self._interpolations = {one: _interpolation(layout, bands, one, scale) for one in bases}
+        self._nothing = Taps(layout, [()] * bands * scale**2)
 
     def __call__(
         self,
@@ -80,17 +80,17 @@ class Constraint:
         valid: NDArray[np.float32],
         scratch: NDArray[np.float32],
     ) -> ConstrainedImage:
-        """All but the last pass over the image's phases, which whoever takes them makes on the way.
+        """All but the last pass over the image, which is made where its rows are read.
 
-        After the ``residual`` follow, with noise limits, the estimates of the bands' noise. ``lr`` are planes like it,
-        ``scratch`` as many others as :func:`planes_for` tells, and ``valid`` is
-        that of the whole chunk, ``(bands, rows, cols)``.
+        After the ``residual`` follow, with noise limits, the estimates of the bands' noise. ``lr`` has such channels,
+        ``scratch`` as many others as :func:`channels_for` says, and ``valid`` is that of the whole chunk,
+        ``(bands, rows, cols)``.
         """
-        planes, bands = self._planes, self._bands
+        layout, bands = self._layout, self._bands
         all_left, all_pulled = (scratch[number * bands :][:bands] for number in range(_LOW))
         half = scratch[self._half]
         residual, estimates = np.split(residual, [len(residual) - len(self._noise_limits)])
-        low, left, pulled = (planes.part(one, region) for one in (lr, all_left, all_pulled))
+        low, left, pulled = (layout.part(one, region) for one in (lr, all_left, all_pulled))
         # The sensor is linear: what it sees of the interpolation follows from the source.
         if self._base == "none":
             self._each(np.copyto, left, low)
@@ -100,10 +100,10 @@ class Constraint:
         self._runner.gather(self._blur[1], region, half, all_left, all_left)
         everywhere = bool(valid.all())
         if not everywhere:
-            planes.put(valid, half)
+            layout.put(valid, half)
         noise = None
         if len(self._noise_limits):
-            noise = planes.part(estimates, region)
+            noise = layout.part(estimates, region)
             self._fine_noise(region, noise, None if everywhere else half[:bands], all_pulled, half[bands : 2 * bands])
             self._each(np.subtract, left, noise, left)
         if self._steps:
@@ -129,8 +129,8 @@ class Constraint:
             if number < len(added):
                 self._runner.gather(across, region, half, residual, residual)
         # As the network left them.
-        planes.clear_around(residual, region, cols=kernels.BLUR_REACH)
-        planes.clear_around(lr, region, cols=kernels.STEP_REACH)
+        layout.clear_around(residual, region, cols=kernels.BLUR_REACH)
+        layout.clear_around(lr, region, cols=kernels.STEP_REACH)
         return ConstrainedImage(region, residual, half, last, all_left)
 
     def _fine_noise(
@@ -143,16 +143,16 @@ class Constraint:
     ) -> None:
         """Turn the network's estimates into noise without its coarse part, in their memory.
 
-        As :meth:`geosr.model.generator.Generator.constrain`. ``spare`` and ``zeros`` are planes to work in.
+        As :meth:`geosr.model.generator.Generator.constrain`. ``spare`` and ``zeros`` are channels to work in.
         """
-        coarse, limits = self._planes.part(spare, region), self._noise_limits
+        coarse, limits = self._layout.part(spare, region), self._noise_limits
         zeros[...] = 0
         self._each(np.abs, noise, coarse)
         self._each(np.add, coarse, np.ones_like(limits), coarse)
         self._each(np.divide, noise, coarse, noise)
         self._each(np.multiply, noise, limits, noise)
         if measured is not None:
-            self._each(np.multiply, noise, self._planes.part(measured, region), noise)
+            self._each(np.multiply, noise, self._layout.part(measured, region), noise)
         self._each(np.copyto, coarse, noise)
 
         def some(scratch: Scratch, first: int, stop: int) -> None:
@@ -185,13 +185,13 @@ class Constraint:
         self, taps: Taps, region: Region, image: NDArray[np.float32], half: NDArray[np.float32], reach: int
     ) -> None:
         """The first of two filters, and what the second needs beyond the edges."""
-        self._planes.repeat_edges(image, region, cols=reach)
+        self._layout.repeat_edges(image, region, cols=reach)
         self._runner.gather(taps, region, image, half)
-        self._planes.repeat_edges(half, region, rows=reach)
+        self._layout.repeat_edges(half, region, rows=reach)
 
 
-def _blur(planes: Planes, taps: NDArray[np.float32], scale: int) -> _Pair:
-    """What the sensor sees of phases, to be taken away: of the columns of each band's phases, then of the rows."""
+def _blur(layout: PolyphaseLayout, taps: NDArray[np.float32], scale: int) -> _Pair:
+    """Filters for what the sensor sees of an image, to be taken away: of the columns of each band, then of the rows."""
     split, reach = taps.reshape(len(taps), -1, scale), kernels.BLUR_REACH
     along = [
         [
@@ -206,11 +206,11 @@ def _blur(planes: Planes, taps: NDArray[np.float32], scale: int) -> _Pair:
         [(band * scale + i, row - reach, 0, -weights[row, i]) for row in range(2 * reach + 1) for i in range(scale)]
         for band, weights in enumerate(split)
     ]
-    return Taps(planes, along), Taps(planes, across)
+    return Taps(layout, along), Taps(layout, across)
 
 
-def _interpolation(planes: Planes, bands: int, base: Base, scale: int) -> _Pair:
-    """Each band's phases: their columns, then their rows."""
+def _interpolation(layout: PolyphaseLayout, bands: int, base: Base, scale: int) -> _Pair:
+    """Filters that interpolate each band: along its columns, then along its rows."""
     weights: Sequence[Sequence[float]] = kernels.along_one_axis(base, scale).tolist()
     places = [[(place, one) for place, one in enumerate(phase, -kernels.CUBIC_REACH) if one] for phase in weights]
     along = [[(band, 0, place, weight) for place, weight in phase] for band in range(bands) for phase in places]
@@ -220,4 +220,4 @@ def _interpolation(planes: Planes, bands: int, base: Base, scale: int) -> _Pair:
         for i in range(scale)
         for j in range(scale)
     ]
-    return Taps(planes, along), Taps(planes, across)
+    return Taps(layout, along), Taps(layout, across)

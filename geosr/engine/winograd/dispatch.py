@@ -1,4 +1,4 @@
-"""Runs code on planes, on some threads."""
+"""Runs code on channels, on some threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from geosr.codegen.winograd.backprojection import PLACES, STEP_ROWS, STEPS_TOGET
 from geosr.codegen.winograd.conv3x3 import APART, FILTER_TRANSFORM, PRODUCTS, TILE_PX
 from geosr.codegen.winograd.library import Code
 from geosr.engine.buffers import BufferPool
-from geosr.engine.winograd.layout import Planes, Region
+from geosr.engine.winograd.layout import PolyphaseLayout, Region
 from geosr.model.kernels import STEP_REACH
 
 #: BufferPool that a thread has to itself: for a layer's products, of what it reads and makes, and for filtered rows.
@@ -34,7 +34,7 @@ class Convolution:
     """A layer's filters, transformed."""
 
     def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32], outputs: int) -> None:
-        """``weight`` is ``(out, in, 3, 3)``; planes are made in multiples of ``outputs``, the last of them zero."""
+        """``weight`` is ``(out, in, 3, 3)``; channels are made in multiples of ``outputs``, the last of them zero."""
         self.made, self.inputs = made, inputs = weight.shape[:2]
         self.outputs = -(-made // outputs) * outputs
         transform = np.kron(FILTER_TRANSFORM, FILTER_TRANSFORM)
@@ -50,12 +50,12 @@ class Convolution:
 class AddedBase:
     """What a layer's result is added to after it was multiplied by ``gain``."""
 
-    planes: NDArray[np.float32]
+    channels: NDArray[np.float32]
     gain: float
 
 
 class StepFilters:
-    """Filters for what the sensor sees of a plane that is interpolated, to be taken away."""
+    """Filters for what the sensor sees of a channel that is interpolated, to be taken away."""
 
     def __init__(self, taps: NDArray[np.float32]) -> None:
         """``taps`` are those of :func:`geosr.model.kernels.upsample_observe`, for the rows as well as the columns."""
@@ -77,29 +77,29 @@ class BackProjectionStep:
 
 
 class Taps:
-    """Filters that are mostly zero, for planes of one shape."""
+    """Filters that are mostly zero, for channels of one shape."""
 
-    def __init__(self, planes: Planes, filters: Sequence[Sequence[tuple[int, int, int, float]]]) -> None:
-        """Of each output the plane, the row and the column, from its own place, and the weight of what it takes."""
+    def __init__(self, layout: PolyphaseLayout, filters: Sequence[Sequence[tuple[int, int, int, float]]]) -> None:
+        """Of each output the channel, the row and the column, from its own place, and the weight of what it takes."""
         self.count = max(map(len, filters))
         self.offsets = np.zeros((len(filters), TILE_PX, self.count), np.int64)
         self.weights = np.zeros((len(filters), self.count), np.float32)
         for output, taps in enumerate(filters):
-            for number, (plane, row, col, weight) in enumerate(taps):
-                self.offsets[output, :, number] = planes.offset(plane, row, col)
+            for number, (channel, row, col, weight) in enumerate(taps):
+                self.offsets[output, :, number] = layout.offset(channel, row, col)
                 self.weights[output, number] = weight
 
 
 class Runner:
-    """Runs layers on planes of one shape, on some threads. Not for several callers at a time."""
+    """Runs layers on channels of one shape, on some threads. Not for several callers at a time."""
 
     def __init__(
-        self, planes: Planes, code: Code, threads: int, layers: Sequence[Convolution], memory: BufferPool
+        self, layout: PolyphaseLayout, code: Code, threads: int, layers: Sequence[Convolution], memory: BufferPool
     ) -> None:
-        self._planes, self._code = planes, code
-        planes_at_once = [max(layer.inputs for layer in layers), max(layer.outputs for layer in layers)]
-        sizes = [PRODUCTS * (code.tiles * count + APART) for count in planes_at_once]
-        sizes.append(STEP_ROWS * planes.row_stride)
+        self._layout, self._code = layout, code
+        channels_at_once = [max(layer.inputs for layer in layers), max(layer.outputs for layer in layers)]
+        sizes = [PRODUCTS * (code.tiles * count + APART) for count in channels_at_once]
+        sizes.append(STEP_ROWS * layout.row_stride)
         self._scratch: list[Scratch] = [
             tuple(memory.scratch(f"scratch {thread} {number}", (scratch,)) for number, scratch in enumerate(sizes))
             for thread in range(threads)
@@ -117,13 +117,13 @@ class Runner:
         slope: float = 1.0,
         bases: Sequence[AddedBase] = (),
     ) -> None:
-        """Convolve a region of ``inputs``, each some planes, into the first planes of ``out``, which is none of them.
+        """Convolve a region of ``inputs``, each some channels, into the first of ``out``, which is none of them.
 
         ``slope`` is that of a leaky rectifier, 1 for none. The result is added to the ``bases``, two at most, in turn.
         """
-        planes = self._planes
-        places = np.concatenate([planes.addresses(some, region) for some in inputs])
-        # Of each plane that after it is arguments too.
+        layout = self._layout
+        places = np.concatenate([layout.addresses(some, region) for some in inputs])
+        # Of each channel that after it is arguments too.
         offsets = (np.append(places, places[0]) - places[0]) // np.dtype(np.float32).itemsize
         added = [*bases, *(None,) * (2 - len(bases))]
         arguments = Conv3x3Arguments(
@@ -132,15 +132,15 @@ class Runner:
             inputs=len(places),
             filters=layer.filters.ctypes.data,
             bias=layer.bias.ctypes.data,
-            out=planes.address(out, region),
+            out=layout.address(out, region),
             outputs=layer.outputs,
-            base=None if added[0] is None else planes.address(added[0].planes, region),
-            second_base=None if added[1] is None else planes.address(added[1].planes, region),
+            base=None if added[0] is None else layout.address(added[0].channels, region),
+            second_base=None if added[1] is None else layout.address(added[1].channels, region),
             mask=self._mask(region).ctypes.data,
-            channel_stride=planes.plane_stride,
-            row_stride=planes.row_stride,
-            phase_stride=planes.phase_stride,
-            tiles=planes.tiles(region),
+            channel_stride=layout.channel_stride,
+            row_stride=layout.row_stride,
+            phase_stride=layout.phase_stride,
+            tiles=layout.tiles(region),
             rows=region.rows,
             slope=slope,
             gain=0 if added[0] is None else added[0].gain,
@@ -161,8 +161,8 @@ class Runner:
         out: NDArray[np.float32],
         base: NDArray[np.float32] | None = None,
     ) -> None:
-        """Convolve a region of planes into others, and add a ``base``, which may be the same as ``out``."""
-        some_rows = self._gathering(taps, region, source, self._planes.address(out, region), base)
+        """Convolve a region of channels into others, and add a ``base``, which may be the same as ``out``."""
+        some_rows = self._gathering(taps, region, source, self._layout.address(out, region), base)
         self.share(region.rows, lambda _, first, stop: some_rows(first, stop))
 
     def gather_rows(
@@ -176,9 +176,9 @@ class Runner:
     ) -> None:
         """The same for a region's rows from ``first`` on, on the thread that asks for them.
 
-        There are as many as ``out`` holds, see :meth:`Planes.shape_of_rows`.
+        There are as many as ``out`` holds, see :meth:`PolyphaseLayout.shape_of_rows`.
         """
-        place = out.ctypes.data - first * self._planes.row_stride * out.itemsize
+        place = out.ctypes.data - first * self._layout.row_stride * out.itemsize
         some_rows = self._gathering(taps, region, source, place, base, out.strides[0] // out.itemsize)
         some_rows(first, first + out.shape[1])
 
@@ -191,21 +191,21 @@ class Runner:
         base: NDArray[np.float32] | None,
         out_stride: int | None = None,
     ) -> Callable[[int, int], None]:
-        planes = self._planes
+        layout = self._layout
         arguments = SparseConvArguments(
-            source=planes.address(source, region),
+            source=layout.address(source, region),
             out=place,
-            base=None if base is None else planes.address(base, region),
+            base=None if base is None else layout.address(base, region),
             mask=self._mask(region).ctypes.data,
             weights=taps.weights.ctypes.data,
             offsets=taps.offsets.ctypes.data,
             outputs=len(taps.weights),
             taps=taps.count,
-            channel_stride=planes.plane_stride,
-            out_stride=planes.plane_stride if out_stride is None else out_stride,
-            row_stride=planes.row_stride,
-            phase_stride=planes.phase_stride,
-            tiles=planes.tiles(region),
+            channel_stride=layout.channel_stride,
+            out_stride=layout.channel_stride if out_stride is None else out_stride,
+            row_stride=layout.row_stride,
+            phase_stride=layout.phase_stride,
+            tiles=layout.tiles(region),
         )
         return partial(self._code.gather, ctypes.byref(arguments))
 
@@ -221,14 +221,14 @@ class Runner:
 
         Beside the region, what is seen becomes what is at its edges, as far as filters reach.
         """
-        planes = self._planes
-        right = planes.beyond(region, STEP_REACH)
+        layout = self._layout
+        right = layout.beyond(region, STEP_REACH)
         for first in range(0, len(wanted), STEPS_TOGETHER):
             some = wanted[first : first + STEPS_TOGETHER]
             places = np.zeros((len(some), PLACES), np.int64)
             for number, step in enumerate(some):
                 named = (step.seen, step.base, step.second_base, step.known, step.made)
-                places[number] = [0 if one is None else planes.address(one, region) for one in named]
+                places[number] = [0 if one is None else layout.address(one, region) for one in named]
             arguments = BackprojectionArguments(
                 channels=places.ctypes.data,
                 steps=len(some),
@@ -236,35 +236,35 @@ class Runner:
                 along=filters.along[band].ctypes.data,
                 across=filters.across[band].ctypes.data,
                 right=right.ctypes.data,
-                row_stride=planes.row_stride,
-                phase_stride=planes.phase_stride,
-                tiles=planes.tiles(region),
+                row_stride=layout.row_stride,
+                phase_stride=layout.phase_stride,
+                tiles=layout.tiles(region),
                 rows=region.rows,
             )
             self._code.backproject(ctypes.byref(arguments), scratch[2].ctypes.data)
 
-    def deinterleave(self, planes: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
-        """The middle of a region, as much as ``out`` holds, ``(planes, rows, cols)`` in one piece."""
-        start, phases = self._planes.middle(region, *out.shape[1:])
-        place = self._planes.address(planes, region) + start * planes.itemsize
-        some_planes = self._taking(place, self._planes.plane_stride, phases, out)
-        self.share(len(out), lambda _, first, stop: some_planes(first, stop))
+    def deinterleave(self, channels: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
+        """The middle of a region, as much as ``out`` holds, ``(channels, rows, cols)`` in one piece."""
+        start, offsets = self._layout.middle(region, *out.shape[1:])
+        place = self._layout.address(channels, region) + start * channels.itemsize
+        some_channels = self._taking(place, self._layout.channel_stride, offsets, out)
+        self.share(len(out), lambda _, first, stop: some_channels(first, stop))
 
     def deinterleave_rows(self, rows: NDArray[np.float32], region: Region, out: NDArray[np.float32]) -> None:
         """The middle of a region's rows, as many columns as ``out`` has, on the thread that asks for them."""
-        _, phases = self._planes.middle(region, region.rows, out.shape[2])
-        self._taking(rows.ctypes.data, rows.strides[0] // rows.itemsize, phases, out)(0, len(out))
+        _, offsets = self._layout.middle(region, region.rows, out.shape[2])
+        self._taking(rows.ctypes.data, rows.strides[0] // rows.itemsize, offsets, out)(0, len(out))
 
     def _taking(
-        self, place: int, plane_stride: int, phases: NDArray[np.int64], out: NDArray[np.float32]
+        self, place: int, channel_stride: int, offsets: NDArray[np.int64], out: NDArray[np.float32]
     ) -> Callable[[int, int], None]:
         _, rows, cols = out.shape
         arguments = DeinterleaveArguments(
             source=place,
             out=out.ctypes.data,
-            pixel_offsets=phases.ctypes.data,
-            channel_stride=plane_stride,
-            row_stride=self._planes.row_stride,
+            pixel_offsets=offsets.ctypes.data,
+            channel_stride=channel_stride,
+            row_stride=self._layout.row_stride,
             rows=rows,
             cols=cols,
         )
@@ -273,7 +273,7 @@ class Runner:
     def _mask(self, region: Region) -> NDArray[np.float32]:
         """Kept, for code is arguments where it is."""
         if region not in self._masks:
-            self._masks[region] = self._planes.mask(region)
+            self._masks[region] = self._layout.mask(region)
         return self._masks[region]
 
     def share(self, count: int, work: Callable[[Scratch, int, int], object]) -> None:

@@ -12,9 +12,9 @@ from geosr.codegen.winograd.library import compiled
 from geosr.engine import EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.engine.pooled import ChunkArrays, PooledEngine, Step
-from geosr.engine.winograd.constraint import ConstrainedImage, Constraint, planes_for
+from geosr.engine.winograd.constraint import ConstrainedImage, Constraint, channels_for
 from geosr.engine.winograd.dispatch import Runner
-from geosr.engine.winograd.layout import Planes, Region
+from geosr.engine.winograd.layout import PolyphaseLayout, Region
 from geosr.engine.winograd.network import Network, read_layers
 from geosr.model.card import ModelCard
 from geosr.model.margins import kept_margin
@@ -50,13 +50,13 @@ class WinogradEngine(PooledEngine):
 
     def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[Step]:
         card, code, (_, bands, rows, cols) = self._card, compiled(), shape
-        planes = Planes(rows, cols, code.step)
-        runner = Runner(planes, code, self._threads, list(self._layers.values()), memory)
-        spare = planes_for(bands, card.scale)
-        network = Network(planes, runner, self._layers, self._size, card.halo_px, memory, spare, card.input_limits)
+        layout = PolyphaseLayout(rows, cols, code.step)
+        runner = Runner(layout, code, self._threads, list(self._layers.values()), memory)
+        spare = channels_for(bands, card.scale)
+        network = Network(layout, runner, self._layers, self._size, card.halo_px, memory, spare, card.input_limits)
         if self._size.tail == "shuffle":
             constraint = Constraint(
-                planes,
+                layout,
                 runner,
                 taps=self._taps,
                 scale=card.scale,
@@ -65,13 +65,13 @@ class WinogradEngine(PooledEngine):
                 noise_limits=card.noise_limits(picture=self._picture),
             )
             halo_px, margin_px = card.halo_px, self._margin
-            return [_Chunk(planes, runner, memory, network, constraint, halo_px, margin_px, uncertainty=uncertainty)]
+            return [_Chunk(layout, runner, memory, network, constraint, halo_px, margin_px, uncertainty=uncertainty)]
         from geosr.engine.openvino_engine import compile_graph, graphs_of
 
         graphs = graphs_of(
             card, self._taps, self._weights, shape, self._margin, uncertainty=uncertainty, picture=self._picture
         )
-        out = _Deinterleaver(planes, runner, memory, card.halo_px)
+        out = _Deinterleaver(layout, runner, memory, card.halo_px)
 
         def features(known: ChunkArrays) -> dict[str, NDArray[np.float32]]:
             made = network(known["lr"][0])
@@ -81,19 +81,19 @@ class WinogradEngine(PooledEngine):
 
 
 class _Deinterleaver:
-    """Takes images out of planes."""
+    """Takes images out of channels."""
 
-    def __init__(self, planes: Planes, runner: Runner, memory: BufferPool, halo_px: int) -> None:
-        self._planes, self._runner, self._memory, self._halo_px = planes, runner, memory, halo_px
+    def __init__(self, layout: PolyphaseLayout, runner: Runner, memory: BufferPool, halo_px: int) -> None:
+        self._layout, self._runner, self._memory, self._halo_px = layout, runner, memory, halo_px
 
     def __call__(
-        self, planes: NDArray[np.float32], region: Region, margin_px: int, *, name: str, borrowed: bool = False
+        self, channels: NDArray[np.float32], region: Region, margin_px: int, *, name: str, borrowed: bool = False
     ) -> NDArray[np.float32]:
-        """``(1, planes, rows, cols)`` with a margin: borrowed, or in memory that the next chunk takes again."""
-        less, whole = 2 * (self._halo_px - margin_px), self._planes.whole
-        shape = (1, len(planes), whole.rows - less, whole.cols - less)
+        """``(1, channels, rows, cols)`` with a margin: borrowed, or in memory that the next chunk takes again."""
+        less, whole = 2 * (self._halo_px - margin_px), self._layout.whole
+        shape = (1, len(channels), whole.rows - less, whole.cols - less)
         image = (self._memory.borrow if borrowed else self._memory.scratch)(name, shape)
-        self._runner.deinterleave(planes, region, image[0])
+        self._runner.deinterleave(channels, region, image[0])
         return image
 
 
@@ -102,7 +102,7 @@ class _Chunk:
 
     def __init__(
         self,
-        planes: Planes,
+        layout: PolyphaseLayout,
         runner: Runner,
         memory: BufferPool,
         network: Network,
@@ -112,10 +112,10 @@ class _Chunk:
         *,
         uncertainty: bool,
     ) -> None:
-        self._planes, self._runner, self._memory = planes, runner, memory
+        self._layout, self._runner, self._memory = layout, runner, memory
         self._network, self._constraint = network, constraint
         self._halo_px, self._margin_px, self._uncertainty = halo_px, margin_px, uncertainty
-        self._out = _Deinterleaver(planes, runner, memory, halo_px)
+        self._out = _Deinterleaver(layout, runner, memory, halo_px)
 
     def __call__(self, known: ChunkArrays) -> dict[str, Any]:
         made = self._network(known["lr"][0])
@@ -130,11 +130,11 @@ class _Chunk:
         if self._uncertainty:
             image = left.residual
             self._runner.gather(left.last, region, left.half, image, image)
-            new["phases"] = self._out(image, region, self._margin_px, name="phases", borrowed=True)
+            new["polyphase"] = self._out(image, region, self._margin_px, name="polyphase", borrowed=True)
         else:
-            whole, less = self._planes.whole, 2 * self._halo_px
+            whole, less = self._layout.whole, 2 * self._halo_px
             shape = (len(made.lr), whole.rows - less, whole.cols - less)
-            new["rows"] = _Rows(self._planes, self._runner, self._memory, left, shape)
+            new["rows"] = _Rows(self._layout, self._runner, self._memory, left, shape)
         new["observed"] = self._out(left.observed, region, self._margin_px, name="observed", borrowed=True)
         return new
 
@@ -143,9 +143,14 @@ class _Rows:
     """An image without a margin, to whose rows the last that is to be done is done as they are taken."""
 
     def __init__(
-        self, planes: Planes, runner: Runner, memory: BufferPool, made: ConstrainedImage, shape: tuple[int, ...]
+        self,
+        layout: PolyphaseLayout,
+        runner: Runner,
+        memory: BufferPool,
+        made: ConstrainedImage,
+        shape: tuple[int, ...],
     ) -> None:
-        self._planes, self._runner, self._memory, self._made = planes, runner, memory, made
+        self._layout, self._runner, self._memory, self._made = layout, runner, memory, made
         bands, rows, cols = shape
         self._top = (made.region.rows - rows) // 2
         self.shape = (bands, len(made.residual) // bands, rows, cols)
@@ -153,7 +158,7 @@ class _Rows:
     def __call__(self, first: int, stop: int) -> NDArray[np.float32]:
         made, (bands, _, _, cols) = self._made, self.shape
         count = len(made.residual)
-        strip = self._memory.borrow("strip", self._planes.shape_of_rows(count, stop - first))
+        strip = self._memory.borrow("strip", self._layout.shape_of_rows(count, stop - first))
         self._runner.gather_rows(made.last, made.region, made.half, strip, made.residual, self._top + first)
         image: NDArray[np.float32] = self._memory.borrow("rows", (count, stop - first, cols))
         self._runner.deinterleave_rows(strip, made.region, image)

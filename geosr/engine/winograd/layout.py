@@ -1,7 +1,7 @@
-"""Images as planes, laid out for vectors of tiles.
+"""Layout of polyphase channels in memory, for vectors of tiles; ``geosr/codegen/README.md`` draws it.
 
-In a plane, each row is four *phases*, one after another: the columns 0, 4, 8, …, then 1, 5, 9, …, so that what tiles of
-four pixels have in common lies side by side. Around each plane there are zeros.
+Each row of a channel is split into four polyphase channels, one after another: the columns 0, 4, 8, …, then 1, 5, 9, …
+The same pixel of all tiles then lies side by side. Around each channel there are zeros.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AROUND_PX = 4
 
 @dataclass(frozen=True)
 class Region:
-    """The part of planes that a layer works on; ``margin`` pixels are left out on each side."""
+    """The part of channels that a layer works on; ``margin`` pixels are left out on each side."""
 
     margin: int
     """A multiple of :data:`TILE_PX`."""
@@ -41,33 +41,33 @@ class Region:
         return Region(margin, self.rows - less, self.cols - less)
 
 
-class Planes:
-    """Planes for images of one shape, and regions of them."""
+class PolyphaseLayout:
+    """Channels for images of one shape, and regions of them."""
 
     def __init__(self, rows: int, cols: int, step: int) -> None:
         """``step`` is what the tiles in a row are made a multiple of."""
         self._step = step
-        # An odd number of cache lines: rows and phases are then spread over all of the cache's sets.
+        # An odd number of cache lines: rows and polyphase channels are then spread over all of the cache's sets.
         self.phase_stride = _LINE * (-(-(self._tiles_of(cols) + _PAD) // _LINE) | 1)
         self._rows = -(-rows // TILE_PX) * TILE_PX + 2 * AROUND_PX
         self.row_stride = TILE_PX * self.phase_stride
-        self.plane_stride = self._rows * self.row_stride
+        self.channel_stride = self._rows * self.row_stride
         self.whole = Region(0, rows, cols)
 
     def shape(self, count: int) -> tuple[int, ...]:
-        """Of so many planes: ``(planes, rows, phases, columns / 4)``, with the padding, and one more for its zeros."""
+        """Shape of ``count`` channels, ``(channels, rows, TILE_PX, columns / 4)``, padded; one more for its zeros."""
         return count + 1, self._rows, TILE_PX, self.phase_stride
 
     def scratch_shape(self, count: int) -> tuple[int]:
-        """The shape of memory for so many planes, wherever :meth:`aligned` has them begin."""
+        """The shape of memory for so many channels, wherever :meth:`aligned` has them begin."""
         return (math.prod(self.shape(count)) + _LINE,)
 
     def shape_of_rows(self, count: int, rows: int) -> tuple[int, ...]:
-        """Of so many rows of a region in so many planes, with nothing before its first column."""
+        """Of so many rows of a region in so many channels, with nothing before its first column."""
         return count, rows, TILE_PX, self.phase_stride
 
     def aligned(self, scratch: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
-        """All planes in such memory, laid out so that vectors of a region's tiles begin with a line of the cache."""
+        """All channels in such memory, laid out so that vectors of a region's tiles begin with a line of the cache."""
         first = _LINE - region.margin // TILE_PX % _LINE
         return scratch[first : first + len(scratch) - _LINE].reshape(-1, *self.shape(0)[1:])[:-1]
 
@@ -75,56 +75,56 @@ class Planes:
         """Tiles in a row of a region, of which the last may be beyond it."""
         return self._tiles_of(region.cols)
 
-    def address(self, planes: NDArray[np.float32], region: Region) -> int:
-        """Of the region's first pixel in the first of planes."""
-        return planes.ctypes.data + planes.itemsize * (
+    def address(self, channels: NDArray[np.float32], region: Region) -> int:
+        """Of the region's first pixel in the first of channels."""
+        return channels.ctypes.data + channels.itemsize * (
             (AROUND_PX + region.margin) * self.row_stride + _PAD + region.margin // TILE_PX
         )
 
-    def addresses(self, planes: NDArray[np.float32], region: Region) -> NDArray[np.int64]:
-        """The same in each of planes."""
-        apart = planes.itemsize * self.plane_stride
-        return self.address(planes, region) + apart * np.arange(len(planes), dtype=np.int64)
+    def addresses(self, channels: NDArray[np.float32], region: Region) -> NDArray[np.int64]:
+        """The same in each of channels."""
+        apart = channels.itemsize * self.channel_stride
+        return self.address(channels, region) + apart * np.arange(len(channels), dtype=np.int64)
 
     def mask(self, region: Region) -> NDArray[np.float32]:
-        """1 for the columns of a region and 0 for others, from its first: ``(phases, columns / 4)``."""
+        """1 for the columns of a region and 0 for others, from its first: ``(TILE_PX, columns / 4)``."""
         columns = np.arange(self.phase_stride * TILE_PX).reshape(self.phase_stride, TILE_PX).T
         return np.ascontiguousarray(columns < region.cols, np.float32)
 
-    def put(self, image: NDArray[np.float32], planes: NDArray[np.float32]) -> None:
-        """``(planes, rows, cols)`` of the whole region into as many planes."""
+    def put(self, image: NDArray[np.float32], channels: NDArray[np.float32]) -> None:
+        """``(channels, rows, cols)`` of the whole region into as many channels."""
         rows = slice(AROUND_PX, AROUND_PX + image.shape[1])
         for phase in range(TILE_PX):
             columns = image[:, :, phase::TILE_PX]
-            planes[: len(image), rows, phase, _PAD : _PAD + columns.shape[2]] = columns
+            channels[: len(image), rows, phase, _PAD : _PAD + columns.shape[2]] = columns
 
     def clear_below(self, scratch: NDArray[np.float32], region: Region) -> None:
-        """Zeros in what the last tiles of a region read below it, wherever :meth:`aligned` has planes begin.
+        """Zeros in what the last tiles of a region read below it, wherever :meth:`aligned` has channels begin.
 
         There nobody need write anything; beside an image, those who write it write zeros.
         """
         bottom = AROUND_PX + region.margin + region.rows
-        # One row more than a tile has, for planes may begin a little later than here.
+        # One row more than a tile has, for channels may begin a little later than here.
         self.aligned(scratch, self.whole)[:, bottom : bottom + TILE_PX + 1] = 0
 
-    def clear_around(self, planes: NDArray[np.float32], region: Region, *, cols: int = 1) -> None:
+    def clear_around(self, channels: NDArray[np.float32], region: Region, *, cols: int = 1) -> None:
         """Zeros around a region, as around an image of its size: a row, and so many columns."""
         top, left = AROUND_PX + region.margin, region.margin
-        planes[:, top - 1] = 0
-        planes[:, top + region.rows] = 0
+        channels[:, top - 1] = 0
+        channels[:, top + region.rows] = 0
         for number in range(cols):
-            self._column(planes, left - 1 - number)[...] = 0
-            self._column(planes, left + region.cols + number)[...] = 0
+            self._column(channels, left - 1 - number)[...] = 0
+            self._column(channels, left + region.cols + number)[...] = 0
 
-    def repeat_edges(self, planes: NDArray[np.float32], region: Region, *, rows: int = 0, cols: int = 0) -> None:
+    def repeat_edges(self, channels: NDArray[np.float32], region: Region, *, rows: int = 0, cols: int = 0) -> None:
         """Around a region, what is at its edge: so many rows and columns, four at most."""
         top, left = AROUND_PX + region.margin, region.margin
         bottom, right = top + region.rows, left + region.cols
         for number in range(1, cols + 1):
-            self._column(planes, left - number)[...] = self._column(planes, left)
-            self._column(planes, right - 1 + number)[...] = self._column(planes, right - 1)
-        planes[:, top - rows : top] = planes[:, top, None]
-        planes[:, bottom : bottom + rows] = planes[:, bottom - 1, None]
+            self._column(channels, left - number)[...] = self._column(channels, left)
+            self._column(channels, right - 1 + number)[...] = self._column(channels, right - 1)
+        channels[:, top - rows : top] = channels[:, top, None]
+        channels[:, bottom : bottom + rows] = channels[:, bottom - 1, None]
 
     def middle(self, region: Region, rows: int, cols: int) -> tuple[int, NDArray[np.int64]]:
         """Where the middle of a region begins, so many rows and columns of it.
@@ -134,31 +134,31 @@ class Planes:
         """
         top, left = (region.rows - rows) // 2, (region.cols - cols) // 2
         places = [divmod(left + col, TILE_PX) for col in range(TILE_PX)]
-        phases = [phase * self.phase_stride + tile for tile, phase in places]
-        return top * self.row_stride, np.asarray(phases, np.int64)
+        offsets = [phase * self.phase_stride + tile for tile, phase in places]
+        return top * self.row_stride, np.asarray(offsets, np.int64)
 
     def beyond(self, region: Region, cols: int) -> NDArray[np.int64]:
         """How far, in floats, a region's last column is from its first, and so many beyond it."""
         places = [divmod(region.cols - 1 + col, TILE_PX) for col in range(cols + 1)]
         return np.asarray([phase * self.phase_stride + tile for tile, phase in places], np.int64)
 
-    def offset(self, plane: int, row: int, col: int) -> list[int]:
-        """How far, in floats, a pixel is from that at the same place in the first plane; for each phase of that."""
+    def offset(self, channel: int, row: int, col: int) -> list[int]:
+        """How far, in floats, a pixel is from that at the same place in the first channel; for each phase of that."""
         there = [divmod(phase + col, TILE_PX) for phase in range(TILE_PX)]
-        start = plane * self.plane_stride + row * self.row_stride
+        start = channel * self.channel_stride + row * self.row_stride
         return [start + phase * self.phase_stride + tile for tile, phase in there]
 
-    def part(self, planes: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
-        """All that vectors reach of a region: ``(planes, rows, phases, tiles)``."""
+    def part(self, channels: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
+        """All that vectors reach of a region: ``(channels, rows, TILE_PX, tiles)``."""
         top, left = AROUND_PX + region.margin, _PAD + region.margin // TILE_PX
-        return planes[:, top : top + region.rows, :, left : left + self.tiles(region)]
+        return channels[:, top : top + region.rows, :, left : left + self.tiles(region)]
 
-    def _column(self, planes: NDArray[np.float32], column: int) -> NDArray[np.float32]:
-        """A view of a column of all planes, of which those beyond the last tile lie where the next phase begins."""
+    def _column(self, channels: NDArray[np.float32], column: int) -> NDArray[np.float32]:
+        """A view of a column of all channels, of which those beyond the last tile lie where the next phase begins."""
         tile, phase = divmod(column, TILE_PX)
         first = phase * self.phase_stride + _PAD + tile
-        # What follows the last row of a plane is in the next.
-        return planes.reshape(len(planes), -1)[:, first :: self.row_stride][:, : self._rows - 1]
+        # What follows the last row of a channel is in the next.
+        return channels.reshape(len(channels), -1)[:, first :: self.row_stride][:, : self._rows - 1]
 
     def _tiles_of(self, cols: int) -> int:
         tiles = -(-cols // TILE_PX)

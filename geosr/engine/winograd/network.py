@@ -1,4 +1,4 @@
-"""An RRDB network on planes, see :mod:`geosr.model.rrdb`."""
+"""An RRDB network on channels, see :mod:`geosr.model.rrdb`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geosr.engine.buffers import BufferPool
 from geosr.engine.winograd.dispatch import AddedBase, Convolution, Runner
-from geosr.engine.winograd.layout import AROUND_PX, Planes, Region
+from geosr.engine.winograd.layout import AROUND_PX, PolyphaseLayout, Region
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE
 from geosr.model.margins import margins
@@ -20,7 +20,7 @@ _LEAK = 0.2
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What a network has made, in planes that it makes the next of."""
+    """What a network has made, in channels that it makes the next of."""
 
     region: Region
     lr: NDArray[np.float32]
@@ -30,13 +30,13 @@ class NetworkOutput:
     residual: NDArray[np.float32] | None
     """Phases; None of a network whose tail is at high resolution."""
     free: NDArray[np.float32]
-    """Planes to work in, with whatever is there."""
+    """Channels to work in, with whatever is there."""
 
 
 def read_layers(weights: Mapping[str, NDArray[np.float32]], size: NetworkSize, outputs: int) -> dict[str, Convolution]:
     """The layers up to the features, and that after them where it works at low resolution, by name.
 
-    ``outputs`` planes are made together.
+    ``outputs`` channels are made together.
     """
     dense = [f"rdb{block}.conv{layer}" for block in (1, 2, 3) for layer in (1, 2, 3, 4, 5)]
     names = ["conv_first", *(f"body.{block}.{layer}" for block in range(size.blocks) for layer in dense), "conv_body"]
@@ -50,7 +50,7 @@ class Network:
 
     def __init__(
         self,
-        planes: Planes,
+        layout: PolyphaseLayout,
         runner: Runner,
         layers: Mapping[str, Convolution],
         size: NetworkSize,
@@ -59,34 +59,34 @@ class Network:
         spare: int = 0,
         limits: Sequence[float] = (),
     ) -> None:
-        """``halo_px`` is the margin of the chunks, the ``planes`` are for all of them.
+        """``halo_px`` is the margin of the chunks, the ``layout`` is for all of them.
 
         ``limits`` are those of :attr:`geosr.model.card.ModelCard.input_limits`.
 
-        When it has run, at least ``spare`` planes are free until it runs again.
+        When it has run, at least ``spare`` channels are free until it runs again.
         """
-        self._planes, self._runner, self._layers = planes, runner, layers
+        self._layout, self._runner, self._layers = layout, runner, layers
         self._size = size
         self._limits = np.asarray(limits, np.float32).reshape(-1, 1, 1)
         #: Of what the blocks and the last layers work on.
-        self._regions = [planes.whole.inside(halo_px - needed) for needed in margins(size.blocks, halo_px)]
+        self._regions = [layout.whole.inside(halo_px - needed) for needed in margins(size.blocks, halo_px)]
         #: Whether those who work in what is free leave something around the image, where zeros are to be.
         self._left_over = self._regions[-1].margin < AROUND_PX
 
         def clear(scratch: NDArray[np.float32]) -> None:
-            for region in {planes.whole, *self._regions}:
-                planes.clear_below(scratch, region)
+            for region in {layout.whole, *self._regions}:
+                layout.clear_below(scratch, region)
 
         def scratch(name: str, count: int) -> NDArray[np.float32]:
-            return memory.scratch(name, planes.scratch_shape(count), clear)
+            return memory.scratch(name, layout.scratch_shape(count), clear)
 
         first, last = layers["conv_first"], layers.get("conv_last")
-        # Beside an image that is put into planes nobody writes zeros.
-        given = memory.scratch("given", planes.scratch_shape(first.inputs), lambda used: used.fill(0))
-        self._given = planes.aligned(given, planes.whole)
+        # Beside an image that is put into channels nobody writes zeros.
+        given = memory.scratch("given", layout.scratch_shape(first.inputs), lambda used: used.fill(0))
+        self._given = layout.aligned(given, layout.whole)
         counts = (first.outputs, max(first.outputs, spare), first.outputs)
         self._maps = [scratch(f"maps {number}", count) for number, count in enumerate(counts)]
-        # A layer may make a few planes more than asked for, all zero.
+        # A layer may make a few channels more than asked for, all zero.
         grown = 3 * size.growth + layers["body.0.rdb1.conv1"].outputs
         self._grown = scratch("grown", max(grown, 0 if last is None else last.outputs))
 
@@ -95,14 +95,14 @@ class Network:
         exceeds = self._limits.size > 0 and bool((lr.max(axis=(1, 2), keepdims=True) > self._limits).any())
         features, run = self._size.features, self._runner.run
         first, body, last = self._layers["conv_first"], self._layers["conv_body"], self._layers.get("conv_last")
-        aligned, regions = self._planes.aligned, self._regions
+        aligned, regions = self._layout.aligned, self._regions
         deep_scratch, one_scratch, other_scratch = self._maps
         if self._left_over:
             one_scratch.fill(0)
-        self._planes.put(np.minimum(lr, self._limits) if exceeds else lr, self._given)
+        self._layout.put(np.minimum(lr, self._limits) if exceeds else lr, self._given)
         # What blocks add to stays where it is. The others are aligned in the region of those who read them.
         deep = aligned(deep_scratch, regions[0])
-        run(first, self._planes.whole, [self._given], deep)
+        run(first, self._layout.whole, [self._given], deep)
         cleared = None
         for block in range(self._size.blocks):
             begin, then, end = regions[3 * block : 3 * block + 3]
@@ -119,18 +119,18 @@ class Network:
                 cleared = region
                 self._dense(f"body.{block}.rdb{number}", region, image[:features], grown, target, bases)
         region = regions[-1]
-        free, kept, phases = (aligned(scratch, region) for scratch in (one_scratch, other_scratch, self._grown))
+        free, kept, residual = (aligned(scratch, region) for scratch in (one_scratch, other_scratch, self._grown))
         self._clear_around(region, deep)
         run(body, region, [deep[:features]], free)
         # Its first features are made anew: to keep them would take memory all along.
         run(first, region, [self._given], kept, bases=[AddedBase(free, 1.0)])
         if exceeds:
-            self._planes.put(lr, self._given)
+            self._layout.put(lr, self._given)
         if last is None:
             return NetworkOutput(region, self._given, kept[:features], None, free)
         self._clear_around(region, kept)
-        run(last, region, [kept[:features]], phases)
-        return NetworkOutput(region, self._given, kept[:features], phases[: last.made], free)
+        run(last, region, [kept[:features]], residual)
+        return NetworkOutput(region, self._given, kept[:features], residual[: last.made], free)
 
     def _dense(
         self,
@@ -141,7 +141,7 @@ class Network:
         target: NDArray[np.float32],
         bases: Sequence[AddedBase],
     ) -> None:
-        """A dense block of ``image``, with planes for what grows in it."""
+        """A dense block of ``image``, with channels for what grows in it."""
         growth, run = self._size.growth, self._runner.run
         for number in range(4):
             layer = self._layers[f"{name}.conv{number + 1}"]
@@ -153,6 +153,6 @@ class Network:
         for image in images:
 
             def clear(_: object, first: int, stop: int, image: NDArray[np.float32] = image) -> None:
-                self._planes.clear_around(image[first:stop], region)
+                self._layout.clear_around(image[first:stop], region)
 
             self._runner.share(len(image), clear)

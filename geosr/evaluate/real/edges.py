@@ -19,7 +19,8 @@ BLUR_FACTORS = (0.8, 0.9, 1.0, 1.1, 1.2)
 #: Reflectance on both sides of the edge.
 DARK, BRIGHT = 0.06, 0.12
 
-#: Side of the image of an edge, source pixels, and the edge's slope against the columns, which passes all phases.
+#: Side of the image of an edge, source pixels, and the edge's slope against the columns: it passes all subpixel
+#: positions.
 _SIDE_PX, _SLOPE = 48, 0.13
 
 #: Source pixels left out at the edges.

@@ -26,7 +26,7 @@ _MOST_EDGES, _APART_PX = 1500, 4
 #: Share of the gradient's power that lies along one direction.
 _STRAIGHT = 0.9
 
-#: Angles against the grid at which all phases are passed, degrees.
+#: Angles against the grid at which all subpixel positions are passed, degrees.
 _ASKEW_DEG = (4.0, 41.0)
 
 #: Root mean square misfit of an edge, as a share of its step, and the smallest step, reflectance and in the noise.

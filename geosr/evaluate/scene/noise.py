@@ -94,7 +94,7 @@ def _blocks(band: _Pixels, measured: NDArray[np.bool_]) -> tuple[_Pixels, _Pixel
     cut, ground = _cut(filled, rows, cols)[whole], _cut(smooth, rows, cols)[whole]
     both = np.diff(np.diff(cut, 2, axis=1), 2, axis=2)
     variance = np.square(both).mean(axis=(1, 2)) / _SQUARED_WEIGHTS
-    grain = cut - _planes(cut)
+    grain = cut - _tilted(cut)
     power = np.maximum(np.square(grain).mean(axis=(1, 2)), 1e-18)
     beside = (grain[:, :, 1:] * grain[:, :, :-1]).mean(axis=(1, 2))
     below = (grain[:, 1:] * grain[:, :-1]).mean(axis=(1, 2))
@@ -110,7 +110,7 @@ def _cut(image: _Pixels, rows: int, cols: int) -> _Pixels:
     return blocks.swapaxes(1, 2).reshape(-1, side, side)
 
 
-def _planes(blocks: _Pixels) -> _Pixels:
+def _tilted(blocks: _Pixels) -> _Pixels:
     """Of each block the surface of second order that fits it best."""
     side = blocks.shape[1]
     y, x = np.mgrid[:side, :side] / side - 0.5
