@@ -35,11 +35,18 @@ def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[Step]:
     assert card.network is not None
     if spec.name == "winograd-cpu":
         return [bare_winograd(card, side, parallel.threads)]
-    transfers = card.transfers([None] * 4, picture=False)
+    transfers = card.transfers([None] * 4, plain_image=False)
     engine = OpenVinoEngine(card, transfers, spec, parallel)
     bare = card.model_copy(update={"halo_px": 0})
     graphs = graphs_of(
-        bare, engine._taps, engine._weights, (1, 4, side, side), 0, engine._rounded, uncertainty=False, picture=False
+        bare,
+        engine._taps,
+        engine._weights,
+        (1, 4, side, side),
+        0,
+        engine._rounded,
+        uncertainty=False,
+        plain_image=False,
     )
     return [compile_graph(*graph, parallel.threads) for graph in graphs.network(spec.precision)]
 

@@ -43,7 +43,7 @@ SPECS = (
 def row(name: str, precision: str, side: int, repeats: int) -> None:
     """One row, in this process: prints the median seconds of a chunk with its halo."""
     card = read_card(DEFAULT_MODEL)
-    transfers = card.transfers([None] * 4, picture=False)
+    transfers = card.transfers([None] * 4, plain_image=False)
     # All cores for one chunk.
     engine = start_engine(card, transfers, EngineSpec(name, precision), Parallel(1, hardware.cores()))
     lr = np.random.default_rng(0).random((4, side, side), np.float32)

@@ -60,7 +60,7 @@ def stray_fills(scene: Scene, pixels: NDArray[Any], valid: NDArray[np.bool_]) ->
 
     """
     notes = []
-    for i in () if scene.picture else instrument_bands(scene):
+    for i in () if scene.plain_image else instrument_bands(scene):
         band, measured = scene.bands[i], pixels[i] if valid[i].all() else pixels[i][valid[i]]
         if not measured.size:
             continue

@@ -62,7 +62,7 @@ def judged(scene: Scene, spelling: Spelling = COMMAND) -> Scene:
         The values cannot be reflectance.
 
     """
-    if scene.picture:
+    if scene.plain_image:
         return scene
     chosen = instrument_bands(scene)
     samples = scene.reader.select(chosen).sample(scene.area)

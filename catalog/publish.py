@@ -166,7 +166,7 @@ def _asset(scene: Scene, result: Result) -> pystac.Asset:
     return pystac.Asset(
         href=f"./{result.name}",
         media_type=pystac.MediaType.COG,
-        roles=["data", "reflectance"] if not scene.picture else ["data"],
+        roles=["data", "reflectance"] if not scene.plain_image else ["data"],
         title="Super-resolved image",
         extra_fields={
             **_pixels(result.dtype, result.nodata),

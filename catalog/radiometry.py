@@ -150,8 +150,8 @@ def check_type(dtype: str, decided: Radiometry, what: str) -> None:
     """
     if decided.scale_assumed and dtype not in _WIDE_INTEGERS and not dtype.startswith("float"):
         raise RadiometryError(
-            f"{what} holds {dtype} values and tells no scale, so they are a picture, not reflectance: give --scale and "
-            "--offset (such as 0.0039, which is 1/255, and 0), or upscale its raster by itself with --picture"
+            f"{what} holds {dtype} values and tells no scale, so they are a plain image, not reflectance: give --scale "
+            "and --offset (such as 0.0039, which is 1/255, and 0), or upscale its raster by itself with --plain-image"
         )
 
 
@@ -210,7 +210,7 @@ def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
     has a scale or an offset       as the file says
     holds floats                   the values themselves
     holds 16- or 32-bit integers   DN / 10000, Sentinel-2's convention; offset 0
-    holds 8-bit integers           error: a picture, or something only its owner knows
+    holds 8-bit integers           error: a plain image, or something only its owner knows
     =============================  ==================================================
 
     Raises :class:`RadiometryError`.
@@ -226,8 +226,8 @@ def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
             "assumed, for the file holds neither scale nor offset; --offset -0.1 if its DN are of baseline 04.00 on",
         )
     raise RadiometryError(
-        f"{dtype} values without a scale are a picture, not reflectance: give --scale (such as 0.0039 for 1/255), "
-        "or --picture to upscale them as they are"
+        f"{dtype} values without a scale are a plain image, not reflectance: give --scale (such as 0.0039 for 1/255), "
+        "or --plain-image to upscale them as they are"
     )
 
 

@@ -20,9 +20,9 @@ from catalog.grids import repeat, repeated_window
 from catalog.identity import look_up, notes_on
 from catalog.inherited_tags import holds_for_result
 from catalog.paths import is_remote, without_query
-from catalog.pictures import brightness, is_plain_image, picture_names
 from catalog.pixel_size import gsd_m_of
 from catalog.placing import check_placed, grid_of_raster, other_placement
+from catalog.plain_images import brightness, is_plain_image, plain_image_names
 from catalog.radiometry import Radiometry
 from catalog.raster_notes import assumed_note, contradictions, scale_note
 from catalog.sampling import BandSample, sample_band
@@ -99,7 +99,7 @@ def open_raster_scene(
     scale: float | None = None,
     offset: float | None = None,
     nodata: float | None = None,
-    picture: bool = False,
+    plain_image: bool = False,
     sensor: SensorProfile | None = None,
     acquired: Acquisition | None = None,
 ) -> Scene:
@@ -107,7 +107,7 @@ def open_raster_scene(
 
     ``bands`` names the raster's bands in order when it does not name them itself, or chooses among those it names.
     ``scale`` and ``offset`` override what the file says, ``nodata`` is no measurement besides what it declares.
-    ``picture`` takes the values as brightness and asks for neither CRS nor radiometry. ``sensor`` names bands and
+    ``plain_image`` takes the values as brightness and asks for neither CRS nor radiometry. ``sensor`` names bands and
     decides their radiometry where the file does not. ``acquired`` overrides when the file says that it was acquired.
 
     Raises :class:`SourceError` or :class:`catalog.errors.RadiometryError`.
@@ -119,12 +119,12 @@ def open_raster_scene(
         geobox = grid_of_raster(raster)
         for dtype in raster.dtypes:
             check_pixel_type(dtype, path)
-        if not picture:
+        if not plain_image:
             check_placed(raster)
         names, notes = _name_bands(raster, path, bands, sensor)
-        plain = picture or (sensor is None and is_plain_image(raster, names))
+        plain = plain_image or (sensor is None and is_plain_image(raster, names))
         if plain:
-            names, left_out = picture_names(raster, names)
+            names, left_out = plain_image_names(raster, names)
             notes += left_out
         _check_names(names, path, sensor)
         names = _unique(names)
@@ -134,7 +134,7 @@ def open_raster_scene(
         if raster.crs is None and not plain:
             raise SourceError(
                 f"{path} has no CRS, so its output could not be placed: assign one with gdal_edit.py -a_srs EPSG:…, "
-                "or give --picture to upscale it without"
+                "or give --plain-image to upscale it without"
             )
         if plain and raster.crs is None:
             notes.append("a plain image without a CRS: brightness is upscaled, and the output has no CRS either")
@@ -184,7 +184,7 @@ def open_raster_scene(
             period=None if acquired is None else acquired.period,
             nodata_declared=raster.nodata is not None or transparent or nodata is not None,
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
-            picture=plain,
+            plain_image=plain,
             sources=(without_query(path),),
             files=tuple(file for file in rasters if not is_remote(file)),
             rasters=rasters,

@@ -132,7 +132,7 @@ class Scene:
     """True if the source itself declares its nodata value."""
     scaled: bool = False
     """True if the source itself declares scale and offset."""
-    picture: bool = False
+    plain_image: bool = False
     """A plain image: DN mean brightness and there need not be a CRS."""
     sources: tuple[str, ...] = ()
     """Paths or addresses that the scene is derived from."""

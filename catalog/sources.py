@@ -56,7 +56,7 @@ class SceneRequest:
     """Reflectance at DN 0, overriding the source."""
     nodata: float | None = None
     """A DN without measurement, besides those that the source declares."""
-    picture: bool = False
+    plain_image: bool = False
     """Take a raster as brightness, with or without CRS."""
     mask_clouds: bool = False
     """Take pixels under clouds and shadows out."""
@@ -98,7 +98,7 @@ def _open(request: SceneRequest) -> Scene:
         return _search_scene(request)
     _check_name(source)
     if is_item(source):
-        _refuse({"picture": request.picture, "acquired": request.acquired}, f"{source} is a STAC Item")
+        _refuse({"plain-image": request.plain_image, "acquired": request.acquired}, f"{source} is a STAC Item")
         return _items_scene(request, read_items(source))
     _refuse({"fill": request.fill, "crs": request.crs}, f"{source} is not made of STAC Items")
     scene = _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
@@ -176,7 +176,7 @@ def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
 
 def _product_scene(request: SceneRequest, source: str) -> Scene:
     _refuse(
-        {"picture": request.picture, "sensor": request.sensor, "acquired": request.acquired},
+        {"plain-image": request.plain_image, "sensor": request.sensor, "acquired": request.acquired},
         f"{source} is a .SAFE product",
     )
     scene = open_safe_scene(
@@ -195,8 +195,8 @@ def _product_scene(request: SceneRequest, source: str) -> Scene:
 def _raster_scene(request: SceneRequest, source: str) -> Scene:
     if request.mask_clouds:
         raise SourceError(f"clouds cannot be masked in {source}: a raster alone has no scene classification (SCL)")
-    if request.picture:
-        _refuse({"sensor": request.sensor}, "--picture takes values as brightness, whatever recorded them")
+    if request.plain_image:
+        _refuse({"sensor": request.sensor}, "--plain-image takes values as brightness, whatever recorded them")
     local = Path(source)
     return open_raster_scene(
         str(local.resolve()) if local.exists() else source,
@@ -204,7 +204,7 @@ def _raster_scene(request: SceneRequest, source: str) -> Scene:
         scale=request.scale,
         offset=request.offset,
         nodata=request.nodata,
-        picture=request.picture,
+        plain_image=request.plain_image,
         sensor=request.sensor,
         acquired=request.acquired,
     )

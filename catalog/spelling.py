@@ -16,6 +16,6 @@ class Spelling:
     """Advice for values that are no reflectance."""
 
 
-COMMAND = Spelling("--scale {:g}", "--offset {:g}", "--nodata {}", ", or --picture to upscale values as they are")
+COMMAND = Spelling("--scale {:g}", "--offset {:g}", "--nodata {}", ", or --plain-image to upscale values as they are")
 PYTHON = Spelling("scale={:g}", "offset={:g}", "nodata={}", "")
 CONFIGURED = Spelling("scale: {:g}", "offset: {:g}", "nodata: {}", "")

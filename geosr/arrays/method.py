@@ -44,7 +44,7 @@ class Method:
 
     def served(self, names: Sequence[str]) -> list[int]:
         """Indices of the bands that the model serves. Raises :class:`ModelError` when it lacks one."""
-        keep = map_bands(names, self.card, picture=False).keep
+        keep = map_bands(names, self.card, plain_image=False).keep
         return [i for i, name in enumerate(names) if name in keep]
 
     def __call__(self, data: Any, geobox: GeoBox, specs: tuple[BandSpec, ...]) -> tuple[Any, ...]:
@@ -54,7 +54,7 @@ class Method:
         """
         check_core(self.card, self.core_px)
         plan = ChunkPlan(geobox, whole(geobox), self.card.scale, self.core_px, self.card.halo_px)
-        spec = ModelSpec.of(self.model, self.engine.for_card(self.card), specs, picture=False)
+        spec = ModelSpec.of(self.model, self.engine.for_card(self.card), specs, plain_image=False)
         lead = data.shape[:-3]
         images = [upscale_image(data[index], plan, spec, uncertainty=self.uncertainty) for index in np.ndindex(*lead)]
         stack: Any = dask.array.stack if isinstance(data, dask.array.Array) else np.stack

@@ -19,7 +19,7 @@ def info(
     scale: opt.Scale = None,
     offset: opt.Offset = None,
     nodata: opt.Nodata = None,
-    picture: opt.Picture = False,
+    plain_image: opt.PlainImage = False,
     sensor: opt.Sensor = None,
     acquired: opt.Acquired = None,
     as_json: opt.Json = False,
@@ -36,5 +36,5 @@ def info(
             return
         if source is None:
             raise usage("name a source, or give --system")
-        options = SourceOptions(source, bands, scale, offset, nodata, picture, sensor, acquired)
+        options = SourceOptions(source, bands, scale, offset, nodata, plain_image, sensor, acquired)
         print_pairs(describe.source(scene_request(options)), as_json=as_json)

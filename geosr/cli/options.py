@@ -88,8 +88,8 @@ Nodata = Annotated[
     float | None,
     _option(_SOURCE, "--nodata", help="A DN without measurement, besides those that the source declares."),
 ]
-Picture = Annotated[
-    bool, _option(_SOURCE, "--picture", help="Take a raster as a picture: no CRS or reflectance needed.")
+PlainImage = Annotated[
+    bool, _option(_SOURCE, "--plain-image", help="Take a raster as a plain image: no CRS or reflectance needed.")
 ]
 
 Sensor = Annotated[

@@ -65,7 +65,7 @@ class SourceOptions:
     scale: float | None = None
     offset: float | None = None
     nodata: float | None = None
-    picture: bool = False
+    plain_image: bool = False
     sensor: str | None = None
     acquired: str | None = None
 
@@ -100,7 +100,7 @@ def scene_request(source: SourceOptions | None, search: SearchOptions | None = N
         scale=source.scale,
         offset=source.offset,
         nodata=source.nodata,
-        picture=source.picture,
+        plain_image=source.plain_image,
         sensor=None if source.sensor is None else catalog.read_sensor(source.sensor),
         acquired=None if source.acquired is None else catalog.parse_acquired(source.acquired),
         **more,

@@ -30,7 +30,7 @@ def upscale(
     scale: opt.Scale = None,
     offset: opt.Offset = None,
     nodata: opt.Nodata = None,
-    picture: opt.Picture = False,
+    plain_image: opt.PlainImage = False,
     sensor: opt.Sensor = None,
     acquired: opt.Acquired = None,
     model: opt.Model = None,
@@ -77,7 +77,7 @@ def upscale(
             raise usage("--workers are processes of this machine, --scheduler has its own: give one of them")
         request = UpscaleRequest(
             scene=scene_request(
-                SourceOptions(source, bands, scale, offset, nodata, picture, sensor, acquired),
+                SourceOptions(source, bands, scale, offset, nodata, plain_image, sensor, acquired),
                 SearchOptions(bbox, aoi, when, max_cloud, api, collection),
                 fill=fill,
                 mask_clouds=mask_clouds,

@@ -33,10 +33,10 @@ class OpenVinoEngine(PooledEngine):
         spec: EngineSpec,
         parallel: Parallel,
         *,
-        picture: bool = False,
+        plain_image: bool = False,
     ) -> None:
         """See :class:`PooledEngine`."""
-        super().__init__(card, mtf_nyquist, parallel, picture=picture)
+        super().__init__(card, mtf_nyquist, parallel, plain_image=plain_image)
         self._precision = spec.precision
         reduced = card.network is not None and spec.precision == "bfloat16"
         self._rounded = read_rounded(card, self._weights) if reduced else None
@@ -51,7 +51,7 @@ class OpenVinoEngine(PooledEngine):
             self._margin,
             self._rounded,
             uncertainty=uncertainty,
-            picture=self._picture,
+            plain_image=self._plain_image,
         )
         try:
             parts = graphs.all(self._precision)
@@ -69,7 +69,7 @@ def graphs_of(
     rounded: Rounded | None = None,
     *,
     uncertainty: bool,
-    picture: bool,
+    plain_image: bool,
 ) -> Graphs:
     """A card's graphs for chunks of a shape; ``taps`` are the sensor's, and what is ``rounded`` is for bfloat16."""
     return Graphs(
@@ -78,7 +78,7 @@ def graphs_of(
         taps,
         base=card.base,
         steps=card.steps,
-        noise_limits=card.noise_limits(picture=picture),
+        noise_limits=card.noise_limits(plain_image=plain_image),
         input_limits=card.input_limits,
         halo_px=card.halo_px,
         margin_px=margin_px,

@@ -50,14 +50,14 @@ class PooledEngine(ABC):
     """Runs a generator on as many chunks at a time as the pool has slots. Loads PyTorch only for half-widths."""
 
     def __init__(
-        self, card: ModelCard, mtf_nyquist: Sequence[float | None], parallel: Parallel, *, picture: bool
+        self, card: ModelCard, mtf_nyquist: Sequence[float | None], parallel: Parallel, *, plain_image: bool
     ) -> None:
-        """``mtf_nyquist`` is what is assumed of the bands, which stand in for those of a ``picture`` or do not.
+        """``mtf_nyquist`` is what is assumed of the bands, which stand in for those of a plain image or do not.
 
         Raises :class:`geosr.errors.ModelError` for weights that are missing or not those of the card.
         """
         self._card = card
-        self._mtf_nyquist, self._picture = list(mtf_nyquist), picture
+        self._mtf_nyquist, self._plain_image = list(mtf_nyquist), plain_image
         self._taps = kernels.gaussian_taps(np.asarray(kernels.sensor_sigmas(mtf_nyquist, card.scale)), card.scale)
         self._weights = {} if card.network is None else read_weights(card)
         self._threads = parallel.threads
@@ -122,7 +122,7 @@ class PooledEngine(ABC):
         from geosr.engine.uncertainty import UncertaintyEstimator
         from geosr.model.build import build
 
-        return UncertaintyEstimator(self._card, build(self._card, self._mtf_nyquist, picture=self._picture))
+        return UncertaintyEstimator(self._card, build(self._card, self._mtf_nyquist, plain_image=self._plain_image))
 
     @contextmanager
     def _slot(self, shape: tuple[int, ...], *, uncertainty: bool) -> Iterator[_Slot]:

@@ -9,11 +9,16 @@ from geosr.model.card import ModelCard
 
 
 def start_engine(
-    card: ModelCard, mtf_nyquist: Sequence[float | None], spec: EngineSpec, parallel: Parallel, *, picture: bool = False
+    card: ModelCard,
+    mtf_nyquist: Sequence[float | None],
+    spec: EngineSpec,
+    parallel: Parallel,
+    *,
+    plain_image: bool = False,
 ) -> Engine:
     """An engine that this machine has, for a card whose ``mtf_nyquist`` is what is assumed of its bands.
 
-    ``picture`` says that they stand in for those of a picture. Raises :class:`geosr.errors.ModelError`.
+    ``plain_image`` says that they stand in for those of a plain image. Raises :class:`geosr.errors.ModelError`.
     """
     if card.stack is not None:
         from geosr.engine.stack_engine import StackEngine
@@ -23,12 +28,12 @@ def start_engine(
     if spec.name == "winograd-cpu":
         from geosr.engine.winograd.engine import WinogradEngine
 
-        return WinogradEngine(card, mtf_nyquist, spec, parallel, picture=picture)
+        return WinogradEngine(card, mtf_nyquist, spec, parallel, plain_image=plain_image)
     if spec.name == "openvino-cpu":
         from geosr.engine.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(card, mtf_nyquist, spec, parallel, picture=picture)
+        return OpenVinoEngine(card, mtf_nyquist, spec, parallel, plain_image=plain_image)
     from geosr.engine.torch_engine import TorchEngine
     from geosr.model.build import build
 
-    return TorchEngine(card, build(card, mtf_nyquist, picture=picture), spec, parallel)
+    return TorchEngine(card, build(card, mtf_nyquist, plain_image=plain_image), spec, parallel)

@@ -40,7 +40,7 @@ class SetEvaluation:
     images: tuple[str, ...]
     """Names of the files."""
     white: float
-    """Reflectance that is 1 at the input of networks for pictures."""
+    """Reflectance that is 1 at the input of networks for plain images."""
     rows: tuple[Row, ...]
     samples: tuple[Sample, ...]
 
@@ -69,7 +69,7 @@ def compare(
     # Bicubic first: gains are counted from it.
     for one in sorted(contenders, key=lambda one: one is not plain):
         reporter.stage(f"{which.name}: {one.name}")
-        unit = full if one.for_pictures else 1.0
+        unit = full if one.for_plain_images else 1.0
         results = [_times(one.run(_select(lr, bands, one.bands) / unit), unit) for lr in inputs]
         if one in (plain, subject):
             kept[one.name] = results

@@ -60,7 +60,7 @@ class Contender:
     multiply_adds_per_lr_px: int = 0
     digest: str | None = None
     """Identity of the model."""
-    for_pictures: bool = False
+    for_plain_images: bool = False
     """Whether it is made for values from 0 to 1: it is then given shares of the set's :func:`white`."""
 
 
@@ -114,7 +114,7 @@ def contender(opened: Opened, bands: Sequence[str], sensor: Sensor) -> Contender
         made,
         multiply_adds_per_lr_px=card.multiply_adds_per_lr_px,
         digest=card.digest,
-        for_pictures=opened.network is not None,
+        for_plain_images=opened.network is not None,
     )
 
 
@@ -168,7 +168,7 @@ def baselines(bands: tuple[str, ...], sensor: Sensor) -> list[Contender]:
 
 
 def white(inputs: Sequence[Tensor]) -> float:
-    """Reflectance that is 1 at the input of networks for pictures: 99.9 % of a set's values lie below it.
+    """Reflectance that is 1 at the input of networks for plain images: 99.9 % of a set's values lie below it.
 
     One for all bands and images of a set, so that nothing is stretched. Of such networks it asks nothing that they
     were not trained for: with a fixed 0.3, Real-ESRGAN loses 4 dB on imagery that is brighter than that.

@@ -21,7 +21,7 @@ def read_checkpoint(path: Path) -> tuple[ModelCard, RRDBNet]:
     """A checkpoint's network, its size told by its shapes, and a card that says how it is run.
 
     It is neither added to an interpolation nor followed by back-projection. No reflectance is named that would be 1 at
-    its input: such networks are made for pictures from 0 to 1. Raises :class:`ModelError`.
+    its input: such networks are made for plain images from 0 to 1. Raises :class:`ModelError`.
     """
     read = esrgan_checkpoint.read_checkpoint(path)
     if read.entering != read.leaving or read.entering not in _BANDS:

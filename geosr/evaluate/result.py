@@ -29,7 +29,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
                 "bands": one.bands,
                 "digest": one.digest,
                 "multiply_adds_per_lr_px": one.multiply_adds_per_lr_px,
-                "for_pictures": one.for_pictures,
+                "for_plain_images": one.for_plain_images,
                 "level": one.level,
             }
             for one in evaluation.contenders

@@ -68,12 +68,12 @@ class ModelSpec:
     engine: EngineSpec
     bands: tuple[BandSpec, ...]
     """Bands of the scene that are upscaled."""
-    picture: bool
+    plain_image: bool
 
     @classmethod
-    def of(cls, model: ModelRef, engine: EngineSpec, bands: tuple[BandSpec, ...], *, picture: bool) -> ModelSpec:
+    def of(cls, model: ModelRef, engine: EngineSpec, bands: tuple[BandSpec, ...], *, plain_image: bool) -> ModelSpec:
         """Specification of a model for ``bands``. Raises :class:`ModelError` for a card that cannot be read."""
-        return cls(model, model.card.digest_in(engine.precision), engine, bands, picture)
+        return cls(model, model.card.digest_in(engine.precision), engine, bands, plain_image)
 
     @property
     def card(self) -> ModelCard:
@@ -297,9 +297,9 @@ def upscaler_of(spec: ModelSpec, parallel: Parallel | None = None) -> Upscaler:
 def _build(spec: ModelSpec, shared: Parallel) -> Upscaler:
     card = spec.card
     names, roles = ([band.name for band in spec.bands], [band.role for band in spec.bands])
-    mapping = map_bands(names, card, picture=spec.picture, roles=roles)
-    transfers = card.transfers([band.mtf_nyquist for band in spec.bands], picture=mapping.stands_in)
-    engine = _engine(spec.model, spec.digest, tuple(transfers), spec.engine, shared, picture=mapping.stands_in)
+    mapping = map_bands(names, card, plain_image=spec.plain_image, roles=roles)
+    transfers = card.transfers([band.mtf_nyquist for band in spec.bands], plain_image=mapping.stands_in)
+    engine = _engine(spec.model, spec.digest, tuple(transfers), spec.engine, shared, plain_image=mapping.stands_in)
     upscaler = Upscaler(card, engine, spec.bands, mapping, shared, _blur_of(card, transfers, mapping))
     if card.network is not None and not spec.model.shipped:
         _check_detail(upscaler, card, spec.bands)
@@ -344,7 +344,7 @@ def _engine(
     spec: EngineSpec,
     shared: Parallel,
     *,
-    picture: bool,
+    plain_image: bool,
 ) -> Engine:
     """An engine, for scenes of whatever radiometry: it has the memory, and upscalers next to none.
 
@@ -352,7 +352,7 @@ def _engine(
     """
     check_engine(spec)
     # The libraries of networks sink seconds to load: not before a source has been found good.
-    return start_engine(model.card, transfers, spec, shared, picture=picture)
+    return start_engine(model.card, transfers, spec, shared, plain_image=plain_image)
 
 
 def _inside(array: NDArray[Any], margin: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""How a scene's bands meet a model's: chosen by name, reordered, or, for pictures, stood in for."""
+"""How a scene's bands meet a model's: chosen by name, reordered, or, for plain images, stood in for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BandMapping:
     note: str | None = None
     """What a user should know about it."""
     stands_in: bool = False
-    """Whether colours of a picture stand in for the model's bands."""
+    """Whether colours of a plain image stand in for the model's bands."""
 
     @cached_property
     def sources(self) -> tuple[int, ...] | None:
@@ -64,7 +64,7 @@ def map_bands(
     scene: Sequence[str],
     card: ModelCard,
     *,
-    picture: bool,
+    plain_image: bool,
     roles: Sequence[str] = (),
     asked: Sequence[str] | None = None,
 ) -> BandMapping:
@@ -97,10 +97,10 @@ def map_bands(
     by_role = _by_role(scene, roles, card.bands, card.sensor)
     if by_role is not None:
         return by_role
-    picture = picture and card.stack is None
-    if picture and {"red", "green", "blue"} <= set(scene) and set(_COLOURS) < set(card.bands):
+    plain_image = plain_image and card.stack is None
+    if plain_image and {"red", "green", "blue"} <= set(scene) and set(_COLOURS) < set(card.bands):
         return _from_colours(tuple(name for name in scene if name in _COLOURS.values()), card.bands)
-    if picture and len(scene) == 1:
+    if plain_image and len(scene) == 1:
         count = len(card.bands)
         return BandMapping(
             keep=scene,
@@ -156,7 +156,7 @@ def _identity(count: int) -> tuple[tuple[float, ...], ...]:
 def _from_colours(keep: tuple[str, ...], bands: tuple[str, ...]) -> BandMapping:
     forth = tuple(tuple(float(_COLOURS[band] == own) if band in _COLOURS else 1 / 3 for own in keep) for band in bands)
     back = tuple(tuple(float(_COLOURS.get(band) == own) for band in bands) for own in keep)
-    note = "picture without infrared: its colours' mean stands in, and its camera is taken to have square pixels"
+    note = "plain image without infrared: its colours' mean stands in, and its camera is taken to have square pixels"
     return BandMapping(keep, forth, back, note=note, stands_in=True)
 
 

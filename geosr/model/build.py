@@ -15,7 +15,7 @@ from geosr.model.sensor import Sensor
 from geosr.model.weights import misfit, read_weights
 
 
-def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool = False) -> Generator:
+def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, plain_image: bool = False) -> Generator:
     """The model of a card, for bands of these modulation transfers where the card does not fix them.
 
     Raises :class:`ModelError` when weights are missing or are not those of the card, and for a stack, which is built by
@@ -26,14 +26,14 @@ def build(card: ModelCard, mtf_nyquist: Sequence[float | None], *, picture: bool
             f"{card.name} is for bands of two sampling distances, and here all have one: take a model for those, "
             f"as {card.stack.guide}"
         )
-    sensor = Sensor(sensor_sigmas(card.transfers(mtf_nyquist, picture=picture), card.scale), card.scale)
+    sensor = Sensor(sensor_sigmas(card.transfers(mtf_nyquist, plain_image=plain_image), card.scale), card.scale)
     return Generator(
         sensor,
         network=_load_network(card),
         base=card.base,
         steps=card.steps,
         width_factors=(1.0,) if card.calibration is None else card.calibration.factors,
-        noise_limits=card.noise_limits(picture=picture),
+        noise_limits=card.noise_limits(plain_image=plain_image),
         input_limits=card.input_limits,
         overshoot=card.overshoot,
     ).eval()

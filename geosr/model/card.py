@@ -243,19 +243,19 @@ class ModelCard(BaseModel):
             raise ValueError("bands have names, each its own")
         return self
 
-    def transfers(self, mtf_nyquist: Sequence[float | None], *, picture: bool) -> list[float | None]:
+    def transfers(self, mtf_nyquist: Sequence[float | None], *, plain_image: bool) -> list[float | None]:
         """The modulation transfers that the back-projection assumes, for a source whose bands have these.
 
-        A ``picture`` comes from an unknown camera: square pixels and no other blur are assumed. With Sentinel-2's,
+        A plain image comes from an unknown camera: square pixels and no other blur are assumed. With Sentinel-2's,
         images that are as sharp as that would come out worse than interpolated.
         """
-        if picture:
+        if plain_image:
             return [None] * len(self.bands or mtf_nyquist)
         return list(mtf_nyquist if self.mtf_nyquist is None else self.mtf_nyquist)
 
-    def noise_limits(self, *, picture: bool) -> tuple[float, ...]:
+    def noise_limits(self, *, plain_image: bool) -> tuple[float, ...]:
         """Noise limit of each band in units of its reference reflectance; empty without an estimate of noise."""
-        limit = self.plain_image_noise_limit if picture else self.noise_limit
+        limit = self.plain_image_noise_limit if plain_image else self.noise_limit
         return tuple(limit / one for one in self.reference_reflectance or ()) if limit else ()
 
     @property

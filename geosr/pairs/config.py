@@ -55,7 +55,7 @@ class Imagery(_Strict):
     """Reflectance per DN, where the source does not say or is wrong."""
     offset: float | None = None
     """Reflectance at DN 0, likewise."""
-    picture: bool = False
+    plain_image: bool = False
     """Rasters hold brightness: DN 255 of bytes becomes 1."""
     nodata: float | None = None
     """A DN without measurement, besides those that the source declares."""

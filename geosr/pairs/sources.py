@@ -163,8 +163,8 @@ def _of_source(source: str, imagery: Imagery, bands: Sequence[str], data: Path) 
         bands=bands if product else imagery.bands,
         scale=imagery.scale,
         offset=imagery.offset,
-        nodata=None if imagery.picture else imagery.nodata,
-        picture=imagery.picture,
+        nodata=None if imagery.plain_image else imagery.nodata,
+        plain_image=imagery.plain_image,
         mask_clouds=product and imagery.mask_clouds is not False,
     )
     scene = catalog.open_scene(request)

@@ -1,4 +1,4 @@
-"""From a checkpoint for pictures to a model of ours: weights widened, margin measured, card written beside them.
+"""From a checkpoint for plain images to a model of ours: weights widened, margin measured, card written beside them.
 
 What the published network takes as 0 to 1 is reflectance divided by a fixed reference, linear and never stretched: 0.3,
 and 0.5 of infrared, as for the default model. So a landscape fills the network's range; what is brighter goes beyond.

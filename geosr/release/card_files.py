@@ -97,7 +97,7 @@ def measure_halo(card: ModelCard, network: RRDBNet) -> tuple[int, dict[str, floa
         network=network,
         base=card.base,
         steps=card.steps,
-        noise_limits=card.noise_limits(picture=False),
+        noise_limits=card.noise_limits(plain_image=False),
         input_limits=card.input_limits,
     ).eval()
     unit = torch.tensor(card.reference_reflectance).reshape(-1, 1, 1)

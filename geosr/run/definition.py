@@ -34,7 +34,7 @@ def define_run(request: UpscaleRequest) -> Run:
     _check_size(scene, request.max_pixels)
     engine = request.engine.for_card(card)
     scene = scene.noting(*_warnings(card, engine, scene, uncertainty))
-    model = ModelSpec.of(request.model, engine, scene.bands, picture=scene.picture)
+    model = ModelSpec.of(request.model, engine, scene.bands, plain_image=scene.plain_image)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
     run = Run(scene, model, plan, product, request.output, uncertainty, request.overwrite)
@@ -65,8 +65,8 @@ def _warnings(card: ModelCard, engine: EngineSpec, scene: Scene, uncertainty: Sc
     if engine.precision != "float32":
         moved = "about 1 DN" if engine.precision == "float16" else "some DN"
         found.append(f"the network ran in {engine.precision}: {moved} from float32, also between chunk sizes")
-    if uncertainty is not None and scene.picture:
-        found.append("half-widths are calibrated for reflectance: of a picture they are a guess")
+    if uncertainty is not None and scene.plain_image:
+        found.append("half-widths are calibrated for reflectance: of a plain image they are a guess")
     if card.sharpness:
         found.append(f"visual product, sharpness {card.sharpness:g}: {NOT_FOR_MEASURING}")
     return found

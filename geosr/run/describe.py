@@ -28,7 +28,7 @@ def source(request: SceneRequest) -> dict[str, Any]:
     ]
     return {
         "source": scene.id,
-        "kind": "picture" if scene.picture else "reflectance",
+        "kind": "plain image" if scene.plain_image else "reflectance",
         "sensor": scene.sensor or "not told",
         "time": _time(scene),
         "size": f"{geobox.shape.x}×{geobox.shape.y} pixels of {scene.dtype}",

@@ -47,7 +47,8 @@ class Manifest:
             "bands": [
                 {k: v for k, v in asdict(band).items() if v or k not in ("role", "also_nodata")} for band in spec.bands
             ],
-            "picture": scene.picture,
+            # Named so in every manifest since the first: another name would be another identity.
+            "picture": scene.plain_image,
             "grid": {
                 "crs": crs.to_wkt() if crs is not None else None,
                 "transform": list(plan.extent.affine[:6]),

@@ -43,7 +43,7 @@ def product_of(scene: Scene, compression: Compression) -> Product:
 
 def _colour_of(band: BandSpec, scene: Scene) -> str:
     """GDAL's name of a band's colour, by its role; of a plain image, and where no role is known, as the source says."""
-    role = "" if scene.picture else band.role or role_of(band.name, None) or ""
+    role = "" if scene.plain_image else band.role or role_of(band.name, None) or ""
     return _COLOURS.get(role, band.colour.capitalize())
 
 
@@ -122,7 +122,7 @@ def detail_of(card: ModelCard) -> str:
 
 def effective_resolution(scene: Scene, card: ModelCard) -> str | None:
     """Finest detail that is right, in metres where the pixels' size is known."""
-    if card.effective_resolution_lr_px is None or scene.picture:
+    if card.effective_resolution_lr_px is None or scene.plain_image:
         return None
     gsd_m = catalog.gsd_m_of(scene.geobox)
     if gsd_m is None:

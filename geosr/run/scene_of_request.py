@@ -22,13 +22,13 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
         replace(request, default_bands=card.bands or request.default_bands, default_sensor=card.sensor)
     )
     roles = [band.role for band in scene.bands]
-    mapping = map_bands(scene.names, card, picture=scene.picture, roles=roles, asked=request.bands)
+    mapping = map_bands(scene.names, card, plain_image=scene.plain_image, roles=roles, asked=request.bands)
     restricted = _restrict(scene, mapping.keep, mapping.note)
     if card.stack is not None:
         restricted = _in_whole_blocks(restricted, card)
-    # A picture's pixels have no size, and its camera is nobody's.
+    # Pixels of a plain image have no size, and its camera is unknown.
     finest = min((band.gsd_m for band in restricted.bands if band.gsd_m is not None), default=None)
-    known = (None, None) if scene.picture else (scene.sensor, finest)
+    known = (None, None) if scene.plain_image else (scene.sensor, finest)
     return restricted.noting(*notes_for(card, *known))
 
 

@@ -342,7 +342,7 @@ class Scenes:
         if scene.geobox.shape.x * scene.geobox.shape.y > self._settings.max_pixels:
             raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")
         model = ModelSpec.of(
-            self._settings.model_ref, EngineChoice().for_card(card), scene.bands, picture=scene.picture
+            self._settings.model_ref, EngineChoice().for_card(card), scene.bands, plain_image=scene.plain_image
         )
         return LiveScene(scene_id, title, kind, scene, model, created, key_id)
 

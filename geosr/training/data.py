@@ -204,7 +204,7 @@ class PatchSampler:
 
 
 def visible_and_infrared(config: TrainingConfig) -> tuple[list[int], list[int]]:
-    """Positions of the bands that a picture may show, and of those that it has not got, by names and descriptions.
+    """Positions of the bands that a plain image may show, and of those that it has not got, by names and descriptions.
 
     Bands that are not known are taken for visible; where none is, all are, as then there is nothing to tell apart.
     """

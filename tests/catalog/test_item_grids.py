@@ -141,7 +141,7 @@ def test_rasters_that_only_a_warp_can_place_are_refused(tmp_path, dn, placed_by,
             raster.update_tags(ns="GEOLOCATION", X_DATASET="x.tif", Y_DATASET="y.tif")
     with pytest.raises(SourceError, match=f"{placed_by}.*gdalwarp"):
         opened(path)
-    scene = opened(path, picture=True, bands=list(names) or None)
+    scene = opened(path, plain_image=True, bands=list(names) or None)
     assert any(placed_by in note for note in scene.notes)
 
 

@@ -131,7 +131,7 @@ def test_bytes_with_the_scale_of_dn_are_refused(tmp_path, dn, source):
 def test_64_bit_integers_are_refused_with_the_way_to_convert_them(tmp_path, dn, source, dtype):
     text = refused(source(tmp_path, dn, dtype, scale=1e-4, offset=0.0))
     assert "gdal_translate -ot Int32" in text
-    assert "picture" not in text
+    assert "plain" not in text
 
 
 @pytest.mark.parametrize("source", [raster, item])
@@ -216,7 +216,7 @@ def test_bands_that_are_no_instruments_are_not_judged(tmp_path, dn):
 
 def test_pictures_are_not_judged(tmp_path, dn):
     path = raster(tmp_path, dn.astype(np.float32), "float32")
-    assert opened(path, picture=True).picture
+    assert opened(path, plain_image=True).plain_image
 
 
 @pytest.mark.parametrize(("dtype", "value"), [("float32", 0.0), ("int16", -1000)])

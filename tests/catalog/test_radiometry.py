@@ -270,7 +270,7 @@ def test_rasters_by_type_and_tags():
     assert of_raster("uint16", 2e-5, -0.2).offset == -0.2
     assert of_raster("float32", 1.0, 0.0).scale == 1.0
     assert of_raster("uint16", 1.0, 0.0).scale == pytest.approx(1e-4)
-    with pytest.raises(RadiometryError, match="--picture"):
+    with pytest.raises(RadiometryError, match="--plain-image"):
         of_raster("uint8", 1.0, 0.0)
 
 

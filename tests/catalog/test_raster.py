@@ -109,7 +109,7 @@ def test_plain_images(tmp_path, mode, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(pixels[..., 0] if bands == 1 else pixels, mode=None).save(path)
     scene = opened(path)
-    assert scene.picture
+    assert scene.plain_image
     assert scene.geobox.crs is None
     assert scene.names == (("grey",) if mode in ("L", "LA", "I;16") else ("red", "green", "blue"))
     assert any("plain image" in note for note in scene.notes)
@@ -187,19 +187,19 @@ def test_medical_slices_with_negative_values(tmp_path):
 
 def test_a_map_in_8_bits_is_a_picture_only_when_asked(tmp_path):
     path = write_raster(tmp_path / "tci.tif", np.full((3, 5, 5), 90, np.uint8), names=("red", "green", "blue"))
-    with pytest.raises(RadiometryError, match="--picture"):
+    with pytest.raises(RadiometryError, match="--plain-image"):
         opened(path)
-    scene = opened(path, picture=True)
-    assert scene.picture
+    scene = opened(path, plain_image=True)
+    assert scene.plain_image
     assert scene.geobox.crs.to_epsg() == 32633
     assert opened(path, scale=1 / 255).bands[0].scale == pytest.approx(1 / 255)
 
 
 def test_instrument_bands_without_a_crs_need_a_word(tmp_path, sample):
     path = write_raster(tmp_path / "a.tif", sample[:, :8, :8], crs=None)
-    with pytest.raises(SourceError, match=r"no CRS.*--picture"):
+    with pytest.raises(SourceError, match=r"no CRS.*--plain-image"):
         opened(path)
-    assert opened(path, picture=True).names == ("B02", "B03", "B04", "B08")
+    assert opened(path, plain_image=True).names == ("B02", "B03", "B04", "B08")
 
 
 def test_rotated_grids_are_refused(tmp_path, sample):
@@ -284,7 +284,7 @@ def test_naip_has_an_infrared_band():
 
 def test_alpha_holds_beside_a_nodata_value(tmp_path):
     path = four_bytes(tmp_path / "a.tif", nodata=7)
-    scene = opened(path, picture=True)
+    scene = opened(path, plain_image=True)
     _, valid = scene.reader.read(scene.area)
     expected = np.ones((6, 6), bool)
     expected[:2] = False
@@ -315,13 +315,13 @@ def test_a_mask_beside_the_raster_is_nodata_and_its_change_a_change_of_the_sourc
 
 
 def test_a_fourth_band_of_a_picture_is_alpha_only_when_the_file_says_so(tmp_path):
-    scene = opened(four_bytes(tmp_path / "a.tif", photometric="RGB", alpha="NO"), picture=True)
+    scene = opened(four_bytes(tmp_path / "a.tif", photometric="RGB", alpha="NO"), plain_image=True)
     assert scene.names == ("red", "green", "blue")
     assert scene.reader.read(scene.area)[1].all()
     assert any("band 4 left out" in note for note in scene.notes)
     pixels = np.full((4, 6, 6), 90, np.uint8)
     pixels[3, :2] = 0
-    uncoloured = opened(write_raster(tmp_path / "b.tif", pixels, names=(), photometric="MINISBLACK"), picture=True)
+    uncoloured = opened(write_raster(tmp_path / "b.tif", pixels, names=(), photometric="MINISBLACK"), plain_image=True)
     assert uncoloured.names == ("red", "green", "blue")
     assert uncoloured.reader.read(uncoloured.area)[1].all()
     assert any("band 4 left out" in note for note in uncoloured.notes)

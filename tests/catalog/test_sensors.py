@@ -148,14 +148,14 @@ def test_a_profile_without_scale_leaves_that_open(tmp_path):
     path = write_raster(tmp_path / "a.tif", np.full((3, 8, 8), 90, np.uint8), names=())
     scene = opened(path, "generic-rgb", scale=1 / 255)
     assert scene.names == ("red", "green", "blue")
-    assert not scene.picture
+    assert not scene.plain_image
     with pytest.raises(Exception, match="--scale"):
         opened(path, "generic-rgb")
 
 
 def test_a_sensor_has_no_effect_where_the_source_tells_all(tmp_path, sample):
     product = write_safe(tmp_path, sample[:, :8, :8], baseline="05.11")
-    for source, options in ((SAMPLE, {"picture": True}), (product, {})):
+    for source, options in ((SAMPLE, {"plain_image": True}), (product, {})):
         with pytest.raises(RequestError, match="--sensor would have no effect"):
             opened(source, "landsat-oli", **options)
     assert open_scene(SceneRequest(str(product))).sensor == "sentinel-2"

@@ -24,10 +24,10 @@ def test_bands_that_the_user_left_out_are_told_apart_from_those_that_the_source_
 
 def test_a_message_names_no_more_bands_than_can_be_read():
     with pytest.raises(ModelError) as refused:
-        map_bands([f"band {i}" for i in range(1, 101)], read_card("rgbn-x4"), picture=False)
+        map_bands([f"band {i}" for i in range(1, 101)], read_card("rgbn-x4"), plain_image=False)
     assert "band 15, band 16 and 84 more: name unnamed bands" in str(refused.value)
 
 
 def test_thousands_of_bands_are_refused_by_models_for_any():
     with pytest.raises(ModelError, match="1001 bands are too many"):
-        map_bands([f"band {i}" for i in range(1001)], read_card("backprojection"), picture=False)
+        map_bands([f"band {i}" for i in range(1001)], read_card("backprojection"), plain_image=False)

@@ -285,7 +285,7 @@ def test_workers_are_sent_all_files_that_a_run_needs(tmp_path):
         shutil.copy(CARD.folder / name, tmp_path)
     path = str(tmp_path / "rgbn-x4.json")
     exact, rounded = (
-        ModelSpec.of(ModelRef(path), EngineSpec("torch-cpu", precision), (), picture=False)
+        ModelSpec.of(ModelRef(path), EngineSpec("torch-cpu", precision), (), plain_image=False)
         for precision in ("float32", "bfloat16")
     )
     assert set(_files_of(rounded).weights) == {CARD.weights, CARD.bfloat16.weights}

@@ -56,7 +56,7 @@ def test_a_chunk_that_memory_does_not_hold_is_computed_in_parts():
     card = read_card(DEFAULT_MODEL)
     spec = EngineSpec("torch-cuda", "float32")
     lr = np.random.default_rng(0).random((4, 1024 + 2 * card.halo_px, 1024 + 2 * card.halo_px), np.float32) * 0.3
-    transfers = card.transfers([None] * 4, picture=False)
+    transfers = card.transfers([None] * 4, plain_image=False)
     whole = start_engine(card, transfers, spec, Parallel(1, 1)).upscale(lr, np.ones(lr.shape, bool))
     needed = torch.cuda.max_memory_allocated() / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()

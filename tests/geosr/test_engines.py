@@ -57,7 +57,7 @@ def engine_of(name, card, parallel=TWO_THREADS):
     if name == "torch":
         return TorchEngine(card, build(card, MTF), spec, parallel)
     engine = {"openvino": OpenVinoEngine, "winograd": WinogradEngine}[name]
-    return engine(card, card.transfers(MTF, picture=False), spec, parallel)
+    return engine(card, card.transfers(MTF, plain_image=False), spec, parallel)
 
 
 def engines(card, ours="openvino"):

@@ -32,8 +32,8 @@ OURS = [
 def test_engines_agree_on_what_they_do_not_know_of_a_picture(tmp_path, sample, engine, colours):
     """A picture's camera has square pixels and no other blur, for half-widths, measured fraction and image."""
     pixels = (sample[list(colours), :48, :48].astype(float) / 12).clip(0, 255).astype(np.uint8)
-    picture = np.moveaxis(pixels, 0, -1) if len(colours) > 1 else pixels[0]
-    Image.fromarray(picture).save(tmp_path / "in.png")
+    plain_image = np.moveaxis(pixels, 0, -1) if len(colours) > 1 else pixels[0]
+    Image.fromarray(plain_image).save(tmp_path / "in.png")
     for name in (engine, "torch"):
         request = upscale_request(
             SceneRequest(str(tmp_path / "in.png")),

@@ -53,7 +53,7 @@ def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):
     if engine is WinogradEngine and not hardware.has_winograd():
         pytest.skip("needs a processor with AVX2")
     spec, parallel = EngineSpec("of no account", "float32"), Parallel(1, 2)
-    made_of = build(card, MTF) if engine is TorchEngine else card.transfers(MTF, picture=False)
+    made_of = build(card, MTF) if engine is TorchEngine else card.transfers(MTF, plain_image=False)
     running = engine(card, made_of, spec, parallel)
     polyphase = torch.from_numpy(running.upscale(chunk, np.ones(chunk.shape, bool)).polyphase)
     made = torch.nn.functional.pixel_shuffle(polyphase.flatten(0, 1), card.scale).numpy()

@@ -169,7 +169,7 @@ def stack(*values: float) -> np.ndarray:
 
 
 def test_bands_are_matched_by_name_and_come_back_in_the_scenes_order():
-    mapping = map_bands(("B04", "B11", "B08", "B02", "B03"), CARD, picture=False)
+    mapping = map_bands(("B04", "B11", "B08", "B02", "B03"), CARD, plain_image=False)
     assert mapping.keep == ("B04", "B08", "B02", "B03")
     entered = mapping.enter(stack(4, 8, 2, 3))
     assert entered[:, 0, 0].tolist() == [2, 3, 4, 8]
@@ -177,11 +177,11 @@ def test_bands_are_matched_by_name_and_come_back_in_the_scenes_order():
 
 
 def test_pictures_are_stood_in_for():
-    mapping = map_bands(("red", "green", "blue"), CARD, picture=True)
+    mapping = map_bands(("red", "green", "blue"), CARD, plain_image=True)
     entered = mapping.enter(stack(0.3, 0.6, 0.9))
     np.testing.assert_allclose(entered[:, 0, 0], [0.9, 0.6, 0.3, 0.6], atol=1e-6)
     np.testing.assert_allclose(mapping.leave(entered)[:, 0, 0], [0.3, 0.6, 0.9], atol=1e-6)
-    grey = map_bands(("grey",), CARD, picture=True)
+    grey = map_bands(("grey",), CARD, plain_image=True)
     assert grey.enter(stack(0.4))[:, 0, 0].tolist() == pytest.approx([0.4] * 4)
     assert grey.leave(stack(0.1, 0.2, 0.3, 0.4))[0, 0, 0] == pytest.approx(0.25)
     assert "stands in" in mapping.note
@@ -190,10 +190,10 @@ def test_pictures_are_stood_in_for():
 
 def test_reflectance_is_never_stood_in_for():
     with pytest.raises(ModelError, match="no B08 among B02, B03, B04"):
-        map_bands(("B02", "B03", "B04"), CARD, picture=False)
+        map_bands(("B02", "B03", "B04"), CARD, plain_image=False)
     with pytest.raises(ModelError, match="--bands"):
-        map_bands(("band 1", "band 2", "band 3", "band 4"), CARD, picture=False)
-    assert map_bands(("B11", "x"), zoo.read_card("bicubic"), picture=False).keep == ("B11", "x")
+        map_bands(("band 1", "band 2", "band 3", "band 4"), CARD, plain_image=False)
+    assert map_bands(("B11", "x"), zoo.read_card("bicubic"), plain_image=False).keep == ("B11", "x")
 
 
 def test_half_widths_come_with_the_same_image():

@@ -45,7 +45,7 @@ def band(name, nodata):
 def image_of(polyphase, names, valid, dtype, threads=1, nodata=(0,) * 4):
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     bands = [band(name, one) for name, one in zip(names, nodata, strict=True)]
-    mapping = map_bands(names, card, picture=False)
+    mapping = map_bands(names, card, plain_image=False)
     upscaler = Upscaler(card, Given(polyphase), bands, mapping, Parallel(1, threads))
     margin = upscaler.margin_px
     wide = np.pad(valid, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
@@ -120,8 +120,8 @@ def test_narrow_images_and_other_types_are_left_to_numpy(monkeypatch, simd_width
 
 def test_mixed_bands_are_left_to_numpy():
     card = zoo.read_card(zoo.DEFAULT_MODEL)
-    assert map_bands(("B08", "B02", "B03", "B04"), card, picture=False).sources == (3, 0, 1, 2)
-    assert map_bands(("grey",), card, picture=True).sources is None
-    colours = map_bands(("red", "green", "blue"), card, picture=True)
+    assert map_bands(("B08", "B02", "B03", "B04"), card, plain_image=False).sources == (3, 0, 1, 2)
+    assert map_bands(("grey",), card, plain_image=True).sources is None
+    colours = map_bands(("red", "green", "blue"), card, plain_image=True)
     assert colours.sources == (2, 1, 0)
     assert replace(colours, from_model=((0.5, 0.5, 0, 0),)).sources is None

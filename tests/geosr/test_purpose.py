@@ -62,18 +62,18 @@ def test_notes_are_for_what_a_model_was_not_made_for():
 
 
 def test_bands_of_other_sensors_are_mapped_by_what_they_are_for():
-    mapping = map_bands(OLI, CARD, picture=False, roles=OLI_ROLES)
+    mapping = map_bands(OLI, CARD, plain_image=False, roles=OLI_ROLES)
     assert mapping.keep == ("B2", "B3", "B4", "B5")
     assert mapping.note == "bands by their colours: B2 for B02, B3 for B03, B4 for B04, B5 for B08"
     four = np.arange(4, dtype=np.float32).reshape(4, 1, 1)
     assert mapping.enter(four).ravel().tolist() == [0, 1, 2, 3]
-    swapped = map_bands(("nir", "red", "green", "blue"), CARD, picture=False, roles=("nir", "red", "green", "blue"))
+    swapped = map_bands(("nir", "red", "green", "blue"), CARD, plain_image=False, roles=("nir", "red", "green", "blue"))
     assert swapped.enter(four).ravel().tolist() == [3, 2, 1, 0]
     assert swapped.leave(swapped.enter(four)).ravel().tolist() == [0, 1, 2, 3]
     with pytest.raises(ModelError, match="no B02, B03, B04, B08"):
-        map_bands(("red", "green", "blue"), CARD, picture=False, roles=("red", "green", "blue"))
+        map_bands(("red", "green", "blue"), CARD, plain_image=False, roles=("red", "green", "blue"))
     of_landsat = CARD.model_copy(update={"sensor": "landsat-oli", "bands": ("B4", "B3", "B2", "B5")})
-    assert map_bands(OLI, of_landsat, picture=False, roles=OLI_ROLES).note is None
+    assert map_bands(OLI, of_landsat, plain_image=False, roles=OLI_ROLES).note is None
 
 
 def test_a_landsat_scene_is_upscaled_and_says_how(tmp_path, monkeypatch, capsys, landsat):

@@ -15,7 +15,7 @@ from tests.upscaling import upscale_request
 
 
 def test_models_of_any_bands_keep_each_in_its_place():
-    mapping = map_bands(("refl", "x", "refl"), zoo.read_card("bicubic"), picture=False)
+    mapping = map_bands(("refl", "x", "refl"), zoo.read_card("bicubic"), plain_image=False)
     pixels = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
     assert mapping.keep == ("refl", "x", "refl")
     assert (mapping.enter(pixels) == pixels).all()
@@ -24,13 +24,13 @@ def test_models_of_any_bands_keep_each_in_its_place():
 
 def test_a_band_that_the_model_needs_and_the_source_has_twice_is_refused():
     with pytest.raises(ModelError, match="B03 more than once"):
-        map_bands(("B02", "B03", "B03", "B04", "B08"), zoo.read_card(zoo.DEFAULT_MODEL), picture=False)
+        map_bands(("B02", "B03", "B03", "B04", "B08"), zoo.read_card(zoo.DEFAULT_MODEL), plain_image=False)
 
 
 def test_colours_are_known_by_their_names_in_any_order():
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     pixels = np.arange(3, dtype=np.float32).reshape(3, 1, 1)
-    mapping = map_bands(("blue", "green", "red"), card, picture=True)
+    mapping = map_bands(("blue", "green", "red"), card, plain_image=True)
     entered = dict(zip(card.bands, mapping.enter(pixels).ravel(), strict=True))
     assert (entered["B02"], entered["B03"], entered["B04"]) == (0, 1, 2)
     assert (mapping.leave(mapping.enter(pixels)) == pixels).all()

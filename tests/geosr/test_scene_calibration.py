@@ -154,7 +154,7 @@ def test_what_is_not_measured_says_nothing(sample):
     card = read_card(DEFAULT_MODEL)
     empty = np.zeros((4, 64, 64), np.uint16), np.zeros((4, 64, 64), bool)
     specs = band_specs(RGBN, "uint16", scale=1e-4, offset=0, nodata=0)
-    spec = ModelSpec.of(ModelRef(), choose_engine(precision="float32"), tuple(specs), picture=False)
+    spec = ModelSpec.of(ModelRef(), choose_engine(precision="float32"), tuple(specs), plain_image=False)
     assert calibrate([empty], upscaler_of(spec), card.calibration).width_factors == (1.0,) * 4
 
 

@@ -93,7 +93,7 @@ def test_weights_are_mixed_linearly(mine, share):
 
 def test_both_engines_mix(mine):
     card = zoo.read_card(str(mine), 0.5)
-    mtf, parallel = card.transfers([None] * 4, picture=False), Parallel(1, 1)
+    mtf, parallel = card.transfers([None] * 4, plain_image=False), Parallel(1, 1)
     lr = np.random.default_rng(0).random((4, 36, 36), dtype=np.float32)
     valid = np.ones(lr.shape, bool)
     engines = (
@@ -235,8 +235,8 @@ def test_the_command_sharpens_and_refuses(tmp_path, mine, crop, monkeypatch, cap
 
 
 def test_workers_are_sent_the_visual_weights_they_need(mine):
-    plain = ModelSpec.of(ModelRef(str(mine)), EngineSpec("torch-cpu", "float32"), (), picture=False)
-    sharp = ModelSpec.of(ModelRef(str(mine), 0.5), EngineSpec("torch-cpu", "float32"), (), picture=False)
+    plain = ModelSpec.of(ModelRef(str(mine)), EngineSpec("torch-cpu", "float32"), (), plain_image=False)
+    sharp = ModelSpec.of(ModelRef(str(mine), 0.5), EngineSpec("torch-cpu", "float32"), (), plain_image=False)
     assert _files_of(plain).weights.keys() == {"own.safetensors"}
     assert _files_of(sharp).weights.keys() == {"own.safetensors", "visual.safetensors"}
 

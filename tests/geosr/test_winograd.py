@@ -333,7 +333,7 @@ def test_steps_have_the_bits_of_their_reference(rows, cols, steps, partly, simd_
 def test_chunks_do_not_depend_on_those_before_them(threads, sample):
     """Their memory is that of chunks of other sizes, and of their images."""
     card = zoo.read_card(zoo.DEFAULT_MODEL)
-    mtf = card.transfers(MTF, picture=False)
+    mtf = card.transfers(MTF, plain_image=False)
     spec = EngineSpec("winograd-cpu", "float32")
     engine = WinogradEngine(card, mtf, spec, Parallel(1, threads))
     lr = sample[:, :130, :170].astype(np.float32) / 10_000
@@ -358,7 +358,7 @@ def test_rows_that_are_taken_are_those_of_the_image(base, steps, sample):
     """However many at a time, in whatever order, by several threads."""
     card = zoo.read_card(zoo.DEFAULT_MODEL).model_copy(update={"base": base, "steps": steps})
     spec = EngineSpec("winograd-cpu", "float32")
-    engine = WinogradEngine(card, card.transfers(MTF, picture=False), spec, Parallel(1, 2))
+    engine = WinogradEngine(card, card.transfers(MTF, plain_image=False), spec, Parallel(1, 2))
     lr = sample[:, :103, :122].astype(np.float32) / 10_000
     valid = np.ones(lr.shape, bool)
     image = engine.upscale(lr, valid).polyphase
@@ -382,7 +382,7 @@ def test_numbers_that_are_none_do_not_stay(sample):
     """Neither in what is beside an image nor in what another chunk sees of it."""
     card = zoo.read_card(zoo.DEFAULT_MODEL)
     spec = EngineSpec("winograd-cpu", "float32")
-    engine = WinogradEngine(card, card.transfers(MTF, picture=False), spec, Parallel(1, 2))
+    engine = WinogradEngine(card, card.transfers(MTF, plain_image=False), spec, Parallel(1, 2))
     # As wide as whole vectors are: what is beside is read.
     lr = sample[:, :128, :128].astype(np.float32) / 10_000
     valid = np.ones(lr.shape, bool)
@@ -405,7 +405,7 @@ def test_nothing_of_other_chunks_is_seen(rows, cols, blocks, sample):
     valid = np.random.default_rng(0).random(lr.shape) > 0.1
 
     def start():
-        return WinogradEngine(card, card.transfers(MTF, picture=False), spec, Parallel(1, 2))
+        return WinogradEngine(card, card.transfers(MTF, plain_image=False), spec, Parallel(1, 2))
 
     expected = start().upscale(lr, valid)
     engine = start()

@@ -60,7 +60,7 @@ def broken_jp2(folder, sample):
     return product
 
 
-def picture(folder, sample):
+def plain_image(folder, sample):
     return write_raster(folder / "in.tif", np.full((3, 9, 9), 90, np.uint8), names=("red", "green", "blue"))
 
 
@@ -113,12 +113,12 @@ CASES = [
     (
         "area in a raster without CRS",
         lambda f, s: plain(f, s, crs=None),
-        ["--picture", "--bbox", "14,47,15,48"],
+        ["--plain-image", "--bbox", "14,47,15,48"],
         "no CRS",
         1,
     ),
     ("rotated grid", rotated, [], "rotated", 1),
-    ("8-bit RGB map", picture, [], "--picture", 1),
+    ("8-bit RGB map", plain_image, [], "--plain-image", 1),
     ("floats that are DN", floats, [], "0.0001", 1),
     ("complex numbers", complex_numbers, [], "complex", 1),
     ("unreadable JP2", broken_jp2, [], "not a raster that can be read", 1),
@@ -136,11 +136,11 @@ CASES = [
     (
         "picture of a product",
         lambda f, s: write_safe(f, s[:, :64, :64], baseline="05.11"),
-        ["--picture"],
-        "--picture would have no",
+        ["--plain-image"],
+        "--plain-image would have no",
         2,
     ),
-    ("picture of an Item", lambda f, s: write_item(f, "one", s[:, :9, :9]), ["--picture"], "is a STAC Item", 2),
+    ("picture of an Item", lambda f, s: write_item(f, "one", s[:, :9, :9]), ["--plain-image"], "is a STAC Item", 2),
     ("clouds of a raster", lambda f, s: SAMPLE, ["--mask-clouds"], "no scene classification", 1),
     ("unknown model", lambda f, s: SAMPLE, ["--model", "magic"], "no model magic", 1),
     ("broken model card", lambda f, s: SAMPLE, ["--model", "nowhere.json"], "cannot read the model card", 1),

@@ -33,10 +33,10 @@ class WinogradEngine(PooledEngine):
         spec: EngineSpec,
         parallel: Parallel,
         *,
-        picture: bool = False,
+        plain_image: bool = False,
     ) -> None:
         """See :class:`PooledEngine`; for a card with a network, and of ``spec`` there is one precision."""
-        super().__init__(card, mtf_nyquist, parallel, picture=picture)
+        super().__init__(card, mtf_nyquist, parallel, plain_image=plain_image)
         assert card.network is not None, "without a network there is nothing to convolve"
         assert spec.precision == "float32", "there is no other code"
         self._size = card.network
@@ -62,14 +62,14 @@ class WinogradEngine(PooledEngine):
                 scale=card.scale,
                 base=card.base,
                 steps=card.steps,
-                noise_limits=card.noise_limits(picture=self._picture),
+                noise_limits=card.noise_limits(plain_image=self._plain_image),
             )
             halo_px, margin_px = card.halo_px, self._margin
             return [_Chunk(layout, runner, memory, network, constraint, halo_px, margin_px, uncertainty=uncertainty)]
         from geosr.engine.openvino_engine import compile_graph, graphs_of
 
         graphs = graphs_of(
-            card, self._taps, self._weights, shape, self._margin, uncertainty=uncertainty, picture=self._picture
+            card, self._taps, self._weights, shape, self._margin, uncertainty=uncertainty, plain_image=self._plain_image
         )
         out = _Deinterleaver(layout, runner, memory, card.halo_px)
 

@@ -1,4 +1,4 @@
-"""Rasters that are pictures: what is one, how its bands are called, and how bright its values are."""
+"""Plain images: which rasters are some, how its bands are called, and how bright its values are."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from catalog.errors import SourceError
 from catalog.gdal import colours_of
 from catalog.radiometry import Radiometry
 
-#: Names of a picture's bands by their number, when the file does not colour them itself; "?" may be anything.
+#: Names of a plain image's bands by their number, when the file does not colour them itself; "?" may be anything.
 _PICTURE_BANDS = {1: ("grey",), 2: ("grey", "?"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "?")}
 
-#: Longest side of the reduced image from which a picture's range of values is taken, pixels.
+#: Longest side of the reduced image from which a plain image's range of values is taken, pixels.
 _RANGE_SAMPLE_PX = 1024
 
 
@@ -33,8 +33,8 @@ def is_plain_image(raster: DatasetReader, names: Sequence[str]) -> bool:
     )
 
 
-def picture_names(raster: DatasetReader, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names of a picture's bands: as given when they are an instrument's, by their colours, or by their number.
+def plain_image_names(raster: DatasetReader, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of a plain image's bands: as given when they are an instrument's, by their colours, or by their number.
 
     Bands that are neither a colour nor alpha are left out ("-"), and notes say so.
 
@@ -51,7 +51,7 @@ def picture_names(raster: DatasetReader, names: Sequence[str]) -> tuple[list[str
         return _told([name if name in ("red", "green", "blue", "alpha") else "-" for name in coloured])
     if raster.count not in _PICTURE_BANDS:
         raise SourceError(
-            f"{raster.name} has {raster.count} bands: a picture has 1 (grey) or 3 (red, green, blue), and alpha"
+            f"{raster.name} has {raster.count} bands: a plain image has 1 (grey) or 3 (red, green, blue), and alpha"
         )
     guessed = zip(_PICTURE_BANDS[raster.count], coloured, strict=True)
     return _told([name if name != "?" else "alpha" if colour == "alpha" else "-" for name, colour in guessed])
@@ -64,7 +64,7 @@ def _told(names: list[str]) -> tuple[list[str], list[str]]:
 
 
 def brightness(raster: DatasetReader) -> Radiometry:
-    """Full scale of a picture: its type's for 8 bits, the bits in use for 16, the range of values for the rest."""
+    """Full scale of a plain image: its type's for 8 bits, the bits in use for 16, the range of values for the rest."""
     dtype = np.dtype(raster.dtypes[0])
     if dtype == np.uint8:
         return Radiometry(1 / 255, 0.0, "brightness, full scale 255")
