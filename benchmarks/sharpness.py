@@ -1,6 +1,6 @@
 """What sharpness does to held-out imagery: how sharp it looks, and what that costs.
 
-python benchmarks/sharpness.py --data DATA [--picture FILE.png] [--keep-in-card]
+python benchmarks/sharpness.py --data DATA [--figure FILE.png] [--keep-in-card]
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def main() -> None:
     """Measure, and draw if asked to."""
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
-    parser.add_argument("--picture", type=Path, help="write a picture of the bundled sample there")
+    parser.add_argument("--figure", type=Path, help="write an image of the bundled sample there")
     parser.add_argument("--images", type=int, help="no more than the first so many of each set")
     parser.add_argument("--keep-in-card", action="store_true", help="put the figures into the model's card as well")
     arguments = parser.parse_args()
     keeping, arguments.keep_in_card = arguments.keep_in_card, False
-    if arguments.picture is not None:
-        draw(arguments.picture)
-        arguments.picture = None
+    if arguments.figure is not None:
+        draw(arguments.figure)
+        arguments.figure = None
     shares, count = ((0.0, 0.5), 1) if arguments.smoke else (SHARES, arguments.images)
     sets = compare_sharpness(read_card(DEFAULT_MODEL), arguments.data, shares, count)
     command = command_of(parser, arguments)

@@ -20,16 +20,16 @@ import yaml
 from affine import Affine
 from shapely.geometry import box, mapping
 
-from catalog import SceneRequest
 from geosr.progress import QuietReporter
 from geosr.run.checkpoint import work_folder
-from geosr.run.pipeline import UpscaleRequest, super_resolve
+from geosr.run.pipeline import super_resolve
 from scripts.fuzz_checks import consistent_product, equal_bytes, nearest_product
 from scripts.mutations import mutate_bytes, mutate_json, mutate_value
 from tests.conftest import REPOSITORY, RGBN, SAMPLE, write_raster
 from tests.safe_product import write_safe, zip_safe
 from tests.small_model import write_small_model
 from tests.stac_items import write_item
+from tests.upscaling import upscale_request
 
 Check = Callable[[Path], str | None]
 
@@ -95,7 +95,7 @@ def _make_product(source: Path, output: Path, stop: bool) -> None:
             if stop:
                 raise KeyboardInterrupt
 
-    super_resolve(UpscaleRequest(SceneRequest(str(source)), output, model="nearest", core_px=12), Stop())
+    super_resolve(upscale_request(source, output, model="nearest", core_px=12), Stop())
 
 
 def geotiff(inputs: Inputs, folder: Path, chance: random.Random) -> Case:

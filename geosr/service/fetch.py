@@ -30,7 +30,7 @@ def fetch_item(address: str, hosts: Sequence[str]) -> dict[str, Any]:
     return with_absolute_assets(item, final)
 
 
-def fetch_picture(address: str, hosts: Sequence[str]) -> tuple[bytes, str]:
+def fetch_thumbnail(address: str, hosts: Sequence[str]) -> tuple[bytes, str]:
     """A thumbnail and its media type. Raises :class:`Problem`."""
     content, kind, _ = _fetch(address, hosts, "thumbnail", "image/*", _MOST_PICTURE_BYTES)
     # Neither SVG nor anything else that a browser would run.

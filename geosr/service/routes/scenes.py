@@ -18,7 +18,7 @@ import catalog
 from catalog import NothingFoundError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
-from geosr.service.fetch import fetch_picture, with_absolute_assets
+from geosr.service.fetch import fetch_thumbnail, with_absolute_assets
 from geosr.service.jobs.inputs import parse_area
 from geosr.service.problems import Problem
 from geosr.service.scenes import LiveScene
@@ -179,7 +179,7 @@ def search(wanted: SceneSearch, context: ContextOf, caller: CallerOf) -> dict[st
 @router.get("/catalogue/thumbnail", response_class=Response)
 def thumbnail(href: Annotated[str, Query(max_length=2000)], context: ContextOf, caller: CallerOf) -> Response:
     """A thumbnail of a scene that was found, from one of the catalogue's hosts."""
-    content, kind = fetch_picture(href, context.settings.allowed_hosts)
+    content, kind = fetch_thumbnail(href, context.settings.allowed_hosts)
     return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
 

@@ -96,8 +96,8 @@ class Tiles:
             if name.split("/")[1] == scene_id:
                 self._latest.pop(name, None)
 
-    def _remember(self, name: str, picture: bytes) -> None:
-        self._latest[name] = picture
+    def _remember(self, name: str, image: bytes) -> None:
+        self._latest[name] = image
         while len(self._latest) > _KEPT_IN_MEMORY:
             del self._latest[next(iter(self._latest))]
 
@@ -105,7 +105,7 @@ class Tiles:
         combination = render.combination_of(view.bands, live.scene.names)
         window = window_under(live, grid)
         if window is None:
-            return render.empty_picture(grid.side_px)
+            return render.empty_tile(grid.side_px)
         if view.layer == "original" or (view.layer == "sr" and not magnifies(live, grid)):
             patch = await run_in_threadpool(self._source, live, window)
         else:
@@ -244,14 +244,14 @@ def _draw(live: LiveScene, view: View, combination: render.Combination, patch: P
         widest = np.where(patch.valid, widths, -1)[indexes].max(axis=0, keepdims=True)
         shown, there = render.warp(widest, widest >= 0, patch.geobox, grid, magnification)
         limits = [view.rescale or render.HALF_WIDTH_RANGE]
-        return render.picture(shown, there, limits, colormap=render.HALF_WIDTH_COLORMAP)
+        return render.encode_tile(shown, there, limits, colormap=render.HALF_WIDTH_COLORMAP)
     reflectance = live.reflectance(patch.pixels)[indexes]
     warped, there = render.warp(reflectance, patch.valid[indexes], patch.geobox, grid, magnification)
     if combination.index:
         index = render.normalised_difference(warped)
-        return render.picture(index, there, [view.rescale or (-1.0, 1.0)], colormap=combination.colormap)
+        return render.encode_tile(index, there, [view.rescale or (-1.0, 1.0)], colormap=combination.colormap)
     own = [live.limits[band] for band in combination.bands]
-    return render.picture(warped, there, [view.rescale] * len(own) if view.rescale else own)
+    return render.encode_tile(warped, there, [view.rescale] * len(own) if view.rescale else own)
 
 
 def _value(dn: Any, reflectance: Any) -> dict[str, float]:

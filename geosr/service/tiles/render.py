@@ -132,7 +132,7 @@ def normalised_difference(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return difference[None].astype(np.float32)
 
 
-def picture(
+def encode_tile(
     pixels: NDArray[np.float32],
     there: NDArray[np.bool_],
     limits: Sequence[tuple[float, float]],
@@ -156,7 +156,7 @@ def picture(
 
 
 @lru_cache(maxsize=8)
-def empty_picture(side_px: int) -> bytes:
+def empty_tile(side_px: int) -> bytes:
     """A PNG in which nothing is there."""
     return _png(np.zeros((side_px, side_px, 4), dtype=np.uint8))
 
