@@ -43,7 +43,7 @@ _EARTH_RADIUS_M = 6378137.0
 
 @dataclass(frozen=True)
 class GivenBands:
-    """What a user says of the bands, where Items say otherwise or nothing."""
+    """Bands as a user describes them, where Items say otherwise or nothing."""
 
     scale: float | None = None
     """Reflectance per DN."""

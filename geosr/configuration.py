@@ -41,7 +41,7 @@ def read_yaml(path: Path, model: type[_Model], wrong: type[GeosrError]) -> _Mode
 
 
 def find_files(folder: Path, pattern: str, wrong: type[GeosrError]) -> list[Path]:
-    """What matches a pattern in a folder, in the order of names. Raises ``wrong`` for what is no pattern in there."""
+    """Files that match a pattern in a folder, by name. Raises ``wrong`` for what is no pattern in there."""
     try:
         return sorted(folder.glob(pattern))
     except (ValueError, IndexError, NotImplementedError) as error:

@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, and instructions that decide how fast a network runs."""
+"""Properties of this machine: cores, memory, and instructions that decide how fast a network runs."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def cpu_flags() -> frozenset[str]:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the processor multiplies matrices of bfloat16 several times as fast as of float32."""
+    """Tell whether the processor multiplies matrices of bfloat16 several times as fast as of float32."""
     return "amx_bf16" in cpu_flags()
 
 
 def has_openvino() -> bool:
-    """Whether OpenVINO is installed."""
+    """Tell whether OpenVINO is installed."""
     return find_spec("openvino") is not None
 
 
@@ -83,15 +83,15 @@ def without_modules(*names: str) -> Iterator[None]:
 
 
 def has_native() -> bool:
-    """Whether code of our own can be compiled for this processor, see :mod:`geosr.codegen`."""
+    """Tell whether code of our own can be compiled for this processor, see :mod:`geosr.codegen`."""
     return find_spec("llvmlite") is not None and bool(cpu_flags() & {"avx2", "avx512f"})
 
 
 def has_winograd() -> bool:
-    """Whether there is Winograd's engine: its code is our own, and what it has none for is left to OpenVINO."""
+    """Tell whether Winograd's engine can run: its code is our own, and OpenVINO runs the rest."""
     return has_native() and has_openvino()
 
 
 def may_have_gpu() -> bool:
-    """Whether there may be a GPU that PyTorch reaches as CUDA, told without loading PyTorch."""
+    """Tell whether there may be a GPU that PyTorch reaches as CUDA, without loading PyTorch."""
     return not sys.platform.startswith("linux") or any(Path(device).exists() for device in _GPU_DEVICES)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on. The pipeline speaks to a :class:`Reporter`; how it looks is decided here."""
+"""Progress of a run. The pipeline speaks to a :class:`Reporter`; how it looks is decided here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reporter(Protocol):
         """A chunk was computed."""
 
     def stage(self, text: str) -> None:
-        """What is done after the chunks."""
+        """A step after the chunks begins."""
 
     def end(self) -> None:
         """The run is over, well or not."""

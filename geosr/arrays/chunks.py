@@ -48,7 +48,7 @@ def upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec, *, uncertainty: 
 
 
 def _joined(tasks: list[tuple[Chunk, Any]], i: int, plan: ChunkPlan, bands: int, dtype: np.dtype[Any]) -> Any:
-    """What the tasks return in place ``i``, as one lazy array."""
+    """Results of the tasks in place ``i``, as one lazy array."""
     blocks: list[list[Any]] = [[] for _ in range(plan.rows)]
     for number, (chunk, task) in enumerate(tasks):
         shape = (bands, chunk.out.height, chunk.out.width)

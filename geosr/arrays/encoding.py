@@ -1,4 +1,4 @@
-"""How an xarray array is stored: what marks its nodata, and whether its floats are integers in a file."""
+"""Storage of an xarray array: what marks its nodata, and whether its floats are integers in a file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NODATA_ATTRIBUTES = ("missing_value", "fill_value", "nodata")
 
 @dataclass(frozen=True)
 class Storage:
-    """How floats that were read from integers, as ``rioxarray`` does with ``masked=True``, are written again."""
+    """Form in which floats read from integers, as by ``rioxarray`` with ``masked=True``, are written again."""
 
     dtype: str
     """The file's type, an integer."""
@@ -40,9 +40,9 @@ class Storage:
     offset: float
     """``value = stored * scale + offset``."""
     fill: float | None
-    """What a pixel without measurement is stored as."""
+    """Stored value of a pixel without measurement."""
     nodata: float
-    """What it is in memory: NaN, as a rule."""
+    """Value of such a pixel in memory: NaN, as a rule."""
 
     @classmethod
     def of(cls, da: xr.DataArray, reflectance_scale: float, nodata: float | None) -> Storage | None:
@@ -70,7 +70,7 @@ class Storage:
         return storage if nodata is None or math.isnan(nodata) else storage._filled_for(nodata)
 
     def _filled_for(self, nodata: float) -> Storage | None:
-        """The same for another nodata value; None where the type does not hold it."""
+        """Storage for another nodata value; None where the type does not hold it."""
         fill = (nodata - self.offset) / self.scale
         whole = float(np.rint(fill))
         if not abs(fill - whole) < 1e-3 or not _holds(np.dtype(self.dtype), whole):
@@ -91,7 +91,7 @@ class Storage:
 
 
 def declared_nodata(da: xr.DataArray, argument: float | None) -> float | None:
-    """What marks a pixel without measurement in memory; None where nothing says so.
+    """Value that marks a pixel without measurement in memory; None where nothing says so.
 
     Decided by the argument, the encoding, or what ``rioxarray`` knows: ``set_nodata``, ``_FillValue``,
     ``missing_value``, ``nodata``. Floats that were read from a file with nodata have NaN in its place.
@@ -140,5 +140,5 @@ def set_encoding(result: xr.DataArray, da: xr.DataArray, storage: Storage | None
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Whether an integer type has this value."""
+    """Tell whether an integer type has this value."""
     return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max

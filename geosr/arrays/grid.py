@@ -155,14 +155,14 @@ def _between_ends(geobox: GeoBox, y: NDArray[Any], x: NDArray[Any]) -> GeoBox:
 
 
 def _is_close(values: NDArray[Any], expected: NDArray[Any]) -> bool:
-    """Whether coordinates are within a hundredth of a pixel of ``expected``, or as near as their type can be."""
+    """Tell whether coordinates are within a hundredth of a pixel of ``expected``, or as near as their type can be."""
     step = abs(expected[1] - expected[0]) if len(expected) > 1 else 0.0
     rounding = float(np.spacing(np.abs(values).max())) if np.issubdtype(values.dtype, np.floating) else 0.0
     return bool((np.abs(values.astype(float) - expected) <= _TOLERANCE_PX * step + rounding).all())
 
 
 def _is_placed(da: xr.DataArray) -> bool:
-    """Whether anything tells where the array is."""
+    """Tell whether anything places the array."""
     return any(
         bool(set(da.dims[-2:]) & set(coordinate.dims)) or _places(coordinate) for coordinate in da.coords.values()
     ) or any(name in da.attrs for name in ("crs", "crs_wkt"))

@@ -183,7 +183,7 @@ def main_figures(card: ModelCard, default: ModelCard) -> dict[str, Any]:
 
 
 def _coarse_bands(card: ModelCard) -> dict[str, float] | None:
-    """Of a stack: its coarse bands' error to that of bicubic interpolation, on each scene that was left out."""
+    """Error of a stack's coarse bands to that of bicubic interpolation, on each scene that was left out."""
     if card.stack is None:
         return None
     sums = {

@@ -40,9 +40,9 @@ class EngineSpec:
     name: str
     """As ``torch-cpu``."""
     precision: str
-    """Of the network's body; all else is in float32."""
+    """Precision of the network's body; all else is in float32."""
     compiled: bool = False
-    """Whether PyTorch compiles the network for this machine first, which rounds in other places."""
+    """True when PyTorch compiles the network for this machine first, which rounds in other places."""
 
     def __str__(self) -> str:
         return f"{self.name}-{self.precision}" + ("-compiled" if self.compiled else "")
@@ -50,7 +50,7 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """What a user asks of the engine; ``auto`` leaves it to the machine."""
+    """Engine, device and precision as a user asks for them; ``auto`` leaves one to the machine."""
 
     engine: EngineName = "auto"
     device: Device = "auto"
@@ -190,7 +190,7 @@ MARGIN_PX = 5
 
 @dataclass(frozen=True)
 class Parallel:
-    """How an engine shares a machine's cores."""
+    """Share of a machine's cores that an engine has."""
 
     concurrent_chunks: int = 1
     """Chunks computed at a time."""
@@ -200,18 +200,18 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Upscaled:
-    """What a generator makes of the inside of one chunk, in units of the bands' reference reflectance."""
+    """Output of a generator for the inside of one chunk, in units of the bands' reference reflectance."""
 
     polyphase: NDArray[np.float32] | None
     """The image, see :mod:`geosr.model.kernels`: ``(bands, scale * scale, rows, cols)``; None when it was taken."""
     observed: NDArray[np.float32]
-    """What the sensor would observe of it, ``(bands, rows, cols)``."""
+    """The image as the sensor would observe it, ``(bands, rows, cols)``."""
     half_width: NDArray[np.float32] | None = None
-    """Of each pixel's calibrated interval, ``(bands, scale rows, scale cols)``; None when it was not asked for."""
+    """Half-width of each pixel's interval, ``(bands, scale rows, scale cols)``; None when it was not asked for."""
     measured_fraction: NDArray[np.float32] | None = None
     """Share of the local detail that is measured, 0 to 1, ``(scale rows, scale cols)``; None as above."""
     note: str | None = None
-    """What a user should know of how it was made."""
+    """Warning for the user about how it was computed."""
 
 
 class Engine(Protocol):

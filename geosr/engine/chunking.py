@@ -1,4 +1,4 @@
-"""How large chunks are, and how many are computed at a time: from the model's need and what the machine has."""
+"""Size of chunks and number of chunks computed at a time, from the model's need and the machine's memory."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def bytes_of_chunk(
 
 
 def _bytes_of_body(size: NetworkSize, engine: EngineSpec, width: int) -> float:
-    """Of a network's body, per pixel that is read; ``width`` is that of its numbers."""
+    """Memory of a network's body, per pixel that is read; ``width`` is that of its numbers."""
     # A dense block's last layer reads a copy of all before it, and what blocks begin with is kept: by PyTorch in
     # float32, whatever it computes in.
     kept = 4 * size.features * (width if engine.name == "openvino-cpu" else 4)
@@ -116,7 +116,7 @@ def _bytes_of_body(size: NetworkSize, engine: EngineSpec, width: int) -> float:
 
 
 def _bytes_of_split(card: ModelCard, engine: EngineSpec) -> float:
-    """Of what bfloat16 takes from features, where that is kept."""
+    """Memory of the remainders of features, where a card keeps them in bfloat16."""
     if card.bfloat16 is None or engine.precision != "bfloat16":
         return 0
     most = max(text.count("1") for text in card.bfloat16.split)
@@ -126,12 +126,12 @@ def _bytes_of_split(card: ModelCard, engine: EngineSpec) -> float:
 
 
 def _bytes_of_channels(size: NetworkSize) -> float:
-    """The same of Winograd's: no layer's input is copied, there are a dense block's maps and those of two more."""
+    """Memory of Winograd's body: no layer's input is copied; there are a dense block's maps and those of two more."""
     return _PADDED * 4 * (3 * size.features + 4 * size.growth + _SPARE_PLANES)
 
 
 def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:
-    """How the cores are shared by so many chunks."""
+    """Divide the cores among so many chunks."""
     cores = hardware.cores()
     at_once = max(1, min(chunks, _concurrent_chunks(engine)))
     return Parallel(at_once, max(1, cores // at_once))

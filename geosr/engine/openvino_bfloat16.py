@@ -55,7 +55,7 @@ class RoundedLayers(Layers):
         return op.add(op.multiply(reduce(op.add, self._exact), op.constant(np.zeros((1, 1, 1, 1), np.float32))), made)
 
     def _read(self, image: Any, channels: Channels) -> list[Any]:
-        """What layers read of an image whose channels are in that order: see :meth:`Channels.widened`."""
+        """Input of layers from an image whose channels are in that order: see :meth:`Channels.widened`."""
         if not channels.split:
             return [image]
         lost = _lost(_cut(image, [0], [channels.split], [1]))
@@ -72,7 +72,7 @@ class RoundedLayers(Layers):
 
 
 def _lost(image: Any) -> Any:
-    """What bfloat16 takes from numbers, in float32."""
+    """Remainder of numbers after rounding to bfloat16, in float32."""
     far = op.multiply(image, op.constant(_TO_EIGHT_DIGITS))
     return op.subtract(image, op.subtract(far, op.subtract(far, image)))
 

@@ -35,7 +35,7 @@ class Graphs:
     """
 
     shape: tuple[int, ...]
-    """Of ``lr``: ``(1, bands, rows, cols)``."""
+    """Shape of ``lr``: ``(1, bands, rows, cols)``."""
     scale: int
     taps: NDArray[np.float32]
     """The sensor's, see :func:`geosr.model.kernels.gaussian_taps`."""
@@ -70,7 +70,7 @@ class Graphs:
         return [*before, (ov.Model([_named(residual, "residual")], list(given.values()), "network"), "float32")]
 
     def after_network(self) -> list[ov.Model]:
-        """What remains to be done when something else has run the network.
+        """Build the graphs that follow a network which another engine has run.
 
         That is given as its ``residual``, or where its tail is at high resolution as its features, ``deep``.
         """
@@ -82,7 +82,7 @@ class Graphs:
         return [ov.Model([_named(residual, "residual")], [deep], "tail"), image]
 
     def _before(self, precision: str) -> tuple[list[tuple[ov.Model, str]], list[str]]:
-        """What runs apart from the image's graph because of its ``precision``, and what that is then given of it."""
+        """Build the graphs that run before the image's because of its ``precision``; returns also what they give it."""
         if self.size is None or precision == "float32":
             return [], []
         lr, shallow = self._given("lr"), self._given("shallow")
@@ -102,7 +102,7 @@ class Graphs:
         return [(first, "float32"), (ov.Model(results, [shallow], "blocks"), precision)], follows
 
     def _image(self, follows: Sequence[str]) -> ov.Model:
-        """What remains to be done when the graphs before it have made what it ``follows``."""
+        """Build the graph of the image, which takes what it ``follows`` from the graphs before it."""
         lr, valid = self._given("lr"), self._given("valid")
         given = {name: self._given(name) for name in follows}
         ends, residual = {}, given.get("residual")
@@ -218,7 +218,7 @@ def _per_band(values: Sequence[float]) -> NDArray[np.float32]:
 
 
 def _observe(polyphase: Any, taps: NDArray[np.float32], scale: int) -> Any:
-    """What the sensor sees of polyphase channels: along the rows of each block, then across them.
+    """Observe polyphase channels: along the rows of each block, then across them.
 
     One dense convolution for all bands is faster than one for each, although most of its weights are zero.
     """

@@ -37,7 +37,7 @@ class Layers:
         return _add_residual(image, self.conv(_joined(parts), f"{name}.conv5"))
 
     def trunk(self, shallow: Any, size: NetworkSize, halo_px: int) -> Any:
-        """What the blocks make of ``shallow`` features, with what is kept of their margin, ``halo_px``."""
+        """Run the blocks on ``shallow`` features, and keep what is needed of their margin, ``halo_px``."""
         needed = margins(size.blocks, halo_px)
         deep, now = shallow, halo_px
         for block in range(size.blocks):
@@ -98,7 +98,7 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 
 def _of_doubled(weight: NDArray[np.float32], axis: int, phase: int) -> NDArray[np.float32]:
-    """What three taps along an axis that has each pixel twice are on the pixels themselves: two taps."""
+    """Two taps on pixels that are equal to three taps along an axis that has each pixel twice."""
     first, middle, last = np.moveaxis(weight, axis, 0)
     taps = (first + middle, last) if phase else (first, middle + last)
     return np.ascontiguousarray(np.stack(taps, axis))

@@ -42,7 +42,7 @@ class _Slot:
     memory: BufferPool
     shape: tuple[int, ...] = ()
     uncertainty: bool = False
-    """Whether there is all that half-widths are made of; the image is the same."""
+    """True when the steps also give what half-widths are made of; the image is the same."""
     steps: list[Step] = field(default_factory=list)
 
 
@@ -68,7 +68,7 @@ class PooledEngine(ABC):
 
     @abstractmethod
     def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[Step]:
-        """What is done in turn to chunks of a shape, ``(1, bands, rows, cols)``."""
+        """Build the steps, run in turn, for chunks of a shape, ``(1, bands, rows, cols)``."""
 
     def upscale(
         self,
@@ -104,7 +104,7 @@ class PooledEngine(ABC):
         return valid.astype(np.float32)
 
     def _rows_of(self, near: NDArray[np.float32]) -> Rows:
-        """Of ``(1, bands * scale * scale, rows, cols)`` with a margin."""
+        """Rows of polyphase channels ``(1, bands * scale * scale, rows, cols)`` with a margin."""
         polyphase = crop(near[0], self._margin)
         return ArrayRows(polyphase.reshape(len(self._taps), -1, *polyphase.shape[1:]))
 

@@ -29,7 +29,7 @@ _SMALLEST_PX = 32
 
 @dataclass(frozen=True)
 class _Inside:
-    """What is made of a part of a chunk, without its halo; on the host."""
+    """Output for a part of a chunk, without its halo; on the host."""
 
     polyphase: Tensor
     observed: Tensor

@@ -17,7 +17,7 @@ from geosr.model.scene_calibration import calibration_ratios
 
 
 class UncertaintyEstimator:
-    """What a calibrated generator knows of its own errors."""
+    """Estimator of a calibrated generator's errors."""
 
     def __init__(self, card: ModelCard, generator: Generator) -> None:
         """Raises ``ValueError`` for a model without calibrated half-widths."""

@@ -1,4 +1,4 @@
-"""How well coarse bands are sharpened, where the truth is known: on a scene reduced by the ratio (Wald, 1997)."""
+"""Quality of sharpened coarse bands, where the truth is known: on a scene reduced by the ratio (Wald, 1997)."""
 
 from __future__ import annotations
 

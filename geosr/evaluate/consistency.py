@@ -1,4 +1,4 @@
-"""How well an upscaled image agrees with the input it was made from, as opensr-test 1.3.3 measures it.
+"""Agreement of an upscaled image with the input it was made from, as opensr-test 1.3.3 measures it.
 
 The definitions are those of Aybar et al., "A Comprehensive Benchmark for Optical Remote Sensing Image
 Super-Resolution", 2024, with the settings of that package. Its registration sees little of the shifts of a smooth
@@ -96,7 +96,7 @@ def resize(image: Tensor, like: Tensor) -> Tensor:
 
 
 def aligning_shift(moving: Tensor, reference: Tensor) -> Shift | None:
-    """How ``moving`` has to move to lie on ``reference``, both ``(bands, rows, cols)``; None where that is unclear.
+    """Shift that lays ``moving`` on ``reference``, both ``(bands, rows, cols)``; None where that is unclear.
 
     By phase correlation of the means over bands, in which all frequencies count the same.
     """
@@ -109,7 +109,7 @@ def aligning_shift(moving: Tensor, reference: Tensor) -> Shift | None:
 def shift_between(
     moving: NDArray[Any], reference: NDArray[Any], *, steps_per_px: int, normalization: Literal["phase"] | None
 ) -> Shift:
-    """How ``moving`` has to move to lie on ``reference``, both ``(rows, cols)``, to ``1 / steps_per_px`` pixel.
+    """Shift that lays ``moving`` on ``reference``, both ``(rows, cols)``, to ``1 / steps_per_px`` pixel.
 
     The peak of their cross-correlation (Guizar-Sicairos et al., 2008), of phase alone if so normalised.
     """

@@ -1,4 +1,4 @@
-"""What is compared: models, by name or file, and the interpolations that every model is held against."""
+"""Contenders: models, by name or file, and the interpolations that every model is held against."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Contender:
     digest: str | None = None
     """Identity of the model."""
     for_plain_images: bool = False
-    """Whether it is made for values from 0 to 1: it is then given shares of the set's :func:`white`."""
+    """True for a network for values from 0 to 1: it is then given shares of the set's :func:`white`."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def of_generator(
 
 
 def _factors(model: Generator, lr: Tensor, unit: Tensor, halo_px: int, calibration: Calibration) -> Tensor:
-    """What the half-widths of a scene are multiplied by, ``(bands, 1, 1)``."""
+    """Factors on the half-widths of a scene, ``(bands, 1, 1)``."""
     whole = Window(0, 0, lr.shape[2], lr.shape[1])
     squares = [window.toslices() for window in calibration_windows(whole, model.scale, calibration)]
     parts = [

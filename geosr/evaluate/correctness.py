@@ -1,4 +1,4 @@
-"""How much of the detail an upscaled image adds is right, missing or false, as opensr-test 1.3.3 measures it.
+"""Shares of an image's added detail that are right, missing or false, as opensr-test 1.3.3 measures them.
 
 The definitions are those of Aybar et al., "A Comprehensive Benchmark for Optical Remote Sensing Image
 Super-Resolution", 2024, with the settings of that package: normalised differences, pixel by pixel. Gain, offset and

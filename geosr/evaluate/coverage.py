@@ -1,4 +1,4 @@
-"""Whether calibrated half-widths hold, where they do not, and whether they tell a good pixel from a bad one."""
+"""Coverage of calibrated half-widths, by kinds of pixels, and how they tell good pixels from bad ones."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Coverage:
     overall: float
     """Share of pixels whose truth lies within the interval."""
     brightest: float
-    """The same among the tenth of pixels whose truth is brightest."""
+    """Coverage among the tenth of pixels whose truth is brightest."""
     darkest: float
     edges: float
     """Among the tenth where the truth's gradient is strongest."""
     mean_half_width: float
     """Reflectance."""
     constant_half_width: float
-    """Of the constant interval that covers as many pixels, reflectance. Where widths are of use, their mean is less."""
+    """Half-width of the constant interval that covers as many pixels, reflectance. A useful mean width is less."""
     rank_correlation: float
     """Spearman's, of half-width and absolute error; NaN where either is the same everywhere."""
 

@@ -16,7 +16,7 @@ from geosr.progress import Reporter
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What is to be evaluated, on what."""
+    """Request for an evaluation: models and data."""
 
     model: str
     """A shipped model, a card (.json) or a checkpoint of ESRGAN's form (.safetensors, .pth)."""

@@ -114,7 +114,7 @@ def _of_image(sr: Tensor, hr: Tensor, lr: Tensor, sensor: Sensor) -> dict[str, f
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are defined."""
+    """Mean of those that are defined."""
     defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else math.nan
 

@@ -1,4 +1,4 @@
-"""What :mod:`geosr.evaluate.correctness` removes and so cannot see: wrong gain, offset and place of an upscaled image.
+"""Errors that :mod:`geosr.evaluate.correctness` removes and so cannot see: wrong gain, offset and place.
 
 Images are reflectance ``(bands, rows, cols)`` of one size. Nothing here reads georeferencing.
 """
@@ -40,7 +40,7 @@ def gain_and_bias(sr: Tensor, hr: Tensor) -> list[Radiometry]:
 
 
 def registration_shift_px(sr: Tensor, hr: Tensor) -> Shift:
-    """Where the content of ``sr`` lies relative to ``hr``, pixels of these images.
+    """Shift of the content of ``sr`` relative to ``hr``, pixels of these images.
 
     By cross-correlation of the means over bands after a Hann window. Frequencies keep their strength: a smooth image
     lacks the truth's high ones, and equal weights would let what noise stands there hide its shift.

@@ -1,4 +1,4 @@
-"""How far a model looks, in effect: the margin that makes a chunk equal to the whole image."""
+"""Effective reach of a model: the margin that makes a chunk equal to the whole image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Chunked(Protocol):
         ...
 
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
-        """The same of chunks, without their margin of ``halo_px``, computed as engines do."""
+        """Upscale chunks without their margin of ``halo_px``, computed as engines do."""
         ...
 
 

@@ -23,7 +23,7 @@ class Sample:
     image: int
     """Which of the set's images it is in."""
     top_px: int
-    """Of its upper left corner, HR pixels."""
+    """Row of its upper left corner, HR pixels."""
     left_px: int
     side_px: int
     error_interpolated: float

@@ -1,4 +1,4 @@
-"""What a model's sharpness does to held-out imagery: how sharp it looks, and what that costs.
+"""Effect of a model's sharpness on held-out imagery: how sharp it looks, and what that costs.
 
 Sharpness is measured without a reference; fidelity, consistency and false detail against the truth.
 """

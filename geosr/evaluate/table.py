@@ -87,5 +87,5 @@ def coverage_cells(one: SetEvaluation) -> Iterator[list[str]]:
 
 
 def _farthest(values: Iterable[float], right: float) -> float:
-    """Of all bands, the one farthest from what is right."""
+    """Value of the band farthest from what is right."""
     return max(values, key=lambda value: abs(value - right))

@@ -1,4 +1,4 @@
-"""What an engine made to DN in the source's type, some rows at a time."""
+"""Conversion of an engine's image to DN in the source's type, some rows at a time."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ToDn:
         in_strips(rows, self._threads, finish, rows_per_call // self._scale)
 
     def write_nodata(self, valid: NDArray[np.bool_], dtype: np.dtype[Any], sink: RowSink, rows_per_call: int) -> None:
-        """What becomes of a window in which nothing was measured."""
+        """Write nodata for a window in which nothing was measured."""
 
         def fill(some: slice) -> None:
             part = valid[:, some]
@@ -87,7 +87,7 @@ class ToDn:
         in_strips(valid.shape[1], self._threads, fill, rows_per_call // self._scale)
 
     def _native(self, dtype: np.dtype[Any]) -> QuantizeKernel | None:
-        """What does the same as :meth:`_by_numpy` and :meth:`_avoid_nodata` in one pass; None where it cannot."""
+        """Compiled code equal to :meth:`_by_numpy` and :meth:`_avoid_nodata` in one pass; None where there is none."""
         sources = self._mapping.sources
         if sources is None or not hardware.has_native():
             return None

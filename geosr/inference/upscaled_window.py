@@ -1,4 +1,4 @@
-"""What upscaling a window gives: its image, its consistency, and its uncertainty."""
+"""Output for one window: its image, its consistency, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTHING_MEASURED = 255
 
 @dataclass(frozen=True)
 class SceneUncertainty:
-    """How a model's half-widths are calibrated for one scene. Whoever has one asks for uncertainty."""
+    """Calibration of a model's half-widths for one scene. Whoever has one asks for uncertainty."""
 
     calibration: Calibration
     """The model's own."""
@@ -40,7 +40,7 @@ class Uncertainty:
     """Half-widths and measured fraction of an image."""
 
     half_width_dn: NDArray[np.float32]
-    """Of each pixel's calibrated interval, DN, shaped as the image; NaN where that is nodata."""
+    """Half-width of each pixel's calibrated interval, DN, shaped as the image; NaN where that is nodata."""
     measured_fraction: NDArray[np.uint8]
     """Percentage of the local detail that is measured, ``(1, rows, cols)``; 255 where no band was measured."""
 

@@ -60,7 +60,7 @@ _building = threading.Lock()
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What it takes to build an upscaler in any process."""
+    """Specification from which any process builds an upscaler."""
 
     model: ModelRef
     digest: str
@@ -113,7 +113,7 @@ class Upscaler:
         return 2 * self.halo_px
 
     def calibration_ratios(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
-        """How far off the model is when it makes a window from itself: ``|error| / half-width``, for each of its bands.
+        """Errors of the model when it makes a window from itself: ``|error| / half-width``, for each of its bands.
 
         ``pixels`` (DN) and ``valid`` are ``(bands, rows, cols)``, the sides multiples of ``scale``. Only measured
         pixels are returned, uncalibrated half-widths assumed.

@@ -1,4 +1,4 @@
-"""What the sensor would see of the DN that are written, gathered while they go out strip by strip.
+"""Observation of the DN that are written, gathered while they go out strip by strip.
 
 Rounding, the limits of a type, nodata that is avoided and bounds of what is plausible move pixels after a model has
 compared its image with the source: what is claimed of a product is measured on the product.

@@ -1,4 +1,4 @@
-"""How a scene's bands meet a model's: chosen by name, reordered, or, for plain images, stood in for."""
+"""Mapping of a scene's bands to a model's: by name, reordered, or, for plain images, stood in for."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class BandMapping:
     from_model: tuple[tuple[float, ...], ...]
     """Rows: ``keep``; columns: the model's bands."""
     note: str | None = None
-    """What a user should know about it."""
+    """Warning for the user about it."""
     stands_in: bool = False
-    """Whether colours of a plain image stand in for the model's bands."""
+    """True when colours of a plain image stand in for the model's bands."""
 
     @cached_property
     def sources(self) -> tuple[int, ...] | None:

@@ -1,4 +1,4 @@
-"""What bfloat16 needs to stay near float32: features as two numbers, and weights that are rounded together.
+"""Means to keep bfloat16 near float32: features as two numbers, and weights that are rounded together.
 
 A bfloat16 has eight binary digits. The rounded number and what rounding took from it, as two, have sixteen; and a
 convolution of features that are so split is one over more channels, for it only sums products. Most of the error that
@@ -45,7 +45,7 @@ class Channels:
 
     order: NDArray[np.intp]
     split: int
-    """How many are."""
+    """Number of them."""
 
     def widened(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weights ``(out, in, rows, cols)`` for the channels in that order, and for what the first of them lose."""
@@ -61,7 +61,7 @@ class Rounded:
     """By name: of numbers that bfloat16 has, and biases, which are not rounded. The last layer's are times what a block
     multiplies its result by."""
     channels: Sequence[Sequence[Channels]]
-    """Of each block's parts, see :func:`channels_of`."""
+    """Channels of each block's parts, see :func:`channels_of`."""
 
 
 def channels_of(blocks: Sequence[str], features: int, growth: int) -> list[list[Channels]]:

@@ -68,7 +68,7 @@ class Stack(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     guides: int = Field(ge=1)
-    """How many of the bands are fine."""
+    """Number of bands that are fine."""
     guide: str
     """Name of the shipped model that upscales the fine bands."""
     guide_digest: str
@@ -88,7 +88,7 @@ class Stack(BaseModel):
 
 
 class Bfloat16(BaseModel):
-    """What keeps an image that is computed in bfloat16 near that in float32, see :mod:`geosr.model.bfloat16`."""
+    """Means to keep an image computed in bfloat16 near that in float32, see :mod:`geosr.model.bfloat16`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -98,24 +98,24 @@ class Bfloat16(BaseModel):
     """File beside the card: by layer, a bit for each weight, 1 where it becomes the farther of its neighbours."""
     weights_sha256: str
     command: str = ""
-    """What found them."""
+    """Command that found them."""
 
 
 class Calibration(BaseModel):
-    """What makes the head's half-widths hold: split-conformal factors, per band (Lei et al., 2018)."""
+    """Calibration of the head's half-widths: split-conformal factors, per band (Lei et al., 2018)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     level: float = Field(gt=0, lt=1)
     """Share of pixels whose truth lies within the half-width."""
     factors: tuple[Annotated[float, Field(gt=0, le=1000)], ...]
-    """What the head's half-widths are multiplied by, in the network's order of bands."""
+    """Factors on the head's half-widths, in the network's order of bands."""
     scene_exponent: float = Field(default=0, ge=0, le=1)
-    """How much a scene's calibration moves its half-widths (:mod:`geosr.model.scene_calibration`); 0 for not at all."""
+    """Share of a scene's calibration in its half-widths (:mod:`geosr.model.scene_calibration`); 0 for none."""
     data: dict[str, int] = {}
     """Imagery that it was measured on, neither trained on nor tested on, with the pixels of each."""
     command: str = ""
-    """What measured it."""
+    """Command that measured it."""
 
 
 class Visual(BaseModel):
@@ -131,15 +131,15 @@ class Visual(BaseModel):
     halo_px: int = Field(ge=0, le=_LARGEST_HALO_PX)
     """As the model's own, at sharpness 1."""
     features: str = ""
-    """What the perceptual loss compared."""
+    """Features that the perceptual loss compared."""
     training: dict[str, Any] = {}
     """Command, steps and data."""
     figures: dict[str, Any] = {}
-    """What was measured by sharpness, and by which command."""
+    """Figures by sharpness, and the command that measured them."""
 
 
 class ModelCard(BaseModel):
-    """What a model is, what it needs, and what was measured on it."""
+    """Description of a model: its form, its needs, and what was measured on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ignored_types=(cached_property,))
 
@@ -161,7 +161,7 @@ class ModelCard(BaseModel):
     """Reflectance that the network's estimate of the source's noise stays below. Back-projection reproduces the source
     without that estimate, see :meth:`geosr.model.sensor.Sensor.fine_noise`; 0 reproduces the noise as well."""
     plain_image_noise_limit: float = Field(default=0, ge=0, allow_inf_nan=False)
-    """The same for plain images, as a share of their full scale: 8 bits and JPEG move their pixels by more."""
+    """``noise_limit`` of plain images, as a share of their full scale: 8 bits and JPEG move their pixels by more."""
     input_limit: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Reflectance that nothing exceeds which enters the network, so that a cloud's edge or a saturated roof moves
     little around it; interpolation and back-projection see the image as it is. 0 for no limit."""
@@ -171,11 +171,11 @@ class ModelCard(BaseModel):
     network: NetworkSize | None = None
     """None for a model without weights, and for a stack."""
     stack: Stack | None = None
-    """Of a model for bands of two sampling distances."""
+    """Networks of a model for bands of two sampling distances."""
     bfloat16: Bfloat16 | None = None
-    """Of a network; None for one that is only rounded."""
+    """Split features and rounded weights of a network; None for one that is only rounded."""
     calibration: Calibration | None = None
-    """Of the half-widths; None for a model that gives none."""
+    """Calibration of the half-widths; None for a model that gives none."""
     weights: str | None = None
     """File beside the card."""
     weights_sha256: str | None = None
@@ -187,7 +187,7 @@ class ModelCard(BaseModel):
     training: dict[str, Any] = {}
     """Data, command, steps and time."""
     figures: dict[str, Any] = {}
-    """What was measured, and by which command."""
+    """Figures, and the command that measured them."""
     licence: str = "MIT"
     sensor: str | None = None
     """Profile of the instrument that it was made for, see :mod:`catalog.sensors`; None for any."""
@@ -196,7 +196,7 @@ class ModelCard(BaseModel):
     visual: Visual | None = None
     """For products that are to look sharp; None for a model without such weights."""
     folder: Path = Field(default=Path(), exclude=True)
-    """Where the card was read from."""
+    """Folder that the card was read from."""
     sharpness: float = Field(default=0.0, ge=0, le=1, exclude=True)
     """Share of the visual weights in the mixture, see :meth:`sharpened`; never part of a card's file."""
 
@@ -265,7 +265,7 @@ class ModelCard(BaseModel):
 
     @property
     def learned(self) -> bool:
-        """Whether there is a network whose detail is estimated."""
+        """True when there is a network, whose detail is estimated."""
         return self.network is not None or self.stack is not None
 
     @property

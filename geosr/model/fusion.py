@@ -37,7 +37,7 @@ class FusionNet(nn.Module):
         nn.init.zeros_(self.conv_last.bias)  # type: ignore[arg-type]
 
     def forward(self, coarse: Tensor, low: Tensor, detail: Tensor) -> Tensor:
-        """What the coarse bands' interpolation lacks: ``(n, bands * scale * scale, rows, cols)``.
+        """Residual of the coarse bands' interpolation: ``(n, bands * scale * scale, rows, cols)``.
 
         ``coarse`` is ``(n, bands, rows, cols)``; ``low`` the guides as seen at that resolution, ``(n, guides, rows,
         cols)``; ``detail`` what they have beyond it, ``(n, guides * scale * scale, rows, cols)``.

@@ -76,7 +76,7 @@ class Generator(nn.Module):
         return self._bounded(self._shuffled(self.constrain(lr, residual, valid, noise_limits)[0]), lr)
 
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
-        """What becomes of the inside of chunks with a margin of ``halo_px``, computed as engines do.
+        """Upscale the inside of chunks with a margin of ``halo_px``, computed as engines do.
 
         Of the margin, the network keeps only what the layers that follow need; see :mod:`geosr.model.margins`.
         """

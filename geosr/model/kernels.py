@@ -72,7 +72,7 @@ def gaussian_taps(sigma: NDArray[np.floating], scale: int) -> NDArray[np.float32
 
 
 def interpolation(base: Base, scale: int) -> NDArray[np.float32]:
-    """What each phase takes from the LR pixels around its own, ``(scale * scale, 5, 5)``; pixel centres are aligned.
+    """Weights of each phase on the LR pixels around its own, ``(scale * scale, 5, 5)``; pixel centres are aligned.
 
     Bicubic is cubic convolution with a = -1/2 (Keys, 1981), the one of GDAL and Pillow.
     """
@@ -81,7 +81,7 @@ def interpolation(base: Base, scale: int) -> NDArray[np.float32]:
 
 
 def observation(taps: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    """What the sensor sees of the polyphase channels of the LR pixels around a place, ``(bands, scale * scale, 5, 5)``.
+    """Weights of the observation on polyphase channels around a place, ``(bands, scale * scale, 5, 5)``.
 
     ``taps`` is ``(bands, taps)``, as of :func:`gaussian_taps`.
     """
@@ -91,7 +91,7 @@ def observation(taps: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
 
 
 def upsample_observe(taps: NDArray[np.float32], scale: int, base: Base = "bicubic") -> NDArray[np.float32]:
-    """What becomes of an impulse that is interpolated and observed, along one axis: ``(bands, 9)``."""
+    """Response to an impulse that is interpolated and observed, along one axis: ``(bands, 9)``."""
     along = along_one_axis(base, scale)
     split = taps.astype(np.float64).reshape(len(taps), -1, scale)
     # An impulse at 0 is in phase p of pixel y by along[p, -y], and pixel z sees that by split[y - z, p].
@@ -104,7 +104,7 @@ def upsample_observe(taps: NDArray[np.float32], scale: int, base: Base = "bicubi
 
 
 def along_one_axis(base: Base, scale: int) -> NDArray[np.float64]:
-    """What each phase takes from the LR pixels around its own, ``(scale, 5)``."""
+    """Weights of each phase on the LR pixels around its own along one axis, ``(scale, 5)``."""
     places = (np.arange(scale) + 0.5) / scale - 0.5
     distances = np.abs(np.arange(-CUBIC_REACH, CUBIC_REACH + 1) - places[:, None])
     match base:

@@ -1,4 +1,4 @@
-"""How much of a chunk's margin each part of a network still needs.
+"""Margin of a chunk that each part of a network still needs.
 
 Each 3×3 layer sees one pixel further than those after it. What the rest of the network does not look at in effect is
 given up on the way, and no longer computed. Imports nothing: every engine asks here.

@@ -1,4 +1,4 @@
-"""How much of an image's fine detail is measured: the part that follows from the source alone, against the rest.
+"""Measured fraction of an image's fine detail: the part that follows from the source alone, against the rest.
 
 The measured part is the best linear estimate of the ground from one band: a Wiener filter through the sensor's blur. It
 knows natural images only by their power spectrum, which falls with the square of the frequency (Field, "Relations

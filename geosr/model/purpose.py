@@ -1,4 +1,4 @@
-"""What a model was made for, and what a user should know who gives it something else."""
+"""Purpose of a model, and warnings for a user who gives it something else."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class SplitBlock(nn.Module):
         return x + self._exact(read, len(self._parts) - 1, x.shape[1])
 
     def _exact(self, read: Sequence[Tensor], number: int, wanted: int) -> Tensor:
-        """What a layer makes, in float32, and exact in as many channels as are ``wanted``."""
+        """Output of a layer in float32, exact in as many channels as are ``wanted``."""
         joined = torch.cat(list(read), dim=1)
         rounded = self.rounded[number](joined)
         made: Tensor = rounded.float() + self.get_buffer(f"rest{number}")
@@ -80,7 +80,7 @@ class SplitBlock(nn.Module):
 
 
 def _read(exact: Tensor, channels: Channels) -> list[Tensor]:
-    """What layers read of channels in that order: see :meth:`geosr.model.bfloat16.Channels.widened`."""
+    """Input of layers from channels in that order: see :meth:`geosr.model.bfloat16.Channels.widened`."""
     high = exact.bfloat16()
     if not channels.split:
         return [high]

@@ -72,14 +72,14 @@ class RRDBNet(nn.Module):
         return F.pixel_shuffle(self.polyphase(lr)[:, : self.phase_channels], self.scale)
 
     def polyphase(self, lr: Tensor) -> Tensor:
-        """The same by phase, see :mod:`geosr.model.kernels`: ``(n, 16 out_bands, rows, cols)``.
+        """Image as polyphase channels, see :mod:`geosr.model.kernels`: ``(n, 16 out_bands, rows, cols)``.
 
         With ``estimates_noise`` the channels of the estimate follow.
         """
         return self.to_polyphase(self.features(lr))
 
     def features(self, lr: Tensor, halo_px: int = 0) -> Tensor:
-        """What the pixels, and their half-widths, are made of: ``(n, features, rows, cols)``.
+        """Features from which pixels and half-widths are made: ``(n, features, rows, cols)``.
 
         Of a margin of ``halo_px`` no more is kept than :func:`geosr.model.margins.kept_margin`.
         """

@@ -1,4 +1,4 @@
-"""How wrong a model is about a scene, measured on the scene itself.
+"""Errors of a model on a scene, measured on the scene itself.
 
 The scene seen through the sensor once more is an input four times coarser, to which the scene is the truth. A place
 whose content is harder than what the half-widths were calibrated on is so at either scale (images repeat themselves

@@ -1,4 +1,4 @@
-"""What the sensor does to the ground: its blur, its sampling, and the step back from a residual to pixels.
+"""Sensor model: its blur, its sampling, and the step back from a residual to pixels.
 
 A band's point-spread function is a Gaussian that has the band's published modulation transfer at the Nyquist
 frequency. ``observe`` turns a high-resolution image into what the sensor would have recorded; ``back_project`` moves
@@ -61,7 +61,7 @@ class Sensor(nn.Module):
             self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
     def observe(self, hr: Tensor) -> Tensor:
-        """What the sensor would record: ``(n, bands, scale rows, scale cols)`` to ``(n, bands, rows, cols)``."""
+        """Observe an image: ``(n, bands, scale rows, scale cols)`` to ``(n, bands, rows, cols)``."""
         return blur_and_sample(hr, self.taps, self.taps, self.scale)
 
     def observe_polyphase(self, polyphase: Tensor) -> Tensor:

@@ -36,12 +36,12 @@ COARSE, FINE = "coarse.", "fine."
 
 @dataclass(frozen=True)
 class StackOutput:
-    """What a stack makes of its input, and what of the way there tells how far to believe it."""
+    """Output of a stack, with intermediate results that its uncertainty is estimated from."""
 
     polyphase: Tensor
     """The image, ``(n, bands * scale * scale, rows, cols)``."""
     observed: Tensor
-    """What the sensor sees of it, ``(n, bands, rows, cols)``."""
+    """The image as the sensor observes it, ``(n, bands, rows, cols)``."""
     guide_input: Tensor
     """The fine bands in the guide's units, ``(n, guides, rows, cols)``."""
     deep: Tensor
@@ -89,12 +89,12 @@ class StackedGenerator(nn.Module):
         return F.pixel_shuffle(made.polyphase[..., :rows, :cols], self.scale)
 
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
-        """What becomes of the inside of chunks with a margin of ``halo_px``, computed as engines do."""
+        """Upscale the inside of chunks with a margin of ``halo_px``, computed as engines do."""
         image: Tensor = crop(self(lr), halo_px * self.scale)
         return image
 
     def make(self, lr: Tensor, valid: Tensor | None = None) -> StackOutput:
-        """The same of whole blocks, with what belongs to it."""
+        """Upscale whole blocks, and keep the intermediate results."""
         count = self.coarse.network.guides
         fine, measured = lr[:, :count], F.avg_pool2d(lr[:, count:], self.span)
         fine_valid = coarse_valid = None
@@ -157,7 +157,7 @@ def build_guide(card: ModelCard, transfers: Sequence[float], count: int) -> Gene
 
 
 def assemble(card: ModelCard, guide: Generator, guide_card: ModelCard) -> StackedGenerator:
-    """The same with untrained networks for the coarse bands."""
+    """Build a stack with untrained networks for the coarse bands."""
     stack, transfers, reference = card.stack, card.mtf_nyquist, card.reference_reflectance
     assert stack is not None
     assert transfers is not None

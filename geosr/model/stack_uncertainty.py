@@ -24,7 +24,7 @@ _WINDOW_PX = 3
 
 
 class StackUncertaintyEstimator:
-    """What a stack knows of its own errors."""
+    """Estimator of a stack's errors."""
 
     def __init__(self, model: StackedGenerator, reference: Sequence[float], factors: Sequence[float]) -> None:
         """``reference`` and ``factors`` have one value for each band: reflectance that is 1, and the calibration."""
@@ -43,7 +43,7 @@ class StackUncertaintyEstimator:
         return self.uncalibrated(made) * self._factors
 
     def uncalibrated(self, made: StackOutput) -> Tensor:
-        """The same before calibration."""
+        """Half-widths before calibration."""
         guide, count = self._model.guide, self._count
         image = F.pixel_shuffle(made.polyphase, self._model.scale)
         interpolated = upsample(made.measured, self._model.sensor.scale)

@@ -133,7 +133,7 @@ def check_informative(card: ModelCard, weights: Mapping[str, Any], prefix: str =
 
 
 def misfit(card: ModelCard, reason: Exception | str) -> ModelError:
-    """What to raise when weights are not those of a network of the card's size."""
+    """Error for weights that are not those of a network of the card's size."""
     return ModelError(
         f"the weights of {card.name} do not fit its card: {next(iter(str(reason).splitlines()), type(reason).__name__)}"
     )

@@ -47,7 +47,7 @@ class Unit:
     match: Match
     block: Block
     folder: Path
-    """Where its file goes."""
+    """Folder of its file."""
     surface: ShiftSurface | None = None
     """The shifts over the scene, once they are known."""
 
@@ -93,7 +93,7 @@ def make_patch(unit: Unit) -> str:
 
 
 def read_unit(path: Path) -> dict[str, Any]:
-    """What a finished unit has written."""
+    """Content that a finished unit has written."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 

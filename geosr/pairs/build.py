@@ -36,7 +36,7 @@ _OWN = (INDEX, SHARDS, WORK, "report.json", "report.html")
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What to build, from where, and where to."""
+    """Request for a build: configuration, imagery and output."""
 
     config: PairsConfig
     data: Path
@@ -54,7 +54,7 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class Built:
-    """What came of a build."""
+    """Result of a build."""
 
     output: Path
     kept: int

@@ -18,7 +18,7 @@ class _Strict(BaseModel):
 
 
 class AssetBand(_Strict):
-    """Where a STAC Item holds a band."""
+    """Place of a band in a STAC Item."""
 
     asset: str
     """Key of the asset."""
@@ -75,7 +75,7 @@ class Surface(_Strict):
     """The smooth model of the shifts over a scene."""
 
     order: int = Field(default=2, ge=0, le=3)
-    """Of the polynomial in rows and columns; less where there are too few patches for it."""
+    """Order of the polynomial in rows and columns; less where there are too few patches for it."""
     max_error_px: float = Field(default=0.1, gt=0)
     """Shifts with a larger standard error, LR pixels, are not used."""
     min_correlation: float = Field(default=0.5, ge=0, le=1)
@@ -83,7 +83,7 @@ class Surface(_Strict):
 
 
 class Screening(_Strict):
-    """What a patch has to be like to be kept."""
+    """Conditions for a patch to be kept."""
 
     min_valid: float = Field(default=0.9, gt=0, le=1)
     """Share of LR pixels that both sensors measured, without clouds, holes and saturation."""
@@ -92,7 +92,7 @@ class Screening(_Strict):
     max_error_px: float = Field(default=0.1, gt=0)
     """Standard error of that shift, LR pixels: patches of flat ground show none."""
     min_correlation: float = Field(default=0.8, ge=0, le=1)
-    """Of LR with the observed HR, in every band."""
+    """Least correlation of LR with the observed HR, in every band."""
     changed_above: float = Field(default=0.3, gt=0)
     """A pixel has changed where LR and the harmonised, observed HR differ by more than this share of the patch's mean
     in any band."""
@@ -107,7 +107,7 @@ class PairsConfig(_Strict):
     bands: tuple[str, ...] = Field(min_length=1)
     """Bands in the set's order, by the names of :mod:`catalog.sentinel2` or the sources' own."""
     scale: int = Field(default=4, ge=2, le=8)
-    """How many times finer than the LR grid the HR patches are."""
+    """Ratio of the LR grid's pixels to those of the HR patches."""
     mtf_nyquist: tuple[float, ...] | None = None
     """Modulation transfer of the LR sensor at Nyquist, per band; by default that of Sentinel-2's bands."""
     lr: Imagery

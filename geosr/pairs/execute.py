@@ -45,7 +45,7 @@ def _in_threads(work: Work, units: Sequence[Unit]) -> Iterator[str]:
 
 
 def _without_causes(work: Work, unit: Unit) -> str:
-    """What goes wrong comes without causes, for GDAL's cannot be sent between processes."""
+    """Run a unit; its errors come without causes, for GDAL's cannot be sent between processes."""
     if not unit.folder.is_dir():
         raise WorkerError(f"the workers do not see {unit.folder}: put the set on a file system that all share")
     try:

@@ -1,4 +1,4 @@
-"""What a build tells of itself in numbers: shifts and correlations before and after, and what was left out and why."""
+"""Figures of a build: shifts and correlations before and after, and what was left out and why."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Found:
     surfaces: Sequence[ShiftSurface | None]
     blocks: Sequence[Block]
     before: Sequence[dict[str, Any]]
-    """What :func:`geosr.pairs.block_work.measure` wrote of each block."""
+    """Records of each block by :func:`geosr.pairs.block_work.measure`."""
     after: Sequence[dict[str, Any]]
-    """What :func:`geosr.pairs.block_work.make_patch` wrote of each block."""
+    """Records of each block by :func:`geosr.pairs.block_work.make_patch`."""
 
     def of(self, match: int | None = None, *, kept: bool = False) -> Iterator[int]:
         """Blocks of a match, or of all; only those that are kept if so told."""
@@ -56,7 +56,7 @@ def figures_of(found: Found) -> dict[str, Any]:
 
 
 def shown(found: Found, i: int) -> bool:
-    """Whether a block's shift is known before and after."""
+    """Tell whether a block's shift is known before and after."""
     return found.before[i]["shift"][2] is not None and found.after[i].get("residual", [0, 0, None])[2] is not None
 
 

@@ -1,4 +1,4 @@
-"""What a build consists of: blocks of LR grids, one for each patch that there may be, and the identity of it all."""
+"""Parts of a build: blocks of LR grids, one for each patch that there may be, and the identity of it all."""
 
 from __future__ import annotations
 

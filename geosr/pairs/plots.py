@@ -123,7 +123,7 @@ def correlations(found: Found) -> bytes:
 
 
 def reasons(counts: dict[str, int]) -> bytes:
-    """How many blocks were kept, and why others were not."""
+    """Chart of the blocks that were kept, and of the reasons why others were not."""
     figure = _figure(6.4, 0.9 + 0.36 * len(counts))
     axes = figure.subplots()
     colours = [_AFTER if name == "kept" else _BEFORE for name in counts]

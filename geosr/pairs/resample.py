@@ -92,7 +92,7 @@ def _read(
 
 
 def _at_nearest(measured: NDArray[np.bool_], y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether the pixel that each place lies in was measured."""
+    """Tell whether the pixel that each place lies in was measured."""
     rows, cols = (np.floor(np.where(np.isfinite(place), place, -1.0)).astype(np.int64) for place in (y, x))
     inside = (rows >= 0) & (rows < measured.shape[0]) & (cols >= 0) & (cols < measured.shape[1])
     found = np.zeros(y.shape, dtype=bool)

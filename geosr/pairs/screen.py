@@ -1,4 +1,4 @@
-"""What decides whether a patch is kept: how well it is aligned, how alike the sensors see it, and what has changed."""
+"""Screening of patches: how well they are aligned, how alike the sensors see them, and what has changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESIDUAL_REACH_PX = 2.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of a patch whose HR has been moved onto it."""
+    """Findings on a patch whose HR has been moved onto it."""
 
     reason: Reason | None
     """Why it is not kept; None for one that is."""
@@ -31,7 +31,7 @@ class Verdict:
     """LR pixels that both sensors measured, ``(rows, cols)``."""
     residual: Shift
     correlations: tuple[float, ...]
-    """Of LR with the observed HR, per band."""
+    """Correlation of LR with the observed HR, per band."""
     lines: tuple[Line, ...]
     """From HR to LR's radiometry, per band."""
     changed: float

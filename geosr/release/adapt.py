@@ -27,16 +27,16 @@ _INFRARED_REFERENCE = 0.5
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What a checkpoint is to become."""
+    """Request to adapt a checkpoint."""
 
     checkpoint: Path
     bands: tuple[str, ...]
-    """Of the sensor, in the order in which the network is to have them."""
+    """Bands of the sensor, in the order in which the network is to have them."""
     sensor: SensorProfile
     output: Path
     """The card, .json; the weights go beside it."""
     name: str | None = None
-    """Of the model; None for that of the card's file."""
+    """Name of the model; None for that of the card's file."""
     steps: int = STEPS
     overwrite: bool = False
 

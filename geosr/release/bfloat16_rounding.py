@@ -1,4 +1,4 @@
-"""What a card says of bfloat16: which channels are split, and what weights are rounded to.
+"""Search for a card's bfloat16 entries: which channels are split, and what weights are rounded to.
 
 See :mod:`geosr.model.bfloat16` for what it is used for. Both are found on patches as the network is trained on.
 
@@ -46,7 +46,7 @@ _HALVINGS = 60
 
 
 def find(model: Generator, config: TrainingConfig, data: Path, card: Path) -> Bfloat16:
-    """What the card, at that path, is to say of a model; writes the file of weights beside it."""
+    """Find the entry for a model's card, at that path; writes the file of weights beside it."""
     assert model.network is not None
     sampler = PatchSampler(config, data)
     # Of steps that no training comes to.
@@ -148,7 +148,7 @@ def _squares(feature: Tensor) -> NDArray[np.float64]:
 
 @contextmanager
 def _kept(blocks: Sequence[DenseBlock]) -> Iterator[dict[DenseBlock, list[Tensor]]]:
-    """What blocks keep of a pass that is made meanwhile, with its slopes: their input, and what four layers make."""
+    """Records of blocks during a pass that is made meanwhile: their input, and the output of four layers."""
     kept: dict[DenseBlock, list[Tensor]] = {block: [] for block in blocks}
 
     def keep(block: DenseBlock) -> Any:

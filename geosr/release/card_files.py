@@ -36,7 +36,7 @@ _CENTRE_PX = 150
 
 
 def places(output: Path, *sources: Path, overwrite: bool) -> Path:
-    """Where the weights of a card go.
+    """Path of a card's weights.
 
     Refuses, before anything is computed, what cannot be written and what would replace a source: raises
     :class:`UsageError` and :class:`ExistsError`.

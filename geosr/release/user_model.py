@@ -23,7 +23,7 @@ _COMMAND = "geosr models trained"
 
 @dataclass(frozen=True)
 class Publication:
-    """What a run is to become."""
+    """Request to make a model of a run."""
 
     config: Path
     run: Path
@@ -34,7 +34,7 @@ class Publication:
     data: Path | None = None
     """Folder of the imagery for a calibration; only a run of half-widths needs it."""
     name: str | None = None
-    """Of the model; None for that of the card's file."""
+    """Name of the model; None for that of the card's file."""
     overwrite: bool = False
 
 

@@ -56,14 +56,14 @@ class Stage:
     config_path: Path
     run: Path
     start: Start | None = None
-    """What it began with, when not with an untrained network."""
+    """Start of the run, when not an untrained network."""
 
     @property
     def config(self) -> TrainingConfig:
         return read_config(self.config_path)
 
     def history(self) -> dict[str, Any]:
-        """What was done, for the card."""
+        """History of the training, for the card."""
         command = f"geosr train {self.config_path} --data DATA --output RUN"
         told: dict[str, Any] = {"steps": read_figures(self.run)[-1]["step"]}
         if self.start is not None:
@@ -150,7 +150,7 @@ def compare(
 
 
 def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal digits."""
+    """SHA-256 of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -114,11 +114,11 @@ class Ledger:
         write(self.folder / _MANIFEST, [manifest.text().encode()])
 
     def path(self, chunk: Chunk, layer: str | None = None) -> Location:
-        """Where a chunk's file is, or will be."""
+        """Path of a chunk's file."""
         return chunk_path(self.folder, chunk, layer)
 
     def ready(self, layer: str) -> Location:
-        """Where a whole layer waits until the product is whole, too."""
+        """Path at which a whole layer waits until the product is whole, too."""
         return self.folder / f"ready.{layer}.tif"
 
     def pending(self) -> list[Chunk]:
@@ -212,7 +212,7 @@ def open_ledger(run: Run, *, restart: bool) -> Iterator[Ledger]:
 
 
 def chunk_path(folder: Location, chunk: Chunk, layer: str | None = None) -> Location:
-    """Where a chunk's file goes in the folder of a run: the product's, which ends the chunk, or a layer's."""
+    """Path of a chunk's file in the folder of a run: the product's, which ends the chunk, or a layer's."""
     return folder / (f"{chunk.key}.tif" if layer is None else f"{chunk.key}.{layer}.tif")
 
 
@@ -225,7 +225,7 @@ def work_folder(output: Location) -> Location:
 
 
 def unfinished(output: Location) -> Manifest | None:
-    """What an unfinished run of an output is, where there is one."""
+    """Manifest of an output's unfinished run, where there is one."""
     return _read_manifest(work_folder(output))
 
 

@@ -146,7 +146,7 @@ class ClusterExecutor:
 def submit_bounded(
     client: Client, parts: Iterable[Part], call: Callable[[Part], tuple[Any, ...]], *, ahead: int, each: str
 ) -> Iterator[Any]:
-    """What workers make of the parts of a job, in the order they finish in; no more than ``ahead`` per thread wait.
+    """Stream results of the parts of a job, as they finish; no more than ``ahead`` per thread wait.
 
     ``call`` gives a part's function and arguments; ``each`` is what a part is called. The first error ends it, and what
     was handed out is cancelled. Raises :class:`WorkerError` where workers die again and again.
@@ -177,7 +177,7 @@ def submit_bounded(
 
 
 class _SubmissionLimit:
-    """How many parts are handed out at a time."""
+    """Limit on the parts that are submitted at a time."""
 
     def __init__(self, client: Client, ahead: int) -> None:
         self._client, self._ahead = client, ahead

@@ -1,4 +1,4 @@
-"""What ``geosr info`` tells of a source, and of the machine."""
+"""Output of ``geosr info``: descriptions of a source, and of the machine."""
 
 from __future__ import annotations
 

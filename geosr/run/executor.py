@@ -1,4 +1,4 @@
-"""Where the chunks of a run are computed: threads of this process, or processes of a Dask cluster."""
+"""Executors of a run's chunks: threads of this process, or processes of a Dask cluster."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class _Lease:
             self._path.unlink()
 
     def _create(self) -> bool:
-        """Whether it was not there and now is."""
+        """Create the lease; False when it was there already."""
         with explained(self._path):
             try:
                 self._path.fs.pipe_file(self._path.path, self._content(), mode="create")
@@ -120,7 +120,7 @@ class _Lease:
         return True
 
     def _is_alive(self) -> bool:
-        """Whether the lease that is there is renewed."""
+        """Tell whether the existing lease is renewed."""
         first, end = self._read(), time.monotonic() + _EXPIRED_S
         while first is not None and time.monotonic() < end:
             time.sleep(_RENEWED_S / 10)

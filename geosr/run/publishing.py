@@ -44,7 +44,7 @@ class Published:
 
 
 def follow_link(output: Location) -> Location:
-    """Where a product goes whose path is a symbolic link: to what it points at, which need not be there.
+    """Resolve a symbolic link: the product goes to its target, which need not be there.
 
     Raises :class:`UsageError` for links that lead round in a circle.
     """
@@ -208,7 +208,7 @@ def layers_beside(output: Location) -> list[Location]:
 
 
 def paths_of(layers: Sequence[Layer]) -> dict[str, Location]:
-    """Where each layer goes, by what it is."""
+    """Paths of layers, by their names."""
     return {layer.name: layer.path for layer in layers}
 
 
@@ -219,7 +219,7 @@ def _is_source(path: Location, scene: Scene) -> bool:
 
 
 def _is_occupied(path: Location) -> bool:
-    """Whether something is at a path, be it a link to nothing."""
+    """Tell whether something is at a path, be it a link to nothing."""
     return os.path.lexists(path) if isinstance(path, Path) else path.exists()
 
 

@@ -22,7 +22,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class UpscaleRequest:
-    """What to upscale, with which model and on what, and where to."""
+    """Request to upscale a scene, with a model, to an output."""
 
     scene: SceneRequest
     output: Location

@@ -28,13 +28,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class _Failed:
-    """What a stage raised, on its way to the end of the line."""
+    """Exception of a stage, on its way to the end of the line."""
 
     error: BaseException
 
 
 def run_stages(stages: Sequence[Stage], tasks: Iterable[Any]) -> Iterator[Any]:
-    """What the last stage returns, as it comes.
+    """Stream the results of the last stage, as they come.
 
     Between two stages wait no more results than the later one has threads, so that memory does not depend on the number
     of tasks. The first error ends the iteration, and so does closing it; work that goes on is waited for.
@@ -69,7 +69,7 @@ class _Crew:
         self._left = stage.threads
 
     def work(self) -> None:
-        """What each of them does, until no more is given."""
+        """Work on items until no more is given; run by each thread."""
         while (item := _next_item(self._given, self._stop)) is not _END:
             done = item if isinstance(item, _Failed) else self._attempt(item)
             # Whoever waits for the next keeps nothing of the last.
@@ -100,7 +100,7 @@ def _feed(tasks: Iterable[Any], results: _Queue, stop: threading.Event) -> None:
 
 
 def _next_item(work: _Queue, stop: threading.Event) -> Any:
-    """What is next, unless all is to stop: what waits then would only delay the end."""
+    """Take the next item, unless all is to stop: what waits then would only delay the end."""
     while not stop.is_set():
         try:
             return work.get(timeout=_LOOK_S)

@@ -56,14 +56,14 @@ class Layer:
 
     @property
     def earlier_path(self) -> Location | None:
-        """Where an earlier version put it; None where that is the same place."""
+        """Path that an earlier version gave it; None where that is the same."""
         if self.name not in EARLIER_NAMES:
             return None
         stem = self.path.stem.removesuffix(self.name)
         return self.path.with_name(f"{stem}{EARLIER_NAMES[self.name]}{self.path.suffix}")
 
     def placed(self, path: Location) -> Layer:
-        """The same layer in another file."""
+        """Copy of the layer in another file."""
         return replace(self, path=path, asset=replace(self.asset, name=path.name))
 
     def tagged(self, tags: Mapping[str, str]) -> Product:
@@ -128,7 +128,7 @@ def half_width_name(band: str) -> str:
 
 
 def meaning_of_half_width(calibration: Calibration) -> str:
-    """What the half-widths of a model are, in one sentence."""
+    """Meaning of a model's half-widths, in one sentence."""
     level = f"{100 * calibration.level:g} %"
     measured_on = f" on {', '.join(calibration.data)}" if calibration.data else ""
     scene = (

@@ -181,17 +181,17 @@ def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
 
     @app.get("/conformance", tags=["service"], response_model=schemas.Conformance)
     def conformance() -> dict[str, Any]:
-        """What standards the service keeps to."""
+        """Standards that the service conforms to."""
         return {"conformsTo": [*CONFORMANCE, *STAC_CONFORMANCE]}
 
     @app.get("/healthz", tags=["service"])
     def health() -> dict[str, str]:
-        """Whether the process answers."""
+        """Answer that the process runs."""
         return {"status": "ok"}
 
     @app.get("/readyz", tags=["service"])
     def ready(request: Request) -> dict[str, str]:
-        """Whether requests can be served."""
+        """Answer whether requests can be served."""
         if not request.app.state.ready:
             raise problems.busy("the service starts or ends")
         stopped = [name for name, part in (("jobs", context.jobs), ("live tiles", chunks)) if not part.alive]
@@ -209,7 +209,7 @@ def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
 
     @app.get("/about", tags=["service"])
     def about() -> dict[str, Any]:
-        """What the page has to know of the service."""
+        """Facts about the service that the page needs."""
         settings = context.settings
         return {
             "version": VERSION,

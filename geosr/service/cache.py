@@ -1,4 +1,4 @@
-"""What is kept on disk of what was made: nobody depends on it, so that a disk that is full spoils nothing."""
+"""Cache on disk of what was computed: nothing depends on it, so a full disk spoils nothing."""
 
 from __future__ import annotations
 

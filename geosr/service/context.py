@@ -1,4 +1,4 @@
-"""What requests are answered with: the parts of the service, and who asks."""
+"""Context of requests: the parts of the service, and who asks."""
 
 from __future__ import annotations
 

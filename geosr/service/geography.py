@@ -1,4 +1,4 @@
-"""Where grids lie on Earth, in degrees."""
+"""Places of grids on Earth, in degrees."""
 
 from __future__ import annotations
 

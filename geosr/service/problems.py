@@ -1,4 +1,4 @@
-"""What goes wrong, as ``application/problem+json`` (RFC 9457); which error gets which status is in one table."""
+"""Problems as ``application/problem+json`` (RFC 9457); which error gets which status is in one table."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def too_many(detail: str, seconds: int) -> Problem:
 
 
 def problem_of(error: Exception) -> Problem:
-    """What a client is told of an error."""
+    """Problem that a client gets for an error."""
     if isinstance(error, Problem):
         return error
     for kind, status in _STATUS:

@@ -83,7 +83,7 @@ class LiveScene:
 
     @property
     def half_width_dtype(self) -> np.dtype[Any]:
-        """How half-widths are stored, as in the batch product."""
+        """Type in which half-widths are stored, as in the batch product."""
         floats = np.issubdtype(np.dtype(self.scene.dtype), np.floating)
         return np.dtype(self.scene.dtype if floats else "uint16")
 
@@ -126,7 +126,7 @@ class LiveScene:
         return bounds_of(self.scene.geobox)
 
     def reflectance(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Of DN, ``(bands, rows, cols)``."""
+        """Convert DN to reflectance, ``(bands, rows, cols)``."""
         scale, offset = (
             np.array([getattr(band, name) for band in self.scene.bands], np.float32).reshape(-1, 1, 1)
             for name in ("scale", "offset")
@@ -135,7 +135,7 @@ class LiveScene:
         return reflectance
 
     def describe(self) -> dict[str, Any]:
-        """What a client is told."""
+        """Description of the scene for clients."""
         scene, card = self.scene, self.model.card
         return {
             "id": self.id,
@@ -204,7 +204,7 @@ class Scenes:
         return found, left_out
 
     def source_of(self, scene_id: str, caller: Caller) -> str:
-        """Where a scene's pixels are. Raises :class:`Problem` where there is none, or it is someone else's."""
+        """Path of a scene's pixels. Raises :class:`Problem` where there is none, or it is someone else's."""
         row = self._database.row(
             "SELECT source FROM scenes WHERE id = ? AND (key_id IS ? OR key_id IS NULL)", (scene_id, caller.key_id)
         )
@@ -245,7 +245,7 @@ class Scenes:
         return self.add_item_content(fetch_item(address, self._settings.allowed_hosts), caller, nodata)
 
     def add_item_content(self, item: dict[str, Any], caller: Caller, nodata: float | None = None) -> LiveScene:
-        """The same of an Item that was fetched."""
+        """Add a scene of an Item that was fetched."""
         title = str(item.get("id", "scene"))[:120]
 
         def write(folder: Path) -> Path:

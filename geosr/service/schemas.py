@@ -1,4 +1,4 @@
-"""What the service answers, as its OpenAPI document has it. Names are those of OGC's schemas."""
+"""Answers of the service, as its OpenAPI document has them. Names are those of OGC's schemas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Link(BaseModel):
 
 
 class Conformance(BaseModel):
-    """What standards are kept to."""
+    """Standards that the service conforms to."""
 
     conformsTo: list[str]  # noqa: N815
 
@@ -60,14 +60,14 @@ class Process(ProcessSummary):
 
 
 class Chunks(BaseModel):
-    """How many chunks a job has, and how many of them are finished."""
+    """Number of chunks of a job, and of those that are finished."""
 
     finished: int
     all: int
 
 
 class StatusInfo(BaseModel):
-    """How far a job is."""
+    """Status of a job."""
 
     processID: str  # noqa: N815
     type: Literal["process"]
@@ -94,7 +94,7 @@ class JobList(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """Problem (RFC 9457)."""
 
     type: str
     title: str
@@ -112,7 +112,7 @@ class BandInfo(BaseModel):
 
 
 class SceneInfo(BaseModel):
-    """What a scene is."""
+    """Description of a scene."""
 
     model_config = ConfigDict(extra="allow")
 

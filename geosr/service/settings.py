@@ -34,7 +34,7 @@ class ServiceSettings(BaseSettings):
     """Offer the bundled sample as a scene."""
 
     keys: bool | None = None
-    """Whether requests need an API key; None for: not on loopback, but everywhere else."""
+    """True when requests need an API key; None for: not on loopback, but everywhere else."""
     open_to_all: bool = False
     """Allow to go without keys beyond loopback."""
     cors_origins: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class ServiceSettings(BaseSettings):
     )
     """Hosts of catalogues and of their rasters; ``*.example.org`` for all below a name. Nothing else is fetched."""
     private_hosts: tuple[str, ...] = ()
-    """Of the hosts, those that may have private addresses, with their ports as ``127.0.0.1:8080``."""
+    """Hosts among ``hosts`` that may have private addresses, with their ports as ``127.0.0.1:8080``."""
 
     model: str = DEFAULT_MODEL
     """Model of live tiles, and of jobs that name none."""
@@ -73,7 +73,7 @@ class ServiceSettings(BaseSettings):
     max_queued_jobs: int = Field(default=20, ge=1)
     """Unfinished jobs of one key, or of everybody where there are no keys."""
     requests_per_minute: int = Field(default=3000, ge=1)
-    """Of one key, or one address where there are no keys."""
+    """Requests per minute of one key, or of one address where there are no keys."""
     max_connections: int = Field(default=500, ge=1)
     """Open connections; beyond that requests are refused at once with 503."""
     connections_per_address: int = Field(default=100, ge=0)
@@ -115,12 +115,12 @@ class ServiceSettings(BaseSettings):
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine reaches the service."""
+        """True when only this machine reaches the service."""
         return is_loopback(self.host)
 
     @property
     def with_keys(self) -> bool:
-        """Whether requests need an API key."""
+        """True when requests need an API key."""
         return self.keys if self.keys is not None else not self.loopback
 
     @property
@@ -142,7 +142,7 @@ class ServiceSettings(BaseSettings):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address is one of the machine itself."""
+    """Tell whether a name or address is one of the machine itself."""
     if host == "localhost":
         return True
     try:

@@ -23,9 +23,9 @@ class AdversarialLoss:
     """Binary cross-entropy of what a discriminator says of real and of made images."""
 
     logits: bool = True
-    """Whether it gives logits; else probabilities."""
+    """True when it gives logits; else probabilities."""
     relativistic: bool = False
-    """Whether an image is judged by how much more real it is than the others are on average; needs logits."""
+    """True when an image is judged by how much more real it is than the others are on average; needs logits."""
 
     def of_discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Falls as it tells the two apart."""

@@ -114,16 +114,16 @@ class Perceptual(_Strict):
     rrdb: Path | None = None
     """File of an RRDB generator's weights for red, green and blue by ESRGAN's names, relative to the data folder."""
     rrdb_blocks: int = Field(default=1, ge=0)
-    """Of its blocks, how many are computed."""
+    """Number of its blocks that are computed."""
     rgb: tuple[str, str, str] = ("B04", "B03", "B02")
     """Bands that such networks see as red, green and blue."""
     learning_rate: float = Field(default=2e-4, gt=0)
-    """Of the discriminator, at the height of the generator's schedule, which it follows."""
+    """Learning rate of the discriminator, at the height of the generator's schedule, which it follows."""
     ahead: int = Field(default=0, ge=0)
     """Steps at the beginning in which the generator goes on with the pixel loss alone, and the discriminator learns to
     tell: the patterns that fool one which cannot are hard to unlearn."""
     betas: tuple[float, float] = (0.5, 0.999)
-    """Of both networks' optimisers."""
+    """Betas of both networks' optimisers."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Perceptual:
@@ -160,7 +160,7 @@ class TrainingConfig(_Strict):
     mtf_nyquist: tuple[Transfer, ...]
     """Modulation transfer at Nyquist assumed by the back-projection step."""
     scale: Literal[4] = 4
-    """How many times finer than its input the image is; there is no network for any other."""
+    """Ratio of the input's pixels to the image's; there is no network for any other."""
     back_projection_steps: int = Field(default=1, ge=0)
     """Steps of back-projection that end the generator, in training and after."""
     network: Network = Network()
@@ -169,7 +169,7 @@ class TrainingConfig(_Strict):
     noise_limit: float = Field(default=0.0, ge=0)
     """Reflectance that the estimate of the source's noise stays below; with ``network.estimates_noise``."""
     plain_image_noise_limit: float = Field(default=0.0, ge=0)
-    """The same of patches without infrared: plain images, whose pixels 8 bits and JPEG have moved."""
+    """``noise_limit`` of patches without infrared: plain images, whose pixels 8 bits and JPEG have moved."""
     input_limit: float = Field(default=0.0, ge=0)
     """Reflectance that nothing exceeds which enters the network; 0 for no limit."""
     overshoot: float | None = Field(default=None, ge=0)
@@ -188,13 +188,13 @@ class TrainingConfig(_Strict):
     steps: Count
     loss: Loss = Loss()
     learns: Literal["image", "half_widths"] = "image"
-    """What is trained. The half-widths come second, from imagery that the image's weights, which then stay as they
+    """Part that is trained. The half-widths come second, from imagery that the image's weights, which then stay as they
     are, were not trained on: where they were, their errors are smaller than elsewhere."""
     interval: float = Field(default=0.9, gt=0, lt=1)
     """Share of pixels whose truth lies within the half-width that the head learns."""
     optimiser: OptimiserName = "adamw"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the network's pass in training; ``auto`` takes bfloat16 where the processor or the GPU is fast at it."""
+    """Precision of the network's pass in training; ``auto`` is bfloat16 where processor or GPU is fast at it."""
     compiled: bool = False
     """Train through ``torch.compile``: minutes at the start, faster steps after; for GPUs."""
     learning_rate: Positive = 6e-4
@@ -203,7 +203,7 @@ class TrainingConfig(_Strict):
     ema: float = Field(default=0.999, ge=0, le=1)
     """Decay of the running average of the weights that is kept as the model."""
     scene_exponent: float = Field(default=0.5, ge=0, le=1)
-    """How much a scene's calibration moves its half-widths (:mod:`geosr.model.scene_calibration`); 0 for not at all."""
+    """Share of a scene's calibration in its half-widths (:mod:`geosr.model.scene_calibration`); 0 for none."""
     calibration: tuple[Source, ...] = ()
     """Imagery for the half-widths' calibration, which is neither trained on nor tested on."""
     validation: tuple[Source, ...] = ()
@@ -270,12 +270,12 @@ class TrainingConfig(_Strict):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What a run's course depends on, as plain JSON: all but when it is looked at."""
+        """Identity of a run's course, as plain JSON: all but when it is looked at."""
         return json.loads(self.model_dump_json(exclude=_LOOKING))  # type: ignore[no-any-return]
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """The same of fields that need not be given: what they were in runs from before there was such a field."""
+        """Values of fields that need not be given, as in runs from before there was such a field."""
         return json.loads(cls.model_construct().model_dump_json(exclude=_LOOKING))  # type: ignore[no-any-return]
 
 

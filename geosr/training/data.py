@@ -235,7 +235,7 @@ def read_source(source: Source, config: TrainingConfig, data: Path) -> list[Tens
 
 
 def read_whole_source(source: Source, config: TrainingConfig, data: Path) -> list[Tensor]:
-    """The same for imagery that figures are of. Raises :class:`TrainingError` where a pixel was not measured."""
+    """Read whole imagery that figures are of. Raises :class:`TrainingError` where a pixel was not measured."""
     images = read_source(source, config, data)
     for path, image in zip(find_source(source, data), images, strict=True):
         _check_whole(path, image)

@@ -50,7 +50,7 @@ _LOG_EVERY = 50
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins when not with an untrained network: the optimiser's state is not needed."""
+    """Weights that a run begins with, when not untrained ones: the optimiser's state is not needed."""
 
     weights: Path
     """A network's safetensors, of the configured size."""
@@ -224,7 +224,7 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def wants_bfloat16(precision: str, device: str) -> bool:
-    """What a configured precision means on a device: ``auto`` is bfloat16 where there are instructions for it."""
+    """Tell whether a configured precision is bfloat16 on a device: ``auto`` is, where there are instructions for it."""
     if precision != "auto":
         return precision == "bfloat16"
     if device == "cuda":

@@ -1,4 +1,4 @@
-"""What training minimises: pixel errors, terms for spectra, edges and frequencies, and the half-widths' own loss.
+"""Losses: pixel errors, terms for spectra, edges and frequencies, and the half-widths' own loss.
 
 Errors of the image are relative to a patch's gain, so that dark patches count as much as bright ones.
 """

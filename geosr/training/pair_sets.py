@@ -53,7 +53,7 @@ def read_pair_set(
 
 
 def _index(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """What a set says of itself, and its shards."""
+    """Description of a set, and its shards."""
     path = folder / "index.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

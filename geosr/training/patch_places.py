@@ -1,4 +1,4 @@
-"""Where imagery was measured: places of patches that hold nothing else.
+"""Places of patches that hold nothing but measured pixels.
 
 Pixels without measurement are NaN in every band; imagery without any takes no account of this module's chance.
 """

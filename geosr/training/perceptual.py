@@ -99,7 +99,7 @@ class Adversary:
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on."""
+        """State from which a run goes on."""
         return {"network": self.network.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ class Adversary:
         self._optimiser.load_state_dict(state["optimiser"])
 
     def _judged(self, image: Tensor, truth: Tensor) -> Tensor:
-        """What the discriminator is given of an image: its inside, less the truth's mean, in units of its contrast."""
+        """Input of the discriminator: an image's inside, less the truth's mean, in units of its contrast."""
         edge = self._edge_px
         deviation, mean = torch.std_mean(truth, dim=(-2, -1), keepdim=True)
         image = (image - mean) / deviation.clamp(min=_LEAST_CONTRAST)
@@ -140,7 +140,7 @@ def read_features(stage: Perceptual, data: Path) -> VGG19Features | RRDBFeatures
 
 
 def features_used(stage: Perceptual) -> str:
-    """What the perceptual loss compares, for a model's card."""
+    """Features that the perceptual loss compares, for a model's card."""
     if stage.vgg19 is not None:
         return f"VGG19, {stage.vgg19.name}: the last convolution of each block"
     if stage.rrdb is not None:

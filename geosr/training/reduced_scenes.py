@@ -43,7 +43,7 @@ class TwoGrids(BaseModel):
 
 
 class StackConfig(BaseModel):
-    """How the networks of a stack are trained."""
+    """Configuration of a stack's training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,7 +58,7 @@ class StackConfig(BaseModel):
     full_scale: Positive = 10000
     """DN that stands for reflectance 1."""
     reference_reflectance: tuple[Positive, ...]
-    """Of the guides, then of the bands."""
+    """Reflectance that is 1 of the guides, then of the bands."""
     mtf_nyquist: tuple[Transfer, ...]
     """Likewise, each at the Nyquist frequency of its own grid."""
     back_projection_steps: int = Field(default=16, ge=0)

@@ -27,7 +27,7 @@ WEIGHTS = "weights.safetensors"
 
 
 class RunFolder:
-    """Where one run keeps itself."""
+    """Folder of one run."""
 
     def __init__(self, path: Path, config: TrainingConfig) -> None:
         """Open or create the folder.

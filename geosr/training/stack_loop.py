@@ -160,7 +160,7 @@ def _batch(
 
 
 def _reduced(truth: Tensor, config: StackConfig, scale: int, rng: torch.Generator) -> Tensor:
-    """What the sensor would record of the truth on a grid ``scale`` times coarser, its blur about the nominal one."""
+    """Observe the truth on a grid ``scale`` times coarser, its blur about the nominal one."""
     images, bands, rows, cols = truth.shape
     nominal = torch.tensor(sensor_sigmas(config.transfers()[1], scale)).repeat(images, 1)
     sigma = nominal * (1 + config.blur * (2 * torch.rand(images, 1, generator=rng) - 1))

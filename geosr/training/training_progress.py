@@ -1,4 +1,4 @@
-"""What a training run tells while it goes on: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a training run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

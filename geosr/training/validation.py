@@ -1,4 +1,4 @@
-"""What a run is judged by on the way: held-out imagery seen through the nominal blur."""
+"""Validation of a run on the way: held-out imagery seen through the nominal blur."""
 
 from __future__ import annotations
 

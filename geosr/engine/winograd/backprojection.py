@@ -48,7 +48,7 @@ class BackProjection:
         pulled: NDArray[np.float32],
         measured: NDArray[np.float32] | None,
     ) -> None:
-        """What a step pulls up is what is left of the source after those before: a sum of all of them follows itself.
+        """Compute the residual that a step pulls up: what those before it left of the source. Their sum follows itself.
 
         ``p + known * (left - seen(p))`` has one step more than ``p``.
         """

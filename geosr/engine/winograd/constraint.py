@@ -1,4 +1,4 @@
-"""What follows a network, on channels: interpolation, the residual, back-projection.
+"""Steps after a network, on channels: interpolation, the residual, back-projection.
 
 As :meth:`geosr.model.generator.Generator.constrain`, with every filter along one axis at a time.
 """
@@ -32,14 +32,14 @@ def channels_for(bands: int, scale: int) -> int:
 
 @dataclass(frozen=True)
 class ConstrainedImage:
-    """What is left of a chunk: its image is the last filter's of ``half``, added to the ``residual``."""
+    """Channels of a finished chunk: its image is the last filter's output of ``half``, added to the ``residual``."""
 
     region: Region
     residual: NDArray[np.float32]
     half: NDArray[np.float32]
     last: Taps
     observed: NDArray[np.float32]
-    """What the sensor sees of the image, as channels."""
+    """The image as the sensor observes it."""
 
 
 class Constraint:

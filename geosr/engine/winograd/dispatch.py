@@ -48,7 +48,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class AddedBase:
-    """What a layer's result is added to after it was multiplied by ``gain``."""
+    """Channels that a layer's result is added to after it was multiplied by ``gain``."""
 
     channels: NDArray[np.float32]
     gain: float
@@ -80,7 +80,7 @@ class Taps:
     """Filters that are mostly zero, for channels of one shape."""
 
     def __init__(self, layout: PolyphaseLayout, filters: Sequence[Sequence[tuple[int, int, int, float]]]) -> None:
-        """Of each output the channel, the row and the column, from its own place, and the weight of what it takes."""
+        """Each filter lists channels, rows and columns that it reads, relative to its own place, with their weights."""
         self.count = max(map(len, filters))
         self.offsets = np.zeros((len(filters), TILE_PX, self.count), np.int64)
         self.weights = np.zeros((len(filters), self.count), np.float32)
@@ -174,7 +174,7 @@ class Runner:
         base: NDArray[np.float32],
         first: int,
     ) -> None:
-        """The same for a region's rows from ``first`` on, on the thread that asks for them.
+        """Like :meth:`gather`, for a region's rows from ``first`` on, on the calling thread.
 
         There are as many as ``out`` holds, see :meth:`PolyphaseLayout.shape_of_rows`.
         """

@@ -35,7 +35,7 @@ class Region:
     cols: int
 
     def inside(self, margin: int) -> Region:
-        """What is left with this margin, or with somewhat less, for tiles stay whole."""
+        """Region with this margin, or a somewhat smaller one, so that tiles stay whole."""
         margin = max(self.margin, margin // TILE_PX * TILE_PX)
         less = 2 * (margin - self.margin)
         return Region(margin, self.rows - less, self.cols - less)
@@ -63,7 +63,7 @@ class PolyphaseLayout:
         return (math.prod(self.shape(count)) + _LINE,)
 
     def shape_of_rows(self, count: int, rows: int) -> tuple[int, ...]:
-        """Of so many rows of a region in so many channels, with nothing before its first column."""
+        """Shape of so many rows of a region in so many channels, with nothing before its first column."""
         return count, rows, TILE_PX, self.phase_stride
 
     def aligned(self, scratch: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
@@ -76,13 +76,13 @@ class PolyphaseLayout:
         return self._tiles_of(region.cols)
 
     def address(self, channels: NDArray[np.float32], region: Region) -> int:
-        """Of the region's first pixel in the first of channels."""
+        """Address of the region's first pixel in the first channel."""
         return channels.ctypes.data + channels.itemsize * (
             (AROUND_PX + region.margin) * self.row_stride + _PAD + region.margin // TILE_PX
         )
 
     def addresses(self, channels: NDArray[np.float32], region: Region) -> NDArray[np.int64]:
-        """The same in each of channels."""
+        """Addresses of the region's first pixel in each of the channels."""
         apart = channels.itemsize * self.channel_stride
         return self.address(channels, region) + apart * np.arange(len(channels), dtype=np.int64)
 
@@ -127,7 +127,7 @@ class PolyphaseLayout:
         channels[:, bottom : bottom + rows] = channels[:, bottom - 1, None]
 
     def middle(self, region: Region, rows: int, cols: int) -> tuple[int, NDArray[np.int64]]:
-        """Where the middle of a region begins, so many rows and columns of it.
+        """Offsets of the middle of a region, so many rows and columns of it.
 
         Returns how far its first pixel is from the region's, in floats, and how far from there that pixel and its
         neighbours on the right are, up to the one with which the next tile begins.
@@ -138,12 +138,12 @@ class PolyphaseLayout:
         return top * self.row_stride, np.asarray(offsets, np.int64)
 
     def beyond(self, region: Region, cols: int) -> NDArray[np.int64]:
-        """How far, in floats, a region's last column is from its first, and so many beyond it."""
+        """Offsets, in floats, of a region's last column and of so many beyond it, from its first."""
         places = [divmod(region.cols - 1 + col, TILE_PX) for col in range(cols + 1)]
         return np.asarray([phase * self.phase_stride + tile for tile, phase in places], np.int64)
 
     def offset(self, channel: int, row: int, col: int) -> list[int]:
-        """How far, in floats, a pixel is from that at the same place in the first channel; for each phase of that."""
+        """Offset, in floats, of a pixel from the same place in the first channel; one for each column of a tile."""
         there = [divmod(phase + col, TILE_PX) for phase in range(TILE_PX)]
         start = channel * self.channel_stride + row * self.row_stride
         return [start + phase * self.phase_stride + tile for tile, phase in there]

@@ -20,11 +20,11 @@ _LEAK = 0.2
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What a network has made, in channels that it makes the next of."""
+    """Output of a network, in channels that its next run overwrites."""
 
     region: Region
     lr: NDArray[np.float32]
-    """What it was given; of this as well as of the others nothing is needed any more."""
+    """Input of the network; it may be overwritten, as the others may."""
     deep: NDArray[np.float32]
     """Features."""
     residual: NDArray[np.float32] | None

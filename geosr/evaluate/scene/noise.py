@@ -85,7 +85,7 @@ def _typical(deviations: _Pixels) -> float:
 
 
 def _blocks(band: _Pixels, measured: NDArray[np.bool_]) -> tuple[_Pixels, _Pixels, _Pixels, _Pixels]:
-    """Of each whole block: mean, contrast without noise, deviation of the noise, correlation of neighbours."""
+    """Statistics of whole blocks: mean, contrast without noise, deviation of the noise, correlation of neighbours."""
     side = _BLOCK_PX
     rows, cols = (size // side for size in band.shape)
     filled = np.where(measured, band, 0.0)
@@ -111,7 +111,7 @@ def _cut(image: _Pixels, rows: int, cols: int) -> _Pixels:
 
 
 def _tilted(blocks: _Pixels) -> _Pixels:
-    """Of each block the surface of second order that fits it best."""
+    """Surface of second order that fits each block best."""
     side = blocks.shape[1]
     y, x = np.mgrid[:side, :side] / side - 0.5
     basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1)

@@ -1,4 +1,4 @@
-"""What a job is asked for: the inputs of the process ``upscale``, checked before anything is done."""
+"""Inputs of the process ``upscale``, checked before anything is done."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class UpscaleInputs(BaseModel):
 
     @property
     def area(self) -> shapely.geometry.base.BaseGeometry | None:
-        """Where, in degrees."""
+        """Area of interest, in degrees."""
         if self.bbox is None and self.aoi is None:
             return None
         return parse_area(self.bbox, self.aoi)
@@ -85,7 +85,7 @@ class UpscaleInputs(BaseModel):
 
     @property
     def repeatable(self) -> bool:
-        """Whether the same inputs give the same product at any later time."""
+        """True when the same inputs give the same product at any later time."""
         return self.datetime is None
 
     def digest(self) -> str:
@@ -135,7 +135,7 @@ def parse_area(
 
 
 def area_km2(area: shapely.geometry.base.BaseGeometry) -> float:
-    """Of an area's bounding box in degrees, on the ellipsoid."""
+    """Area of a bounding box in degrees, on the ellipsoid, km²."""
     west, south, east, north = area.bounds
     square_m, _ = _WGS84.geometry_area_perimeter(shapely.segmentize(shapely.box(west, south, east, north), 1.0))
     return abs(square_m) / 1e6

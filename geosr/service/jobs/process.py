@@ -25,7 +25,7 @@ _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, er
 
 
 def job_spec_of(inputs: UpscaleInputs, scene: str | None, folder: Path, settings: ServiceSettings) -> JobSpec:
-    """What a job's process is told; ``scene`` is the file of the scene that is named.
+    """Specification of a job's process; ``scene`` is the file of the scene that is named.
 
     Raises :class:`geosr.service.problems.Problem` for an Item that cannot be fetched.
     """
@@ -82,7 +82,7 @@ def end_process(process: subprocess.Popen[str], *, take_back: bool) -> None:
 
 
 def event_of(line: str) -> dict[str, Any] | None:
-    """What a line of a job's process tells; None for what something else has printed there."""
+    """Parse a line of a job's process; None for what something else has printed there."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
@@ -91,6 +91,6 @@ def event_of(line: str) -> dict[str, Any] | None:
 
 
 def passes(error: Exception) -> bool:
-    """Whether a job that cannot be started for an error can be later: the machine has no more files, memory or disk."""
+    """Tell whether an error at a job's start passes: the machine has no more files, memory or disk."""
     # Threads that cannot be started are a RuntimeError.
     return isinstance(error, RuntimeError) or (isinstance(error, OSError) and error.errno in _PASSING)

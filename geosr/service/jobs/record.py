@@ -1,4 +1,4 @@
-"""What is known of a job."""
+"""Record of a job."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will become of it."""
+        """True when nothing more will become of it."""
         return self.status in (SUCCESSFUL, FAILED, DISMISSED)
 
     @property
@@ -48,7 +48,7 @@ class Job:
         return min(99, 100 * self.finished_chunks // self.chunks) if self.chunks else 0
 
     def files(self) -> dict[str, Path]:
-        """What it has made, by the names of the process' outputs."""
+        """Files that it has made, by the names of the process' outputs."""
         stem = self.folder / PRODUCT
         named = {
             "product": stem,

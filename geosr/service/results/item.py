@@ -15,5 +15,5 @@ def read_item(path: Path) -> dict[str, Any]:
 
 
 def item_bytes(path: Path) -> bytes:
-    """The same as a download."""
+    """Bytes of the Item as a download."""
     return json.dumps(read_item(path), indent=2).encode()

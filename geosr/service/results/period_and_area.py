@@ -1,4 +1,4 @@
-"""What results and jobs are searched by: periods of time, and areas in degrees."""
+"""Search of results and jobs by periods of time and areas in degrees."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Period:
     end: dt.datetime | None
 
     def overlaps(self, other: Period) -> bool:
-        """Whether they have a time in common."""
+        """Tell whether two periods have a time in common."""
         return _in_order(self.begin, other.end) and _in_order(other.begin, self.end)
 
 

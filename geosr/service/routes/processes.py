@@ -57,7 +57,7 @@ _PREFER_ASYNC = re.compile(r"(^|[,;\s])respond-async($|[,;\s])", re.IGNORECASE)
 
 
 class Output(BaseModel):
-    """How an output is wanted."""
+    """Form in which an output is wanted."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -85,7 +85,7 @@ def list_processes(context: ContextOf) -> dict[str, Any]:
 
 @router.get("/processes/{process_id}", response_model=schemas.Process, response_model_exclude_none=True)
 def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
-    """What a process takes and gives."""
+    """Inputs and outputs of a process."""
     _check_process(process_id)
     schema = UpscaleInputs.model_json_schema()
     inputs = {
@@ -172,7 +172,7 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", response_model=schemas.StatusInfo, response_model_exclude_none=True)
 def get_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
-    """How far a job is."""
+    """Status of a job."""
     return status_of(context.jobs.get(job_id, caller), context)
 
 
@@ -184,7 +184,7 @@ def dismiss_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, 
 
 @router.get("/jobs/{job_id}/results")
 def get_results(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
-    """Where a job's results are."""
+    """Links to a job's results."""
     return _results(context.jobs.get(job_id, caller), context, Execute())
 
 

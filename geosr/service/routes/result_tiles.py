@@ -160,7 +160,7 @@ class _Tile(DefaultDependency):
 
 @dataclass
 class _Size(PreviewParams):
-    """What statistics are taken from."""
+    """Size of the image that statistics are taken from."""
 
     max_size: Annotated[int, Query(gt=0, le=_MOST_COUNTED_PX, description="Pixels along the longer side.")] = 1024
     height: Annotated[int | None, Query(gt=0, le=_MOST_COUNTED_PX)] = None

@@ -185,7 +185,7 @@ def thumbnail(href: Annotated[str, Query(max_length=2000)], context: ContextOf, 
 
 @router.get("/scenes/{scene_id}", response_model=schemas.SceneInfo)
 def get_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
-    """What a scene is, and how it can be shown."""
+    """Description of a scene, and of the ways to show it."""
     return _described(context.scenes.get(scene_id, caller))
 
 
@@ -287,7 +287,7 @@ def _check_received(size: int, most: int) -> None:
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, bytes]) -> bytes:
-    """What some work gives; it ends when the client has gone, for maps give up what they no longer show."""
+    """Result of some work; it ends when the client has gone, for maps give up what they no longer show."""
     making = asyncio.create_task(work)
     leaving = asyncio.create_task(_gone(request))
     try:

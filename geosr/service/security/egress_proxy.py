@@ -117,7 +117,7 @@ class Egress:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet's; IPv4 in IPv6 is taken for what it is."""
+    """Tell whether an IP address is one of the public internet's; IPv4 in IPv6 is taken for what it is."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

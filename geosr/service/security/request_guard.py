@@ -1,4 +1,4 @@
-"""What is refused at the entrance, before a route or a key has been looked at."""
+"""Guard of requests: refusals before a route or a key has been looked at."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BodyLimit:
 
 
 class OwnPages:
-    """Where there are no keys, refuses what pages of others let a browser ask: it reaches what they do not.
+    """Refuse requests that foreign pages let a browser send, where there are no keys: it reaches what they do not.
 
     Programs that are no browsers send no Origin. On loopback the Host has to be the machine itself as well: a name of
     someone else's that leads there makes a page of theirs look like one of the service's own.

@@ -39,7 +39,7 @@ class ChunkKey:
 
 @dataclass(frozen=True)
 class LiveChunk:
-    """What was made of it."""
+    """Pixels of a chunk."""
 
     image: NDArray[Any]
     """DN, ``(bands, rows, cols)``, a scale finer than the source."""
@@ -64,7 +64,7 @@ class PendingChunk:
     scene: LiveScene
     future: Future[LiveChunk]
     waiting: int
-    """How many do."""
+    """Number of requests that wait."""
 
 
 class LiveChunks:
@@ -86,11 +86,11 @@ class LiveChunks:
 
     @property
     def alive(self) -> bool:
-        """Whether chunks are computed."""
+        """True while chunks are computed."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """What waits is not computed any more."""
+        """Stop: what waits is not computed any more."""
         with self._lock:
             self._ended = True
             for pending in self._wanted.values():
@@ -139,7 +139,7 @@ class LiveChunks:
                 future.cancel()
 
     def made_by(self, scene: LiveScene) -> str:
-        """What decides a scene's pixels beside the scene itself: a cache outlives settings, models and versions."""
+        """Identity of what decides a scene's pixels beside the scene: caches outlive settings, models and versions."""
         return f"{VERSION}/{scene.model.digest}/{self._core}"
 
     def _name(self, scene: LiveScene, key: ChunkKey) -> str:

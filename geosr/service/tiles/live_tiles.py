@@ -45,7 +45,7 @@ _KEPT_IN_MEMORY = 500
 
 @dataclass(frozen=True)
 class View:
-    """What is shown of a scene."""
+    """Layer, bands and range that are shown of a scene."""
 
     layer: Layer
     bands: str
@@ -81,7 +81,7 @@ class Tiles:
         return made
 
     def tag(self, live: LiveScene, view: View, grid: TileGrid) -> str:
-        """What tells a tile from others, and from what another model made of it; as the header ``ETag`` has it."""
+        """Identity of a tile, also by the model that made it; as the header ``ETag`` has it."""
         return f'"{hashlib.sha256(self._name(live, view, grid).encode()).hexdigest()[:32]}"'
 
     def _name(self, live: LiveScene, view: View, grid: TileGrid) -> str:
@@ -201,7 +201,7 @@ def window_under(live: LiveScene, grid: TileGrid) -> Window | None:
 
 
 def magnifies(live: LiveScene, grid: TileGrid) -> bool:
-    """Whether a tile's pixels are finer than the source's: otherwise there is nothing that super-resolution adds."""
+    """Tell whether a tile's pixels are finer than the source's: otherwise super-resolution adds nothing."""
     return _pixels_per(live, grid, 1) > 1
 
 
@@ -215,7 +215,7 @@ def zooms(live: LiveScene) -> tuple[int, int]:
 
 
 def _pixels_per(live: LiveScene, grid: TileGrid, scale: int) -> float:
-    """How many of a tile's pixels show one pixel of a scene, along its longer side; of one ``scale`` times finer."""
+    """Number of a tile's pixels for one pixel of a scene, along its longer side; of one ``scale`` times finer."""
     tile_m = render.ground_px_m(grid, _latitude(live))
     return _sides_m(live)[1] / scale / tile_m
 
@@ -229,7 +229,7 @@ def _sides_m(live: LiveScene) -> tuple[float, float]:
 
 
 def _latitude(live: LiveScene) -> float:
-    """Of a scene's middle."""
+    """Latitude of a scene's middle, degrees."""
     _, south, _, north = live.bounds
     return (south + north) / 2
 

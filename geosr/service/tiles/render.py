@@ -31,12 +31,12 @@ WEB_MERCATOR = "EPSG:3857"
 
 @dataclass(frozen=True)
 class Combination:
-    """What is shown of a scene's bands."""
+    """Combination of a scene's bands."""
 
     title: str
     bands: tuple[str, ...]
     index: bool = False
-    """Whether the normalised difference of two bands is shown, else three of them, or one in grey."""
+    """True for the normalised difference of two bands; else three of them are shown, or one in grey."""
     colormap: str = ""
 
 
@@ -124,7 +124,7 @@ def warp(
 
 
 def normalised_difference(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of two bands' reflectance, ``(2, rows, cols)`` to ``(1, rows, cols)``; 0 where both are."""
+    """Normalised difference of two bands' reflectance, ``(2, rows, cols)`` to ``(1, rows, cols)``; 0 where both are."""
     # Below 0 is noise about it.
     first, second = np.clip(pixels, 0, None)
     total = first + second
