@@ -27,6 +27,7 @@ CHOOSING = {
 #: Modules that make a ModelRef of what a user chose.
 REFERRING = {
     "geosr/arrays/upscale.py",
+    "geosr/change/detect.py",
     "geosr/cli/upscale.py",
     "geosr/run/demo.py",
     "geosr/run/describe.py",

@@ -23,7 +23,7 @@ from geosr.service.messages import INPUTS, for_clients
         ),
         (
             "uint8 values without a scale are a picture, not reflectance: give --scale (such as 0.0039 for 1/255), or "
-            "--picture to upscale them as they are",
+            "--plain-image to upscale them as they are",
             "uint8 values without a scale are a picture, not reflectance",
         ),
         (
