@@ -20,8 +20,12 @@ from shapely.geometry.base import BaseGeometry
 
 from catalog.errors import AreaError, RequestError
 from catalog.poles import polar_footprint
+from catalog.vector import read_polygons
 
 _WGS84 = CRS("EPSG:4326")
+
+#: Endings of files that are read as GeoJSON in degrees.
+_GEOJSON = (".geojson", ".json")
 
 #: Edges are split into pieces this long before they are projected, degrees: their image is not straight.
 _SEGMENT_DEG = 0.01
@@ -76,13 +80,17 @@ def parse_bbox(text: str) -> BaseGeometry:
     return shapely.box(west, south, east, north)
 
 
-def read_aoi(path: Path) -> BaseGeometry:
-    """Read the polygons of a GeoJSON file.
+def read_aoi(path: Path, layer: str | None = None, where: str | None = None) -> BaseGeometry:
+    """Read the polygons of a vector file, in any format and CRS that OGR reads.
 
     Parameters
     ----------
     path
-        File with a geometry, a Feature or a FeatureCollection.
+        GeoJSON with a geometry, a Feature or a FeatureCollection, or another vector file.
+    layer
+        Name of the layer; None where there is only one.
+    where
+        Condition on the attributes, in OGR's SQL.
 
     Returns
     -------
@@ -95,15 +103,23 @@ def read_aoi(path: Path) -> BaseGeometry:
         The file cannot be read, or holds no polygons that can be used.
 
     """
+    if path.suffix.lower() in _GEOJSON and layer is None and where is None:
+        content = _geojson(path)
+        # GeoJSON of before RFC 7946 may have a CRS of its own.
+        if not (isinstance(content, dict) and content.get("crs")):
+            return parse_aoi(content, str(path))
+    return _union(read_polygons(path, layer, where), str(path))
+
+
+def _geojson(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise AreaError(f"cannot read the area of interest {path}: {error.strerror}") from error
     except RecursionError as error:
         raise AreaError(f"{path} is not GeoJSON: it is nested too deeply") from error
     except ValueError as error:
         raise AreaError(f"{path} is not GeoJSON: {error}") from error
-    return parse_aoi(content, str(path))
 
 
 def parse_aoi(content: Any, path: str) -> BaseGeometry:
@@ -138,6 +154,10 @@ def parse_aoi(content: Any, path: str) -> BaseGeometry:
     polygons = [polygon for polygon in polygons if polygon.geom_type in ("Polygon", "MultiPolygon")]
     if not polygons:
         raise AreaError(f"{path} holds no polygon: an area of interest needs at least one")
+    return _union(polygons, path)
+
+
+def _union(polygons: Sequence[BaseGeometry], path: str) -> BaseGeometry:
     if not np.isfinite(shapely.get_coordinates(polygons)).all():
         raise AreaError(f"{path} holds coordinates that are not finite numbers")
     try:
@@ -169,16 +189,23 @@ def window_of(area: BaseGeometry, geobox: GeoBox, what: str) -> Window:
     if geobox.crs is None:
         raise AreaError(f"{what} has no CRS, so an area in degrees cannot be found in it")
     try:
-        # Far from its grid a projection folds: only what is near is projected.
         footprint = footprint_of(geobox)
-        near = _turned_to(area, footprint).intersection(footprint.buffer(_SEGMENT_DEG))
-        window = _empty() if near.is_empty else _window(project(near, geobox.crs), geobox)
+        outline = outline_on(area, geobox)
+        window = _empty() if outline.is_empty else _window(outline, geobox)
     except (ShapelyError, ProjError, ValueError) as error:
         raise AreaError(f"the area cannot be found in {what}, whose CRS does not reach it: {error}") from error
     if window.width == 0 or window.height == 0:
         bounds = ",".join(f"{degrees:.4f}" for degrees in footprint.bounds)
         raise AreaError(f"the area is outside {what}, which covers {bounds}")
     return window
+
+
+def outline_on(area: BaseGeometry, geobox: GeoBox) -> BaseGeometry:
+    """The part of an area in degrees that is near a grid, in the grid's CRS."""
+    footprint = footprint_of(geobox)
+    # Far from its grid a projection folds: only what is near is projected.
+    near = _turned_to(area, footprint).intersection(footprint.buffer(_SEGMENT_DEG))
+    return near if near.is_empty or geobox.crs is None else project(near, geobox.crs)
 
 
 def covered_share(area: BaseGeometry, geobox: GeoBox) -> float:

@@ -45,7 +45,29 @@ Output = Annotated[
 ]
 
 Bbox = Annotated[str | None, _option(_AREA, "--bbox", metavar="W,S,E,N", help="Box in degrees: west,south,east,north.")]
-Aoi = Annotated[Path | None, _option(_AREA, "--aoi", metavar="FILE", help="GeoJSON polygon; its bounding box is used.")]
+Aoi = Annotated[
+    Path | None,
+    _option(
+        _AREA,
+        "--aoi",
+        metavar="FILE",
+        help="Polygons: GeoPackage, Shapefile, KML, FlatGeobuf, GeoJSON, … in any CRS; their bounding box is used.",
+    ),
+]
+Layer = Annotated[
+    str | None, _option(_AREA, "--layer", metavar="NAME", help="Layer of the area's file.", show_default="its only one")
+]
+Where = Annotated[
+    str | None,
+    _option(
+        _AREA, "--where", metavar="SQL", help="Features of the area's file, as \"crop = 'wheat'\".", show_default="all"
+    ),
+]
+Clip = Annotated[bool, _option(_AREA, "--clip", help="Cut the product to the area: nodata outside its polygons.")]
+AllTouched = Annotated[
+    bool,
+    _option(_AREA, "--all-touched", help="With --clip, keep every pixel that the area touches."),
+]
 When = Annotated[
     str | None,
     _option(

@@ -23,6 +23,8 @@ class SearchOptions:
     max_cloud: float | None = None
     api: str | None = None
     collection: str | None = None
+    layer: str | None = None
+    where: str | None = None
 
     def check(self, source: str | None, *, search_only: bool) -> None:
         """Refuse a search without an area or dates, and one beside a ``source`` that is named."""
@@ -51,9 +53,13 @@ class SearchOptions:
 
         if self.bbox is not None and self.aoi is not None:
             raise usage("give --bbox or --aoi, not both")
+        selecting = {"--layer": self.layer, "--where": self.where}
+        idle = [option for option, value in selecting.items() if value is not None]
+        if self.aoi is None and idle:
+            raise usage(f"{' and '.join(idle)} would choose from the file of --aoi: give it as well")
         if self.bbox is not None:
             return catalog.parse_bbox(self.bbox)
-        return None if self.aoi is None else catalog.read_aoi(self.aoi)
+        return None if self.aoi is None else catalog.read_aoi(self.aoi, self.layer, self.where)
 
 
 @dataclass(frozen=True)

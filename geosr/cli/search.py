@@ -17,6 +17,8 @@ from geosr.cli.scene_request import SearchOptions, scene_request
 def search(
     bbox: opt.Bbox = None,
     aoi: opt.Aoi = None,
+    layer: opt.Layer = None,
+    where: opt.Where = None,
     when: opt.When = None,
     max_cloud: opt.MaxCloud = None,
     api: opt.Api = None,
@@ -31,7 +33,7 @@ def search(
     with errors(debug):
         import catalog
 
-        request = scene_request(None, SearchOptions(bbox, aoi, when, max_cloud, api, collection))
+        request = scene_request(None, SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where))
         assert request.area is not None
         assert request.datetime is not None
         items = catalog.search(

@@ -19,6 +19,10 @@ def upscale(
     source: opt.Source = None,
     bbox: opt.Bbox = None,
     aoi: opt.Aoi = None,
+    layer: opt.Layer = None,
+    where: opt.Where = None,
+    clip: opt.Clip = False,
+    all_touched: opt.AllTouched = False,
     when: opt.When = None,
     max_cloud: opt.MaxCloud = None,
     api: opt.Api = None,
@@ -75,10 +79,14 @@ def upscale(
         _check_item_path(place, aoi, model)
         if workers and scheduler is not None:
             raise usage("--workers are processes of this machine, --scheduler has its own: give one of them")
+        if clip and bbox is None and aoi is None:
+            raise usage("--clip cuts to an area: give it with --aoi or --bbox")
+        if all_touched and not clip:
+            raise usage("--all-touched is a rule for --clip: give both")
         request = UpscaleRequest(
             scene=scene_request(
                 SourceOptions(source, bands, scale, offset, nodata, plain_image, sensor, acquired),
-                SearchOptions(bbox, aoi, when, max_cloud, api, collection),
+                SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where),
                 fill=fill,
                 mask_clouds=mask_clouds,
                 crs=crs,
@@ -97,6 +105,7 @@ def upscale(
             ),
             core_px=core or defaults.core_px,
             compression=_one_of("--compress", compression or defaults.compression, ("zstd", "deflate")),
+            clip=("all touched" if all_touched else "centres") if clip else None,
             keep=None if keep is None else band_list("--keep", keep),
             uncertainty=uncertainty,
             overwrite=overwrite,

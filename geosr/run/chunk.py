@@ -90,8 +90,9 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
     encoder = tiling.ChunkEncoder(
         shape, run.product, overviews=overviews, allocate=_allocate, accelerator=_accelerator()
     )
+    outside = None if run.clip is None else run.clip.outside(geobox)
     made = upscaler.stream_rows(
-        part.pixels, part.valid, _sink(encoder, run.keep), rows=BLOCK_PX, uncertainty=run.uncertainty
+        part.pixels, part.valid, _sink(encoder, run, outside), rows=BLOCK_PX, uncertainty=run.uncertainty
     )
     own, files = {RUN: job.digest}, []
     if made.uncertainty is not None:
@@ -99,6 +100,8 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
             pixels, path = layer.pixels_of(made.uncertainty), chunk_path(job.folder, part.chunk, layer.name)
             if run.keep is not None and layer.name == HALF_WIDTH:
                 pixels = pixels[list(run.keep)]
+            if outside is not None:
+                pixels = np.where(outside, pixels.dtype.type(layer.product.nodata), pixels)
             content = tiling.encode_chunk(
                 pixels, geobox, layer.product, own, overviews=overviews, threads=job.parallel.threads
             )
@@ -111,11 +114,19 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
     return EncodedChunk(part.chunk, tuple(files), note)
 
 
-def _sink(encoder: tiling.ChunkEncoder, keep: tuple[int, ...] | None) -> RowSink:
-    """Receiver of an image's rows, of which only the bands to ``keep`` are encoded."""
-    if keep is None:
+def _sink(encoder: tiling.ChunkEncoder, run: Run, outside: NDArray[np.bool_] | None) -> RowSink:
+    """Receiver of an image's rows, which are encoded with the bands to keep and nodata ``outside``."""
+    if run.keep is None and outside is None:
         return encoder.add
-    return lambda first, rows: encoder.add(first, rows[list(keep)])
+
+    def add(first: int, rows: NDArray[Any]) -> None:
+        # The rows are measured after this as they are.
+        kept = rows if run.keep is None else rows[list(run.keep)]
+        if outside is not None:
+            kept = np.where(outside[first : first + rows.shape[1]], rows.dtype.type(run.product.nodata), kept)
+        encoder.add(first, kept)
+
+    return add
 
 
 def _accelerator() -> Blocks | None:

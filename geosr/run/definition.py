@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from catalog import Scene
+from catalog.area import outline_on
 from catalog.sentinel2 import band_name
 from geosr.engine import EngineSpec
 from geosr.engine.chunking import check_core, choose_core
@@ -13,6 +14,7 @@ from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import ModelSpec
 from geosr.model.card import ModelCard
 from geosr.run.checkpoint import unfinished
+from geosr.run.clip import Clip
 from geosr.run.product import NOT_FOR_MEASURING, product_of
 from geosr.run.publishing import check_output
 from geosr.run.request import UpscaleRequest
@@ -38,10 +40,20 @@ def define_run(request: UpscaleRequest) -> Run:
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
     run = Run(scene, model, plan, product, request.output, uncertainty, request.overwrite)
-    if request.keep is None:
-        return run
-    run = replace(run, keep=_kept(request.keep, scene))
-    return replace(run, product=product_of(run.written, request.compression))
+    if request.keep is not None:
+        run = replace(run, keep=_kept(request.keep, scene))
+        run = replace(run, product=product_of(run.written, request.compression))
+    return run if request.clip is None else _clipped(run, request)
+
+
+def _clipped(run: Run, request: UpscaleRequest) -> Run:
+    """The run cut to its area. Raises :class:`UsageError` where nothing can stand for nodata."""
+    nodata = run.product.overview_nodata
+    if request.scene.area is None or nodata is None:
+        lacking = "no nodata value: give one with --nodata" if nodata is None else "no area: give one"
+        raise UsageError(f"{run.scene.id} cannot be cut, for it has {lacking}")
+    clip = Clip.of(outline_on(request.scene.area, run.scene.geobox), all_touched=request.clip == "all touched")
+    return replace(run, clip=clip, scene=run.scene.noting(clip.note), product=replace(run.product, nodata=nodata))
 
 
 def _kept(names: tuple[str, ...], scene: Scene) -> tuple[int, ...]:

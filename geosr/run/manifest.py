@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -32,11 +32,13 @@ class Manifest:
         plan: ChunkPlan,
         product: Product,
         layers: Sequence[str] = (),
+        *,
         keep: Sequence[int] | None = None,
+        clip: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """The manifest of a run that is about to begin; ``layers`` are made beside the product.
 
-        ``keep`` are the numbers of the bands that are written; None for all.
+        ``keep`` are the numbers of the bands that are written, ``clip`` is what the product is cut to; None for all.
         """
         crs = plan.extent.crs
         content = {
@@ -65,6 +67,8 @@ class Manifest:
             content["layers"] = list(layers)
         if keep is not None:
             content["keep"] = [spec.bands[i].name for i in keep]
+        if clip is not None:
+            content["clip"] = dict(clip)
         if spec.model.sharpness:
             # As above. It is in the model's digest as well; here it has a name to be told by.
             content["sharpness"] = spec.model.sharpness

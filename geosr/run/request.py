@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from catalog import SceneRequest
 from geosr.engine import EngineChoice
@@ -32,6 +33,9 @@ class UpscaleRequest:
     core_px: int | None = None
     """Side of a chunk, LR pixels; None to choose."""
     compression: Compression = "zstd"
+    clip: Literal["centres", "all touched"] | None = None
+    """Make nodata of what is outside the area: pixels whose centre is, or that the area does not touch; None to keep
+    its bounding box."""
     keep: tuple[str, ...] | None = None
     """Bands that are written, in this order; None for all that the model serves."""
     uncertainty: bool = False

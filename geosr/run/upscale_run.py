@@ -9,6 +9,7 @@ from catalog import Scene
 from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import ModelSpec
 from geosr.model.card import ModelCard
+from geosr.run.clip import Clip
 from geosr.run.manifest import Manifest
 from geosr.run.uncertainty_layers import Layer, layers_of
 from tiling import ChunkPlan, Location, Product
@@ -30,6 +31,9 @@ class Run:
     """Replace files of other runs."""
     keep: tuple[int, ...] | None = None
     """Numbers of the scene's bands that are written, in this order; None for all."""
+
+    clip: Clip | None = None
+    """Polygon outside of which the product is nodata; None for its whole grid."""
 
     @property
     def card(self) -> ModelCard:
@@ -59,7 +63,8 @@ class Run:
     def manifest(self) -> Manifest:
         """Identity of the run."""
         names = [layer.name for layer in self.layers]
-        return Manifest.of(self.scene, self.model, self.plan, self.product, names, self.keep)
+        cut = None if self.clip is None else self.clip.content
+        return Manifest.of(self.scene, self.model, self.plan, self.product, names, keep=self.keep, clip=cut)
 
     @property
     def rasters(self) -> tuple[Location, ...]:
