@@ -36,6 +36,7 @@ from geosr.service.scenes import Scenes
 from geosr.service.security.api_keys import Rates
 from geosr.service.security.egress_proxy import Egress
 from geosr.service.security.request_guard import BodyLimit, OwnPages
+from geosr.service.security.signed_links import SignedLinks
 from geosr.service.settings import ServiceSettings
 from geosr.service.tiles.live_chunks import LiveChunks
 from geosr.service.tiles.live_tiles import Tiles
@@ -87,8 +88,19 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     scenes = Scenes(database, settings)
     chunks = LiveChunks(cache, settings.live_core_px, settings.live_waiting)
     jobs = Jobs(database, settings, scenes, egress)
-    rates = Rates(settings.requests_per_minute)
-    context = Context(settings, database, cache, scenes, Tiles(chunks, cache, settings.tile_wait_s), jobs, rates)
+    context = Context(
+        settings,
+        database,
+        cache,
+        scenes,
+        Tiles(chunks, cache, settings.tile_wait_s),
+        jobs,
+        rates=Rates(settings.requests_per_minute),
+        order_rates=Rates(settings.orders_per_hour, 3600, "orders in this hour"),
+        upload_rates=Rates(settings.uploads_per_hour, 3600, "new scenes in this hour"),
+        refusal_rates=Rates(settings.refused_keys_per_minute, 60, "requests without a key that holds"),
+        signed_links=SignedLinks(settings.data, settings.link_hours),
+    )
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:

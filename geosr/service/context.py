@@ -10,8 +10,10 @@ from fastapi import Depends, Request
 
 from geosr.service.database import Database
 from geosr.service.jobs.queue import Jobs
+from geosr.service.problems import Problem
 from geosr.service.scenes import Scenes
 from geosr.service.security.api_keys import Caller, Rates, caller_of
+from geosr.service.security.signed_links import SignedLinks
 from geosr.service.settings import ServiceSettings
 from geosr.service.tiles.live_tiles import Tiles
 
@@ -27,6 +29,10 @@ class Context:
     tiles: Tiles
     jobs: Jobs
     rates: Rates
+    order_rates: Rates
+    upload_rates: Rates
+    refusal_rates: Rates
+    signed_links: SignedLinks
 
     def url(self, path: str) -> str:
         """The address of a path, as clients have it."""
@@ -48,6 +54,16 @@ async def context_of(request: Request) -> Context:
 ContextOf = Annotated[Context, Depends(context_of)]
 
 
+def address_of(request: Request) -> str:
+    """The address that a request comes from; empty where there is none."""
+    return request.client.host if request.client else ""
+
+
+def client_of(caller: Caller, request: Request) -> str:
+    """The key whose rate is counted, or the address where there are no keys."""
+    return caller.key_id or address_of(request)
+
+
 async def _caller(request: Request, context: ContextOf) -> Caller:
     """Who asks, whose rate is counted. Raises :class:`geosr.service.problems.Problem`."""
     if not context.settings.with_keys:
@@ -57,8 +73,13 @@ async def _caller(request: Request, context: ContextOf) -> Caller:
         bearer = token.strip() if scheme.lower() == "bearer" else None
         # Desktop programs put map tiles' addresses together, and send no headers.
         key = request.headers.get("x-api-key") or bearer or request.query_params.get("api_key")
-        caller = caller_of(context.database, key)
-    context.rates.take(caller.key_id or (request.client.host if request.client else ""))
+        try:
+            caller = caller_of(context.database, key)
+        except Problem:
+            # Who guesses keys gets no answer any more, for a while.
+            context.refusal_rates.take(address_of(request))
+            raise
+    context.rates.take(client_of(caller, request))
     return caller
 
 

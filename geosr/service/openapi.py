@@ -23,7 +23,17 @@ _SCHEMES = {
 }
 
 #: Paths that need no key.
-_OPEN = ("/", "/conformance", "/healthz", "/readyz", "/metrics", "/about", "/processes", "/processes/{process_id}")
+_OPEN = (
+    "/",
+    "/conformance",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/about",
+    "/processes",
+    "/processes/{process_id}",
+    "/shared/{job_id}/{expires}/{signature}/{name}",
+)
 
 
 def definition(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:

@@ -74,6 +74,14 @@ class ServiceSettings(BaseSettings):
     """Unfinished jobs of one key, or of everybody where there are no keys."""
     requests_per_minute: int = Field(default=3000, ge=1)
     """Requests per minute of one key, or of one address where there are no keys."""
+    orders_per_hour: int = Field(default=600, ge=1)
+    """Jobs that one key, or one address where there are no keys, may order; what is ordered again counts as well."""
+    uploads_per_hour: int = Field(default=120, ge=1)
+    """Scenes that one key, or one address where there are no keys, may add or upload."""
+    refused_keys_per_minute: int = Field(default=20, ge=1)
+    """Requests of one address with a key that is missing, unknown or revoked; beyond that the answer is 429."""
+    link_hours: float = Field(default=24, gt=0)
+    """Hours for which signed links to results lead there without a key."""
     max_connections: int = Field(default=500, ge=1)
     """Open connections; beyond that requests are refused at once with 503."""
     connections_per_address: int = Field(default=100, ge=0)

@@ -286,8 +286,8 @@ def test_job_list_status_type_and_process(service, finished):
 
 
 def test_job_list_limit_and_pages(service, finished):
-    for _ in range(3):
-        service.submit(scene="demo", bbox=BOX)
+    for clouds in range(3):
+        service.submit(scene="demo", bbox=BOX, max_cloud=clouds)
     seen, address = [], f"{service.address}/jobs?limit=2"
     while address:
         page = service.http.get(address).json()

@@ -21,6 +21,10 @@ from geosr.version import VERSION
 
 Priority = Literal["rapid", "normal"]
 
+#: What stands beside the value of an input in OGC's ``qualifiedInputValue``, and the CRS of its boxes.
+_QUALIFIERS = {"value", "mediaType", "encoding", "schema", "format"}
+_CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+
 _WGS84 = Geod(ellps="WGS84")
 
 
@@ -103,7 +107,8 @@ def parse_inputs(content: Any, settings: ServiceSettings) -> UpscaleInputs:
     if not isinstance(content, dict):
         raise Problem(400, 'inputs: has to be an object, as {"scene": "demo"}')
     try:
-        inputs = UpscaleInputs.model_validate({"model": settings.model, **content})
+        plain = {name: _unqualified(name, value) for name, value in content.items()}
+        inputs = UpscaleInputs.model_validate({"model": settings.model, **plain})
     except ValidationError as error:
         raise Problem(400, f"inputs: {explain(error.errors())}") from error
     # A card's path would be one of a file of this machine.
@@ -121,6 +126,17 @@ def parse_inputs(content: Any, settings: ServiceSettings) -> UpscaleInputs:
                 f"the area's bounding box has {km2:.0f} km²: more than {settings.max_area_km2:g} km² at once",
             )
     return inputs
+
+
+def _unqualified(name: str, value: Any) -> Any:
+    """The value of an input that OGC's schema qualifies: by its media type, or a box by its CRS. Raises Problem."""
+    if isinstance(value, dict) and "value" in value and value.keys() <= _QUALIFIERS:
+        value = value["value"]
+    if name == "bbox" and isinstance(value, dict) and "bbox" in value and value.keys() <= {"bbox", "crs"}:
+        if value.get("crs", _CRS84) != _CRS84:
+            raise Problem(400, f"inputs: bbox is in degrees, {_CRS84}")
+        value = value["bbox"]
+    return value
 
 
 def parse_area(

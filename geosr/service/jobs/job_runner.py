@@ -32,7 +32,7 @@ _RETRIES = 1
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed, in its process' own words."""
+    """Reason why a job failed, in its process' own words."""
 
     message: str
     status: int | None

@@ -6,6 +6,7 @@ import builtins
 import json
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from geosr.service.database import Database
@@ -15,6 +16,15 @@ from geosr.service.problems import NO_SUCH_JOB, Problem
 from geosr.service.security.api_keys import Caller
 
 _PRIORITIES = {"rapid": 1, "normal": 0}
+
+
+@dataclass(frozen=True)
+class JobOrder:
+    """Inputs of a job, and the form of its results."""
+
+    inputs: UpscaleInputs
+    delivery: str = "{}"
+    """Form in which the results are wanted, JSON; no part of what is computed."""
 
 
 class JobStore:
@@ -35,26 +45,27 @@ class JobStore:
         """Folders of all jobs that were not dismissed."""
         return {row["folder"] for row in self._database.rows("SELECT folder FROM jobs WHERE status != ?", (DISMISSED,))}
 
-    def insert_waiting(self, job_id: str, caller: Caller, inputs: UpscaleInputs, folder: Path) -> None:
+    def insert_waiting(self, job_id: str, caller: Caller, order: JobOrder, folder: Path) -> None:
         """Insert a job that waits for its turn."""
-        self._insert(job_id, caller, inputs, folder, {"status": ACCEPTED, "message": "waits for its turn"})
+        self._insert(job_id, caller, order, folder, {"status": ACCEPTED, "message": "waits for its turn"})
 
-    def insert_answered(self, job_id: str, caller: Caller, inputs: UpscaleInputs, earlier: Job) -> None:
+    def insert_answered(self, job_id: str, caller: Caller, order: JobOrder, earlier: Job) -> None:
         """Insert a job that an ``earlier`` one with the same inputs has answered."""
         now = time.time()
         over = {"started": now, "finished": now, "finished_chunks": earlier.chunks, "chunks": earlier.chunks}
         message = "answered from an earlier job with the same inputs"
-        self._insert(job_id, caller, inputs, earlier.folder, {"status": SUCCESSFUL, "message": message, **over})
+        self._insert(job_id, caller, order, earlier.folder, {"status": SUCCESSFUL, "message": message, **over})
 
     def _insert(
-        self, job_id: str, caller: Caller, inputs: UpscaleInputs, folder: Path, state: dict[str, str | float]
+        self, job_id: str, caller: Caller, order: JobOrder, folder: Path, state: dict[str, str | float]
     ) -> None:
-        now = time.time()
+        now, inputs = time.time(), order.inputs
         values = {
             "id": job_id,
             "key_id": caller.key_id,
             "inputs": json.dumps(inputs.model_dump(mode="json", exclude_defaults=True)),
             "digest": inputs.digest(),
+            "delivery": order.delivery,
             "folder": str(folder),
             "priority": _PRIORITIES[inputs.priority],
             "created": now,
@@ -97,6 +108,29 @@ class JobStore:
         )
         assert row is not None
         return int(row["n"])
+
+    def repeated(self, caller: Caller, order: JobOrder) -> Job | None:
+        """A caller's own job that the same order made, if it has not failed; a rapid order makes it rapid as well.
+
+        A search may find something else later, so that only an unfinished one is repeated.
+        """
+        statuses = [ACCEPTED, RUNNING, *([SUCCESSFUL] if order.inputs.repeatable else [])]
+        row = self._database.row(
+            "SELECT * FROM jobs WHERE key_id IS ? AND digest = ? AND delivery = ? AND status IN "
+            f"({', '.join('?' * len(statuses))}) ORDER BY created DESC",
+            (caller.key_id, order.inputs.digest(), order.delivery, *statuses),
+        )
+        job = None if row is None else job_of(row)
+        if job is None or (job.status == SUCCESSFUL and "product" not in job.files()):
+            return None
+        priority = _PRIORITIES[order.inputs.priority]
+        self._database.change("UPDATE jobs SET priority = max(priority, ?) WHERE id = ?", (priority, job.id))
+        return job
+
+    def shared(self, job_id: str) -> Job | None:
+        """A job, whoever asks: for those who have a signed link to it."""
+        row = self._database.row("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        return None if row is None else job_of(row)
 
     def finished_earlier(self, inputs: UpscaleInputs) -> Job | None:
         """A job of anybody's with the same inputs whose product is still there; None without one."""

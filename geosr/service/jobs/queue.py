@@ -6,12 +6,13 @@ import builtins
 import secrets
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from geosr.service.database import Database
 from geosr.service.jobs.inputs import UpscaleInputs
 from geosr.service.jobs.job_runner import LOOK_S, JobRunner
-from geosr.service.jobs.job_store import JobStore
+from geosr.service.jobs.job_store import JobOrder, JobStore
 from geosr.service.jobs.process import job_spec_of
 from geosr.service.jobs.record import Job
 from geosr.service.problems import too_many
@@ -51,17 +52,26 @@ class Jobs:
         """End the jobs' processes; the jobs themselves go on with the next start."""
         self._runner.stop()
 
-    def submit(self, inputs: UpscaleInputs, caller: Caller) -> Job:
-        """Accept a job. Raises :class:`Problem`, or :class:`catalog.CatalogError` for sources that cannot be used."""
-        job_id = secrets.token_hex(12)
+    def submit(self, order: JobOrder, caller: Caller) -> tuple[Job, bool]:
+        """Accept a job; an order that a caller repeats is answered with the job that it made, and False.
+
+        Raises :class:`Problem`, or :class:`catalog.CatalogError` for sources that cannot be used.
+        """
+        job_id, inputs = secrets.token_hex(12), order.inputs
         # Before anything else: what was made of someone else's scene is theirs as well.
         source = self._source_of(inputs, caller)
         if inputs.scene is not None and inputs.nodata is None:
             inputs = inputs.model_copy(update={"nodata": self._scenes.nodata_of(inputs.scene)})
+            order = replace(order, inputs=inputs)
+        repeated = self._store.repeated(caller, order)
+        if repeated is not None:
+            return repeated, False
         earlier = self._store.finished_earlier(inputs) if inputs.repeatable else None
         if earlier is not None:
-            self._store.insert_answered(job_id, caller, inputs, earlier)
-            return self.get(job_id, caller)
+            self._store.insert_answered(job_id, caller, order, earlier)
+            return self.get(job_id, caller), True
+        # Before an Item is fetched for it; and once more below, for others may have ordered meanwhile.
+        self._check_room(caller)
         folder = self._folder / job_id
         folder.mkdir()
         try:
@@ -69,13 +79,22 @@ class Jobs:
             with self._database.transaction():
                 # It may have been removed meanwhile; from here on it cannot be.
                 self._source_of(inputs, caller)
-                self._check_room(caller)
-                self._store.insert_waiting(job_id, caller, inputs, folder)
+                repeated = self._store.repeated(caller, order)
+                if repeated is None:
+                    self._check_room(caller)
+                    self._store.insert_waiting(job_id, caller, order, folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        if repeated is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            return repeated, False
         self._runner.notify()
-        return self.get(job_id, caller)
+        return self.get(job_id, caller), True
+
+    def shared(self, job_id: str) -> Job | None:
+        """A job, whoever asks: for those who have a signed link to it."""
+        return self._store.shared(job_id)
 
     def get(self, job_id: str, caller: Caller) -> Job:
         """A job of a caller's. Raises :class:`Problem` where there is none."""

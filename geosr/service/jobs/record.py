@@ -34,6 +34,8 @@ class Job:
     updated: float
     failure_status: int | None = None
     """Status of HTTP that a request with the error of a failed job has; None where nothing is known of it."""
+    delivery: str = "{}"
+    """Form in which the results are wanted, JSON."""
 
     @property
     def over(self) -> bool:
@@ -79,4 +81,5 @@ def job_of(row: Any) -> Job:
         finished=row["finished"],
         updated=row["updated"],
         failure_status=row["failure_status"],
+        delivery=row["delivery"],
     )

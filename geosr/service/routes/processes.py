@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import hashlib
 import re
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import JSONResponse
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from catalog import CatalogError
 from catalog.area import window_of
 from geosr.errors import GeosrError
 from geosr.service import schemas
-from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.context import CallerOf, Context, ContextOf, address_of, client_of
 from geosr.service.jobs.chunk_progress import growth
 from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
 from geosr.service.jobs.job_filter import JobSearch
-from geosr.service.jobs.record import FAILED, RUNNING, SUCCESSFUL, Job
-from geosr.service.problems import NO_SUCH_PROCESS, RESULT_NOT_READY, Problem
-from geosr.service.results.item import item_bytes
+from geosr.service.jobs.job_store import JobOrder
+from geosr.service.jobs.record import RUNNING, SUCCESSFUL, Job
+from geosr.service.problems import NO_SUCH_PROCESS, Problem
+from geosr.service.routes.delivery import GEOJSON, OUTPUTS, Delivery, named_file, results_of, unless_known
 from geosr.service.routes.paging import PageOf
 from geosr.service.security.api_keys import Caller
 from geosr.version import VERSION
@@ -38,40 +37,13 @@ CONFORMANCE = tuple(
     for part in ("core", "ogc-process-description", "json", "job-list", "dismiss")
 )
 
-_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-_GEOJSON = "application/geo+json"
-
-#: Outputs of the process: title, media type, and the name that a download gets.
-OUTPUTS = {
-    "product": ("The super-resolved scene, a Cloud-Optimized GeoTIFF", _COG, "product.tif"),
-    "uncertainty": (
-        "Half-widths of its pixels' intervals; when uncertainty is asked for",
-        _COG,
-        "product_uncertainty.tif",
-    ),
-    "measured": ("Measured share of the local detail; when uncertainty is asked for", _COG, "product_measured.tif"),
-    "item": ("Its STAC Item", _GEOJSON, "product.json"),
-}
-
 _PREFER_ASYNC = re.compile(r"(^|[,;\s])respond-async($|[,;\s])", re.IGNORECASE)
 
 
-class Output(BaseModel):
-    """Form in which an output is wanted."""
-
-    model_config = ConfigDict(extra="allow")
-
-    transmission_mode: Literal["value", "reference"] = Field(default="reference", alias="transmissionMode")
-
-
-class Execute(BaseModel):
+class Execute(Delivery):
     """A request for execution, as OGC's ``execute.yaml`` has it."""
 
-    model_config = ConfigDict(extra="forbid")
-
     inputs: dict[str, Any] = Field(default_factory=dict)
-    outputs: dict[str, Output] | None = None
-    response: Literal["raw", "document"] = "document"
 
 
 @router.get("/processes", response_model=schemas.ProcessList)
@@ -102,7 +74,7 @@ def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
         name: {
             "title": title,
             "schema": {"type": "object", "contentMediaType": media}
-            if media == _GEOJSON
+            if media == GEOJSON
             else {"type": "string", "contentEncoding": "binary", "contentMediaType": media},
         }
         for name, (title, media, _) in OUTPUTS.items()
@@ -117,27 +89,25 @@ def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
 async def execute(process_id: str, wanted: Execute, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Upscale: at once where nothing is preferred, as a job with ``Prefer: respond-async``."""
     _check_process(process_id)
-    unknown = set(wanted.outputs or {}) - set(OUTPUTS)
-    if unknown:
-        raise Problem(400, f"outputs: {', '.join(sorted(unknown))} is none of {', '.join(OUTPUTS)}")
-    if "value" in {one.transmission_mode for one in (wanted.outputs or {}).values()} and (
-        wanted.response != "raw" or len(wanted.outputs or {}) != 1
-    ):
-        raise Problem(400, "outputs: by value is given one output, raw; others by reference")
+    delivery = Delivery.model_validate(wanted.model_dump(by_alias=True, include={"outputs", "response"}))
+    delivery.check()
+    context.order_rates.take(client_of(caller, request))
     inputs = await run_in_threadpool(parse_inputs, wanted.inputs, context.settings)
     await run_in_threadpool(_check_inside, inputs, context, caller)
-    job = await run_in_threadpool(context.jobs.submit, inputs, caller)
+    order = JobOrder(inputs, delivery.model_dump_json(by_alias=True, exclude_defaults=True))
+    job, is_new = await run_in_threadpool(context.jobs.submit, order, caller)
     if _PREFER_ASYNC.search(request.headers.get("prefer", "")):
         headers = {"Location": context.url(f"/jobs/{job.id}"), "Preference-Applied": "respond-async"}
         return JSONResponse(status_of(job, context), 201, headers)
     while not job.over:
         if await request.is_disconnected():
-            # Nobody would hear of it.
-            await run_in_threadpool(context.jobs.dismiss, job.id, caller)
+            # Nobody would hear of it, unless it was ordered before.
+            if is_new:
+                await run_in_threadpool(context.jobs.dismiss, job.id, caller)
             return Response(status_code=499)
         await asyncio.sleep(0.2)
         job = await run_in_threadpool(context.jobs.get, job.id, caller)
-    return _results(job, context, wanted)
+    return results_of(job, context, delivery)
 
 
 def _job_search(
@@ -184,8 +154,9 @@ def dismiss_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, 
 
 @router.get("/jobs/{job_id}/results")
 def get_results(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
-    """Links to a job's results."""
-    return _results(context.jobs.get(job_id, caller), context, Execute())
+    """A job's results, as they were asked for when it was ordered."""
+    job = context.jobs.get(job_id, caller)
+    return results_of(job, context, Delivery.model_validate_json(job.delivery))
 
 
 @router.get("/jobs/{job_id}/growth", response_model=schemas.FeatureCollection)
@@ -197,16 +168,31 @@ def get_growth(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, A
 @router.get("/jobs/{job_id}/files/{name}")
 def get_file(job_id: str, name: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """A result's file, whole or in ranges."""
-    job = context.jobs.get(job_id, caller)
-    files = job.files()
-    output = next((one for one, (_, _, known) in OUTPUTS.items() if known == name), None)
-    if output is None:
-        # Items of earlier versions link a layer by the name that its file had then.
-        output = next((one for one, path in files.items() if path.name == name), None)
-    path = None if output is None else files.get(output)
-    if output is None or path is None or job.status != SUCCESSFUL:
-        raise Problem(404, "the job has no such file")
-    return unless_known(request, _file(job, path, OUTPUTS[output][1]))
+    return unless_known(request, named_file(context.jobs.get(job_id, caller), name))
+
+
+@router.get("/jobs/{job_id}/links")
+def get_links(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, dict[str, Any]]:
+    """Links to a result's files that lead there without a key, for some hours."""
+    files = context.jobs.get(job_id, caller).files()
+    signed = {name: context.signed_links.path(job_id, OUTPUTS[name][2]) for name in OUTPUTS if name in files}
+    return {
+        name: {"href": context.url(path), "type": OUTPUTS[name][1], "expires": _time(expires)}
+        for name, (path, expires) in signed.items()
+    }
+
+
+@router.get("/shared/{job_id}/{expires}/{signature}/{name}", response_class=Response)
+def get_shared_file(
+    job_id: str, expires: int, signature: str, name: str, request: Request, context: ContextOf
+) -> Response:
+    """A result's file by a signed link."""
+    context.rates.take(address_of(request))
+    context.signed_links.check(job_id, name, expires, signature)
+    job = context.jobs.shared(job_id)
+    if job is None:
+        raise Problem(404, "there is no such job any more")
+    return unless_known(request, named_file(job, name))
 
 
 def status_of(job: Job, context: Context) -> dict[str, Any]:
@@ -233,57 +219,6 @@ def status_of(job: Job, context: Context) -> dict[str, Any]:
         status["secondsLeft"] = round(job.seconds_left, 1)
     # OGC's schema knows no null.
     return {name: value for name, value in status.items() if value is not None}
-
-
-def _results(job: Job, context: Context, wanted: Execute) -> Response:
-    if job.status == FAILED:
-        raise Problem(job.failure_status or 500, f"the job failed: {job.message}")
-    if job.status != SUCCESSFUL:
-        kind = RESULT_NOT_READY if not job.over else "about:blank"
-        raise Problem(404 if not job.over else 410, f"the job is {job.status}: it has no results", kind=kind)
-    files = job.files()
-    names = [name for name in wanted.outputs or OUTPUTS if name in files]
-    if wanted.response == "raw" and wanted.outputs and len(wanted.outputs) == 1:
-        (name, output) = next(iter(wanted.outputs.items()))
-        if name not in files:
-            raise Problem(404, f"outputs: the job has no {name}")
-        if output.transmission_mode == "value":
-            return _file(job, files[name], OUTPUTS[name][1])
-    hrefs = {name: context.url(f"/jobs/{job.id}/files/{OUTPUTS[name][2]}") for name in names}
-    if wanted.response == "raw":
-        links = [f'<{href}>; rel="related"; type="{OUTPUTS[name][1]}"; title="{name}"' for name, href in hrefs.items()]
-        return Response(status_code=204, headers={"Link": ", ".join(links)})
-    return JSONResponse(
-        {
-            name: {
-                "href": href,
-                "type": OUTPUTS[name][1],
-                "title": OUTPUTS[name][0],
-                "length": len(item_bytes(files[name])) if name == "item" else files[name].stat().st_size,
-            }
-            for name, href in hrefs.items()
-        }
-    )
-
-
-def _file(job: Job, path: Path, media: str) -> Response:
-    name = f"geosr-{job.id[:8]}-{path.name}"
-    if media == _GEOJSON:
-        content = item_bytes(path)
-        tag = hashlib.sha256(content).hexdigest()[:32]
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "ETag": f'"{tag}"'}
-        return Response(content, media_type=media, headers=headers)
-    # Its ETag is of the file's size and time, which are asked for now.
-    return FileResponse(path, media_type=media, filename=name, stat_result=path.stat())
-
-
-def unless_known(request: Request, response: Response) -> Response:
-    """304 where the client has what ``response`` would give, by its ETag."""
-    tag = response.headers.get("etag")
-    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
-    if tag is None or not {tag, "*"} & set(known):
-        return response
-    return Response(status_code=304, headers={"ETag": tag})
 
 
 def _summary(context: Context) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rasterio._err import CPLE_BaseError
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.jobs.record import SUCCESSFUL
 from geosr.service.problems import Problem
-from geosr.service.routes.processes import OUTPUTS
+from geosr.service.routes.delivery import OUTPUTS
 from geosr.service.tiles.titiler_import import (
     BidxExprParams,
     DefaultDependency,

@@ -18,8 +18,8 @@ from geosr.service.problems import Problem, explain
 from geosr.service.results.extent import extent_of
 from geosr.service.results.item import read_item
 from geosr.service.results.period_and_area import area_of_box, area_of_geojson, parse_box, parse_period, period_of_item
+from geosr.service.routes.delivery import OUTPUTS
 from geosr.service.routes.paging import MOST, MOST_BEFORE, Page, PageOf
-from geosr.service.routes.processes import OUTPUTS
 from geosr.service.security.api_keys import Caller
 
 router = APIRouter(tags=["results"])

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 import catalog
 from catalog import NothingFoundError
 from geosr.service import schemas
-from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.context import CallerOf, Context, ContextOf, client_of
 from geosr.service.fetch import fetch_thumbnail, with_absolute_assets
 from geosr.service.jobs.inputs import parse_area
 from geosr.service.problems import Problem
@@ -121,8 +121,11 @@ def list_scenes(context: ContextOf, caller: CallerOf) -> dict[str, Any]:
 
 
 @router.post("/scenes", status_code=201, response_model=schemas.SceneInfo)
-def add_scene(new: NewScene, context: ContextOf, caller: CallerOf, response: Response) -> dict[str, Any]:
+def add_scene(
+    new: NewScene, request: Request, context: ContextOf, caller: CallerOf, response: Response
+) -> dict[str, Any]:
     """Show the scene of a STAC Item."""
+    context.upload_rates.take(client_of(caller, request))
     live = context.scenes.add_item(new.item, caller, new.nodata)
     response.headers["Location"] = context.url(f"/scenes/{live.id}")
     return _described(live)
@@ -148,6 +151,7 @@ async def upload_scene(
     nodata: Annotated[float | None, Query(allow_inf_nan=False, description=_NODATA)] = None,
 ) -> dict[str, Any]:
     """Show a GeoTIFF, which is the body of the request."""
+    context.upload_rates.take(client_of(caller, request))
     path = await _received(request, context)
     try:
         live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, nodata)

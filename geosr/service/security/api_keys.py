@@ -64,10 +64,10 @@ def caller_of(database: Database, key: str | None) -> Caller:
 
 
 class Rates:
-    """Token buckets: so many requests a minute, all at once if need be."""
+    """Token buckets: so many requests in a period, all at once if need be."""
 
-    def __init__(self, per_minute: int) -> None:
-        self._most, self._per_s = float(per_minute), per_minute / 60
+    def __init__(self, most: int, seconds: float = 60, what: str = "requests in this minute") -> None:
+        self._most, self._per_s, self._what = float(most), most / seconds, what
         self._lock = threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}
 
@@ -82,7 +82,7 @@ class Rates:
             if len(self._buckets) > _REMEMBERED:
                 del self._buckets[next(iter(self._buckets))]
         if left < 1:
-            raise too_many("too many requests in this minute", int((1 - left) / self._per_s) + 1)
+            raise too_many(f"too many {self._what}", int((1 - left) / self._per_s) + 1)
 
 
 def _hash(key: str) -> str:
