@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
+import pkgutil
 import random
 import resource
 import shutil
@@ -26,13 +28,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy  # noqa: F401  # loaded once, for all cases
-import openvino  # noqa: F401
-import torch  # noqa: F401
-
-import geosr.engine.openvino_engine
-import geosr.engine.torch_engine
-from geosr.cli.main import main as geosr
+import geosr
 from scripts.fuzz_kinds import KINDS, Case, Inputs
 
 #: Processor time of a case, and the memory that it may take beyond what is loaded.
@@ -41,6 +37,14 @@ _MEMORY_BYTES = 4 * 2**30
 
 #: Seconds after which a case that waits for something is ended.
 _WALL_S = 120
+
+
+def load() -> None:
+    """Load once what cases need, so that their processes have it; but for what begins threads."""
+    left_out = ("geosr.service", "geosr.__main__", "geosr.run.cluster", "geosr.pairs.execute")
+    for module in pkgutil.walk_packages(geosr.__path__, "geosr."):
+        if not module.name.startswith(left_out):
+            importlib.import_module(module.name)
 
 
 def run_case(inputs: Inputs, name: str, seed: int, number: int, folder: Path) -> dict[str, Any]:
@@ -77,7 +81,7 @@ def _in_child(case: Case, folder: Path) -> tuple[int, Any]:
             resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S + 2))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             sys.argv = ["geosr", *case.arguments]
-            geosr()
+            geosr.cli.main.main()
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
@@ -129,6 +133,7 @@ def main() -> int:
     if given.case:
         name, seed, number = given.case.rsplit(":", 2)
         cases = [(name, int(seed), int(number))]
+    load()
     counts: dict[str, Counter[str]] = {}
     bad = []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:

@@ -82,10 +82,14 @@ class Inputs:
         # In a process of its own: those of cases are copies of this one, and copies of threads stand still.
         child = os.fork()
         if child == 0:
-            with contextlib.suppress(KeyboardInterrupt):
-                _make_product(self.source, folder / "out.tif", stop)
-            os._exit(0)
-        os.waitpid(child, 0)
+            try:
+                with contextlib.suppress(KeyboardInterrupt):
+                    _make_product(self.source, folder / "out.tif", stop)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        if os.waitpid(child, 0)[1] != 0:
+            raise RuntimeError("a sound input gives no product")
         return folder
 
 
