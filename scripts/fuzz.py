@@ -12,23 +12,18 @@ runs in a process of its own. The exit code is 1 if a case was not survived.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
 import json
 import os
-import pkgutil
 import random
 import resource
 import shutil
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import geosr
+from scripts.children import Ended, load, said_in_one_line, start, wait
 from scripts.fuzz_kinds import KINDS, Case, Inputs
 
 #: Processor time of a case, and the memory that it may take beyond what is loaded.
@@ -39,80 +34,35 @@ _MEMORY_BYTES = 4 * 2**30
 _WALL_S = 120
 
 
-def load() -> None:
-    """Load once what cases need, so that their processes have it; but for what begins threads."""
-    left_out = ("geosr.service", "geosr.__main__", "geosr.run.cluster", "geosr.pairs.execute")
-    for module in pkgutil.walk_packages(geosr.__path__, "geosr."):
-        if not module.name.startswith(left_out):
-            importlib.import_module(module.name)
-
-
 def run_case(inputs: Inputs, name: str, seed: int, number: int, folder: Path) -> dict[str, Any]:
     """Make and run one case in a folder of its own; returns its record."""
     chance = random.Random(f"{name} {seed} {number}")
     case = KINDS[name](inputs, folder, chance)
     before = {path.name for path in folder.iterdir()}
-    status, usage = _in_child(case, folder)
-    text = (folder / ".stderr").read_text(encoding="utf-8", errors="replace")
-    verdict, why = _verdict(case, folder, before, status, text)
-    lines = text.strip().splitlines()
+    limits = {resource.RLIMIT_AS: _MEMORY_BYTES, resource.RLIMIT_CPU: _CPU_S}
+    ended = wait(start(case.arguments, folder, limits), folder, _WALL_S)
+    verdict, why = _verdict(case, folder, before, ended)
+    lines = ended.text.strip().splitlines()
     return {
         "case": f"{name}:{seed}:{number}",
         "mutation": case.mutation[:200],
         "verdict": verdict,
         "why": why,
         "message": lines[-1][:300] if lines else "",
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "cpu_s": round(ended.cpu_s, 2),
     }
 
 
-def _in_child(case: Case, folder: Path) -> tuple[int, Any]:
-    """Run the command in a process of its own: how it ended, and what it used."""
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            os.chdir(folder)
-            output = os.open(".stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(output, 2)
-            os.dup2(os.open(".stdout", os.O_WRONLY | os.O_CREAT), 1)
-            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY_BYTES,) * 2)
-            resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S + 2))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            sys.argv = ["geosr", *case.arguments]
-            geosr.cli.main.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stderr.flush()
-            os._exit(code)
-    deadline = time.monotonic() + _WALL_S
-    while True:
-        done, status, usage = os.wait4(child, os.WNOHANG)
-        if done:
-            return status, usage
-        if time.monotonic() > deadline:
-            os.kill(child, 9)
-        time.sleep(0.005)
-
-
-def _verdict(case: Case, folder: Path, before: set[str], status: int, text: str) -> tuple[str, str]:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
+def _verdict(case: Case, folder: Path, before: set[str], ended: Ended) -> tuple[str, str]:
+    if ended.code is None:
+        number = os.WTERMSIG(ended.status)
         return ("hang", "more than its time") if number in (9, 24) else ("crash", f"signal {number}")
-    code = os.WEXITSTATUS(status)
-    if code == 0:
+    if ended.code == 0:
         fault = case.check(folder)
         return ("right", "") if fault is None else ("wrong", fault)
-    lines = [line for line in text.splitlines() if line.startswith("geosr: ")]
-    if "internal error" in text or "Traceback" in text or code not in (1, 2) or len(lines) != 1:
-        return "message", f"exit code {code} with {len(lines)} lines"
-    if "not enough memory" in text:
+    if not said_in_one_line(ended):
+        return "message", f"exit code {ended.code}"
+    if "not enough memory" in ended.text:
         return "memory", "more than its memory"
     left = {path.name for path in folder.iterdir()} - before - {".stderr", ".stdout"}
     return ("refused", "") if not {"out.tif", "out.json", "set", "run"} & left else ("wrong", f"left {sorted(left)}")
