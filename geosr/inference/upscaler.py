@@ -55,6 +55,10 @@ _KEPT = 2
 _PROBE_PX = 16
 _DEAD = 0.01
 
+#: Mean difference in reflectance between that image, which is around 0.2, and what comes out, beyond which a model is
+#: damaged.
+_ASTRAY = 0.15
+
 _building = threading.Lock()
 
 
@@ -316,7 +320,7 @@ def _blur_of(card: ModelCard, transfers: Sequence[float | None], mapping: BandMa
 
 
 def _check_detail(upscaler: Upscaler, card: ModelCard, bands: Sequence[BandSpec]) -> None:
-    """Refuse a model of a user's whose images are constant, or no numbers, whatever it is given.
+    """Refuse a model of a user's whose images are constant, no numbers or far from their source, whatever that is.
 
     Raises :class:`ModelError`.
     """
@@ -333,6 +337,15 @@ def _check_detail(upscaler: Upscaler, card: ModelCard, bands: Sequence[BandSpec]
         raise ModelError(
             f"model {card.name} gives constant images in {', '.join(dead)}, whatever it is given: its weights are not "
             "those of a trained network"
+        )
+    rows, cols = (side // upscaler.scale for side in image.shape[1:])
+    seen = image.reshape(len(image), rows, upscaler.scale, cols, upscaler.scale).mean(axis=(2, 4))
+    off = np.abs((seen - _inside(pixels, upscaler.margin_px)) * upscaler.dn_scale).mean(axis=(1, 2))
+    astray = [f"{band.name} by {by:.2g}" for band, by in zip(bands, off, strict=True) if not by < _ASTRAY]
+    if astray:
+        raise ModelError(
+            f"model {card.name} gives images that differ in reflectance from what it is given ({', '.join(astray)}): "
+            "its weights or its card are damaged"
         )
 
 

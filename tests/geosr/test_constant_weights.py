@@ -14,7 +14,10 @@ from geosr.model import stack
 from geosr.model.card import read_card_file
 from geosr.model.weights import read_weights
 from geosr.model.zoo import read_card
+from geosr.run.pipeline import super_resolve
+from tests.conftest import write_raster
 from tests.small_model import write_small_model
+from tests.upscaling import upscale_request
 
 
 def with_weights(folder, change):
@@ -60,3 +63,16 @@ def test_a_constant_step_of_a_stack_is_refused(tmp_path, monkeypatch, prefix):
     monkeypatch.setattr(stack, "find_weights", lambda _: tmp_path / "w.safetensors")
     with pytest.raises(ModelError, match=rf"all of {prefix}conv_last are 0"):
         stack.build_stack(card)
+
+
+@pytest.mark.parametrize("factor", [1e9, -1e9, 1e30])
+def test_weights_whose_images_are_far_from_their_source_are_refused(tmp_path, sample, factor):
+    def change(weights):
+        weights["conv_last.weight"] *= np.float32(factor)
+
+    with_weights(tmp_path, change)
+    source = write_raster(tmp_path / "in.tif", sample[:, :24, :24])
+    wanted = upscale_request(source, tmp_path / "out.tif", model=str(tmp_path / "mine.json"), precision="float32")
+    with pytest.raises(ModelError, match=r"its weights (or its card are damaged|are not those of a trained network)"):
+        super_resolve(wanted)
+    assert not wanted.output.exists()
