@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from geosr.cli.batch import batch
 from geosr.cli.change import change
 from geosr.cli.compare import compare
 from geosr.cli.demo import demo
@@ -56,6 +57,7 @@ def _geosr(
 
 for _command in (
     upscale,
+    batch,
     preview,
     style,
     compare,

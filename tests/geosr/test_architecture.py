@@ -60,6 +60,7 @@ ORDER = [
     "arrays",
     "evaluate",
     "maps",
+    "batch",
     "change",
     "training",
     "release",

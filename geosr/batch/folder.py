@@ -1,0 +1,111 @@
+"""The run of a batch: scene by scene into one folder; what is done is skipped, what fails is told and left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from catalog import CatalogError
+from geosr.batch.collection import write_collection
+from geosr.batch.scenes import BatchScene
+from geosr.batch.summary import Outcome, State, write_summary
+from geosr.errors import GeosrError, UsageError
+from geosr.maps.outputs import MapOutputs
+from geosr.progress import Reporter
+from geosr.run.locks import lock_folder
+from geosr.run.pipeline import super_resolve
+from geosr.run.request import UpscaleRequest
+from tiling import TilingError
+
+#: Folder of the lock; it stays, empty but for the lock.
+_LOCKED = ".geosr-batch"
+
+
+def run_batch(
+    scenes: Sequence[BatchScene],
+    request_of: Callable[[BatchScene, Path], UpscaleRequest],
+    folder: Path,
+    reporter: Reporter,
+    *,
+    style: bool = False,
+) -> list[Outcome]:
+    """Upscale each scene to ``folder/NAME.tif``, with a thumbnail, and describe the folder.
+
+    Killed and called again, it goes on where it was: products that are there are skipped, and an unfinished one is
+    resumed. An error of one scene ends that scene alone.
+
+    Parameters
+    ----------
+    scenes
+        Scenes with names of their own.
+    request_of
+        Makes the request for a scene, from it and the path of its product.
+    folder
+        Folder of the products, which is made where there is none.
+    reporter
+        Progress of the scenes, one after the other.
+    style
+        Also write QGIS styles.
+
+    Returns
+    -------
+    list[Outcome]
+        What became of each scene, in their order.
+
+    Raises
+    ------
+    UsageError
+        The folder holds one of the sources.
+    ResumeError
+        Another process is at the folder.
+    tiling.OutputError
+        The folder cannot be written.
+
+    """
+    for scene in scenes:
+        if "://" not in scene.source and Path(scene.source).resolve().parent == folder.resolve():
+            raise UsageError(f"{scene.source} is in the folder of the products: write them to another folder")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"the output {folder} is a file: name a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(folder / _LOCKED, folder)
+    outcomes: list[Outcome] = []
+    try:
+        for number, scene in enumerate(scenes, start=1):
+            reporter.note(f"scene {number} of {len(scenes)}: {scene.name}")
+            outcomes.append(_upscale(scene, request_of, folder, reporter, style))
+            if outcomes[-1].reason:
+                reporter.note(f"{scene.name} is refused: {outcomes[-1].reason}")
+        return outcomes
+    finally:
+        try:
+            write_collection(folder)
+            write_summary(folder, outcomes, len(scenes))
+        finally:
+            lock.release()
+
+
+def _upscale(
+    scene: BatchScene,
+    request_of: Callable[[BatchScene, Path], UpscaleRequest],
+    folder: Path,
+    reporter: Reporter,
+    style: bool,
+) -> Outcome:
+    product, thumbnail = folder / f"{scene.name}.tif", folder / f"{scene.name}.png"
+    before = _stamp(product)
+    try:
+        request = request_of(scene, product)
+        maps = MapOutputs(preview=thumbnail, style=style)
+        maps.check(product, overwrite=request.overwrite)
+        published = super_resolve(request, reporter)
+        maps.write(published)
+    except (GeosrError, CatalogError, TilingError) as error:
+        return Outcome(scene.name, scene.source, "refused", " ".join(str(error).split()))
+    state: State = "skipped" if before is not None and _stamp(product) == before else "made"
+    return Outcome(scene.name, scene.source, state, product=product.name, thumbnail=thumbnail.name)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Identity of a file on its disk: a product that is made anew is another file."""
+    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None

@@ -1,0 +1,113 @@
+"""Scenes of a batch, from files, folders, lists and the results of a search."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import pystac
+
+from geosr.errors import UsageError
+
+#: Names of files that describe the folder of a batch.
+RESERVED = ("collection", "summary")
+
+_RASTERS = (".tif", ".tiff", ".jp2", ".vrt")
+_PRODUCTS = (".safe", ".zip")
+_LIST = ".txt"
+
+
+@dataclass(frozen=True)
+class BatchScene:
+    """One scene, and the name of its product."""
+
+    name: str
+    """Name of the product's file, without its ending."""
+    source: str
+    """Raster, product or STAC Item, by path or URL."""
+
+
+def scenes_of(sources: Sequence[str]) -> list[BatchScene]:
+    """List the scenes of files, addresses, folders, and text files with one of these a line.
+
+    A folder has its STAC Items; without any, its .SAFE products and zips; without any, its rasters.
+
+    Raises :class:`UsageError` where there are none, or two have one name.
+    """
+    found = [scene for source in sources for scene in _expand(source)]
+    if not found:
+        raise UsageError("nothing to work on: name scenes, folders or lists of them, or search")
+    names: dict[str, str] = {}
+    for scene in found:
+        other = names.setdefault(scene.name.lower(), scene.source)
+        if other != scene.source:
+            raise UsageError(f"{other} and {scene.source} would have one product, {scene.name}.tif: rename one of them")
+    return list(dict.fromkeys(found))
+
+
+def scenes_of_items(items: Iterable[pystac.Item]) -> list[BatchScene]:
+    """List the Items that a search has found. Raises :class:`UsageError` for one without an address."""
+    scenes = []
+    for item in items:
+        href = item.get_self_href()
+        if href is None:
+            raise UsageError(f"the Item {item.id} has no address (link rel=self): save it, and name its file")
+        scenes.append(BatchScene(_file_name(item.id), href))
+    return scenes
+
+
+def _expand(source: str) -> list[BatchScene]:
+    path = Path(source)
+    if "://" in source or not path.exists() or path.suffix.lower() in _PRODUCTS:
+        # What is not there is refused as a scene, with its reason.
+        return [BatchScene(_name_of(source), source)]
+    if path.is_dir():
+        return _in_folder(path)
+    if path.suffix.lower() == _LIST:
+        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+        return [scene for line in lines if line and not line.startswith("#") for scene in _expand(_beside(path, line))]
+    return [BatchScene(_name_of(source), source)]
+
+
+def _beside(path: Path, line: str) -> str:
+    """A line of a list: relative paths are relative to the list."""
+    return line if "://" in line else str(path.parent / line)
+
+
+def _in_folder(folder: Path) -> list[BatchScene]:
+    children = sorted(folder.iterdir())
+    kinds = (
+        [child for child in children if child.suffix.lower() in (".json", ".geojson") and _is_item(child)],
+        [child for child in children if child.suffix.lower() in _PRODUCTS],
+        [child for child in children if child.suffix.lower() in _RASTERS],
+    )
+    chosen = next((kind for kind in kinds if kind), None)
+    if chosen is None:
+        raise UsageError(f"the folder {folder} has no STAC Item, .SAFE product or raster")
+    return [BatchScene(_name_of(str(child)), str(child)) for child in chosen]
+
+
+def _is_item(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("type") == "Feature" and "stac_version" in content
+
+
+def _name_of(source: str) -> str:
+    path = PurePosixPath(urlsplit(source).path if "://" in source else source)
+    name = path.name
+    while PurePosixPath(name).suffix.lower() in (*_RASTERS, *_PRODUCTS, ".json", ".geojson"):
+        name = PurePosixPath(name).stem
+    return _file_name(name)
+
+
+def _file_name(text: str) -> str:
+    """A name that any file system takes and no file of the folder has."""
+    name = re.sub(r"[^\w.-]+", "_", text).strip(".") or "scene"
+    return f"{name}_scene" if name.lower() in RESERVED else name
