@@ -1,4 +1,4 @@
-"""Super-resolution of satellite imagery: ``geosr.upscale(data)``, and the command ``geosr``."""
+"""Super-resolution of satellite imagery: ``geosr.upscale(data)``, ``geosr.fuse(series)`` and the command ``geosr``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from wrapt import when_imported
 
 if TYPE_CHECKING:
+    from geosr.arrays.fuse import fuse
     from geosr.arrays.upscale import upscale
 
     __version__: str
 
-__all__ = ["__version__", "upscale"]
+__all__ = ["__version__", "fuse", "upscale"]
 
 
 @when_imported("xarray")
@@ -30,6 +31,10 @@ def __getattr__(name: str) -> Any:
         from geosr.arrays.upscale import upscale
 
         return upscale
+    if name == "fuse":
+        from geosr.arrays.fuse import fuse
+
+        return fuse
     if name == "__version__":
         from geosr.version import VERSION
 

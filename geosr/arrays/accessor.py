@@ -30,6 +30,12 @@ class GeosrAccessor:
         result: xr.DataArray | xr.Dataset = upscale(self._da, *args, **options)
         return result
 
+    def fuse(self, *args: Any, **options: Any) -> xr.DataArray:
+        """As :func:`geosr.fuse`, of this array."""
+        from geosr.arrays.fuse import fuse
+
+        return fuse(self._da, *args, **options)
+
 
 @xr.register_dataset_accessor("geosr")  # type: ignore[no-untyped-call]
 class GeosrDatasetAccessor:

@@ -56,6 +56,7 @@ ORDER = [
     "settings",
     "inference",
     "registration",
+    "dates",
     "run",
     "arrays",
     "evaluate",

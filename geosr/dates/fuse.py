@@ -1,0 +1,143 @@
+"""One window of DN: the reference's product, corrected by further dates, in the product's own type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from catalog import BandSpec
+from geosr.dates.correct import DatedWindow, correction
+from geosr.dates.survey import Survey, Tile, survey_dates
+from geosr.inference.plausible import plausible_range
+from geosr.inference.quantize import column, enlarge
+from geosr.model.card import ModelCard
+from geosr.model.kernels import SQUARE_PIXEL_MTF, sensor_sigmas
+from geosr.model.sensor import Sensor
+from tiling import fill_invalid, nearest_non_nodata
+
+#: Source pixels around a window that its result depends on.
+MARGIN_PX = 32
+
+#: How far what was not measured is filled from, source pixels.
+_FILL_PX = 32
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Fusion of the windows of one scene: the model and the bands that they share."""
+
+    card: ModelCard
+    bands: tuple[BandSpec, ...]
+    """In the order of the arrays."""
+
+    @property
+    def _transfers(self) -> list[float]:
+        """Modulation transfer at Nyquist of each band, as the model assumes it."""
+        own = [band.mtf_nyquist for band in self.bands]
+        if self.card.bands is not None and self.card.mtf_nyquist is not None:
+            assumed = dict(zip(self.card.bands, self.card.mtf_nyquist, strict=True))
+            own = [assumed.get(band.name, band.mtf_nyquist) for band in self.bands]
+        return [SQUARE_PIXEL_MTF if one is None else one for one in own]
+
+    def sensor(self) -> Sensor:
+        """The blur of the bands."""
+        return Sensor(sensor_sigmas(self._transfers, self.card.scale), self.card.scale)
+
+    def survey(
+        self,
+        tiles: Sequence[tuple[int, int, NDArray[Any], NDArray[np.bool_]]],
+        shape: tuple[int, int],
+    ) -> Survey:
+        """Register and weigh the dates of a scene of this shape, the reference first.
+
+        Each tile is its first row and column in the scene, its DN and what of them was measured, both
+        ``(dates, bands, rows, cols)``.
+        """
+        made = []
+        for top, left, pixels, valid in tiles:
+            if not valid[0].any():
+                continue
+            windows = [self._window(*one) for one in zip(pixels, valid, strict=True)]
+            made.append(Tile(top, left, [one.pixels for one in windows], [one.valid for one in windows]))
+        with torch.inference_mode():
+            return survey_dates(made, self._transfers, self.sensor(), shape)
+
+    def __call__(
+        self,
+        image: NDArray[Any],
+        pixels: NDArray[Any],
+        valid: NDArray[np.bool_],
+        survey: Survey,
+        corner_px: tuple[int, int] = (0, 0),
+    ) -> NDArray[Any]:
+        """Correct one window of the reference's product.
+
+        Parameters
+        ----------
+        image
+            The product, DN ``(bands, scale rows, scale cols)``.
+        pixels, valid
+            The dates, the reference first: DN and what was measured, ``(dates, bands, rows, cols)``.
+        survey
+            As of :meth:`survey`.
+        corner_px
+            First row and column of the window in the scene.
+
+        Returns
+        -------
+        numpy.ndarray
+            DN, shaped and typed as ``image``; the same number wherever no further date is usable.
+        """
+        if not survey.used or not valid[0].any():
+            return image
+        reference, *others = (self._window(*one) for one in zip(pixels, valid, strict=True))
+        measured = enlarge(valid[0], self.card.scale)
+        high = np.where(measured, image, image.dtype.type(0)).astype(np.float32) * self._scale + self._offset
+        high = np.where(measured, high, self._repeated(reference.pixels)).astype(np.float32)
+        with torch.inference_mode():
+            change, _ = correction(high, reference, others, survey, self.sensor(), corner_px)
+        changed = (change != 0) & measured
+        return self._to_dn(image, high + change, changed, reference)
+
+    @property
+    def _scale(self) -> NDArray[np.float32]:
+        return column([band.scale for band in self.bands])
+
+    @property
+    def _offset(self) -> NDArray[np.float32]:
+        return column([band.offset for band in self.bands])
+
+    def _window(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> DatedWindow:
+        reflectance = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32) * self._scale + self._offset
+        if valid.any() and not valid.all():
+            reflectance = np.asarray(fill_invalid(reflectance, valid, reach_px=_FILL_PX))
+        return DatedWindow(reflectance, np.asarray(valid.all(axis=0)))
+
+    def _repeated(self, values: NDArray[Any]) -> NDArray[Any]:
+        """``(bands, rows, cols)`` on the finer grid."""
+        return values.repeat(self.card.scale, axis=1).repeat(self.card.scale, axis=2)
+
+    def _to_dn(
+        self, image: NDArray[Any], high: NDArray[np.float32], changed: NDArray[np.bool_], reference: DatedWindow
+    ) -> NDArray[Any]:
+        if self.card.overshoot is not None:
+            bounds = plausible_range(reference.pixels.astype(np.float32), 0, self.card.overshoot)
+            low, most = map(self._repeated, bounds)
+            high = np.minimum(np.maximum(high, low), most)
+        values = (high - self._offset) / self._scale
+        if not np.issubdtype(image.dtype, np.integer):
+            return np.where(changed, values.astype(image.dtype), image)
+        limits = np.iinfo(image.dtype)
+        values = np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max)
+        result = np.where(changed, values.astype(image.dtype), image)
+        for own, band, moved in zip(result, self.bands, changed, strict=True):
+            for nodata in (() if band.nodata is None else (band.nodata,)) + band.also_nodata:
+                taken = moved & (own == nodata)
+                if taken.any():
+                    own[taken] = nearest_non_nodata(nodata, own.dtype)
+        return result
