@@ -15,7 +15,7 @@ import rasterio
 
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
-from tests.service.browsing import PICTURES, differs, is_drawn, order_a_box, photograph, seen, settled
+from tests.service.browsing import PICTURES, differs, is_drawn, order_a_box, photograph, seen, settled, until
 from tests.service.conftest import PLAIN, Service, served
 from tests.service.files import files_server
 from tests.small_model import write_small_model
@@ -250,6 +250,35 @@ def test_a_box_is_drawn_ordered_watched_and_downloaded(page, tmp_path):
         assert raster.count == 4
 
 
+def test_the_wheel_zooms_over_the_handle_of_the_swipe_as_well(page):
+    frame = page.locator(".compare-swiper-vertical").bounding_box()
+    zoom = page.evaluate("window.geosr.maps.after.getZoom()")
+    page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
+    page.mouse.wheel(0, -400)
+    until(
+        page, lambda: page.evaluate("window.geosr.maps.after.getZoom()") > zoom + 0.2, "the map has not come nearer", 30
+    )
+
+
+def test_a_box_is_drawn_by_touch_over_any_distance(phone):
+    phone.get_by_role("button", name="Draw a box").click()
+    phone.locator("#stage").scroll_into_view_if_needed()
+    frame = phone.locator("#maps").bounding_box()
+    left, top = frame["x"] + frame["width"] * 0.25, frame["y"] + frame["height"] * 0.25
+    finger = phone.context.new_cdp_session(phone)
+    for step in range(11):
+        kind = "touchMove" if step else "touchStart"
+        place = {"x": left + step * frame["width"] * 0.04, "y": top + step * frame["height"] * 0.04}
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [place]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    west, south, east, north = map(float, phone.locator("#box").input_value().split(","))
+    bounds = phone.evaluate("window.geosr.maps.bounds()")
+    # From a quarter of the map's sides over 0.4 of them.
+    assert (east - west) / (bounds[2] - bounds[0]) == pytest.approx(0.4, abs=0.02)
+    assert (north - south) / (bounds[3] - bounds[1]) == pytest.approx(0.4, abs=0.02)
+    expect(phone.get_by_role("button", name="Draw a box")).to_have_attribute("aria-pressed", "false")
+
+
 def test_a_visual_product_is_ordered_and_marked(page):
     page.locator("#scene").select_option("demo")
     settled(page)
@@ -354,4 +383,10 @@ def test_a_key_is_asked_for_where_one_is_needed(browser, tmp_path):
         opened.get_by_role("button", name="Use").click()
         opened.wait_for_selector("#stage[data-scene=demo][aria-busy=false]")
         photograph(opened, "desktop-8-with-key")
+        # Downloads are links that can be handed on: they hold without the key, and do not have it in them.
+        opened.get_by_role("button", name="Order", exact=True).click()
+        link = opened.locator("#jobs li").first.get_by_role("link", name=re.compile("^product"))
+        href = link.get_attribute("href", timeout=120_000)
+        assert key not in href
+        assert service.http.get(href).status_code == 200
         context.close()

@@ -33,11 +33,3 @@ export async function ask(path, { method = "GET", json, body, type, prefer } = {
   if (!answer.ok) throw new Refused(content?.detail ?? `The service answered ${answer.status}.`, answer.status);
   return content;
 }
-
-// Downloads are links, and those send no headers.
-export function withKey(address) {
-  const url = new URL(address, location.href);
-  const own = key.get();
-  if (own) url.searchParams.set("api_key", own);
-  return url.pathname + url.search;
-}

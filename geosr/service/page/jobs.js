@@ -1,10 +1,12 @@
 // Orders, their progress on the map, and what has become of them.
 
-import { ask, withKey } from "/page/api.js";
+import { ask } from "/page/api.js";
 import { element, field } from "/page/dom.js";
 
 const OFTEN_MS = 1000;
 const SELDOM_MS = 15000;
+// Links that hold no longer than that are asked for anew.
+const LINK_LEFT_MS = 60 * SELDOM_MS;
 const NAMES = { accepted: "waits", running: "runs", successful: "finished", failed: "failed", dismissed: "cancelled" };
 
 export class Jobs {
@@ -57,7 +59,12 @@ export class Jobs {
   }
 
   async #fetchResults(job) {
-    if (!this.results.has(job.jobID)) this.results.set(job.jobID, await ask(`/jobs/${job.jobID}/results`));
+    // Downloads are links, and those send no headers: they are signed instead, for some hours.
+    const known = this.results.get(job.jobID);
+    const soon = Date.now() + LINK_LEFT_MS;
+    if (known && Object.values(known).every(({ expires }) => Date.parse(expires) > soon)) return;
+    this.results.set(job.jobID, await ask(`/jobs/${job.jobID}/links`));
+    for (const row of field("jobs").children) if (known && row.dataset.job === job.jobID) row.querySelector(".links")?.replaceWith(this.#downloads(job));
   }
 
   // Rows stay the elements that they are, in their places: whoever steers by keyboard stays where they are.
@@ -126,13 +133,16 @@ export class Jobs {
 
   #downloads(job) {
     const links = Object.entries(this.results.get(job.jobID)).map(([name, { href, length }]) => {
-      const link = element("a", { href: withKey(href), textContent: `${name} (${size(length)})` });
+      const link = element("a", { href: ofThisAddress(href), textContent: `${name} (${size(length)})` });
       link.setAttribute("download", "");
       return link;
     });
     return element("p", { className: "links" }, ...links);
   }
 }
+
+// The page may have been reached by another name than links have.
+const ofThisAddress = (href) => new URL(href, location.href).pathname;
 
 // Where the focus goes when what had it is no more.
 const summary = () => field("jobs-section").querySelector("summary");

@@ -49,6 +49,12 @@ class Maps {
     this.after = newMap("after");
     this.both = [this.before, this.after];
     this.compare = new window.maplibregl.Compare(this.before, this.after, "#maps");
+    // The handle lies over the maps: the wheel turns for what is below it.
+    const handle = document.querySelector(".compare-swiper-vertical");
+    handle.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      this.after.getCanvas().dispatchEvent(new WheelEvent("wheel", event));
+    });
     for (const map of this.both) map.on("error", (event) => (event.tile && event.error?.status === 503 ? later(map, event) : onError(event.error)));
     for (const map of this.both) map.addControl(new library.ScaleControl({ unit: "metric" }), "bottom-left");
     this.after.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
@@ -157,30 +163,37 @@ class Maps {
       return this.after.unproject([event.clientX - frame.left, event.clientY - frame.top]);
     };
     const boxOf = (a, b) => [Math.min(a.lng, b.lng), Math.min(a.lat, b.lat), Math.max(a.lng, b.lng), Math.max(a.lat, b.lat)];
+    let pointer = null;
     const down = (event) => {
+      // A second finger draws nothing.
+      if (start) return;
+      pointer = event.pointerId;
       start = place(event);
       event.preventDefault();
       event.stopPropagation();
     };
-    const move = (event) => start && this.shape("box", [polygon(boxOf(start, place(event)))]);
+    const move = (event) => start && event.pointerId === pointer && this.shape("box", [polygon(boxOf(start, place(event)))]);
     const end = (box) => {
       maps.classList.remove("drawing");
       for (const map of this.both) map.dragPan.enable();
       maps.removeEventListener("pointerdown", down, true);
       window.removeEventListener("pointermove", move);
       window.removeEventListener("pointerup", up);
+      window.removeEventListener("pointercancel", cancel);
       window.removeEventListener("keydown", escape);
       done(box);
     };
     const up = (event) => {
-      if (!start) return;
+      if (!start || event.pointerId !== pointer) return;
       const box = boxOf(start, place(event));
       end(box[0] < box[2] && box[1] < box[3] ? box : null);
     };
+    const cancel = (event) => event.pointerId === pointer && end(null);
     const escape = (event) => event.key === "Escape" && end(null);
     maps.addEventListener("pointerdown", down, true);
     window.addEventListener("pointermove", move);
     window.addEventListener("pointerup", up);
+    window.addEventListener("pointercancel", cancel);
     window.addEventListener("keydown", escape);
     return () => end(null);
   }

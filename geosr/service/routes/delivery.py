@@ -88,13 +88,18 @@ def results_of(job: Job, context: Context, wanted: Delivery) -> Response:
 def _in_document(name: str, path: Path, href: str, wanted: Delivery) -> Any:
     """An output in a document: OGC's qualified value where it is wanted by value and not too large, or a link."""
     title, media, _ = OUTPUTS[name]
-    length = len(item_bytes(path)) if name == "item" else path.stat().st_size
+    length = length_of(name, path)
     by_value = wanted.outputs is not None and wanted.outputs[name].transmission_mode == "value"
     if by_value and name == "item":
         return {"value": json.loads(item_bytes(path)), "mediaType": media}
     if by_value and length <= _MOST_VALUE_BYTES:
         return {"value": base64.b64encode(path.read_bytes()).decode(), "encoding": "base64", "mediaType": media}
     return {"href": href, "type": media, "title": title, "length": length}
+
+
+def length_of(name: str, path: Path) -> int:
+    """Bytes of an output as clients get it."""
+    return len(item_bytes(path)) if name == "item" else path.stat().st_size
 
 
 def named_file(job: Job, name: str) -> Response:

@@ -23,7 +23,7 @@ from geosr.service.jobs.job_filter import JobSearch
 from geosr.service.jobs.job_store import JobOrder
 from geosr.service.jobs.record import RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, Problem
-from geosr.service.routes.delivery import GEOJSON, OUTPUTS, Delivery, named_file, results_of, unless_known
+from geosr.service.routes.delivery import GEOJSON, OUTPUTS, Delivery, length_of, named_file, results_of, unless_known
 from geosr.service.routes.paging import PageOf
 from geosr.service.security.api_keys import Caller
 from geosr.version import VERSION
@@ -177,7 +177,13 @@ def get_links(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, di
     files = context.jobs.get(job_id, caller).files()
     signed = {name: context.signed_links.path(job_id, OUTPUTS[name][2]) for name in OUTPUTS if name in files}
     return {
-        name: {"href": context.url(path), "type": OUTPUTS[name][1], "expires": _time(expires)}
+        name: {
+            "href": context.url(path),
+            "type": OUTPUTS[name][1],
+            "title": OUTPUTS[name][0],
+            "length": length_of(name, files[name]),
+            "expires": _time(expires),
+        }
         for name, (path, expires) in signed.items()
     }
 
