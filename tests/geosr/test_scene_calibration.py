@@ -23,7 +23,7 @@ from geosr.model.scene_calibration import calibration_ratios
 from geosr.model.zoo import DEFAULT_MODEL, ModelRef, read_card
 from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN, SAMPLE, read_raster, write_raster
-from tests.geosr.test_uncertainty import request
+from tests.geosr.calibrated_model import request
 
 CALIBRATION = Calibration(level=0.9, factors=(1.0,), scene_exponent=0.5)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -14,21 +12,16 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from geosr import hardware
-from geosr.engine import EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
-from geosr.model import zoo
 
 if not hardware.has_winograd():
     pytest.skip("needs llvmlite, OpenVINO and a processor with AVX2", allow_module_level=True)
 
 from geosr.codegen.winograd.library import compile_for, compiled
 from geosr.engine.winograd.dispatch import AddedBase, BackProjectionStep, Convolution, Runner, StepFilters, Taps
-from geosr.engine.winograd.engine import WinogradEngine
-from geosr.engine.winograd.layout import PolyphaseLayout, Region
+from geosr.engine.winograd.layout import PolyphaseLayout
 from tests.geosr import winograd_reference as reference
 from tests.geosr.simd_widths import WIDTHS
-
-MTF = (0.26, 0.28, 0.24, 0.26)
 
 
 def convolved(image, weight, bias, *, code=None, threads=1, margin=0, slope=1.0, gains=()):
@@ -327,156 +320,3 @@ def test_steps_have_the_bits_of_their_reference(rows, cols, steps, partly, simd_
             pulled = reference.backproject_step(pulled, left, taps, known=known)
     expected = np.stack([pulled, reference.backproject_step(pulled, left, taps)])
     assert_same_bits(backprojected(image, left, known, taps, steps, code=compile_for(simd_width)), expected)
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_chunks_do_not_depend_on_those_before_them(threads, sample):
-    """Their memory is that of chunks of other sizes, and of their images."""
-    card = zoo.read_card(zoo.DEFAULT_MODEL)
-    mtf = card.transfers(MTF, plain_image=False)
-    spec = EngineSpec("winograd-cpu", "float32")
-    engine = WinogradEngine(card, mtf, spec, Parallel(1, threads))
-    lr = sample[:, :130, :170].astype(np.float32) / 10_000
-    valid = np.random.default_rng(0).random(lr.shape) > 0.1
-
-    def upscale(rows, cols):
-        made = engine.upscale(lr[:, :rows, :cols], valid[:, :rows, :cols])
-        return made.polyphase, made.observed
-
-    alone = upscale(100, 117)
-    copies = [one.copy() for one in alone]
-    upscale(130, 170)
-    engine.upscale(10 * lr[:, :100, :117], np.ones((4, 100, 117), bool))
-    for before, kept, after in zip(alone, copies, upscale(100, 117), strict=True):
-        assert (kept == after).all()
-        # And what was handed out is not overwritten.
-        assert (before == kept).all()
-
-
-@pytest.mark.parametrize(("base", "steps"), [("bicubic", 2), ("bilinear", 2), ("nearest", 0), ("none", 0)])
-def test_rows_that_are_taken_are_those_of_the_image(base, steps, sample):
-    """However many at a time, in whatever order, by several threads."""
-    card = zoo.read_card(zoo.DEFAULT_MODEL).model_copy(update={"base": base, "steps": steps})
-    spec = EngineSpec("winograd-cpu", "float32")
-    engine = WinogradEngine(card, card.transfers(MTF, plain_image=False), spec, Parallel(1, 2))
-    lr = sample[:, :103, :122].astype(np.float32) / 10_000
-    valid = np.ones(lr.shape, bool)
-    image = engine.upscale(lr, valid).polyphase
-    taken = np.full_like(image, np.nan)
-
-    def sink(rows):
-        assert rows.shape == image.shape
-
-        def some(first, stop):
-            taken[:, :, first:stop] = rows(first, stop)
-
-        bounds = [*range(0, rows.shape[2], 5), rows.shape[2]]
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(some, bounds[-2::-1], bounds[:0:-1]))
-
-    assert engine.upscale(lr, valid, sink=sink).polyphase is None
-    assert (taken == image).all()
-
-
-def test_numbers_that_are_none_do_not_stay(sample):
-    """Neither in what is beside an image nor in what another chunk sees of it."""
-    card = zoo.read_card(zoo.DEFAULT_MODEL)
-    spec = EngineSpec("winograd-cpu", "float32")
-    engine = WinogradEngine(card, card.transfers(MTF, plain_image=False), spec, Parallel(1, 2))
-    # As wide as whole vectors are: what is beside is read.
-    lr = sample[:, :128, :128].astype(np.float32) / 10_000
-    valid = np.ones(lr.shape, bool)
-    before = engine.upscale(lr, valid).polyphase.copy()
-    assert np.isnan(engine.upscale(np.full_like(lr, np.nan), valid).polyphase).all()
-    assert (engine.upscale(lr, valid).polyphase == before).all()
-
-
-@pytest.mark.parametrize(("rows", "cols"), [(100, 117), (97, 100), (99, 131), (130, 65), (98, 98), (60, 170)])
-@pytest.mark.parametrize(
-    "blocks", [pytest.param(3, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 1]
-)
-def test_nothing_of_other_chunks_is_seen(rows, cols, blocks, sample):
-    """Whatever their shape, and wherever they had pixels that this one has not."""
-    card = zoo.read_card(zoo.DEFAULT_MODEL)
-    size = card.network.model_copy(update={"blocks": blocks})
-    card = card.model_copy(update={"network": size})
-    spec = EngineSpec("winograd-cpu", "float32")
-    lr = sample[:, :rows, :cols].astype(np.float32) / 10_000
-    valid = np.random.default_rng(0).random(lr.shape) > 0.1
-
-    def start():
-        return WinogradEngine(card, card.transfers(MTF, plain_image=False), spec, Parallel(1, 2))
-
-    expected = start().upscale(lr, valid)
-    engine = start()
-    for other in [(rows, cols), (131, 171), (rows + 3, cols - 1), (cols, rows)]:
-        engine.upscale(np.full((4, *other), np.nan, np.float32), np.ones((4, *other), bool))
-        made = engine.upscale(lr, valid)
-        assert (made.polyphase == expected.polyphase).all()
-        assert (made.observed == expected.observed).all()
-
-
-def test_the_layout_is_as_drawn():
-    """In ``geosr/codegen/README.md``."""
-    layout = PolyphaseLayout(5, 14, compiled().step)
-    image = np.arange(1, 3 * 5 * 14 + 1, dtype=np.float32).reshape(3, 5, 14)
-    channels = np.zeros(layout.shape(3), np.float32)
-    layout.put(image, channels)
-    channel, row, col = np.indices(image.shape)
-    places = channel * layout.channel_stride + (4 + row) * layout.row_stride
-    places += col % 4 * layout.phase_stride + 16 + col // 4
-    assert (channels.reshape(-1)[places] == image).all()
-    assert np.count_nonzero(channels) == image.size
-    assert (layout.phase_stride % 32, layout.row_stride) == (16, 4 * layout.phase_stride)
-    start = (layout.address(channels, layout.whole) - channels.ctypes.data) // channels.itemsize
-    assert start == places[0, 0, 0]
-
-
-@pytest.mark.parametrize("margin", [0, 4, 20, 64, 68])
-def test_maps_are_aligned_for_a_region(margin):
-    """There a vector of tiles is one line of the cache, and all that belongs to the channels is in their memory."""
-    layout, memory = PolyphaseLayout(150, 170, compiled().step), BufferPool()
-    region = layout.whole.inside(margin)
-    scratch = memory.scratch("maps", layout.scratch_shape(3))
-    maps = layout.aligned(scratch, region)
-    assert maps.shape == layout.shape(2)
-    assert layout.address(maps, region) % 64 == 0
-    assert layout.address(maps[1:], region) % 64 == 0
-    start, end = np.lib.array_utils.byte_bounds(maps)
-    assert scratch.ctypes.data <= start
-    assert end + layout.channel_stride * scratch.itemsize <= scratch.ctypes.data + scratch.nbytes
-
-
-def test_regions_keep_tiles_whole():
-    whole = Region(0, 100, 90)
-    assert whole.inside(7) == Region(4, 92, 82)
-    assert whole.inside(8).inside(9) == whole.inside(8)
-
-
-# Memory
-
-
-def test_memory_is_taken_again():
-    memory = BufferPool()
-    first = memory.scratch("maps", (3, 100))
-    first[...] = 7
-    smaller = memory.scratch("maps", (2, 50))
-    assert np.shares_memory(first, smaller)
-    assert (smaller == 7).all()
-    larger = memory.scratch("maps", (30, 100))
-    assert larger.shape == (30, 100)
-    assert larger.ctypes.data % 64 == 0
-
-
-def test_lent_memory_comes_back_when_nobody_has_it():
-    memory = BufferPool()
-    borrowed = memory.borrow("one", (10, 20))
-    place, part = borrowed.ctypes.data, borrowed[2:4].reshape(-1)
-    part[...] = 5
-    del borrowed
-    gc.collect()
-    other = memory.borrow("one", (10, 20))
-    assert not np.shares_memory(part, other)
-    assert (part == 5).all()
-    del part
-    assert memory.borrow("one", (5, 8)).ctypes.data == place
