@@ -20,16 +20,16 @@ from geosr.codegen.winograd.library import compiled
 from geosr.engine import EngineSpec, Parallel, choose_engine
 from geosr.engine.buffers import BufferPool
 from geosr.engine.openvino_engine import OpenVinoEngine, compile_graph, graphs_of
-from geosr.engine.pooled import ChunkArrays, Step
+from geosr.engine.pooled import ChunkArrays, EngineStep
 from geosr.engine.winograd.dispatch import Runner
 from geosr.engine.winograd.layout import PolyphaseLayout
-from geosr.engine.winograd.network import Network, read_layers
+from geosr.engine.winograd.network import WinogradNetwork, read_layers
 from geosr.model.card import ModelCard
 from geosr.model.weights import read_weights
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 
 
-def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[Step]:
+def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[EngineStep]:
     """What makes the residual of the default model's network out of ``lr``, without a margin."""
     card = read_card(DEFAULT_MODEL)
     assert card.network is not None
@@ -51,14 +51,14 @@ def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[Step]:
     return [compile_graph(*graph, parallel.threads) for graph in graphs.network(spec.precision)]
 
 
-def bare_winograd(card: ModelCard, side: int, threads: int) -> Step:
+def bare_winograd(card: ModelCard, side: int, threads: int) -> EngineStep:
     """The same in Winograd's engine."""
     assert card.network is not None
     code, memory = compiled(), BufferPool()
     layers = read_layers(read_weights(card), card.network, code.outputs)
     layout = PolyphaseLayout(side, side, code.step)
     runner = Runner(layout, code, threads, list(layers.values()), memory)
-    network = Network(layout, runner, layers, card.network, 0, memory)
+    network = WinogradNetwork(layout, runner, layers, card.network, 0, memory)
 
     def step(known: ChunkArrays) -> dict[str, NDArray[np.float32]]:
         made = network(known["lr"][0])

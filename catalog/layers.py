@@ -46,7 +46,7 @@ class LayerBand:
 
 
 @dataclass(frozen=True)
-class Layer:
+class ItemLayer:
     """One Item, reduced to what reading needs."""
 
     bands: tuple[LayerBand, ...]
@@ -58,7 +58,7 @@ class Layer:
     """Its scene classification."""
 
 
-def with_nodata(layer: Layer, sensor: SensorProfile | None, given: float | None) -> Layer:
+def with_nodata(layer: ItemLayer, sensor: SensorProfile | None, given: float | None) -> ItemLayer:
     """The layer with what is no measurement by its rasters, the Item and the sensor; ``given`` is none either.
 
     Raises :class:`SourceError` for a raster that cannot be opened, or lacks a band.
@@ -67,7 +67,7 @@ def with_nodata(layer: Layer, sensor: SensorProfile | None, given: float | None)
 
 
 @patient
-def stored_as(layer: Layer) -> tuple[str, float]:
+def stored_as(layer: ItemLayer) -> tuple[str, float]:
     """Type of a layer's bands, and the DN of that type that marks pixels without measurement.
 
     Raises :class:`SourceError` for bands of types that have no common one.
@@ -112,7 +112,7 @@ def _with_nodata(band: LayerBand, sensor: SensorProfile | None, given: float | N
 class ItemsReader:
     """Reads layers onto one grid; where they overlap the first one that has a pixel gives it."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[ItemLayer, ...]
     geobox: GeoBox
     dtype: str
     nodata: float
@@ -151,7 +151,7 @@ class ItemsReader:
         layers = tuple(replace(layer, bands=tuple(layer.bands[i] for i in keep)) for layer in self.layers)
         return replace(self, layers=layers)
 
-    def _clear(self, layer: Layer, window: Window) -> NDArray[np.bool_]:
+    def _clear(self, layer: ItemLayer, window: Window) -> NDArray[np.bool_]:
         if not self.clouds_out:
             return np.ones((window.height, window.width), dtype=bool)
         return ~unusable(LayerClasses(layer, self.geobox), window, self.geobox.shape.yx)
@@ -161,7 +161,7 @@ class ItemsReader:
 class LayerClasses:
     """The scene classification of one layer."""
 
-    layer: Layer
+    layer: ItemLayer
     geobox: GeoBox
 
     def read_classes(self, window: Window) -> NDArray[np.uint8]:

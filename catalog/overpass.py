@@ -26,7 +26,7 @@ from catalog.gdal import check_allowed, files_of, open_raster, parts_of
 from catalog.identity import Identity, look_up, notes_on, raster_identity
 from catalog.item_bands import BandAsset
 from catalog.items import Candidate, as_filed, candidate, clear_share, footprint, overpasses
-from catalog.layers import ItemsReader, Layer, LayerBand, stored_as, with_nodata
+from catalog.layers import ItemLayer, ItemsReader, LayerBand, stored_as, with_nodata
 from catalog.paths import local_path, without_query
 from catalog.pixel_size import gsd_m_of
 from catalog.radiometry import check_type
@@ -275,7 +275,7 @@ def _aligned(grid: GeoBox, other: GeoBox) -> bool:
     return bool(abs(cols - round(cols)) < 1e-6 and abs(rows - round(rows)) < 1e-6)
 
 
-def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
+def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> ItemLayer:
     if any(a.radiometry.scale != b.radiometry.scale for a, b in zip(one.assets, lead.assets, strict=True)):
         raise SourceError(f"Items {one.item.id} and {lead.item.id} have different scales: process them by themselves")
     scl = next((key for key in SCL_KEYS if key in one.item.assets), None)
@@ -290,7 +290,7 @@ def _layer(one: Candidate, lead: Candidate, geobox: GeoBox, crs: CRS) -> Layer:
     )
     aligned = _aligned(one.grid, geobox)
     _check_spans(one, geobox, aligned=aligned)
-    return Layer(
+    return ItemLayer(
         bands=bands,
         bounds=Geometry(one.grid.extent.geom, one.crs).to_crs(crs).boundingbox.bbox,
         aligned=aligned,
@@ -344,11 +344,11 @@ def _band_spec(
     )
 
 
-def _rasters(layer: Layer) -> list[LayerBand]:
+def _rasters(layer: ItemLayer) -> list[LayerBand]:
     return [*layer.bands, *([layer.scl] if layer.scl else [])]
 
 
-def _raster_files(layer: Layer) -> list[str]:
+def _raster_files(layer: ItemLayer) -> list[str]:
     """Local files that reading a layer reads."""
     return list(dict.fromkeys(file for band in _rasters(layer) for file in files_of(band.path)))
 
@@ -358,7 +358,7 @@ def _own_files(chosen: Sequence[Candidate]) -> list[str]:
     return [local_path(href) for one in chosen if (href := one.item.get_self_href()) is not None]
 
 
-def _identity(one: Candidate, layer: Layer, files: Sequence[str], found: Mapping[str, Identity]) -> dict[str, Any]:
+def _identity(one: Candidate, layer: ItemLayer, files: Sequence[str], found: Mapping[str, Identity]) -> dict[str, Any]:
     def known(path: str) -> Identity:
         # Of a classification that is not read, nobody was asked.
         return found.get(path) or raster_identity(path)

@@ -23,7 +23,7 @@ from catalog.paths import without_query
 from catalog.placing import north_up
 from catalog.scene import Pixels
 
-Kernel = Literal["nearest", "cubic"]
+ResamplingKernel = Literal["nearest", "cubic"]
 
 #: Fraction of a pixel by which grids may differ and still be one: what is lost when numbers are written as text.
 _TOLERANCE_PX = 1e-3
@@ -36,7 +36,7 @@ def read_resampled(
     raster: DatasetReader,
     indexes: list[int],
     geobox: GeoBox,
-    kernel: Kernel,
+    kernel: ResamplingKernel,
     *,
     nodata: Sequence[float | None] = (),
     masked: bool = False,

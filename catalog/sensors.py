@@ -42,11 +42,11 @@ Role = Literal[
 _FOLDER = Path(__file__).parent / "profiles"
 
 
-class _Strict(BaseModel):
+class _StrictProfile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class SensorBand(_Strict):
+class SensorBand(_StrictProfile):
     """One band of an instrument."""
 
     name: str = Field(min_length=1)
@@ -63,7 +63,7 @@ class SensorBand(_Strict):
     """Other names by which catalogues and files call it; capitals do not matter."""
 
 
-class SensorProfile(_Strict):
+class SensorProfile(_StrictProfile):
     """An instrument, in the product that it is usually delivered as."""
 
     name: str = Field(min_length=1)

@@ -8,7 +8,7 @@ import dask.array
 import xarray as xr
 
 from geosr.arrays.attributes import attributes_of, set_grid_mapping, sharpness_attributes
-from geosr.arrays.bands import Radiometry, StoredBands, band_names
+from geosr.arrays.bands import GivenRadiometry, StoredBands, band_names
 from geosr.arrays.dataset import with_uncertainty
 from geosr.arrays.encoding import set_encoding
 from geosr.arrays.grid import grid_of, regrid
@@ -18,7 +18,7 @@ from tiling import refine
 
 
 def upscale_array(
-    da: xr.DataArray, bands: str | Sequence[str] | None, radiometry: Radiometry, method: Method
+    da: xr.DataArray, bands: str | Sequence[str] | None, radiometry: GivenRadiometry, method: Method
 ) -> xr.DataArray | xr.Dataset:
     """Upscale ``(…, band, y, x)`` or ``(y, x)``: a DataArray, or with uncertainty a Dataset."""
     _check_dimensions(da)

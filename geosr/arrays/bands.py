@@ -16,7 +16,7 @@ from geosr.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Radiometry:
+class GivenRadiometry:
     """Scale, offset and nodata as a user gives them; None for what the array says itself."""
 
     scale: float | None = None

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from geosr.arrays.array import upscale_array
-from geosr.arrays.bands import Radiometry
+from geosr.arrays.bands import GivenRadiometry
 from geosr.arrays.method import Method
 from geosr.arrays.options import UpscaleOptions
 from geosr.arrays.variables import upscale_dataset
@@ -122,7 +122,7 @@ def upscale(
         The values cannot be reflectance.
 
     """
-    radiometry = Radiometry(scale, offset, nodata)
+    radiometry = GivenRadiometry(scale, offset, nodata)
     if not isinstance(data, xr.DataArray | xr.Dataset):
         raise UsageError(_refusal(data))
     method = Method(ModelRef(model, sharpness), EngineChoice(engine, device, precision), core_px, uncertainty)

@@ -13,7 +13,7 @@ from catalog.inherited_tags import holds_for_result
 from catalog.sentinel2 import band_name
 from geosr.arrays.array import upscale_array
 from geosr.arrays.attributes import attributes_of, set_grid_mapping, sharpness_attributes
-from geosr.arrays.bands import Radiometry, StoredBands, split_names
+from geosr.arrays.bands import GivenRadiometry, StoredBands, split_names
 from geosr.arrays.dataset import half_width_of, measured_of
 from geosr.arrays.encoding import NODATA_ATTRIBUTES, set_encoding
 from geosr.arrays.grid import grid_mapping, grid_of, regrid
@@ -30,7 +30,7 @@ _LISTED = 12
 
 
 def upscale_dataset(
-    ds: xr.Dataset, bands: str | Sequence[str] | None, radiometry: Radiometry, method: Method
+    ds: xr.Dataset, bands: str | Sequence[str] | None, radiometry: GivenRadiometry, method: Method
 ) -> xr.Dataset:
     """Upscale the variables that are bands; variables without rows and columns are kept, other images left out.
 
@@ -56,7 +56,7 @@ def upscale_dataset(
 
 
 def _of_array(
-    da: xr.DataArray, bands: str | Sequence[str] | None, radiometry: Radiometry, method: Method
+    da: xr.DataArray, bands: str | Sequence[str] | None, radiometry: GivenRadiometry, method: Method
 ) -> dict[Hashable, xr.DataArray]:
     result = upscale_array(da, bands, radiometry, method)
     if isinstance(result, xr.DataArray):
@@ -69,7 +69,11 @@ def _of_array(
 
 
 def _of_bands(
-    ds: xr.Dataset, images: list[Hashable], bands: str | Sequence[str] | None, radiometry: Radiometry, method: Method
+    ds: xr.Dataset,
+    images: list[Hashable],
+    bands: str | Sequence[str] | None,
+    radiometry: GivenRadiometry,
+    method: Method,
 ) -> dict[Hashable, xr.DataArray]:
     candidates = _candidates(ds, images, split_names(bands))
     called = [_band_of(ds[name]) for name in candidates]

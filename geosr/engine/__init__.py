@@ -199,7 +199,7 @@ class Parallel:
 
 
 @dataclass(frozen=True)
-class Upscaled:
+class EngineOutput:
     """Output of a generator for the inside of one chunk, in units of the bands' reference reflectance."""
 
     polyphase: NDArray[np.float32] | None
@@ -224,7 +224,7 @@ class Engine(Protocol):
         *,
         uncertainty: bool = False,
         sink: ImageSink | None = None,
-    ) -> Upscaled:
+    ) -> EngineOutput:
         """Upscale ``(bands, rows, cols)`` but for the model's halo on each side.
 
         The image is the same with uncertainty and without. ``sink`` is given it a few rows at a time, for as long as it

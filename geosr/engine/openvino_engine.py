@@ -13,7 +13,7 @@ from geosr.engine import EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.engine.openvino_graphs import Graphs
 from geosr.engine.openvino_import import ov
-from geosr.engine.pooled import ChunkArrays, PooledEngine, Step
+from geosr.engine.pooled import ChunkArrays, EngineStep, PooledEngine
 from geosr.errors import DeviceError
 from geosr.model.bfloat16 import Rounded
 from geosr.model.card import ModelCard
@@ -41,7 +41,7 @@ class OpenVinoEngine(PooledEngine):
         reduced = card.network is not None and spec.precision == "bfloat16"
         self._rounded = read_rounded(card, self._weights) if reduced else None
 
-    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[Step]:
+    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[EngineStep]:
         # OpenVINO has its own memory.
         graphs = graphs_of(
             self._card,
@@ -89,7 +89,7 @@ def graphs_of(
     )
 
 
-def compile_graph(graph: ov.Model, precision: str, threads: int) -> Step:
+def compile_graph(graph: ov.Model, precision: str, threads: int) -> EngineStep:
     """A graph made ready to run on so many threads. Raises :class:`DeviceError` when memory is short."""
     try:
         compiled = _core().compile_model(

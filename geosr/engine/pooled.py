@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine import MARGIN_PX, Parallel, Upscaled
+from geosr.engine import MARGIN_PX, EngineOutput, Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.engine.rows import ArrayRows, ImageSink, Rows, stream_rows
 from geosr.model import kernels
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ChunkArrays: TypeAlias = Mapping[str, Any]
 
 #: From what is known to more of it.
-Step: TypeAlias = Callable[[ChunkArrays], dict[str, Any]]
+EngineStep: TypeAlias = Callable[[ChunkArrays], dict[str, Any]]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class _Slot:
     shape: tuple[int, ...] = ()
     uncertainty: bool = False
     """True when the steps also give what half-widths are made of; the image is the same."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[EngineStep] = field(default_factory=list)
 
 
 class PooledEngine(ABC):
@@ -67,7 +67,7 @@ class PooledEngine(ABC):
         self._margin = min(MARGIN_PX, card.halo_px)
 
     @abstractmethod
-    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[Step]:
+    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[EngineStep]:
         """Build the steps, run in turn, for chunks of a shape, ``(1, bands, rows, cols)``."""
 
     def upscale(
@@ -77,7 +77,7 @@ class PooledEngine(ABC):
         *,
         uncertainty: bool = False,
         sink: ImageSink | None = None,
-    ) -> Upscaled:
+    ) -> EngineOutput:
         low = np.ascontiguousarray(lr)[None]
         known: dict[str, Any] = {"lr": low, "valid": self._as_input(valid)[None]}
         with self._slot(low.shape, uncertainty=uncertainty) as slot:
@@ -87,7 +87,7 @@ class PooledEngine(ABC):
             rows: Rows = known["rows"] if "rows" in known else self._rows_of(known["polyphase"])
             image = stream_rows(rows, sink, self._threads)
             if not uncertainty:
-                return Upscaled(image, seen)
+                return EngineOutput(image, seen)
             import torch
 
             with torch.inference_mode():
@@ -98,7 +98,7 @@ class PooledEngine(ABC):
                     torch.from_numpy(known["residual"]),
                     torch.from_numpy(known["polyphase"]),
                 )
-            return Upscaled(image, seen, half_width[0].numpy(), measured_fraction[0].numpy())
+            return EngineOutput(image, seen, half_width[0].numpy(), measured_fraction[0].numpy())
 
     def _as_input(self, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         return valid.astype(np.float32)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geosr.engine import EngineSpec, Parallel, Upscaled
+from geosr.engine import EngineOutput, EngineSpec, Parallel
 from geosr.engine.rows import ArrayRows, ImageSink, stream_rows
 from geosr.model.card import ModelCard
 from geosr.model.stack import StackedGenerator
@@ -42,7 +42,7 @@ class StackEngine:
         *,
         uncertainty: bool = False,
         sink: ImageSink | None = None,
-    ) -> Upscaled:
+    ) -> EngineOutput:
         with self._running():
             low = self._generator.whole(self._sent(lr))
             mask = None if valid.all() else self._generator.whole(self._sent(valid.astype(np.float32)))
@@ -52,10 +52,10 @@ class StackEngine:
             polyphase = stream_rows(ArrayRows(inside.reshape(len(lr), -1, *inside.shape[1:])), sink)
             observed = self._inside(made.observed[0], rows, cols)
             if not uncertainty:
-                return Upscaled(polyphase, observed)
+                return EngineOutput(polyphase, observed)
             estimator, scale = self._needed(), self._generator.scale
             half_width = self._inside(estimator.half_width(made)[0], rows, cols, scale)
-            return Upscaled(
+            return EngineOutput(
                 polyphase,
                 observed,
                 half_width,

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geosr.engine import EngineSpec, Parallel, Upscaled
+from geosr.engine import EngineOutput, EngineSpec, Parallel
 from geosr.engine.rows import ArrayRows, ImageSink, stream_rows
 from geosr.engine.uncertainty import UncertaintyEstimator
 from geosr.errors import DeviceError, ModelError
@@ -72,13 +72,13 @@ class TorchEngine:
         *,
         uncertainty: bool = False,
         sink: ImageSink | None = None,
-    ) -> Upscaled:
+    ) -> EngineOutput:
         low = torch.from_numpy(np.ascontiguousarray(lr))[None]
         mask = None if valid.all() else torch.from_numpy(valid.astype(np.float32))[None]
         with self._slot(), _exact(), torch.inference_mode():
             made = self._in_parts(low, mask, uncertainty)
         polyphase = made.polyphase[0].numpy()
-        return Upscaled(
+        return EngineOutput(
             stream_rows(ArrayRows(polyphase.reshape(len(lr), -1, *polyphase.shape[1:])), sink),
             made.observed[0].numpy(),
             None if made.half_width is None else made.half_width[0].numpy(),

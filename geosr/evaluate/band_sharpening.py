@@ -16,7 +16,7 @@ BORDER_PX = 8
 
 
 @dataclass(frozen=True)
-class Contender:
+class SharpenedBands:
     """One way to sharpen coarse bands, by band in their order."""
 
     rmse: tuple[float, ...]
@@ -26,7 +26,7 @@ class Contender:
     """Mean absolute difference between the input and the result seen through the sensor, reflectance."""
 
 
-def compare_reduced(model: Fusion, truth: Tensor, guides: Tensor, unit: Tensor) -> dict[str, Contender]:
+def compare_reduced(model: Fusion, truth: Tensor, guides: Tensor, unit: Tensor) -> dict[str, SharpenedBands]:
     """Bicubic interpolation, the same with back-projection, and a model, on a scene reduced by the model's scale.
 
     ``truth`` is ``(1, bands, rows, cols)`` in units ``(1, bands, 1, 1)`` of reflectance, its sides multiples of the
@@ -44,12 +44,12 @@ def compare_reduced(model: Fusion, truth: Tensor, guides: Tensor, unit: Tensor) 
     return {name: _measured(image, truth, coarse, unit, model) for name, image in made.items()}
 
 
-def _measured(image: Tensor, truth: Tensor, coarse: Tensor, unit: Tensor, model: Fusion) -> Contender:
+def _measured(image: Tensor, truth: Tensor, coarse: Tensor, unit: Tensor, model: Fusion) -> SharpenedBands:
     inside = (..., slice(BORDER_PX, -BORDER_PX), slice(BORDER_PX, -BORDER_PX))
     error = ((image - truth) * unit)[inside]
     margin = -(-BORDER_PX // model.scale)
     seen = ((model.sensor.observe(image) - coarse) * unit)[..., margin:-margin, margin:-margin]
-    return Contender(
+    return SharpenedBands(
         rmse=tuple(float(one) for one in error.square().mean(dim=(0, 2, 3)).sqrt()),
         spectral_angle_deg=spectral_angle_deg((image * unit)[inside][0], (truth * unit)[inside][0]),
         consistency=tuple(float(one) for one in seen.abs().mean(dim=(0, 2, 3))),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from geosr.evaluate.contenders import REFERENCE_NAME, Contender, Upscaled, sensor_of, white
+from geosr.evaluate.contenders import REFERENCE_NAME, Contender, ContenderOutput, sensor_of, white
 from geosr.evaluate.coverage import Coverage, measure_coverage
 from geosr.evaluate.figures import Curve, Figures, measure
 from geosr.evaluate.held_out import ImageSet, find_images, observe, read_images
@@ -64,7 +64,7 @@ def compare(
     full = white(inputs)
     plain = next(one for one in contenders if one.name == REFERENCE_NAME)
     subsets = {frozenset(one.bands): one.bands for one in contenders}
-    kept: dict[str, list[Upscaled]] = {}
+    kept: dict[str, list[ContenderOutput]] = {}
     rows: list[Row] = []
     # Bicubic first: gains are counted from it.
     for one in sorted(contenders, key=lambda one: one is not plain):
@@ -88,7 +88,7 @@ def compare(
 def _row(
     one: Contender,
     chosen: tuple[str, ...],
-    results: Sequence[Upscaled],
+    results: Sequence[ContenderOutput],
     truths: Sequence[Tensor],
     inputs: Sequence[Tensor],
     transfers: Mapping[str, float],
@@ -112,8 +112,8 @@ def _samples(
     truths: Sequence[Tensor],
     inputs: Sequence[Tensor],
     bands: tuple[str, ...],
-    interpolated: Sequence[Upscaled],
-    upscaled: Sequence[Upscaled],
+    interpolated: Sequence[ContenderOutput],
+    upscaled: Sequence[ContenderOutput],
     plain: Contender,
     subject: Contender,
 ) -> tuple[Sample, ...]:
@@ -131,8 +131,8 @@ def _samples(
     )
 
 
-def _times(result: Upscaled, unit: float) -> Upscaled:
-    return result if unit == 1 else Upscaled(result.image * unit)
+def _times(result: ContenderOutput, unit: float) -> ContenderOutput:
+    return result if unit == 1 else ContenderOutput(result.image * unit)
 
 
 def _select(image: Tensor, held: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:

@@ -45,7 +45,7 @@ class Consistency:
     """Length of the shift between them, LR pixels; NaN where registration failed."""
 
 
-class Shift(NamedTuple):
+class ImageShift(NamedTuple):
     """A displacement of content, in pixels, down and to the right."""
 
     dy: float
@@ -95,7 +95,7 @@ def resize(image: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(image[None], size=like.shape[1:], mode="bilinear", antialias=True)[0]
 
 
-def aligning_shift(moving: Tensor, reference: Tensor) -> Shift | None:
+def aligning_shift(moving: Tensor, reference: Tensor) -> ImageShift | None:
     """Shift that lays ``moving`` on ``reference``, both ``(bands, rows, cols)``; None where that is unclear.
 
     By phase correlation of the means over bands, in which all frequencies count the same.
@@ -108,7 +108,7 @@ def aligning_shift(moving: Tensor, reference: Tensor) -> Shift | None:
 
 def shift_between(
     moving: NDArray[Any], reference: NDArray[Any], *, steps_per_px: int, normalization: Literal["phase"] | None
-) -> Shift:
+) -> ImageShift:
     """Shift that lays ``moving`` on ``reference``, both ``(rows, cols)``, to ``1 / steps_per_px`` pixel.
 
     The peak of their cross-correlation (Guizar-Sicairos et al., 2008), of phase alone if so normalised.
@@ -116,7 +116,7 @@ def shift_between(
     found, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call,unused-ignore]
         reference, moving, upsample_factor=steps_per_px, normalization=normalization
     )
-    return Shift(float(found[0]), float(found[1]))
+    return ImageShift(float(found[0]), float(found[1]))
 
 
 def _inside(image: Tensor, margin: int) -> Tensor:

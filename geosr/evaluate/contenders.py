@@ -39,7 +39,7 @@ SCALE = 4
 
 
 @dataclass(frozen=True)
-class Upscaled:
+class ContenderOutput:
     """A result, reflectance ``(bands, 4 rows, 4 cols)``."""
 
     image: Tensor
@@ -54,7 +54,7 @@ class Contender:
     name: str
     bands: tuple[str, ...]
     """In the order in which ``run`` takes and gives them."""
-    run: Callable[[Tensor], Upscaled]
+    run: Callable[[Tensor], ContenderOutput]
     level: float | None = None
     """Share of pixels whose truth lies within the half-width, as promised; None without half-widths."""
     multiply_adds_per_lr_px: int = 0
@@ -133,14 +133,14 @@ def of_generator(
     unit = torch.tensor(reference or [1.0] * len(bands)).reshape(-1, 1, 1)
     margin = halo_px * model.scale
 
-    def run(lr: Tensor) -> Upscaled:
+    def run(lr: Tensor) -> ContenderOutput:
         padded = np.pad(lr.numpy(), ((0, 0), (halo_px, halo_px), (halo_px, halo_px)), mode="symmetric")
         entering = (torch.from_numpy(padded) / unit)[None]
         with torch.inference_mode():
             if calibration is None:
-                return Upscaled(_inside(model(entering)[0] * unit, margin))
+                return ContenderOutput(_inside(model(entering)[0] * unit, margin))
             image, half_width = (_inside(one[0] * unit, margin) for one in model.with_half_width(entering))
-            return Upscaled(image, half_width * _factors(model, lr, unit, halo_px, calibration))
+            return ContenderOutput(image, half_width * _factors(model, lr, unit, halo_px, calibration))
 
     return Contender(name, bands, run, None if calibration is None else calibration.level)
 
@@ -160,8 +160,8 @@ def baselines(bands: tuple[str, ...], sensor: Sensor) -> list[Contender]:
     """The interpolations, of which two are called bicubic: a = -1/2 (GDAL, Pillow) and a = -3/4 (PyTorch, OpenCV)."""
     made = [contender(Opened(zoo.read_card(name)), bands, sensor) for name in BASELINES]
 
-    def other_bicubic(lr: Tensor) -> Upscaled:
-        return Upscaled(F.interpolate(lr[None], scale_factor=SCALE, mode="bicubic")[0])
+    def other_bicubic(lr: Tensor) -> ContenderOutput:
+        return ContenderOutput(F.interpolate(lr[None], scale_factor=SCALE, mode="bicubic")[0])
 
     after = 1 + BASELINES.index(REFERENCE_NAME)
     return [*made[:after], Contender(_OTHER_BICUBIC, bands, other_bicubic), *made[after:]]

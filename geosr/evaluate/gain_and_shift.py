@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geosr.evaluate.consistency import Shift, shift_between
+from geosr.evaluate.consistency import ImageShift, shift_between
 
 #: Shifts are found in steps of 1/100 pixel.
 _STEPS_PER_PX = 100
 
 
-class Radiometry(NamedTuple):
+class RadiometricErrors(NamedTuple):
     """One band as a line through its truth: ``gain * truth + bias``."""
 
     gain: float
@@ -26,7 +26,7 @@ class Radiometry(NamedTuple):
     """Reflectance; 0 is right."""
 
 
-def gain_and_bias(sr: Tensor, hr: Tensor) -> list[Radiometry]:
+def gain_and_bias(sr: Tensor, hr: Tensor) -> list[RadiometricErrors]:
     """The line through each band's pixels, by least squares.
 
     Detail that ``sr`` lacks lowers the gain: compare both as the sensor observes them, and little of that is left.
@@ -35,11 +35,11 @@ def gain_and_bias(sr: Tensor, hr: Tensor) -> list[Radiometry]:
     for band, truth in zip(sr.double().flatten(1), hr.double().flatten(1), strict=True):
         spread = truth - truth.mean()
         gain = float((spread * band).sum() / spread.square().sum())
-        lines.append(Radiometry(gain, float(band.mean()) - gain * float(truth.mean())))
+        lines.append(RadiometricErrors(gain, float(band.mean()) - gain * float(truth.mean())))
     return lines
 
 
-def registration_shift_px(sr: Tensor, hr: Tensor) -> Shift:
+def registration_shift_px(sr: Tensor, hr: Tensor) -> ImageShift:
     """Shift of the content of ``sr`` relative to ``hr``, pixels of these images.
 
     By cross-correlation of the means over bands after a Hann window. Frequencies keep their strength: a smooth image

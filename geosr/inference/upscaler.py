@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from catalog import BandSpec
 from geosr import hardware
-from geosr.engine import Engine, EngineSpec, Parallel, Upscaled, check_engine
+from geosr.engine import Engine, EngineOutput, EngineSpec, Parallel, check_engine
 from geosr.engine.buffers import BufferPool
 from geosr.engine.rows import Rows, in_strips
 from geosr.engine.start import start_engine
@@ -262,7 +262,9 @@ class Upscaler:
         reflectance += self.dn_offset
         return reflectance
 
-    def _uncertainty(self, upscaled: Upscaled, valid: NDArray[np.bool_], width_factors: Sequence[float]) -> Uncertainty:
+    def _uncertainty(
+        self, upscaled: EngineOutput, valid: NDArray[np.bool_], width_factors: Sequence[float]
+    ) -> Uncertainty:
         """Half-widths in DN, which the offset does not move, and measured fraction in percent; without the halo."""
         if upscaled.half_width is None or upscaled.measured_fraction is None:
             raise ValueError("the engine gave no uncertainty")

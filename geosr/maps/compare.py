@@ -36,7 +36,7 @@ _COARSER = 1.5
 
 
 @dataclass(frozen=True)
-class Difference:
+class BandDifference:
     """B minus A in one band."""
 
     band: str
@@ -77,7 +77,7 @@ class Comparison:
     """Positions, among the bands, of those that pictures show."""
     fine: Aligned
     """On the finer of both grids, or as coarse as pictures have to be."""
-    differences: tuple[Difference, ...]
+    differences: tuple[BandDifference, ...]
 
     def pictures(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Stretch]:
         """A and B in one stretch, taken from A; each ``(bands, rows, cols)``."""
@@ -210,15 +210,15 @@ def _values(raster: DatasetReader, form: MapRaster, numbers: Sequence[int], grid
     return values
 
 
-def _difference(band: str, one: Aligned, i: int) -> Difference:
+def _difference(band: str, one: Aligned, i: int) -> BandDifference:
     both = one.both[i]
     a, b = (side[i][both].astype(np.float64) for side in (one.a, one.b))
     pixel = float(one.geobox.resolution.x)
     if not both.any():
-        return Difference(band, pixel, 0, *(float("nan"),) * 4, (float("nan"),) * 3)
+        return BandDifference(band, pixel, 0, *(float("nan"),) * 4, (float("nan"),) * 3)
     delta = b - a
     varied = a.std() > 0 and b.std() > 0
-    return Difference(
+    return BandDifference(
         band=band,
         pixel=pixel,
         count=int(both.sum()),

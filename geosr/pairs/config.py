@@ -13,11 +13,11 @@ from geosr.errors import PairsError
 from geosr.model.kernels import SQUARE_PIXEL_MTF
 
 
-class _Strict(BaseModel):
+class _StrictPairs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AssetBand(_Strict):
+class AssetBand(_StrictPairs):
     """Place of a band in a STAC Item."""
 
     asset: str
@@ -26,7 +26,7 @@ class AssetBand(_Strict):
     """Number of the band in the asset's raster."""
 
 
-class Search(_Strict):
+class Search(_StrictPairs):
     """Items of a STAC API."""
 
     bbox: tuple[float, float, float, float]
@@ -39,7 +39,7 @@ class Search(_Strict):
     """Highest cloud cover, percent."""
 
 
-class Imagery(_Strict):
+class Imagery(_StrictPairs):
     """The images of one of the two sensors: files, Items, or a search for Items."""
 
     sources: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ class Imagery(_Strict):
         return self
 
 
-class Surface(_Strict):
+class Surface(_StrictPairs):
     """The smooth model of the shifts over a scene."""
 
     order: int = Field(default=2, ge=0, le=3)
@@ -82,7 +82,7 @@ class Surface(_Strict):
     """Nor those of patches that correlate less at their shift."""
 
 
-class Screening(_Strict):
+class Screening(_StrictPairs):
     """Conditions for a patch to be kept."""
 
     min_valid: float = Field(default=0.9, gt=0, le=1)
@@ -100,7 +100,7 @@ class Screening(_Strict):
     """Share of pixels that may have changed."""
 
 
-class PairsConfig(_Strict):
+class PairsConfig(_StrictPairs):
     """One pair set."""
 
     name: str

@@ -19,7 +19,7 @@ from catalog.strict_json import to_json
 from geosr.pairs.block_work import DN_OFFSET, DN_PER_REFLECTANCE, Unit
 from geosr.pairs.config import PairsConfig
 from geosr.pairs.plan import Block
-from geosr.pairs.sources import Match, View
+from geosr.pairs.sources import Match, PairView
 from geosr.registration.shift_surface import ShiftSurface
 from geosr.version import VERSION
 
@@ -113,7 +113,7 @@ def _match(match: Match, surface: ShiftSurface | None) -> dict[str, Any]:
     }
 
 
-def _source(view: View) -> dict[str, Any]:
+def _source(view: PairView) -> dict[str, Any]:
     scene = view.scene
     return {
         "id": scene.id,

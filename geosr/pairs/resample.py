@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from catalog.resample import sample_cubic
-from geosr.pairs.sources import View
+from geosr.pairs.sources import PairView
 from geosr.registration.shift_surface import ShiftSurface
 
 #: Source pixels that cubic convolution reaches.
@@ -22,7 +22,7 @@ _REACH_PX = 2
 
 
 def hr_on_lr_grid(
-    hr: View, lr_grid: GeoBox, window: Window, scale: int, surface: ShiftSurface | None = None
+    hr: PairView, lr_grid: GeoBox, window: Window, scale: int, surface: ShiftSurface | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """HR reflectance ``(bands, scale rows, scale cols)`` under a window of the LR grid, and what of it was measured.
 
@@ -54,7 +54,7 @@ def hr_on_lr_grid(
 
 
 def _places_in(
-    hr: View,
+    hr: PairView,
     lr_grid: GeoBox,
     rows: NDArray[np.float64],
     cols: NDArray[np.float64],
@@ -73,7 +73,7 @@ def _places_in(
 
 
 def _read(
-    hr: View, places: tuple[NDArray[np.float64], NDArray[np.float64]], reach: int
+    hr: PairView, places: tuple[NDArray[np.float64], NDArray[np.float64]], reach: int
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_] | None, tuple[int, int]]:
     """The part of the scene that holds these places, and its first row and column; None where there is none."""
     bounds = []

@@ -32,7 +32,7 @@ from geosr.pairs.config import Imagery, PairsConfig
 
 
 @dataclass(frozen=True)
-class View:
+class PairView:
     """A scene, and how a pair set reads it."""
 
     scene: Scene
@@ -72,8 +72,8 @@ class View:
 class Match:
     """An LR scene and an HR scene over the same ground."""
 
-    lr: View
-    hr: View
+    lr: PairView
+    hr: PairView
     days: float | None
     """Between the two; None where a date is not known."""
 
@@ -114,14 +114,14 @@ def find_matches(config: PairsConfig, data: Path) -> list[Match]:
     return sorted(matches, key=lambda one: (one.lr.scene.id, one.hr.scene.id))
 
 
-def _open(imagery: Imagery, bands: Sequence[str], data: Path) -> list[View]:
+def _open(imagery: Imagery, bands: Sequence[str], data: Path) -> list[PairView]:
     area = None
     if imagery.search is not None:
         area, items = _search(imagery)
         scenes = [_of_item(item, imagery, bands, area) for item in items]
     else:
         scenes = [_of_source(source, imagery, bands, data) for source in _sources(imagery, data)]
-    return [View(scene, _order(scene, bands), imagery.nodata) for scene in scenes]
+    return [PairView(scene, _order(scene, bands), imagery.nodata) for scene in scenes]
 
 
 def _search(imagery: Imagery) -> tuple[BaseGeometry, list[pystac.Item]]:
@@ -233,7 +233,7 @@ def _instant(text: str) -> dt.datetime:
     return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
 
-def _days(low: View, high: View) -> float | None:
+def _days(low: PairView, high: PairView) -> float | None:
     first, second = (view.scene.datetime or (view.scene.period or (None,))[0] for view in (low, high))
     return None if first is None or second is None else abs((first - second).total_seconds()) / 86400
 

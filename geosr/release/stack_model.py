@@ -27,7 +27,7 @@ from geosr.model.generator import Generator
 from geosr.model.stack import COARSE, FINE, assemble, build_guide, multiply_adds_per_lr_pixel
 from geosr.model.zoo import read_card
 from geosr.release.stack_calibration import calibrate_stack
-from geosr.training.reduced_scenes import StackConfig, Step, TwoGrids, read_scene, read_stack_config, scales
+from geosr.training.reduced_scenes import StackConfig, StackStep, TwoGrids, read_scene, read_stack_config, scales
 from geosr.training.stack_loop import RUN, STEPS, check_trained_with, untrained
 
 _COMMAND = "python -m geosr.release.stack_model"
@@ -121,7 +121,7 @@ def measure(
 
 
 def _figures(
-    config: StackConfig, step: Step, run: Path, fine: Tensor, coarse: Tensor, guide: Generator
+    config: StackConfig, step: StackStep, run: Path, fine: Tensor, coarse: Tensor, guide: Generator
 ) -> dict[str, Any]:
     model = untrained(config, step).eval()
     model.network.load_state_dict(load_file(run / f"{step}.safetensors"))

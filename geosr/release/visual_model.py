@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from geosr.errors import ModelError
 from geosr.evaluate.halo import measure_halo
 from geosr.model.card import Visual, read_card_file
-from geosr.release.zoo_model import HALO_SCENES, Stage, read_scene, sha256
+from geosr.release.zoo_model import HALO_SCENES, TrainingStage, read_scene, sha256
 from geosr.training.loop import Start, build_generator, load_network
 from geosr.training.perceptual import features_used
 from geosr.training.run_folder import WEIGHTS, check_trained_with
@@ -26,7 +26,7 @@ from geosr.training.run_folder import WEIGHTS, check_trained_with
 _COMMAND = "python -m geosr.release.visual_model"
 
 
-def release_visual(stage: Stage, steps: int, data: Path, zoo: Path) -> Visual:
+def release_visual(stage: TrainingStage, steps: int, data: Path, zoo: Path) -> Visual:
     """Write the run's averaged weights beside the card of the model that it is named after, and into that card.
 
     ``steps`` of back-projection end the sharpened model. Raises :class:`ModelError` when the run is no perceptual
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--from-weights", type=Path, required=True, help="what the run began with")
     parser.add_argument("--steps", type=int, required=True, help="steps of back-projection of sharpened products")
     arguments = parser.parse_args()
-    stage = Stage(arguments.config, arguments.run, Start(arguments.from_weights, 0))
+    stage = TrainingStage(arguments.config, arguments.run, Start(arguments.from_weights, 0))
     visual = release_visual(stage, arguments.steps, arguments.data, arguments.zoo)
     print(json.dumps(visual.model_dump(mode="json"), indent=2))  # noqa: T201
 

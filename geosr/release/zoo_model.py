@@ -50,7 +50,7 @@ _RESOLUTION_SET = "claremont 2.4 m"
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """A finished run, of the image's weights or of the half-widths'."""
 
     config_path: Path
@@ -72,7 +72,7 @@ class Stage:
         return {"command": command, **told, "data": [source.glob for source in self.config.sources]}
 
 
-def release(stages: Sequence[Stage], data: Path, zoo: Path) -> ModelCard:
+def release(stages: Sequence[TrainingStage], data: Path, zoo: Path) -> ModelCard:
     """Measure the last stage's averaged weights, and write weights and card into the zoo's folder.
 
     The stages are the image's and, for a model with half-widths, theirs. Raises :class:`TrainingError` for a run that
@@ -175,9 +175,9 @@ def main() -> None:
     if len(given) not in (2, 4):
         parser.error("give a configuration and its run, and the same of the half-widths")
     start = Start(arguments.from_weights, arguments.from_step) if arguments.from_weights else None
-    stages = [Stage(given[0], given[1], start)]
+    stages = [TrainingStage(given[0], given[1], start)]
     if len(given) == 4:
-        stages.append(Stage(given[2], given[3], Start(given[1] / WEIGHTS, 0)))
+        stages.append(TrainingStage(given[2], given[3], Start(given[1] / WEIGHTS, 0)))
     card = release(stages, arguments.data, arguments.zoo)
     print(json.dumps(card.model_dump(mode="json"), indent=2))  # noqa: T201
 

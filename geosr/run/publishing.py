@@ -18,7 +18,7 @@ from geosr.errors import ExistsError, UsageError
 from geosr.run.item_file import ItemFile, item_path
 from geosr.run.manifest import Manifest
 from geosr.run.product import consistency_in, detail_of
-from geosr.run.uncertainty_layers import Layer, layer_paths
+from geosr.run.uncertainty_layers import OutputLayer, layer_paths
 from geosr.run.upscale_run import Run
 from geosr.version import VERSION
 from tiling import NAME_BYTES, Location, Occupant, OutputError
@@ -87,7 +87,7 @@ def occupants_of(run: Run) -> Mapping[Location, Occupant]:
     return {} if run.overwrite else {path: tiling.occupant(path) for path in run.rasters}
 
 
-def publish(run: Run, layers: Sequence[Layer], item_file: ItemFile) -> Location:
+def publish(run: Run, layers: Sequence[OutputLayer], item_file: ItemFile) -> Location:
     """Write the STAC Item beside the COG and its layers; returns its path.
 
     What GDAL kept beside an earlier file of this name, and would read with this one, goes. To ``overwrite`` another
@@ -207,7 +207,7 @@ def layers_beside(output: Location) -> list[Location]:
     return [path for path in there if run is not None and _tags(path).get("GEOSR_MANIFEST") == run]
 
 
-def paths_of(layers: Sequence[Layer]) -> dict[str, Location]:
+def paths_of(layers: Sequence[OutputLayer]) -> dict[str, Location]:
     """Paths of layers, by their names."""
     return {layer.name: layer.path for layer in layers}
 
@@ -223,7 +223,7 @@ def _is_occupied(path: Location) -> bool:
     return os.path.lexists(path) if isinstance(path, Path) else path.exists()
 
 
-def _found(layer: Layer, manifest: Manifest) -> Layer:
+def _found(layer: OutputLayer, manifest: Manifest) -> OutputLayer:
     """The layer where an earlier version put this run's, unless it is in its own place."""
     earlier = layer.earlier_path
     if earlier is None or layer.path.exists() or not earlier.exists() or not _is_of(_tags(earlier), manifest):
@@ -231,7 +231,7 @@ def _found(layer: Layer, manifest: Manifest) -> Layer:
     return layer.placed(earlier)
 
 
-def _is_there(layer: Layer, manifest: Manifest) -> bool:
+def _is_there(layer: OutputLayer, manifest: Manifest) -> bool:
     return layer.path.exists() and _is_of(_tags(layer.path), manifest) and tiling.is_whole(layer.path)
 
 

@@ -44,7 +44,7 @@ SCENE_MEANING = (
 
 
 @dataclass(frozen=True)
-class Layer:
+class OutputLayer:
     """A raster beside the product, on the same grid."""
 
     name: str
@@ -62,7 +62,7 @@ class Layer:
         stem = self.path.stem.removesuffix(self.name)
         return self.path.with_name(f"{stem}{EARLIER_NAMES[self.name]}{self.path.suffix}")
 
-    def placed(self, path: Location) -> Layer:
+    def placed(self, path: Location) -> OutputLayer:
         """Copy of the layer in another file."""
         return replace(self, path=path, asset=replace(self.asset, name=path.name))
 
@@ -95,7 +95,7 @@ def check_calibrated(card: ModelCard) -> Calibration:
 
 def layers_of(
     output: Location, scene: Scene, product: Product, uncertainty: SceneUncertainty, bands: Sequence[str]
-) -> tuple[Layer, ...]:
+) -> tuple[OutputLayer, ...]:
     """The rasters that go beside ``output``; ``bands`` are the model's."""
     half_width, measured = (layer_path(output, name) for name in (HALF_WIDTH, MEASURED))
     return _half_width_layer(half_width, scene, product, uncertainty, bands), _measured_layer(measured, product)
@@ -142,7 +142,7 @@ def meaning_of_half_width(calibration: Calibration) -> str:
 
 def _half_width_layer(
     path: Location, scene: Scene, product: Product, uncertainty: SceneUncertainty, bands: Sequence[str]
-) -> Layer:
+) -> OutputLayer:
     calibration = uncertainty.calibration
     floats = np.issubdtype(np.dtype(product.dtype), np.floating)
     form = Product(
@@ -178,7 +178,7 @@ def _half_width_layer(
             for band in scene.bands
         ),
     )
-    return Layer(HALF_WIDTH, path, form, asset)
+    return OutputLayer(HALF_WIDTH, path, form, asset)
 
 
 def _scene_tag(uncertainty: SceneUncertainty, bands: Sequence[str]) -> dict[str, str]:
@@ -189,7 +189,7 @@ def _scene_tag(uncertainty: SceneUncertainty, bands: Sequence[str]) -> dict[str,
     return {"GEOSR_UNCERTAINTY_SCENE": f"{SCENE_MEANING}: {factors}"}
 
 
-def _measured_layer(path: Location, product: Product) -> Layer:
+def _measured_layer(path: Location, product: Product) -> OutputLayer:
     form = Product(
         dtype="uint8",
         descriptions=("measured detail, %",),
@@ -206,4 +206,4 @@ def _measured_layer(path: Location, product: Product) -> Layer:
         nodata=form.nodata,
         bands=({"name": MEASURED, "description": form.descriptions[0], "unit": "%"},),
     )
-    return Layer(MEASURED, path, form, asset)
+    return OutputLayer(MEASURED, path, form, asset)

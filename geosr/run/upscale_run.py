@@ -11,7 +11,7 @@ from geosr.inference.upscaler import ModelSpec
 from geosr.model.card import ModelCard
 from geosr.run.clip import Clip
 from geosr.run.manifest import Manifest
-from geosr.run.uncertainty_layers import Layer, layers_of
+from geosr.run.uncertainty_layers import OutputLayer, layers_of
 from tiling import ChunkPlan, Location, Product
 
 
@@ -53,7 +53,7 @@ class Run:
         )
 
     @cached_property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[OutputLayer, ...]:
         """Rasters beside the product."""
         if self.uncertainty is None:
             return ()

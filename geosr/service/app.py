@@ -134,8 +134,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses={
-            "4XX": {"model": schemas.Problem, "description": "What was asked cannot be answered"},
-            "5XX": {"model": schemas.Problem, "description": "The service failed, or is busy"},
+            "4XX": {"model": schemas.ProblemDetails, "description": "What was asked cannot be answered"},
+            "5XX": {"model": schemas.ProblemDetails, "description": "The service failed, or is busy"},
         },
     )
     app.state.context = context

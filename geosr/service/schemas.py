@@ -93,7 +93,7 @@ class JobList(BaseModel):
     numberMatched: int  # noqa: N815
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """Problem (RFC 9457)."""
 
     type: str
@@ -143,7 +143,7 @@ class SceneList(BaseModel):
     scenes: list[SceneInfo]
 
 
-class Value(BaseModel):
+class PointValue(BaseModel):
     """A number of a pixel."""
 
     dn: float
@@ -154,9 +154,9 @@ class BandValues(BaseModel):
     """A band's numbers at a place; null where nothing was measured or is known."""
 
     name: str
-    before: Value | None
-    after: Value | None
-    half_width: Value | None
+    before: PointValue | None
+    after: PointValue | None
+    half_width: PointValue | None
 
 
 class Point(BaseModel):

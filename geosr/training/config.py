@@ -33,11 +33,11 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Transfer = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Strict(BaseModel):
+class _StrictTraining(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Source(_Strict):
+class Source(_StrictTraining):
     """Imagery from one sensor, used as high resolution."""
 
     glob: str
@@ -62,7 +62,7 @@ class Source(_Strict):
         return self
 
 
-class Network(_Strict):
+class NetworkConfig(_StrictTraining):
     """Size of the generator's network."""
 
     features: Count = 48
@@ -76,7 +76,7 @@ class Network(_Strict):
     """Estimate the source's noise, which back-projection then leaves out."""
 
 
-class Pairs(_Strict):
+class Pairs(_StrictTraining):
     """Imagery of two sensors over the same ground, co-registered: no degradation is applied."""
 
     lr: str
@@ -89,7 +89,7 @@ class Pairs(_Strict):
     """Share of all patches."""
 
 
-class Perceptual(_Strict):
+class Perceptual(_StrictTraining):
     """The perceptual stage: a discriminator beside the generator, and the weights of its losses."""
 
     discriminator: DiscriminatorName = "unet"
@@ -134,7 +134,7 @@ class Perceptual(_Strict):
         return self
 
 
-class PairSet(_Strict):
+class PairSet(_StrictTraining):
     """A set that ``geosr pairs build`` made: no degradation is applied."""
 
     folder: str
@@ -145,7 +145,7 @@ class PairSet(_Strict):
     """By how many HR pixels a truth may be off along each axis: the loss is the smallest over such shifts."""
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(_StrictTraining):
     """One training run."""
 
     name: str
@@ -163,7 +163,7 @@ class TrainingConfig(_Strict):
     """Ratio of the input's pixels to the image's; there is no network for any other."""
     back_projection_steps: int = Field(default=1, ge=0)
     """Steps of back-projection that end the generator, in training and after."""
-    network: Network = Network()
+    network: NetworkConfig = NetworkConfig()
     degradation: Degradation = Degradation()
     augmentation: Augmentation = Augmentation()
     noise_limit: float = Field(default=0.0, ge=0)

@@ -25,7 +25,7 @@ from geosr.model.sensor import Sensor
 from geosr.training.config import Count, Positive, Transfer
 from geosr.training.data import read_bands
 
-Step = Literal["coarse", "fine"]
+StackStep = Literal["coarse", "fine"]
 
 
 class TwoGrids(BaseModel):
@@ -84,7 +84,7 @@ class StackConfig(BaseModel):
             raise ValueError("reference_reflectance and mtf_nyquist have one value for each of guides and bands")
         return self
 
-    def size(self, step: Step) -> FusionSize:
+    def size(self, step: StackStep) -> FusionSize:
         return self.coarse if step == "coarse" else self.fine
 
     def transfers(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -123,7 +123,7 @@ def read_scene(scene: TwoGrids, config: StackConfig, data: Path) -> tuple[Tensor
     return fine, coarse
 
 
-def scales(fine: Tensor, coarse: Tensor, config: StackConfig, step: Step, guide: Generator | None) -> list[Scale]:
+def scales(fine: Tensor, coarse: Tensor, config: StackConfig, step: StackStep, guide: Generator | None) -> list[Scale]:
     """A scene as the step's truth, once for each place where the reduced pixels may begin."""
     transfers, _ = config.transfers()
     seen = Sensor(sensor_sigmas(transfers, 2), 2).observe(fine)

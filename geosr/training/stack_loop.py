@@ -28,10 +28,10 @@ from geosr.model.zoo import read_card
 from geosr.training.data import turned
 from geosr.training.loop import update_average
 from geosr.training.optimiser import Optimiser
-from geosr.training.reduced_scenes import Scale, StackConfig, Step, read_scene, read_stack_config, scales
+from geosr.training.reduced_scenes import Scale, StackConfig, StackStep, read_scene, read_stack_config, scales
 from geosr.training.training_progress import TrainingProgress
 
-STEPS: tuple[Step, ...] = ("coarse", "fine")
+STEPS: tuple[StackStep, ...] = ("coarse", "fine")
 
 #: In a run's folder, what it is a run of.
 RUN = "run.json"
@@ -87,14 +87,14 @@ def check_trained_with(config: StackConfig, run: Path) -> None:
         raise TrainingError(f"{run} was trained with another configuration, which differs in {', '.join(differing)}")
 
 
-def untrained(config: StackConfig, step: Step) -> Fusion:
+def untrained(config: StackConfig, step: StackStep) -> Fusion:
     """A step of the stack before training."""
     guides, bands = config.transfers()
     return fusion(config.size(step), guides, bands, config.back_projection_steps)
 
 
 def _train_step(
-    config: StackConfig, step: Step, views: Sequence[Sequence[Scale]], shares: Tensor, out: Path, *, quiet: bool
+    config: StackConfig, step: StackStep, views: Sequence[Sequence[Scale]], shares: Tensor, out: Path, *, quiet: bool
 ) -> None:
     torch.manual_seed(config.seed)
     model = untrained(config, step)
@@ -127,7 +127,7 @@ def _train_step(
 
 
 def _batch(
-    config: StackConfig, step: Step, views: Sequence[Sequence[Scale]], shares: Tensor, number: int
+    config: StackConfig, step: StackStep, views: Sequence[Sequence[Scale]], shares: Tensor, number: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Reduced coarse bands, guides, truth, and each patch's gain; they follow from the seed and the step alone."""
     rng = torch.Generator().manual_seed(config.seed * 1_000_003 + 2 * number + (step == "fine"))

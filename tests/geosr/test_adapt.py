@@ -21,7 +21,7 @@ from geosr.model.purpose import notes_for
 from geosr.model.rrdb import RRDBNet
 from geosr.model.widen import widen
 from geosr.release.adapt import Adaptation, adapt, with_weights
-from geosr.training.config import Network, read_config
+from geosr.training.config import NetworkConfig, read_config
 from geosr.training.loop import Start, build_generator, train
 from geosr.training.optimiser import Optimiser
 from geosr.training.run_folder import CHECKPOINT, RunFolder
@@ -250,7 +250,7 @@ def test_an_adapted_model_is_trained_further(tmp_path, checkpoint):
 
 def test_runs_from_before_there_was_a_base_go_on(tmp_path):
     config = read_config(REPOSITORY / "configs" / "rgbn_x4.yaml")
-    config = config.model_copy(update={"network": Network(features=8, growth=4, blocks=1)})
+    config = config.model_copy(update={"network": NetworkConfig(features=8, growth=4, blocks=1)})
     model = build_generator(config)
     optimiser = Optimiser(model, config.optimiser, config.learning_rate)
     RunFolder(tmp_path, config).save(7, model, model, optimiser)

@@ -210,6 +210,26 @@ def test_modules_stay_small():
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
 
 
+def type_names(module):
+    """Classes of a module, and names that it gives to types."""
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
+            yield node.target.id
+        elif isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("Literal[", "Callable[")):
+            yield node.targets[0].id
+
+
+def test_a_type_name_stands_for_one_thing():
+    found = {}
+    for package in ("geosr", "tiling", "catalog"):
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            for name in type_names(ast.parse(path.read_text(encoding="utf-8"))):
+                found.setdefault(name, []).append(path.relative_to(REPOSITORY).as_posix())
+    assert not {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
 #: Words that the field has others for.
 OLD_WORDS = re.compile(
     r"[dD]oubts\b|\bhand_over|\bhand_out\b|\b_Loan\b|\.lend\(|LaneEngine|[rR]ehears|RoundTrip|round_trip|\bTRIP"

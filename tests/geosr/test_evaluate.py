@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from geosr.errors import ModelError
 from geosr.evaluate.comparison import compare
-from geosr.evaluate.contenders import Contender, Upscaled, baselines, open_model, sensor_of
+from geosr.evaluate.contenders import Contender, ContenderOutput, baselines, open_model, sensor_of
 from geosr.evaluate.coverage import measure_coverage
 from geosr.evaluate.held_out import ImageSet, observe, read_images
 from geosr.evaluate.result import figures_of
@@ -64,7 +64,7 @@ def own(*arguments):
 
 def test_a_perfect_contender_has_perfect_figures(chips):
     truths = iter(read_images(chip_set(), chips, RGBN))
-    perfect = Contender("perfect", RGBN, lambda lr: Upscaled(next(truths)))
+    perfect = Contender("perfect", RGBN, lambda lr: ContenderOutput(next(truths)))
     sensor = sensor_of(RGBN, TRANSFERS)
     found = compare(chip_set(), chips, [*baselines(RGBN, sensor), perfect], perfect, TRANSFERS)
     figures = next(row.figures for row in found.rows if row.name == "perfect")
@@ -95,8 +95,8 @@ def test_known_faults_show_in_their_figures(chips):
     wrong, moved = iter(truths), iter(truths)
     contenders = [
         *baselines(RGBN, sensor),
-        Contender("wrong", RGBN, lambda lr: Upscaled(1.1 * next(wrong) + 0.02)),
-        Contender("moved", RGBN, lambda lr: Upscaled(next(moved).roll(1, dims=2))),
+        Contender("wrong", RGBN, lambda lr: ContenderOutput(1.1 * next(wrong) + 0.02)),
+        Contender("moved", RGBN, lambda lr: ContenderOutput(next(moved).roll(1, dims=2))),
     ]
     found = compare(chip_set(), chips, contenders, contenders[-1], TRANSFERS)
     figures = {row.name: row.figures for row in found.rows}
@@ -117,7 +117,7 @@ def test_a_contender_of_fewer_bands_is_judged_by_those_and_so_are_bicubic_and_th
 
     def run(lr):
         seen.append(lr)
-        return Upscaled(lr.repeat_interleave(4, 1).repeat_interleave(4, 2))
+        return ContenderOutput(lr.repeat_interleave(4, 1).repeat_interleave(4, 2))
 
     sensor = sensor_of(RGBN, TRANSFERS)
     contenders = [*baselines(RGBN, sensor), Contender("colours", visible, run)]

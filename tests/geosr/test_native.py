@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from catalog import BandSpec
 from geosr import hardware
-from geosr.engine import Parallel, Upscaled
+from geosr.engine import EngineOutput, Parallel
 from geosr.engine.rows import ArrayRows
 from geosr.inference.upscaler import Upscaler
 from geosr.model import zoo
@@ -35,7 +35,7 @@ class Given:
 
     def upscale(self, lr, valid, *, uncertainty=False, sink):
         sink(ArrayRows(self.polyphase))
-        return Upscaled(None, np.zeros((len(self.polyphase), *self.polyphase.shape[2:]), np.float32))
+        return EngineOutput(None, np.zeros((len(self.polyphase), *self.polyphase.shape[2:]), np.float32))
 
 
 def band(name, nodata):

@@ -14,7 +14,7 @@ from geosr.model.kernels import sensor_sigmas
 from geosr.pairs.config import Imagery, PairsConfig, Screening, read_config
 from geosr.pairs.resample import hr_on_lr_grid
 from geosr.pairs.screen import examine
-from geosr.pairs.sources import View, find_matches
+from geosr.pairs.sources import PairView, find_matches
 from geosr.registration.align import measure_shift
 from geosr.registration.harmonise import harmonise
 from geosr.registration.observed import Observed, observe
@@ -139,9 +139,9 @@ def test_few_patches_make_a_simple_surface_and_none_make_none():
     assert fit_surface(np.zeros((0, 2)), np.zeros((0, 2)), [], 2) is None
 
 
-def view_of(path) -> View:
+def view_of(path) -> PairView:
     scene = catalog.open_scene(SceneRequest(str(path)))
-    return View(scene, tuple(range(len(scene.bands))), None)
+    return PairView(scene, tuple(range(len(scene.bands))), None)
 
 
 def constant(shift: tuple[float, float]) -> ShiftSurface:

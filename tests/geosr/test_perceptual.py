@@ -17,7 +17,7 @@ from geosr.model.card import ModelCard, NetworkSize, read_card_file
 from geosr.model.rrdb import RRDBNet
 from geosr.model.weights import read_weights
 from geosr.release.visual_model import keep_figures, release_visual
-from geosr.release.zoo_model import Stage, sha256
+from geosr.release.zoo_model import TrainingStage, sha256
 from geosr.training.config import Perceptual, read_config
 from geosr.training.feature_networks import RRDBFeatures, VGG19Features
 from geosr.training.loop import Start, build_generator, train
@@ -257,7 +257,7 @@ def test_a_released_stage_leaves_the_rest_of_the_card_alone(tmp_path, fidelity, 
     # Figures and halo are of scenes that are not part of the repository.
     monkeypatch.setattr(release_visual_module, "read_scene", lambda *_: torch.rand(4, 48, 48))
     monkeypatch.setattr(release_visual_module, "measure_halo", lambda *_: (6, {0: 9.0, 6: 0.4}))
-    stage = Stage(tmp_path / "stage.yaml", tmp_path / "run", Start(fidelity, 0))
+    stage = TrainingStage(tmp_path / "stage.yaml", tmp_path / "run", Start(fidelity, 0))
     release_visual(stage, 24, tmp_path, zoo)
     keep_figures(zoo / "tiny.json", "a command", {"set": {}})
     released = read_card_file(zoo / "tiny.json")
@@ -278,7 +278,9 @@ def test_a_released_stage_leaves_the_rest_of_the_card_alone(tmp_path, fidelity, 
     # Of another model's weights, no more is released.
     save_file(build_generator(config).network.state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match="not the weights of tiny"):
-        release_visual(Stage(stage.config_path, stage.run, Start(tmp_path / "other.safetensors", 0)), 24, tmp_path, zoo)
+        release_visual(
+            TrainingStage(stage.config_path, stage.run, Start(tmp_path / "other.safetensors", 0)), 24, tmp_path, zoo
+        )
 
 
 def test_detail_is_what_the_source_cannot_hold():

@@ -11,7 +11,7 @@ import torch
 
 from geosr.errors import TrainingError
 from geosr.model.card import read_card_file
-from geosr.release.zoo_model import Stage, release
+from geosr.release.zoo_model import TrainingStage, release
 from geosr.training.config import read_config
 from geosr.training.loop import Start, build_generator, load_network, train
 from geosr.training.run_folder import WEIGHTS
@@ -119,7 +119,10 @@ def test_another_model_is_not_replaced_unless_told(runs, tmp_path, monkeypatch, 
 
 
 def test_a_stage_is_released_with_its_own_configuration_alone(runs, tmp_path):
-    stages = [Stage(runs / "other_order.yaml", runs / "image"), Stage(runs / "widths.yaml", runs / "widths")]
+    stages = [
+        TrainingStage(runs / "other_order.yaml", runs / "image"),
+        TrainingStage(runs / "widths.yaml", runs / "widths"),
+    ]
     with pytest.raises(TrainingError, match="another configuration, which differs in bands"):
         release(stages, SAMPLE.parent, tmp_path)
     assert not list(tmp_path.iterdir())

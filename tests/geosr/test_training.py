@@ -20,7 +20,7 @@ from geosr.evaluate.halo import measure_halo
 from geosr.evaluate.metrics import effective_resolution_px, psnr, spectral_angle_deg
 from geosr.model.generator import Generator
 from geosr.model.sensor import Sensor
-from geosr.training.config import Network, Pairs, read_config
+from geosr.training.config import NetworkConfig, Pairs, read_config
 from geosr.training.data import PatchSampler, read_pairs, read_source
 from geosr.training.degrade import Degradation, degrade, misregister
 from geosr.training.loop import Start, build_generator, learning_rate, train
@@ -309,7 +309,7 @@ def test_the_large_configuration_is_the_published_generator():
 
 def test_the_large_generator_trains(tiny, tmp_path):
     """Its form, at a size that can be trained here."""
-    network = Network(features=8, growth=4, blocks=2, tail="interpolate")
+    network = NetworkConfig(features=8, growth=4, blocks=2, tail="interpolate")
     config = tiny.model_copy(update={"network": network, "steps": 20, "optimiser": "muon", "learning_rate": 1e-3})
     train(config, SAMPLE.parent, tmp_path / "run", quiet=True)
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["*.tif/1"] > 0

@@ -16,7 +16,7 @@ from geosr.evaluate.held_out import observe
 from geosr.model.rrdb import RRDBNet
 from geosr.release.calibration import calibrate, conformal_quantile
 from geosr.release.zoo_model import _check_image
-from geosr.training.config import Network, read_config
+from geosr.training.config import NetworkConfig, read_config
 from geosr.training.data import read_source
 from geosr.training.loop import Start, build_generator, load_network, train
 from geosr.training.losses import half_width_loss
@@ -85,7 +85,7 @@ def test_kinds_of_imagery_count_alike_in_the_conformal_quantile():
 
 def test_the_half_widths_are_learned_beside_an_image_that_stays(tiny, tmp_path):
     train(tiny.model_copy(update={"steps": 10}), SAMPLE.parent, tmp_path / "image", quiet=True)
-    network = Network(features=8, growth=4, blocks=1, width_features=4)
+    network = NetworkConfig(features=8, growth=4, blocks=1, width_features=4)
     second = tiny.model_copy(update={"network": network, "learns": "half_widths", "steps": 30, "learning_rate": 1e-2})
     start = Start(tmp_path / "image" / "weights.safetensors", 0)
     train(second, SAMPLE.parent, tmp_path / "widths", start, quiet=True)
@@ -99,7 +99,7 @@ def test_the_half_widths_are_learned_beside_an_image_that_stays(tiny, tmp_path):
 
 
 def test_half_widths_are_not_learned_beside_an_untrained_image(tiny, tmp_path):
-    network = Network(features=8, growth=4, blocks=1, width_features=4)
+    network = NetworkConfig(features=8, growth=4, blocks=1, width_features=4)
     alone = tiny.model_copy(update={"network": network, "learns": "half_widths"})
     with pytest.raises(TrainingError, match="--from-weights"):
         train(alone, SAMPLE.parent, tmp_path / "run", quiet=True)
@@ -139,7 +139,7 @@ def test_the_shipped_half_widths_are_the_shipped_networks():
 
 def test_calibrated_half_widths_cover_what_they_promise(tiny):
     """Those of an untrained head, too, cover as they should where they were calibrated."""
-    network = Network(features=8, growth=4, blocks=1, width_features=4)
+    network = NetworkConfig(features=8, growth=4, blocks=1, width_features=4)
     config = tiny.model_copy(update={"network": network, "calibration": tiny.validation})
     model = build_generator(config).eval()
     calibration = calibrate(model, config, 8, SAMPLE.parent, "a command")

@@ -31,7 +31,7 @@ STEPS_TOGETHER = 4
 STEP_ROWS = STEPS_TOGETHER * _KEPT_ROWS
 
 
-class Channels(IntEnum):
+class StepChannels(IntEnum):
     """Channels of one step, in the order of its pointers.
 
     A step makes ``left = base + second base - filtered(seen)``, or ``seen + known * left`` where ``known`` is given.
@@ -44,7 +44,7 @@ class Channels(IntEnum):
     MADE = 4
 
 
-PLACES = len(Channels)
+PLACES = len(StepChannels)
 
 
 def write_backproject(build: Builder, task: Value, scratch: Value) -> None:
@@ -57,11 +57,11 @@ def write_backproject(build: Builder, task: Value, scratch: Value) -> None:
         first = build.multiply(build.subtract(front.index, step.index), _ROWS)
         kept = build.at(scratch, build.multiply(step.index, kept_floats))
         start = build.multiply(step.index, PLACES)
-        channels = [build.load(arguments.channels, build.add(start, one), POINTER) for one in Channels]
+        channels = [build.load(arguments.channels, build.add(start, one), POINTER) for one in StepChannels]
         begun = build.compare(">=", first, 0)
         within = build.compare("<", first, arguments.rows)
         with build.when(build.ir.and_(begun, within)):
-            _filter_along(build, arguments, first, channels[Channels.SEEN], kept)
+            _filter_along(build, arguments, first, channels[StepChannels.SEEN], kept)
         has_above = build.compare(">", first, 0)
         above = build.subtract(first, _ROWS)
         above_within = build.compare("<", above, arguments.rows)
@@ -115,17 +115,17 @@ def _filter_across(
     rows = [build.add(first, row) for row in range(_ROWS)]
     inside = [build.compare("<=", row, last) for row in rows]
     starts = [build.multiply(row, arguments.row_stride) for row in rows]
-    has_second_base = build.is_given(channels[Channels.SECOND_BASE])
-    has_known = build.is_given(channels[Channels.KNOWN])
+    has_second_base = build.is_given(channels[StepChannels.SECOND_BASE])
+    has_known = build.is_given(channels[StepChannels.KNOWN])
     with build.loop(0, TILE_PX) as phase:
         column = build.multiply(arguments.phase_stride, phase.index)
         with build.loop(0, arguments.tiles, build.simd_width) as tile:
             there = build.add(column, tile.index)
             mask = build.load_vector(build.at(arguments.mask, there))
             places = [build.add(start, there) for start in starts]
-            sums = _load_rows(build, channels[Channels.BASE], places)
+            sums = _load_rows(build, channels[StepChannels.BASE], places)
             with build.when(has_second_base, sums) as total:
-                second_base = _load_rows(build, channels[Channels.SECOND_BASE], places)
+                second_base = _load_rows(build, channels[StepChannels.SECOND_BASE], places)
                 total.values = [build.add(one, other) for one, other in zip(sums, second_base, strict=True)]
             sums = total.values
             for number, row in enumerate(read):
@@ -134,13 +134,13 @@ def _filter_across(
                     if 0 <= number - output < _TAPS:
                         sums[output] = build.fused_multiply_add(weights[number - output], pixels, sums[output])
             with build.when(has_known, sums) as total:
-                known = _load_rows(build, channels[Channels.KNOWN], places)
+                known = _load_rows(build, channels[StepChannels.KNOWN], places)
                 shares = [build.multiply(one, share) for one, share in zip(sums, known, strict=True)]
-                seen = _load_rows(build, channels[Channels.SEEN], places)
+                seen = _load_rows(build, channels[StepChannels.SEEN], places)
                 total.values = [build.add(pixels, share) for pixels, share in zip(seen, shares, strict=True)]
             for pixels, place, is_inside in zip(total.values, places, inside, strict=True):
                 with build.when(is_inside):
-                    build.store(build.masked(pixels, mask), build.at(channels[Channels.MADE], place))
+                    build.store(build.masked(pixels, mask), build.at(channels[StepChannels.MADE], place))
 
 
 def _load_rows(build: Builder, channel: Value, places: Sequence[Value]) -> list[Value]:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from geosr.codegen.winograd.library import compiled
 from geosr.engine import EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
-from geosr.engine.pooled import ChunkArrays, PooledEngine, Step
+from geosr.engine.pooled import ChunkArrays, EngineStep, PooledEngine
 from geosr.engine.winograd.constraint import ConstrainedImage, Constraint, channels_for
 from geosr.engine.winograd.dispatch import Runner
 from geosr.engine.winograd.layout import PolyphaseLayout, Region
-from geosr.engine.winograd.network import Network, read_layers
+from geosr.engine.winograd.network import WinogradNetwork, read_layers
 from geosr.model.card import ModelCard
 from geosr.model.margins import kept_margin
 
@@ -48,12 +48,14 @@ class WinogradEngine(PooledEngine):
             return np.broadcast_to(np.float32(1), valid.shape)
         return super()._as_input(valid)
 
-    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[Step]:
+    def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[EngineStep]:
         card, code, (_, bands, rows, cols) = self._card, compiled(), shape
         layout = PolyphaseLayout(rows, cols, code.step)
         runner = Runner(layout, code, self._threads, list(self._layers.values()), memory)
         spare = channels_for(bands, card.scale)
-        network = Network(layout, runner, self._layers, self._size, card.halo_px, memory, spare, card.input_limits)
+        network = WinogradNetwork(
+            layout, runner, self._layers, self._size, card.halo_px, memory, spare, card.input_limits
+        )
         if self._size.tail == "shuffle":
             constraint = Constraint(
                 layout,
@@ -105,7 +107,7 @@ class _Chunk:
         layout: PolyphaseLayout,
         runner: Runner,
         memory: BufferPool,
-        network: Network,
+        network: WinogradNetwork,
         constraint: Constraint,
         halo_px: int,
         margin_px: int,

@@ -45,7 +45,7 @@ def read_layers(weights: Mapping[str, NDArray[np.float32]], size: NetworkSize, o
     return {name: Convolution(weights[f"{name}.weight"], weights[f"{name}.bias"], outputs) for name in names}
 
 
-class Network:
+class WinogradNetwork:
     """A network for chunks of one shape."""
 
     def __init__(

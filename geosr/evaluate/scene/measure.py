@@ -15,7 +15,7 @@ import catalog
 from catalog import SceneRequest
 from geosr.evaluate.scene.blur import Blur, measure_blur
 from geosr.evaluate.scene.noise import Noise, measure_noise
-from geosr.evaluate.scene.registration import Registration, measure_registration
+from geosr.evaluate.scene.registration import BandRegistration, measure_registration
 from geosr.model.kernels import mtf_to_sigma
 
 #: Side of the part that is measured, pixels: the middle of larger scenes.
@@ -32,7 +32,7 @@ class BandQuality:
     name: str
     noise: Noise
     blur: Blur
-    registration: Registration
+    registration: BandRegistration
     """Against the scene's first band."""
     noise_dn: float
     """The noise in DN."""

@@ -27,7 +27,7 @@ _ALIKE = 0.6
 
 
 @dataclass(frozen=True)
-class Registration:
+class BandRegistration:
     """Shifts of one band against the first, pixels; NaN where no tile shows the same in both."""
 
     tiles: int
@@ -40,7 +40,7 @@ class Registration:
     """95th percentile of the length."""
 
 
-def measure_registration(band: _Pixels, reference: _Pixels, measured: NDArray[np.bool_]) -> Registration:
+def measure_registration(band: _Pixels, reference: _Pixels, measured: NDArray[np.bool_]) -> BandRegistration:
     """Shifts of ``band`` against ``reference``, both ``(rows, cols)``, over all whole tiles that were measured."""
     shifts = []
     window = np.outer(np.hanning(_TILE_PX), np.hanning(_TILE_PX))
@@ -57,10 +57,10 @@ def measure_registration(band: _Pixels, reference: _Pixels, measured: NDArray[np
             if math.hypot(*shift) <= _LONGEST_PX:
                 shifts.append(shift)
     if not shifts:
-        return Registration(0, *[math.nan] * 4)
+        return BandRegistration(0, *[math.nan] * 4)
     lengths = [math.hypot(*one) for one in shifts]
     dy, dx = (float(one) for one in np.median(np.array(shifts), axis=0))
-    return Registration(len(shifts), dy, dx, float(np.median(lengths)), float(np.percentile(lengths, 95)))
+    return BandRegistration(len(shifts), dy, dx, float(np.median(lengths)), float(np.percentile(lengths, 95)))
 
 
 def _rough(tile: _Pixels) -> _Pixels:

@@ -23,7 +23,7 @@ from geosr.service.jobs.inputs import parse_area
 from geosr.service.problems import Problem
 from geosr.service.scenes import LiveScene
 from geosr.service.tiles import live_tiles
-from geosr.service.tiles.live_tiles import View
+from geosr.service.tiles.live_tiles import TileView
 from geosr.service.tiles.render import HALF_WIDTH_COLORMAP, HALF_WIDTH_RANGE, TileGrid, legend
 
 router = APIRouter(tags=["scenes"])
@@ -49,17 +49,17 @@ Bands = Annotated[
 class LayerQuery:
     """Layer and colours of tiles, as they are asked for."""
 
-    layer: live_tiles.Layer
+    layer: live_tiles.TileLayer
     bands: str | None
     rescale: str | None
 
-    def view(self, live: LiveScene) -> View:
+    def view(self, live: LiveScene) -> TileView:
         """The view of a scene. Raises :class:`Problem`."""
         bands = self.bands or live_tiles.default_bands(live.scene.names)
-        return View(self.layer, bands, live_tiles.parse_rescale(self.rescale))
+        return TileView(self.layer, bands, live_tiles.parse_rescale(self.rescale))
 
 
-def _layer_query(layer: live_tiles.Layer = "sr", bands: Bands = None, rescale: Rescale = None) -> LayerQuery:
+def _layer_query(layer: live_tiles.TileLayer = "sr", bands: Bands = None, rescale: Rescale = None) -> LayerQuery:
     return LayerQuery(layer, bands, rescale)
 
 

@@ -28,7 +28,7 @@ from geosr.service.tiles import render
 from geosr.service.tiles.live_chunks import ChunkKey, LiveChunk, LiveChunks, Patch
 from geosr.service.tiles.render import TileGrid
 
-Layer = Literal["sr", "original", "uncertainty"]
+TileLayer = Literal["sr", "original", "uncertainty"]
 
 #: Source pixels around a tile that warping takes something from.
 _PAD_PX = 2
@@ -44,10 +44,10 @@ _KEPT_IN_MEMORY = 500
 
 
 @dataclass(frozen=True)
-class View:
+class TileView:
     """Layer, bands and range that are shown of a scene."""
 
-    layer: Layer
+    layer: TileLayer
     bands: str
     rescale: tuple[float, float] | None = None
     """Reflectance, or index, from dark to bright; None for what suits the scene."""
@@ -63,7 +63,7 @@ class Tiles:
         self._latest: dict[str, bytes] = {}
         """Pictures made last, in memory."""
 
-    async def tile(self, live: LiveScene, view: View, grid: TileGrid) -> bytes:
+    async def tile(self, live: LiveScene, view: TileView, grid: TileGrid) -> bytes:
         """A PNG. Raises :class:`Problem`."""
         name = self._name(live, view, grid)
         kept: bytes | None = self._latest.get(name)
@@ -80,11 +80,11 @@ class Tiles:
         self._remember(name, made)
         return made
 
-    def tag(self, live: LiveScene, view: View, grid: TileGrid) -> str:
+    def tag(self, live: LiveScene, view: TileView, grid: TileGrid) -> str:
         """Identity of a tile, also by the model that made it; as the header ``ETag`` has it."""
         return f'"{hashlib.sha256(self._name(live, view, grid).encode()).hexdigest()[:32]}"'
 
-    def _name(self, live: LiveScene, view: View, grid: TileGrid) -> str:
+    def _name(self, live: LiveScene, view: TileView, grid: TileGrid) -> str:
         shown = f"{view.layer}/{view.bands}/{view.rescale}/{grid.side_px}/{grid.z}/{grid.x}/{grid.y}"
         return f"tile/{live.id}/{self._chunks.made_by(live)}/{shown}"
 
@@ -101,7 +101,7 @@ class Tiles:
         while len(self._latest) > _KEPT_IN_MEMORY:
             del self._latest[next(iter(self._latest))]
 
-    async def _make(self, live: LiveScene, view: View, grid: TileGrid) -> bytes:
+    async def _make(self, live: LiveScene, view: TileView, grid: TileGrid) -> bytes:
         combination = render.combination_of(view.bands, live.scene.names)
         window = window_under(live, grid)
         if window is None:
@@ -234,7 +234,7 @@ def _latitude(live: LiveScene) -> float:
     return (south + north) / 2
 
 
-def _draw(live: LiveScene, view: View, combination: render.Combination, patch: Patch, grid: TileGrid) -> bytes:
+def _draw(live: LiveScene, view: TileView, combination: render.Combination, patch: Patch, grid: TileGrid) -> bytes:
     scale = round(live.scene.geobox.resolution.x / patch.geobox.resolution.x)
     magnification = _pixels_per(live, grid, scale)
     indexes = [live.scene.names.index(band) for band in combination.bands]
