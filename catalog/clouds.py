@@ -76,4 +76,4 @@ def mask_clouds(scene: Scene, classes: ClassReader, path: str) -> Scene:
         identity={**scene.identity, "mask_clouds": rasters[path]},
         rasters={**scene.rasters, **rasters},
         files=(*scene.files, *rasters),
-    ).noting(NOTE)
+    ).with_warnings(NOTE)

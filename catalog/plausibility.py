@@ -67,7 +67,8 @@ def judged(scene: Scene, spelling: Spelling = COMMAND) -> Scene:
     chosen = instrument_bands(scene)
     samples = scene.reader.select(chosen).sample(scene.area)
     bands = [scene.bands[i] for i in chosen]
-    return scene.noting(*check_reflectance(samples, bands, scene.sources[0] if scene.sources else scene.id, spelling))
+    name = scene.sources[0] if scene.sources else scene.id
+    return scene.with_warnings(*check_reflectance(samples, bands, name, spelling))
 
 
 def check_reflectance(

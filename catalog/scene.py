@@ -181,7 +181,7 @@ class Scene:
             reader=self.reader.select(keep),
         )
 
-    def noting(self, *notes: str) -> Scene:
+    def with_warnings(self, *notes: str) -> Scene:
         """Add notes for the user.
 
         Parameters

@@ -106,7 +106,7 @@ def _open(request: SceneRequest) -> Scene:
         return scene
     scene = replace(scene, area=window_of(request.area, scene.geobox, source))
     covered = covered_share(request.area, scene.geobox)
-    return scene if covered > 0.999 else scene.noting(f"the source covers {100 * covered:.0f} % of the area")
+    return scene if covered > 0.999 else scene.with_warnings(f"the source covers {100 * covered:.0f} % of the area")
 
 
 def _check_name(source: str) -> None:
@@ -171,7 +171,11 @@ def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
         clouds_out=request.mask_clouds,
         crs=request.crs,
     )
-    return scene.noting(f"left out, for their bands are another instrument's: {', '.join(others)}") if others else scene
+    return (
+        scene.with_warnings(f"left out, for their bands are another instrument's: {', '.join(others)}")
+        if others
+        else scene
+    )
 
 
 def _product_scene(request: SceneRequest, source: str) -> Scene:

@@ -35,7 +35,7 @@ def define_run(request: UpscaleRequest) -> Run:
     scene = open_for_model(request.scene, card)
     _check_size(scene, request.max_pixels)
     engine = request.engine.for_card(card)
-    scene = scene.noting(*_warnings(card, engine, scene, uncertainty))
+    scene = scene.with_warnings(*_warnings(card, engine, scene, uncertainty))
     model = ModelSpec.of(request.model, engine, scene.bands, plain_image=scene.plain_image)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)

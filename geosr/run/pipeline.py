@@ -145,7 +145,7 @@ def _assemble(job: ChunkJob, ledger: Ledger, occupants: Mapping[Location, Occupa
     files = ledger.files()
     consistency = aggregate_consistency(run.plan, files, run.scene)
     # Chunks that an earlier attempt has finished have warnings as well.
-    run = replace(run, scene=run.scene.noting(*notes_of(files)))
+    run = replace(run, scene=run.scene.with_warnings(*notes_of(files)))
     tags = tags_of(run, consistency)
     for layer in run.layers:
         own = layer.tagged(tags)

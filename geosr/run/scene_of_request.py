@@ -29,7 +29,7 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
     # Pixels of a plain image have no size, and its camera is unknown.
     finest = min((band.gsd_m for band in restricted.bands if band.gsd_m is not None), default=None)
     known = (None, None) if scene.plain_image else (scene.sensor, finest)
-    return restricted.noting(*notes_for(card, *known))
+    return restricted.with_warnings(*notes_for(card, *known))
 
 
 def _in_whole_blocks(scene: Scene, card: ModelCard) -> Scene:
@@ -48,7 +48,7 @@ def _in_whole_blocks(scene: Scene, card: ModelCard) -> Scene:
     finest = min((band.gsd_m for band in scene.bands if band.gsd_m is not None), default=None)
     if all(band.gsd_m is not None and finest is not None and band.gsd_m >= span * finest for band in coarse):
         return scene
-    return scene.noting(
+    return scene.with_warnings(
         f"{', '.join(band.name for band in coarse)}: the source has them on its finest bands' grid; blocks of "
         f"{span} × {span} of its pixels are taken for one of theirs"
     )
@@ -59,5 +59,5 @@ def _restrict(scene: Scene, keep: tuple[str, ...], note: str | None) -> Scene:
     left_out = [name for name in scene.names if name not in keep]
     scene = scene.select(keep)
     if left_out:
-        scene = scene.noting(f"bands left out, for the model does not know them: {', '.join(left_out)}")
-    return scene.noting(note) if note else scene
+        scene = scene.with_warnings(f"bands left out, for the model does not know them: {', '.join(left_out)}")
+    return scene.with_warnings(note) if note else scene
