@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine import EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.engine.openvino_graphs import Graphs
 from geosr.engine.openvino_import import ov
@@ -26,20 +25,9 @@ _OWN = ("polyphase", "observed")
 class OpenVinoEngine(PooledEngine):
     """Runs a generator with the network's body in the chosen precision and all else in float32."""
 
-    def __init__(
-        self,
-        card: ModelCard,
-        mtf_nyquist: Sequence[float | None],
-        spec: EngineSpec,
-        parallel: Parallel,
-        *,
-        plain_image: bool = False,
-    ) -> None:
-        """See :class:`PooledEngine`."""
-        super().__init__(card, mtf_nyquist, parallel, plain_image=plain_image)
-        self._precision = spec.precision
-        reduced = card.network is not None and spec.precision == "bfloat16"
-        self._rounded = read_rounded(card, self._weights) if reduced else None
+    def _prepare(self) -> None:
+        reduced = self._card.network is not None and self._spec.precision == "bfloat16"
+        self._rounded = read_rounded(self._card, self._weights) if reduced else None
 
     def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[EngineStep]:
         # OpenVINO has its own memory.
@@ -54,7 +42,7 @@ class OpenVinoEngine(PooledEngine):
             plain_image=self._plain_image,
         )
         try:
-            parts = graphs.all(self._precision)
+            parts = graphs.all(self._spec.precision)
         except (KeyError, RuntimeError) as error:
             raise misfit(self._card, error) from error
         return [compile_graph(graph, precision, self._threads) for graph, precision in parts]

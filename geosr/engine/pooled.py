@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.engine import MARGIN_PX, EngineOutput, Parallel
+from geosr.engine import MARGIN_PX, EngineOutput, EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.engine.rows import ArrayRows, ImageSink, Rows, stream_rows
 from geosr.model import kernels
@@ -50,7 +50,13 @@ class PooledEngine(ABC):
     """Runs a generator on as many chunks at a time as the pool has slots. Loads PyTorch only for half-widths."""
 
     def __init__(
-        self, card: ModelCard, mtf_nyquist: Sequence[float | None], parallel: Parallel, *, plain_image: bool
+        self,
+        card: ModelCard,
+        mtf_nyquist: Sequence[float | None],
+        spec: EngineSpec,
+        parallel: Parallel,
+        *,
+        plain_image: bool = False,
     ) -> None:
         """``mtf_nyquist`` is what is assumed of the bands, which stand in for those of a plain image or do not.
 
@@ -65,6 +71,12 @@ class PooledEngine(ABC):
         for _ in range(parallel.concurrent_chunks):
             self._slots.put(_Slot(BufferPool(parallel.threads)))
         self._margin = min(MARGIN_PX, card.halo_px)
+        self._spec = spec
+        self._prepare()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make of the card and its weights what all chunks need."""
 
     @abstractmethod
     def _steps(self, shape: tuple[int, ...], memory: BufferPool, *, uncertainty: bool) -> list[EngineStep]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geosr.codegen.winograd.library import compiled
-from geosr.engine import EngineSpec, Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.engine.pooled import ChunkArrays, EngineStep, PooledEngine
 from geosr.engine.winograd.constraint import ConstrainedImage, Constraint, channels_for
 from geosr.engine.winograd.dispatch import Runner
 from geosr.engine.winograd.layout import PolyphaseLayout, Region
 from geosr.engine.winograd.network import WinogradNetwork, read_layers
-from geosr.model.card import ModelCard
 from geosr.model.margins import kept_margin
 
 
@@ -26,20 +23,10 @@ class WinogradEngine(PooledEngine):
     A tail at high resolution, as published networks have it, and what comes after that are OpenVINO's.
     """
 
-    def __init__(
-        self,
-        card: ModelCard,
-        mtf_nyquist: Sequence[float | None],
-        spec: EngineSpec,
-        parallel: Parallel,
-        *,
-        plain_image: bool = False,
-    ) -> None:
-        """See :class:`PooledEngine`; for a card with a network, and of ``spec`` there is one precision."""
-        super().__init__(card, mtf_nyquist, parallel, plain_image=plain_image)
-        assert card.network is not None, "without a network there is nothing to convolve"
-        assert spec.precision == "float32", "there is no other code"
-        self._size = card.network
+    def _prepare(self) -> None:
+        assert self._card.network is not None, "without a network there is nothing to convolve"
+        assert self._spec.precision == "float32", "there is no other code"
+        self._size = self._card.network
         self._layers = read_layers(self._weights, self._size, compiled().outputs)
 
     def _as_input(self, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
