@@ -53,7 +53,9 @@ def _clipped(run: Run, request: UpscaleRequest) -> Run:
         lacking = "no nodata value: give one with --nodata" if nodata is None else "no area: give one"
         raise UsageError(f"{run.scene.id} cannot be cut, for it has {lacking}")
     clip = Clip.of(outline_on(request.scene.area, run.scene.geobox), all_touched=request.clip == "all touched")
-    return replace(run, clip=clip, scene=run.scene.noting(clip.note), product=replace(run.product, nodata=nodata))
+    return replace(
+        run, clip=clip, scene=run.scene.with_warnings(clip.note), product=replace(run.product, nodata=nodata)
+    )
 
 
 def _kept(names: tuple[str, ...], scene: Scene) -> tuple[int, ...]:
