@@ -19,7 +19,7 @@ State = Literal["made", "skipped", "refused"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one scene."""
+    """Outcome of one scene."""
 
     name: str
     source: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import rasterio
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy import ndimage
 
-from catalog import Scene
+from catalog import BandSpec, Scene
 from geosr.errors import UsageError
 from geosr.registration.align import measure_shift
 from geosr.registration.harmonise import Line, harmonise
@@ -35,8 +35,11 @@ _SURE_PX = 0.1
 #: Share of a square's pixels that both dates have to have measured.
 _LEAST_MEASURED = 0.5
 
-#: Gains that two dates of one place may differ by.
-_GAINS = (0.4, 2.5)
+#: Gains that haze and light make between two dates. A line outside of them is that of a season, not of the atmosphere.
+_GAINS = (0.8, 1.25)
+
+#: Ratio of two dates' means from which on one of them has another scale.
+_OTHER_SCALE = 10.0
 
 #: Pixels around a window that interpolation of a shifted image needs.
 _SPLINE_PX = 6
@@ -51,24 +54,20 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class ProductReader:
-    """Bands of a product file."""
+    """Bands of a product file, in the radiometry of its scene: the file need not declare a scale."""
 
     path: Location
-    bands: tuple[str, ...]
+    bands: tuple[BandSpec, ...]
     widths: bool = False
     """The file holds half-widths: no offset, and descriptions that end in ``half-width``."""
 
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         with rasterio.open(gdal_path(self.path)) as raster:
             names = [(name or "").removesuffix(" half-width") for name in raster.descriptions]
-            indexes = [names.index(band) + 1 for band in self.bands]
-            pixels = raster.read(indexes, window=window).astype(np.float32)
+            indexes = [names.index(band.description or band.name) + 1 for band in self.bands]
+            dn = raster.read(indexes, window=window)
             masks = raster.read_masks(indexes, window=window)
-            scales = np.array([raster.scales[i - 1] for i in indexes], np.float32).reshape(-1, 1, 1)
-            offsets = np.array([raster.offsets[i - 1] for i in indexes], np.float32).reshape(-1, 1, 1)
-        valid = np.logical_and.reduce((masks > 0) & np.isfinite(pixels), axis=0)
-        reflectance = pixels * scales if self.widths else pixels * scales + offsets
-        return reflectance.astype(np.float32), valid
+        return _reflectance(dn, self.bands, offset=not self.widths), np.logical_and.reduce(masks > 0, axis=0)
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,16 @@ class SceneReader:
         dn, valid = self.scene.reader.read(moved)
         keep = [self.scene.names.index(band) for band in self.bands]
         specs = [self.scene.bands[i] for i in keep]
-        scales = np.array([one.scale for one in specs], np.float32).reshape(-1, 1, 1)
-        offsets = np.array([one.offset for one in specs], np.float32).reshape(-1, 1, 1)
-        reflectance = dn[keep].astype(np.float32) * scales + offsets
-        return reflectance.astype(np.float32), np.logical_and.reduce(valid[keep], axis=0)
+        return _reflectance(dn[keep], specs, offset=True), np.logical_and.reduce(valid[keep], axis=0)
+
+
+def _reflectance(dn: NDArray[Any], bands: Sequence[BandSpec], *, offset: bool) -> NDArray[np.float32]:
+    scales, offsets = (
+        np.array([getattr(one, name) for one in bands]).reshape(-1, 1, 1) for name in ("scale", "offset")
+    )
+    reflectance = dn * scales + (offsets if offset else 0)
+    made: NDArray[np.float32] = np.nan_to_num(reflectance, posinf=0.0, neginf=0.0).astype(np.float32)
+    return made
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def register(
     Registration
         Medians over squares spread over the area; changed squares do not move a median.
     """
-    shifts, lines = [], []
+    shifts, lines, means = [], [], []
     for row, col, side in _squares(size):
         outer = Window(col - _MARGIN_PX, row - _MARGIN_PX, side + 2 * _MARGIN_PX, side + 2 * _MARGIN_PX)
         fine = Window(*(scale * v for v in (outer.col_off, outer.row_off, outer.width, outer.height)))
@@ -136,6 +141,7 @@ def register(
         lr, valid = after.read(Window(col, row, side, side))
         if min(seen.mean(), valid.mean()) < _LEAST_MEASURED:
             continue
+        means.append(np.stack([one[:, known].mean(axis=1) for one, known in ((hr, seen), (lr, valid))]))
         observed = observe(hr, seen, mtf_nyquist, scale, _MARGIN_PX)
         values = np.where(valid, lr, 0).astype(np.float64)
         shift = measure_shift(values, valid, observed, _MOST_SHIFT_PX)
@@ -144,6 +150,8 @@ def register(
         shifts.append((shift.rows_px, shift.cols_px))
         there, known = observed.at(np.array(shifts[-1]))
         lines.append(harmonise(values, there, valid & known))
+    if means:
+        _check_scales(means)
     if not shifts:
         return Registration(0.0, 0.0, math.nan, 0, tuple(Line(1.0, 0.0) for _ in mtf_nyquist))
     rows, cols = np.median(np.array(shifts), axis=0)
@@ -167,16 +175,23 @@ def _squares(size: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
 
 
 def _median_lines(lines: Sequence[tuple[Line, ...]]) -> tuple[Line, ...]:
+    """Line of each band; none, gain 1 and offset 0, where the fitted one is that of another season."""
     made = []
     for band in zip(*lines, strict=True):
-        gain = float(np.median([line.gain for line in band]))
-        if not _GAINS[0] <= gain <= _GAINS[1]:
-            raise UsageError(
-                f"the dates' brightness differs by a factor of {gain:.2g}: they are not of one place, or one carries "
-                "another scale (--help tells how scale and offset are given)"
-            )
-        made.append(Line(gain, float(np.median([line.offset for line in band]))))
+        gain, offset = (float(np.median([getattr(line, name) for line in band])) for name in ("gain", "offset"))
+        made.append(Line(gain, offset) if _GAINS[0] <= gain <= _GAINS[1] else Line(1.0, 0.0))
     return tuple(made)
+
+
+def _check_scales(means: Sequence[NDArray[np.floating]]) -> None:
+    """Refuse dates whose reflectance differs by more than any season's; ``means`` of both, ``(2, bands)`` each."""
+    before, after = np.median(np.stack(means), axis=0)
+    ratio = float(np.median(after / np.maximum(before, 1e-6)))
+    if not 1 / _OTHER_SCALE < ratio < _OTHER_SCALE:
+        raise UsageError(
+            f"the dates' reflectance differs by a factor of {ratio:.2g}: they are not of one place, or one has another "
+            "scale (--scale and --offset)"
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from geosr.change.dates import ProductReader, Registered, Registration, SceneRea
 from geosr.change.extent import certainty
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES, SpectralIndex
+from geosr.change.levels import Levels
 from geosr.change.polygons import ChangedArea, burn, changed_areas, format_of, write_polygons
 from geosr.change.situation_map import MapSubject, draw_map, map_format
 from geosr.errors import ExistsError, GeosrError, UsageError
@@ -33,6 +34,10 @@ from geosr.run.uncertainty_layers import HALF_WIDTH, layer_path
 
 #: How far from its inside the edge of a change is looked for, source pixels.
 _REACH_SOURCE_PX = 3
+
+
+#: Modulation transfer at Nyquist of a band that nobody knows it of: the mean of Sentinel-2's.
+_TYPICAL_TRANSFER = 0.26
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,11 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
     notes = _notes(registration)
     with TemporaryDirectory(dir=request.output.absolute().parent, prefix=f".{request.output.stem}-") as name:
         folder = Path(name)
-        fine, areas = _map(grids[0], request, folder / "fine")
-        source, _ = _map(grids[1], request, folder / "source")
+        levels, edge = grids[0].levels()
+        notes += _few_unchanged(levels)
+        fine, areas = _map(grids[0], (levels, edge), request, folder / "fine")
+        coarse = replace(grids[1], flat_width=levels.width)
+        source, _ = _map(coarse, coarse.levels(), request, folder / "source")
         notes += _better_grid(fine, source)
         drafts = {
             "map": folder / "map.tif",
@@ -222,14 +230,18 @@ def _product(request: ChangeRequest, scene: SceneRequest, name: str, reporter: R
 def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> tuple[Registration, list[Grid]]:
     before = scenes[0]
     size = (int(before.area.height), int(before.area.width))
-    readers = [ProductReader(path, index.bands) for path in products]
+    specs = [tuple(scene.bands[scene.names.index(band)] for band in index.bands) for scene in scenes]
+    readers = [ProductReader(path, bands) for path, bands in zip(products, specs, strict=True)]
     sources = [SceneReader(scene, index.bands) for scene in scenes]
-    transfers = [before.bands[before.names.index(band)].mtf_nyquist or 0.26 for band in index.bands]
+    transfers = [band.mtf_nyquist or _TYPICAL_TRANSFER for band in specs[0]]
     with rasterio.open(products[0]) as raster:
         fine_size, fine_transform, crs = raster.shape, raster.transform, raster.crs
     scale = fine_size[0] // size[0]
     registration = register(readers[0], sources[1], size, scale, transfers)
-    widths = [ProductReader(layer_path(path, HALF_WIDTH), index.bands, widths=True) for path in products]
+    widths = [
+        ProductReader(layer_path(path, HALF_WIDTH), bands, widths=True)
+        for path, bands in zip(products, specs, strict=True)
+    ]
     made = []
     for factor, one, other in ((scale, readers[0], readers[1]), (1, sources[0], sources[1])):
         grid_size = (size[0] * factor, size[1] * factor)
@@ -255,10 +267,12 @@ def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> t
     return registration, made
 
 
-def _map(grid: Grid, request: ChangeRequest, folder: Path) -> tuple[GridSummary, list[ChangedArea]]:
-    """Measure the levels, write certainties and differences, and find the areas."""
+def _map(
+    grid: Grid, measured: tuple[Levels, float], request: ChangeRequest, folder: Path
+) -> tuple[GridSummary, list[ChangedArea]]:
+    """Write certainties and differences, and find the areas."""
     folder.mkdir()
-    levels, edge = grid.levels()
+    levels, edge = measured
     form = {
         "driver": "GTiff",
         "width": grid.size[1],
@@ -319,9 +333,20 @@ def _notes(registration: Registration) -> list[str]:
     if not registration.squares:
         return ["the dates could not be registered, and are compared as they lie: clouds, or too little detail"]
     shift = math.hypot(registration.rows_px, registration.cols_px)
+    seasons = all((line.gain, line.offset) == (1.0, 0.0) for line in registration.lines)
     return [
+        *(["the dates differ by season, and are not brought to one radiometry"] if seasons else []),
         f"the later date was moved by {shift:.2f} source pixels (scatter {registration.scatter_px:.2f}, "
-        f"{registration.squares} squares)"
+        f"{registration.squares} squares)",
+    ]
+
+
+def _few_unchanged(levels: Levels) -> list[str]:
+    if levels.factor < 1:
+        return []
+    return [
+        "most of the area differs by more than the errors of both dates, as between seasons: there is too little "
+        "unchanged ground to measure, and the half-widths of both are taken in full"
     ]
 
 

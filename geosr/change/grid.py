@@ -39,6 +39,8 @@ class Grid:
     pixel_m: float
     pixel_hectares: float
     reach_px: int
+    flat_width: float = 1.0
+    """Half-width of the index's difference, at most, where the dates have none of their own."""
 
     def windows(self) -> Iterator[Window]:
         """Windows that cover the grid."""
@@ -64,7 +66,7 @@ class Grid:
         known = seen_before & seen_after
         index = self.index.of(after) - self.index.of(before) - levels.centre
         if self.widths is None:
-            width, step_width = np.ones_like(index), np.full_like(index, edge)
+            width, step_width = np.full_like(index, self.flat_width), np.full_like(index, edge)
         else:
             widths = [reader.read(window)[0] for reader in self.widths]
             width = np.hypot(self.index.half_width(before, widths[0]), self.index.half_width(after, widths[1]))

@@ -30,6 +30,8 @@ class Levels:
     """Factor on the sum in quadrature of both dates' half-widths; at most 1."""
     typical: float
     """Median absolute difference of the index from its centre."""
+    width: float = 1.0
+    """Median of the sums in quadrature."""
 
 
 def measure_levels(samples: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Levels:
@@ -45,4 +47,5 @@ def measure_levels(samples: Iterable[tuple[NDArray[np.float32], NDArray[np.float
         # What has changed goes, so that it does not widen what the rest is held against.
         kept = away <= _FAR * max(ratio, 1e-6) * np.maximum(width, 1e-6)
         difference, width = difference[kept], width[kept]
-    return Levels(centre, min(1.0, ratio), float(np.median(away)))
+    # Where unchanged ground is the smaller part, the median is not its.
+    return Levels(centre if ratio < 1 else 0.0, min(1.0, ratio), float(np.median(away)), float(np.median(width)))

@@ -49,7 +49,8 @@ def dates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dates")
     transform = from_origin(500_000, 5_300_000, 10, 10)
     for name, image, seed in (("before", ground, 1), ("after", later, 2)):
-        write_raster(folder / f"{name}.tif", dn_of(image, seed), transform=transform, nodata=0, scale=1e-4)
+        # Without a scale, as many files of Sentinel-2 are: the scene's radiometry is assumed, and noted.
+        write_raster(folder / f"{name}.tif", dn_of(image, seed), transform=transform, nodata=0)
     return folder, float(flood.sum()) * PIXEL_HA
 
 
@@ -148,6 +149,14 @@ def test_wrong_input_is_one_line_and_leaves_nothing(dates, tmp_path, monkeypatch
     assert sorted(path.name for path in tmp_path.iterdir()) == ["after.tif", "before.tif"]
 
 
+def test_a_date_of_another_scale_is_refused(dates, tmp_path, monkeypatch, capsys):
+    with rasterio.open(dates[0] / "after.tif") as raster:
+        dark = write_raster(tmp_path / "dark.tif", raster.read() // 20 + 1, transform=raster.transform, nodata=0)
+    code = call_geosr(monkeypatch, "change", dates[0] / "before.tif", dark, "-o", tmp_path / "out.tif")
+    assert code == 2
+    assert "reflectance differs by a factor of 0.04" in capsys.readouterr().err
+
+
 def test_dates_on_different_grids_are_refused(dates, tmp_path, monkeypatch, capsys):
     with rasterio.open(dates[0] / "after.tif") as raster:
         pixels = raster.read()
@@ -181,6 +190,7 @@ def test_unchanged_ground_tells_the_levels_beside_much_change():
     levels = measure_levels([(difference, np.full(10_000, 0.05, np.float32))])
     assert levels.centre == pytest.approx(0.02, abs=0.01)
     assert levels.factor == pytest.approx(0.01645 / 0.05, rel=0.4)
+    assert levels.width == pytest.approx(0.05)
     assert measure_levels([(difference, np.full(10_000, 1e-3, np.float32))]).factor == 1
 
 
