@@ -13,7 +13,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from catalog.arrays import unlike_any
-from geosr.arrays.bands import Radiometry, StoredBands, band_names
+from geosr.arrays.bands import GivenRadiometry, StoredBands, band_names
 from geosr.arrays.grid import grid_of
 from geosr.arrays.options import UpscaleOptions
 from geosr.arrays.upscale import upscale
@@ -74,7 +74,7 @@ def fuse(
     first = data.isel({times: chosen_date})
     order = [chosen_date, *(i for i in range(data.sizes[times]) if i != chosen_date)]
     single = upscale(first, model, **options)
-    radiometry = Radiometry(options.get("scale"), options.get("offset"), options.get("nodata"))
+    radiometry = GivenRadiometry(options.get("scale"), options.get("offset"), options.get("nodata"))
     specs = radiometry.specs(first, band_names(first, first, options.get("bands")))
     keep = map_bands([band.name for band in specs], card, plain_image=False).keep
     chosen = [i for i, band in enumerate(specs) if band.name in keep]
