@@ -42,7 +42,7 @@ Outcome = tuple[str, str]
 
 def kills(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
     """Runs that are killed at random moments of their time, each moment a trial."""
-    chance, arguments = random.Random(f"kills {seed}"), [*_ARGUMENTS, "--model", "bicubic"]
+    chance, arguments = random.Random(f"kills {seed}"), [*_ARGUMENTS, "--model", "nearest"]
     undisturbed, seconds = _undisturbed(folder / "undisturbed", arguments)
     own, killed, number = folder / "own", 0, 0
     while killed < count:
