@@ -30,13 +30,9 @@ class RunFolder:
     """Folder of one run."""
 
     def __init__(self, path: Path, config: TrainingConfig) -> None:
-        """Open or create the folder.
-
-        Raises :class:`ResumeError` when it holds a run that another configuration began.
-        """
+        """Name the folder, which is created when training begins."""
         self.path = path
         self._config = config
-        path.mkdir(parents=True, exist_ok=True)
 
     def resume(
         self, model: nn.Module, average: Generator, optimiser: Optimiser, adversary: Adversary | None = None
@@ -44,6 +40,8 @@ class RunFolder:
         """Load the last checkpoint; returns the steps that it had reached, or None when there is none.
 
         The averaged weights are written again: a kill may have come between the two files.
+
+        Raises :class:`ResumeError` when the folder holds a run that another configuration began.
         """
         state = _read_checkpoint(self.path)
         if state is None:
@@ -91,7 +89,8 @@ class RunFolder:
             log.write(line + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drop figures of steps that are about to be done again."""
+        """Create the folder, and drop figures of steps that are about to be done again."""
+        self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / METRICS).exists():
             return
         kept = [line for line in self.figures() if line["step"] <= step]

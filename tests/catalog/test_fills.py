@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import Affine
 
 from catalog import SceneRequest, SourceError, open_scene
 from catalog.fills import shortest, stray_fills
@@ -14,6 +16,7 @@ from tests.conftest import RGBN, write_raster
 from tests.faults.runs import Disturbed
 from tests.geosr.test_resume import request
 from tests.stac_items import write_item
+from tests.upscaling import upscale_request
 
 
 @pytest.fixture
@@ -127,3 +130,26 @@ def test_an_item_of_a_period_gives_a_product_of_that_period(tmp_path, dn):
     assert scene.period is not None
     assert [one.isoformat()[:10] for one in scene.period] == ["2023-06-01", "2023-06-11"]
     assert scene.names == RGBN
+
+
+def test_nodata_of_the_sources_bands_together_is_not_a_tag_of_the_product(tmp_path, sample):
+    pixels = sample[:, :40, :40].clip(20)
+    pixels[:, :6] = np.array([5, 6, 7, 8])[:, None, None]
+    path = write_raster(tmp_path / "in.tif", pixels)
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(NODATA_VALUES="5 6 7 8")
+    super_resolve(upscale_request(path, tmp_path / "out.tif", model="nearest"))
+    with rasterio.open(tmp_path / "out.tif") as product:
+        assert "NODATA_VALUES" not in product.tags()
+        measured = product.read_masks() > 0
+    assert not measured[:, :24].any()
+    assert measured[:, 24:].all()
+
+
+@pytest.mark.parametrize(
+    "transform", [(1e200, 0, 0, 0, -1e200, 0), (10, 0, 1e13, 0, -10, 5e6), (1e308, 0, 0, 0, -1, 0)]
+)
+def test_grids_beyond_any_place_are_refused(tmp_path, dn, transform):
+    path = write_raster(tmp_path / "a.tif", dn, transform=Affine(*transform))
+    with pytest.raises(SourceError, match="geotransform has numbers beyond any place"):
+        open_scene(SceneRequest(str(path)))

@@ -139,3 +139,11 @@ def test_a_stack_is_released_with_its_own_configuration_alone(tmp_path):
     with pytest.raises(TrainingError, match="does not say how the run was trained"):
         release(path, run, {}, tmp_path, zoo)
     assert not list(zoo.iterdir())
+
+
+def test_a_training_without_imagery_leaves_no_folder(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    with pytest.raises(TrainingError, match="no imagery matches"):
+        train(read_config(path), tmp_path, tmp_path / "run", quiet=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["tiny.yaml"]
