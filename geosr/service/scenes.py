@@ -136,6 +136,11 @@ class LiveScene:
 
     def describe(self) -> dict[str, Any]:
         """Description of the scene for clients."""
+        return dict(self._description)
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        # Nothing of it changes while the scene is open, and lists of scenes are asked for again and again.
         scene, card = self.scene, self.model.card
         return {
             "id": self.id,
