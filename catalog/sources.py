@@ -15,6 +15,7 @@ from catalog.clouds import mask_clouds as mask_clouds_of
 from catalog.errors import RequestError, SourceError
 from catalog.item_bands import check_sensor, sensor_of_item
 from catalog.items import is_item, read_items
+from catalog.mosaic import mosaic_scenes
 from catalog.overpass import GivenBands, scene_of_items
 from catalog.paths import is_remote
 from catalog.plausibility import judged
@@ -34,6 +35,8 @@ class SceneRequest:
 
     source: str | None = None
     """A raster, a ``.SAFE`` folder or zip, or one or several STAC Items, by path or URL; None to search."""
+    more_sources: tuple[str, ...] = ()
+    """Further sources of the same date, which are joined with the first before anything is upscaled."""
     area: BaseGeometry | None = None
     """Polygon in degrees: what to crop to, or where to search."""
     datetime: str | None = None
@@ -96,17 +99,40 @@ def _open(request: SceneRequest) -> Scene:
     source = request.source
     if source is None:
         return _search_scene(request)
-    _check_name(source)
+    for one in (source, *request.more_sources):
+        _check_name(one)
+    if request.more_sources:
+        return _joined_scene(request, (source, *request.more_sources))
     if is_item(source):
         _refuse({"plain-image": request.plain_image, "acquired": request.acquired}, f"{source} is a STAC Item")
         return _items_scene(request, read_items(source))
     _refuse({"fill": request.fill, "crs": request.crs}, f"{source} is not made of STAC Items")
-    scene = _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
+    return _cropped(_file_scene(request, source), request, source)
+
+
+def _file_scene(request: SceneRequest, source: str) -> Scene:
+    return _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
+
+
+def _cropped(scene: Scene, request: SceneRequest, what: str) -> Scene:
     if request.area is None:
         return scene
-    scene = replace(scene, area=window_of(request.area, scene.geobox, source))
+    scene = replace(scene, area=window_of(request.area, scene.geobox, what))
     covered = covered_share(request.area, scene.geobox)
     return scene if covered > 0.999 else scene.with_warnings(f"the source covers {100 * covered:.0f} % of the area")
+
+
+def _joined_scene(request: SceneRequest, sources: tuple[str, ...]) -> Scene:
+    """Scene of several sources."""
+    items = [source for source in sources if is_item(source)]
+    if len(items) == len(sources):
+        _refuse({"plain-image": request.plain_image, "acquired": request.acquired}, f"{items[0]} is a STAC Item")
+        return _items_scene(request, [item for source in sources for item in read_items(source)])
+    if items:
+        raise RequestError(f"{items[0]} is a STAC Item, and the other sources are not all: join sources of one kind")
+    _refuse({"fill": request.fill, "crs": request.crs}, f"{sources[0]} is not made of STAC Items")
+    scene = mosaic_scenes([_file_scene(request, source) for source in dict.fromkeys(sources)])
+    return _cropped(scene, request, scene.id)
 
 
 def _check_name(source: str) -> None:

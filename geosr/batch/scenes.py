@@ -49,6 +49,43 @@ def scenes_of(sources: Sequence[str]) -> list[BatchScene]:
     return list(dict.fromkeys(found))
 
 
+def expand(sources: Sequence[str]) -> list[str]:
+    """Sources with patterns, text files and folders of rasters replaced by what they name.
+
+    Other folders stay as they are: a .SAFE product is one source.
+
+    Raises :class:`UsageError` for a pattern that no file fits, and for an empty list.
+    """
+    return [one for source in sources for one in _named(source)]
+
+
+def _named(source: str) -> list[str]:
+    path = Path(source)
+    if "://" in source:
+        return [source]
+    try:
+        there = path.exists()
+    except OSError:
+        # A name too long for any file is refused where it is opened.
+        return [source]
+    if there:
+        return [scene.source for scene in _expand(source)] if path.suffix.lower() == _LIST else _rasters_in(path)
+    if not set("*?[") & set(source):
+        return [source]
+    found = sorted(str(one) for one in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    if not found:
+        raise UsageError(f"no file fits {source}")
+    return found
+
+
+def _rasters_in(path: Path) -> list[str]:
+    """Rasters of a folder; the path itself where it is no folder, or one without any."""
+    if not path.is_dir() or path.suffix.lower() in _PRODUCTS:
+        return [str(path)]
+    rasters = [child for child in sorted(path.iterdir()) if child.suffix.lower() in _RASTERS]
+    return list(map(str, rasters)) or [str(path)]
+
+
 def scenes_of_items(items: Iterable[pystac.Item]) -> list[BatchScene]:
     """List the Items that a search has found. Raises :class:`UsageError` for one without an address."""
     scenes = []

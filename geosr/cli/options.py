@@ -17,11 +17,12 @@ _SOURCE = "What the source is"
 _HOW = "How to upscale"
 _OUT = "Output"
 
-Source = Annotated[
-    str | None,
+Sources = Annotated[
+    list[str] | None,
     typer.Argument(
-        metavar="SOURCE",
-        help="Raster, STAC Item or search result, by path or URL, or .SAFE folder or zip; leave out to search.",
+        metavar="SOURCE…",
+        help="Raster, STAC Item or search result, by path or URL, or .SAFE folder or zip; several of one date, or a "
+        "folder or .txt of them, are joined; leave out to search.",
         show_default=False,
     ),
 ]

@@ -67,6 +67,7 @@ class SourceOptions:
     """A source and the options that say what it is, as given."""
 
     source: str | None = None
+    """The first source, or the only one."""
     bands: str | None = None
     scale: float | None = None
     offset: float | None = None
@@ -74,6 +75,8 @@ class SourceOptions:
     plain_image: bool = False
     sensor: str | None = None
     acquired: str | None = None
+    more: tuple[str, ...] = ()
+    """Further sources, which are joined with the first."""
 
     def check(self) -> None:
         """Refuse numbers and names that no source has."""
@@ -97,6 +100,7 @@ def scene_request(source: SourceOptions | None, search: SearchOptions | None = N
     defaults = settings()
     return catalog.SceneRequest(
         source=source.source,
+        more_sources=source.more,
         area=area,
         datetime=search.when,
         max_cloud=100 if search.max_cloud is None else search.max_cloud,

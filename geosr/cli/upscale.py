@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def upscale(
     output: opt.Output,
-    source: opt.Source = None,
+    sources: opt.Sources = None,
     bbox: opt.Bbox = None,
     aoi: opt.Aoi = None,
     layer: opt.Layer = None,
@@ -64,6 +64,7 @@ def upscale(
     """
     with errors(debug):
         import tiling
+        from geosr.batch.scenes import expand
         from geosr.engine import Device, EngineChoice, EngineName, Precision
         from geosr.maps.outputs import MapOutputs
         from geosr.model.zoo import ModelRef
@@ -83,9 +84,12 @@ def upscale(
             raise usage("--clip cuts to an area: give it with --aoi or --bbox")
         if all_touched and not clip:
             raise usage("--all-touched is a rule for --clip: give both")
+        first, *joined = expand(sources) if sources else [""]
         request = UpscaleRequest(
             scene=scene_request(
-                SourceOptions(source, bands, scale, offset, nodata, plain_image, sensor, acquired),
+                SourceOptions(
+                    first or None, bands, scale, offset, nodata, plain_image, sensor, acquired, tuple(joined)
+                ),
                 SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where),
                 fill=fill,
                 mask_clouds=mask_clouds,
