@@ -90,17 +90,17 @@ def test_the_focus_stays_where_it_is_while_a_job_runs(page, slow):
     focused.focus()
     told = running.locator(".hint").inner_text()
     # The list is looked at each second.
-    expect(running.locator(".hint")).not_to_have_text(told, timeout=20_000)
-    expect(focused).to_be_focused(timeout=5_000)
+    expect(running.locator(".hint")).not_to_have_text(told, timeout=120_000)
+    expect(focused).to_be_focused(timeout=120_000)
     cancel = running.get_by_role("button", name="Cancel")
     cancel.focus()
     told = running.locator(".hint").inner_text()
-    expect(running.locator(".hint")).not_to_have_text(told, timeout=20_000)
-    expect(cancel).to_be_focused(timeout=5_000)
+    expect(running.locator(".hint")).not_to_have_text(told, timeout=120_000)
+    expect(cancel).to_be_focused(timeout=120_000)
     page.keyboard.press("Enter")
     expect(running).to_have_count(0)
     # What had it is gone: the list it was in has it.
-    expect(page.locator("#jobs-section summary")).to_be_focused(timeout=5_000)
+    expect(page.locator("#jobs-section summary")).to_be_focused(timeout=120_000)
 
 
 def test_the_focus_stays_in_a_row_whose_job_ends(page, slow):
@@ -108,4 +108,4 @@ def test_the_focus_stays_in_a_row_whose_job_ends(page, slow):
     first = page.locator("#jobs li").first
     first.get_by_role("button", name="Cancel").focus()
     expect(first).to_have_attribute("data-status", "successful", timeout=120_000)
-    expect(first.get_by_role("link").first).to_be_focused(timeout=5_000)
+    expect(first.get_by_role("link").first).to_be_focused(timeout=120_000)

@@ -31,7 +31,7 @@ def refused(answer, status):
 @pytest.mark.parametrize("path", ["/scenes", "/catalogue/search", "/search", "/processes/upscale/execution"])
 def test_a_body_that_is_announced_too_long_is_not_waited_for(locked, path):
     place = urlsplit(locked.address)
-    with socket.create_connection((place.hostname, place.port), timeout=10) as client:
+    with socket.create_connection((place.hostname, place.port), timeout=60) as client:
         head = f"POST {path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
         client.sendall(f"{head}Content-Length: {MOST_BODY_BYTES + 1}\r\n\r\n".encode())
         answer = client.recv(10_000)
