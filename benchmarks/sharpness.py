@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="no more than the first so many of each set")
     parser.add_argument("--keep-in-card", action="store_true", help="put the figures into the model's card as well")
     arguments = parser.parse_args()
-    keeping, arguments.keep_in_card = arguments.keep_in_card, False
+    kept_in_card, arguments.keep_in_card = arguments.keep_in_card, False
     if arguments.figure is not None:
         draw(arguments.figure)
         arguments.figure = None
@@ -68,7 +68,7 @@ def main() -> None:
     sets = compare_sharpness(read_card(DEFAULT_MODEL), arguments.data, shares, count)
     command = command_of(parser, arguments)
     keep("sharpness", command, {"model": DEFAULT_MODEL, "sets": sets}, arguments.results)
-    if keeping:
+    if kept_in_card:
         keep_figures(read_card(DEFAULT_MODEL).folder / f"{DEFAULT_MODEL}.json", command, sets)
 
 

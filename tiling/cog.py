@@ -34,7 +34,7 @@ from tiling.storage import Occupant, explained, read_range, write
 from tiling.tiff import ENVELOPE, ImageLayout, block_order, checksum, enveloped, lay_out, overview_fields
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Output = TypeVar("Output")
 
 #: Disk that an output takes, per byte of its chunks: it has their blocks, and those of the small overviews.
 _GROWTH = 1.1
@@ -292,9 +292,11 @@ def _read_window(file: ChunkFile, level: int, window: Window) -> NDArray[Any]:
     return pixels
 
 
-def _ahead(pool: ThreadPoolExecutor, make: Callable[[Item], Made], items: Iterable[Item], most: int) -> Iterator[Made]:
+def _ahead(
+    pool: ThreadPoolExecutor, make: Callable[[Item], Output], items: Iterable[Item], most: int
+) -> Iterator[Output]:
     """Results in order, of which at most so many are being made, or wait, at a time."""
-    waiting: deque[Future[Made]] = deque()
+    waiting: deque[Future[Output]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(make, item))

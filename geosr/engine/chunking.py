@@ -22,10 +22,10 @@ _BUDGET = 3_030_000_000
 _SHARE = 0.5
 
 #: Cores beyond which several chunks are computed at a time: layers are too small to keep more of them busy.
-_CORES_PER_LANE = 8
+_CORES_PER_CHUNK = 8
 
 #: Chunks that are computed at a time with a GPU.
-_LANES_PER_GPU = 2
+_CHUNKS_PER_GPU = 2
 
 #: Bytes per HR value besides the network's: the residual, the image, and what is made of it on the way to a file.
 _BYTES_PER_HR_VALUE = 16
@@ -34,10 +34,10 @@ _BYTES_PER_HR_VALUE = 16
 _BYTES_PER_HR_VALUE_IN_ROWS = 6
 
 #: What Winograd's channels take, of what their pixels do, and channels besides the maps'.
-_PADDED, _SPARE_PLANES = 1.13, 17
+_PADDED, _SPARE_CHANNELS = 1.13, 17
 
 #: Bytes per band and LR pixel that half-widths and measured fraction take at their fullest.
-_BYTES_OF_DOUBT = 600
+_BYTES_OF_UNCERTAINTY = 600
 
 #: Copies of the image that a stack has at its fullest.
 _COPIES_IN_STACK = 6
@@ -100,7 +100,7 @@ def bytes_of_chunk(
             # Its graphs hand on float32: the first layer's maps and the body's, given and taken, and their sum.
             total += 5 * size.features * 4 * read
     if uncertainty:
-        total += _BYTES_OF_DOUBT * bands * read
+        total += _BYTES_OF_UNCERTAINTY * bands * read
     if card.stack is not None:
         # The coarse bands' detail, their image and its blocks, and the guides' image; the body is small beside them.
         total += _COPIES_IN_STACK * 4 * image * read
@@ -127,7 +127,7 @@ def _bytes_of_split(card: ModelCard, engine: EngineSpec) -> float:
 
 def _bytes_of_channels(size: NetworkSize) -> float:
     """Memory of Winograd's body: no layer's input is copied; there are a dense block's maps and those of two more."""
-    return _PADDED * 4 * (3 * size.features + 4 * size.growth + _SPARE_PLANES)
+    return _PADDED * 4 * (3 * size.features + 4 * size.growth + _SPARE_CHANNELS)
 
 
 def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:
@@ -140,7 +140,7 @@ def choose_parallel(engine: EngineSpec, chunks: int) -> Parallel:
 def _concurrent_chunks(engine: EngineSpec) -> int:
     """Chunks at a time, where there are as many."""
     # While a GPU computes one, another is sent to it or becomes DN.
-    return _LANES_PER_GPU if engine.name == "torch-cuda" else max(1, hardware.cores() // _CORES_PER_LANE)
+    return _CHUNKS_PER_GPU if engine.name == "torch-cuda" else max(1, hardware.cores() // _CORES_PER_CHUNK)
 
 
 def _memory_of(engine: EngineSpec) -> int:

@@ -56,9 +56,9 @@ class WrittenImage:
         count = self._taps.shape[1]
         inside = (under >= 0) & (under < count)
         down = np.where(inside, self._taps[:, under.clip(0, count - 1)], np.float32(0))
-        narrow = np.matmul(down, part.astype(np.float32)).reshape(len(part), bottom - top, cols, scale)
+        coarse_rows = np.matmul(down, part.astype(np.float32)).reshape(len(part), bottom - top, cols, scale)
         split = self._taps.reshape(len(part), 1, -1, scale).transpose(0, 1, 3, 2)
-        across = np.matmul(narrow, split)
+        across = np.matmul(coarse_rows, split)
         seen = np.zeros((len(part), bottom - top, cols), dtype=np.float32)
         for k in range(across.shape[-1]):
             shift = k - BLUR_REACH

@@ -235,6 +235,7 @@ OLD_WORDS = re.compile(
     r"[dD]oubts\b|\bhand_over|\bhand_out\b|\b_Loan\b|\.lend\(|LaneEngine|[rR]ehears|RoundTrip|round_trip|\bTRIP"
     r"|\bFaster\b|\bfaster=|\b_Wish\b|\b_Teller\b|\bsum_up\b|\bin_type\b|mistake of ours|GEOSR_SUPPORT|OUT_support"
     r"|\b[pP]lanes\b|\bphases\b|_phases\b|\.picture\b|--picture\b|\bpicture: bool|\.noting\("
+    r"|LANE|DOUBT|\b_Order\b|: Take\b|\bAccount\b|: Room\b|\btrip\b|travelled|entrance|\bConstrained\b|class Made\b"
 )
 
 

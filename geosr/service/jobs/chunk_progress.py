@@ -20,7 +20,7 @@ from tiling import ChunkPlan
 _CHUNK = re.compile(r"r\d{4,}c\d{4,}")
 
 
-def growth(job: Job) -> dict[str, Any]:
+def finished_parts(job: Job) -> dict[str, Any]:
     """Footprints of a job's chunks in degrees, each ``finished`` or not; empty where nothing is known yet."""
     folder = work_folder(job.folder / PRODUCT)
     assert isinstance(folder, Path)

@@ -17,7 +17,7 @@ from catalog.area import window_of
 from geosr.errors import GeosrError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf, address_of, client_of
-from geosr.service.jobs.chunk_progress import growth
+from geosr.service.jobs.chunk_progress import finished_parts
 from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
 from geosr.service.jobs.job_filter import JobSearch
 from geosr.service.jobs.job_store import JobOrder
@@ -162,7 +162,7 @@ def get_results(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
 @router.get("/jobs/{job_id}/growth", response_model=schemas.FeatureCollection)
 def get_growth(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Which parts of a job are finished, as GeoJSON."""
-    return growth(context.jobs.get(job_id, caller))
+    return finished_parts(context.jobs.get(job_id, caller))
 
 
 @router.get("/jobs/{job_id}/files/{name}")
