@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geosr.evaluate.metrics import spectral_angle_deg
-from geosr.model.fusion import Fusion
+from geosr.model.fusion import FusionNetwork
 from geosr.model.sensor import upsample
 
 #: Pixels of the truth left out on each side: beyond a scene's edge nobody knows anything.
@@ -26,7 +26,7 @@ class SharpenedBands:
     """Mean absolute difference between the input and the result seen through the sensor, reflectance."""
 
 
-def compare_reduced(model: Fusion, truth: Tensor, guides: Tensor, unit: Tensor) -> dict[str, SharpenedBands]:
+def compare_reduced(model: FusionNetwork, truth: Tensor, guides: Tensor, unit: Tensor) -> dict[str, SharpenedBands]:
     """Bicubic interpolation, the same with back-projection, and a model, on a scene reduced by the model's scale.
 
     ``truth`` is ``(1, bands, rows, cols)`` in units ``(1, bands, 1, 1)`` of reflectance, its sides multiples of the
@@ -44,7 +44,7 @@ def compare_reduced(model: Fusion, truth: Tensor, guides: Tensor, unit: Tensor) 
     return {name: _measured(image, truth, coarse, unit, model) for name, image in made.items()}
 
 
-def _measured(image: Tensor, truth: Tensor, coarse: Tensor, unit: Tensor, model: Fusion) -> SharpenedBands:
+def _measured(image: Tensor, truth: Tensor, coarse: Tensor, unit: Tensor, model: FusionNetwork) -> SharpenedBands:
     inside = (..., slice(BORDER_PX, -BORDER_PX), slice(BORDER_PX, -BORDER_PX))
     error = ((image - truth) * unit)[inside]
     margin = -(-BORDER_PX // model.scale)

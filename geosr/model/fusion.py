@@ -58,7 +58,7 @@ class FusionNet(nn.Module):
         return sum(module.weight.numel() for module in self.modules() if isinstance(module, nn.Conv2d))
 
 
-class Fusion(nn.Module):
+class FusionNetwork(nn.Module):
     """Interpolation, the network's detail, and back-projection: coarse bands on a grid ``scale`` times finer."""
 
     def __init__(self, network: FusionNet, guides: Sensor, bands: Sensor, steps: int) -> None:

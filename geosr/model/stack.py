@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from geosr.errors import ModelError
 from geosr.model.build import build
 from geosr.model.card import FusionSize, ModelCard
-from geosr.model.fusion import Fusion, FusionNet
+from geosr.model.fusion import FusionNet, FusionNetwork
 from geosr.model.generator import Generator
 from geosr.model.kernels import sensor_sigmas
 from geosr.model.margins import crop
@@ -58,7 +58,7 @@ class StackedGenerator(nn.Module):
     ratio: Tensor
 
     def __init__(
-        self, guide: Generator, coarse: Fusion, fine: Fusion, sensor: Sensor, steps: int, ratio: Tensor
+        self, guide: Generator, coarse: FusionNetwork, fine: FusionNetwork, sensor: Sensor, steps: int, ratio: Tensor
     ) -> None:
         """``sensor`` is the coarse bands' blur on the output's grid.
 
@@ -176,9 +176,9 @@ def assemble(card: ModelCard, guide: Generator, guide_card: ModelCard) -> Stacke
     ).eval()
 
 
-def fusion(size: FusionSize, guides: tuple[float, ...], bands: tuple[float, ...], steps: int) -> Fusion:
+def fusion(size: FusionSize, guides: tuple[float, ...], bands: tuple[float, ...], steps: int) -> FusionNetwork:
     """One step, for bands of these modulation transfers at Nyquist."""
-    return Fusion(
+    return FusionNetwork(
         FusionNet(len(guides), len(bands), size),
         Sensor(sensor_sigmas(guides, size.scale), size.scale),
         Sensor(sensor_sigmas(bands, size.scale), size.scale),

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from geosr.errors import ResumeError, TrainingError
-from geosr.model.fusion import Fusion
+from geosr.model.fusion import FusionNetwork
 from geosr.model.kernels import gaussian_taps, sensor_sigmas
 from geosr.model.sensor import blur_and_sample
 from geosr.model.stack import build_guide, fusion
@@ -87,7 +87,7 @@ def check_trained_with(config: StackConfig, run: Path) -> None:
         raise TrainingError(f"{run} was trained with another configuration, which differs in {', '.join(differing)}")
 
 
-def untrained(config: StackConfig, step: StackStep) -> Fusion:
+def untrained(config: StackConfig, step: StackStep) -> FusionNetwork:
     """A step of the stack before training."""
     guides, bands = config.transfers()
     return fusion(config.size(step), guides, bands, config.back_projection_steps)
