@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import ProjError
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from shapely.errors import ShapelyError
 
@@ -29,7 +27,7 @@ import catalog
 from catalog import CatalogError, Scene, SceneRequest
 from geosr import hardware
 from geosr.engine import EngineChoice, Parallel
-from geosr.errors import GeosrError, UsageError
+from geosr.errors import GeosrError
 from geosr.inference.scene_calibration import calibrate_area
 from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import ModelSpec, Upscaler, upscaler_of
@@ -41,6 +39,7 @@ from geosr.service.geography import bounds_of, name_of, outline_of
 from geosr.service.problems import Problem, problem_of
 from geosr.service.security.api_keys import Caller
 from geosr.service.settings import ServiceSettings
+from geosr.service.uploads import check_raster
 from tiling import whole
 
 _log = logging.getLogger(__name__)
@@ -54,11 +53,6 @@ _KEPT_OPEN = 16
 _CLIPPED = (1.0, 99.0)
 _SQUARES_ALONG = 5
 _SQUARE_PX = 96
-
-#: Bytes of one decoded block of an uploaded raster, of all its bands.
-_MOST_BLOCK_BYTES = 256 * 2**20
-
-_MOST_BANDS = 64
 
 Limits = Mapping[str, tuple[float, float]]
 
@@ -367,27 +361,6 @@ def _check_place(geobox: GeoBox) -> None:
             f"the raster lies nowhere on Earth, or covers nothing: longitudes {west:g} to {east:g}, "
             f"latitudes {south:g} to {north:g}",
         )
-
-
-def check_raster(path: Path, max_pixels: int) -> None:
-    """Refuse what is no GeoTIFF, or would take more memory than it is worth, by its header alone.
-
-    Raises :class:`Problem`.
-    """
-    try:
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(path, driver="GTiff") as raster:
-            rows, cols = raster.shape
-            item = max(np.dtype(dtype).itemsize for dtype in raster.dtypes)
-            blocks = [height * width for height, width in raster.block_shapes]
-            bands, others = raster.count, [name for name in raster.files if Path(name) != path]
-    except (RasterioError, TypeError, ValueError, UsageError) as error:
-        raise Problem(415, "the upload is not a GeoTIFF that can be read") from error
-    if others:
-        raise Problem(415, "the upload refers to other files: send one GeoTIFF that has all its pixels")
-    if rows * cols > max_pixels or bands > _MOST_BANDS:
-        raise Problem(413, f"the raster has {cols}×{rows} pixels in {bands} bands: up to {max_pixels} pixels are taken")
-    if max(blocks) * item * bands > _MOST_BLOCK_BYTES:
-        raise Problem(413, "the raster's blocks are too large: write it anew with tiles, gdal_translate -co TILED=YES")
 
 
 def _squares(geobox: GeoBox) -> list[Window]:

@@ -85,6 +85,7 @@ SERVICE_ORDER = [
     "geography",
     "fetch",
     "security",
+    "uploads",
     "scenes",
     "results",
     "tiles",
