@@ -14,7 +14,6 @@ import shapely
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
-from pyproj.exceptions import CRSError
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
@@ -33,6 +32,7 @@ from catalog.radiometry import check_type
 from catalog.scene import BandSpec, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name
 from catalog.unmeasured import check_given_nodata
+from catalog.warped import map_crs
 from catalog.web import patient
 
 SCL_KEYS = ("scl", "SCL", "SCL_20m")
@@ -179,13 +179,7 @@ def _near(area: BaseGeometry, candidates: Sequence[Candidate]) -> BaseGeometry:
 
 def _target_crs(candidates: Sequence[Candidate], area: BaseGeometry | None, crs: str | None, notes: list[str]) -> CRS:
     if crs is not None:
-        try:
-            target = CRS(crs)
-        except (CRSError, ValueError) as error:
-            raise RequestError(f"not a CRS: {crs!r}; give one as EPSG:32633") from error
-        if not (target.projected or target.geographic):
-            raise RequestError(f"{crs} is not a CRS of maps: give a projected or geographic one, as EPSG:32633")
-        return target
+        return map_crs(crs)
     available = {one.crs for one in candidates}
     if area is None or len(available) == 1:
         return candidates[0].crs

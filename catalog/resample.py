@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
+from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from catalog.arrays import measured_pixels
@@ -78,7 +79,7 @@ def read_resampled(
     nested = _nested(raster, geobox) if kernel == "nearest" else None
     if nested is not None:
         return _read_nested(raster, indexes, nested, geobox, nodata, masked)
-    cols, rows = _source_position(raster, geobox)
+    cols, rows = position_in(raster.transform, CRS(raster.crs), geobox)
     shape = (len(indexes), *cols.shape)
     out = np.zeros(shape, dtype=raster.dtypes[indexes[0] - 1] if kernel == "nearest" else np.float64)
     known = np.zeros(shape, dtype=bool)
@@ -218,14 +219,15 @@ def _around(
             yield first + np.clip(left + j, 0, width - 1), row_weights[i] * col_weights[j]
 
 
-def _source_position(raster: DatasetReader, geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Column and row in the raster of each pixel's centre, in pixels from the raster's corner."""
+def position_in(
+    transform: Affine, source_crs: CRS | None, geobox: GeoBox
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Column and row in a raster of the centre of each pixel of a grid, in pixels from the raster's corner."""
     height, width = geobox.shape
     x, y = geobox.affine @ np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    source_crs = CRS(raster.crs)
-    if geobox.crs is not None and geobox.crs != source_crs:
+    if geobox.crs is not None and source_crs is not None and geobox.crs != source_crs:
         x, y = geobox.crs.transformer_to_crs(source_crs)(x, y)
-    cols, rows = ~raster.transform @ (x, y)
+    cols, rows = ~transform @ (x, y)
     return np.where(np.isfinite(cols), cols, -1), np.where(np.isfinite(rows), rows, -1)
 
 

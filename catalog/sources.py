@@ -24,6 +24,7 @@ from catalog.safe import is_safe, open_safe_scene, safe_classes
 from catalog.scene import Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, search
 from catalog.sensors import SensorProfile, counterparts
+from catalog.warped import warp_scene
 
 #: Characters of a name that is too long to be one.
 _LONGEST_SHOWN = 100
@@ -66,7 +67,7 @@ class SceneRequest:
     fill: bool = False
     """Fill the gaps of an overpass from others."""
     crs: str | None = None
-    """Put Items on a grid of this CRS instead of their own."""
+    """Put the scene on a grid of this CRS instead of its own."""
     acquired: Acquisition | None = None
     """When a raster was acquired, overriding what it says."""
     sensor: SensorProfile | None = None
@@ -106,7 +107,7 @@ def _open(request: SceneRequest) -> Scene:
     if is_item(source):
         _refuse({"plain-image": request.plain_image, "acquired": request.acquired}, f"{source} is a STAC Item")
         return _items_scene(request, read_items(source))
-    _refuse({"fill": request.fill, "crs": request.crs}, f"{source} is not made of STAC Items")
+    _refuse({"fill": request.fill}, f"{source} is not made of STAC Items")
     return _cropped(_file_scene(request, source), request, source)
 
 
@@ -115,6 +116,8 @@ def _file_scene(request: SceneRequest, source: str) -> Scene:
 
 
 def _cropped(scene: Scene, request: SceneRequest, what: str) -> Scene:
+    if request.crs is not None:
+        scene = warp_scene(scene, request.crs)
     if request.area is None:
         return scene
     scene = replace(scene, area=window_of(request.area, scene.geobox, what))
@@ -130,7 +133,7 @@ def _joined_scene(request: SceneRequest, sources: tuple[str, ...]) -> Scene:
         return _items_scene(request, [item for source in sources for item in read_items(source)])
     if items:
         raise RequestError(f"{items[0]} is a STAC Item, and the other sources are not all: join sources of one kind")
-    _refuse({"fill": request.fill, "crs": request.crs}, f"{sources[0]} is not made of STAC Items")
+    _refuse({"fill": request.fill}, f"{sources[0]} is not made of STAC Items")
     scene = mosaic_scenes([_file_scene(request, source) for source in dict.fromkeys(sources)])
     return _cropped(scene, request, scene.id)
 

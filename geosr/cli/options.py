@@ -89,7 +89,7 @@ Fill = Annotated[bool, _option(_AREA, "--fill", help="Fill gaps from other overp
 MaskClouds = Annotated[bool, _option(_AREA, "--mask-clouds", help="Make clouds, shadows and saturated pixels nodata.")]
 Crs = Annotated[
     str | None,
-    _option(_AREA, "--crs", metavar="EPSG:…", help="Put STAC Items on a grid of this CRS (resamples)."),
+    _option(_AREA, "--crs", metavar="EPSG:…", help="Put the scene on a grid of this CRS (resamples)."),
 ]
 
 Bands = Annotated[

@@ -132,7 +132,7 @@ CASES = [
     ("two areas", lambda f, s: SAMPLE, ["--bbox", "1,2,3,4", "--aoi", "x"], "not both", 2),
     ("dates and a source", lambda f, s: SAMPLE, ["--datetime", "2024"], "--datetime would search", 2),
     ("a search and a source", lambda f, s: SAMPLE, ["--api", "x", "--max-cloud", "5"], "--max-cloud and --api", 2),
-    ("gaps of a raster", lambda f, s: SAMPLE, ["--fill", "--crs", "EPSG:4326"], "--fill and --crs would have no", 2),
+    ("gaps of a raster", lambda f, s: SAMPLE, ["--fill"], "--fill would have no", 2),
     (
         "picture of a product",
         lambda f, s: write_safe(f, s[:, :64, :64], baseline="05.11"),
