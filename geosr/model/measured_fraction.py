@@ -40,6 +40,7 @@ class MeasuredFraction(nn.Module):
 
     polyphase: Tensor
     reference: Tensor
+    noise_energy: Tensor
 
     def __init__(self, sensor: Sensor, reference: Sequence[float]) -> None:
         """``reference`` is the reflectance that is 1 in the images, per band."""
@@ -48,6 +49,9 @@ class MeasuredFraction(nn.Module):
         taps = sensor.taps.cpu().numpy().astype(np.float64)
         filters = np.concatenate([wiener_polyphase(band, sensor.scale) for band in taps])
         self.register_buffer("polyphase", torch.tensor(filters[:, None], dtype=torch.float32), persistent=False)
+        passed = (filters**2).sum(axis=(1, 2)).reshape(len(taps), -1).mean(axis=1)
+        energy = torch.tensor(NOISE**2 * passed, dtype=torch.float32).reshape(1, -1, 1, 1)
+        self.register_buffer("noise_energy", energy, persistent=False)
         column = torch.tensor(reference, dtype=torch.float32).reshape(1, -1, 1, 1)
         self.register_buffer("reference", column, persistent=False)
 
@@ -60,21 +64,21 @@ class MeasuredFraction(nn.Module):
         """The measured share of detail, 0 to 1: ``(n, scale rows, scale cols)``.
 
         ``sr`` is ``(n, bands, scale rows, scale cols)`` and ``lr`` its source; both in units of the bands' reference.
-        It is ``E_m / (E_m + E_p)`` with ``E_m`` the local variance of the measured part, ``E_p`` the local mean square
-        of the rest, both in squared reflectance over the bands that are ``valid`` at the place. The noise's variance is
-        added to ``E_m``, so that where neither exceeds it, as on water, nothing counts as estimated.
+        It is ``E_m / (E_m + E_p + N)`` with ``N`` the variance that the source's noise gives the measured part, ``E_m``
+        its local variance beyond that, and ``E_p`` the local mean square of the rest, in squared reflectance over the
+        bands that are ``valid`` at the place. Where detail does not exceed the noise, as on water, nothing is measured.
         """
         return share(*self.energies(sr, lr, valid))
 
     def energies(self, sr: Tensor, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``E_m`` and ``E_m + E_p`` summed over the bands, squared reflectance: ``(n, 1, scale rows, scale cols)``."""
+        """``E_m`` and ``E_m + E_p + N``, sums over bands, squared reflectance: ``(n, 1, scale rows, scale cols)``."""
         measured = self.measured(lr)
         rest = (sr - measured) * self.reference
         # A variance is a difference of squares: about the image's mean it loses no digits.
         measured = (measured - measured.mean(dim=(2, 3), keepdim=True)) * self.reference
         variance = self._local(measured**2) - self._local(measured) ** 2
-        measured_energy = variance.clamp(min=0) + NOISE**2
-        total = measured_energy + self._local(rest**2)
+        measured_energy = (variance - self.noise_energy).clamp(min=0)
+        total = measured_energy + self._local(rest**2) + self.noise_energy
         if valid is not None:
             measured_energy, total = measured_energy * valid, total * valid
         return self._enlarge(measured_energy), self._enlarge(total)

@@ -33,8 +33,8 @@ EARLIER_NAMES = {MEASURED: "support"}
 _INTEGER_NODATA = 65535
 
 MEASURED_MEANING = (
-    "percentage of the local detail that is measured: it follows from the source by the best linear estimate through "
-    "the sensor's blur; the rest is estimated from what the model has learned"
+    "percentage of the local detail that is measured: it exceeds the source's noise and follows from the source by the "
+    "best linear estimate through the sensor's blur; the rest is noise, or estimated from what the model has learned"
 )
 
 SCENE_MEANING = (

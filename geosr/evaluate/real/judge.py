@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geosr.evaluate.contenders import SCALE
 from geosr.evaluate.held_out import SETS, ImageSet, read_images
 from geosr.evaluate.real import dates, detail, edges, fidelity, noise
 from geosr.evaluate.real.subject import BANDS, VISIBLE, Subject
+from geosr.model.measured_fraction import MeasuredFraction
+from geosr.model.sensor import Sensor
 
 #: The real scene, of bands B02, B03, B04 and B08.
 SCENE = ImageSet("austria_b", "s2/austria_b.tif", 10_000)
@@ -46,7 +49,19 @@ def judge_scene(subject: Subject, data: Path) -> Figures:
     common = subject.common(BANDS)
     lr = scene[[BANDS.index(one) for one in common]]
     sr = subject(scene, BANDS)
-    return scene_figures(sr, lr, common, noise.calm_water(scene, BANDS))
+    calm = noise.calm_water(scene, BANDS)
+    return scene_figures(sr, lr, common, calm) | measured_figures(sr, lr, subject.sensor(common), calm)
+
+
+def measured_figures(sr: Tensor, lr: Tensor, sensor: Sensor, calm: np.ndarray) -> Figures:
+    """Median of the measured fraction on calm water and elsewhere, percent."""
+    fraction = MeasuredFraction(sensor, [1.0] * len(lr))(sr[None].float(), lr[None].float())[0].numpy()
+    fine = calm.repeat(SCALE, 0).repeat(SCALE, 1)
+    places = {"water": fine, "other ground": ~fine}
+    return {
+        f"measured fraction on {name}, %": 100 * float(np.median(fraction[where])) if where.any() else float("nan")
+        for name, where in places.items()
+    }
 
 
 def scene_figures(sr: Tensor, lr: Tensor, bands: Sequence[str], calm: np.ndarray) -> Figures:
