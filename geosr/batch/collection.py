@@ -14,6 +14,9 @@ COLLECTION = "collection.json"
 
 _DESCRIPTION = "Super-resolved scenes, made with geosr batch. Detail finer than the sources' resolution is estimated."
 
+#: Interval of Items whose time of acquisition is not known at all.
+_ANY_TIME = ("1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z")
+
 _WORLD = [-180.0, -90.0, 180.0, 90.0]
 
 
@@ -84,11 +87,13 @@ def _boxes(items: Sequence[dict[str, Any]]) -> list[list[float]]:
 
 
 def _interval(items: Sequence[dict[str, Any]]) -> list[str | None]:
+    """Start and end of all Items; open where no time of acquisition is known."""
     starts, ends = [], []
-    for item in items:
-        properties = item["properties"]
-        starts.append(properties.get("start_datetime") or properties["datetime"])
-        ends.append(properties.get("end_datetime") or properties["datetime"])
+    for properties in (item["properties"] for item in items):
+        start, end = (properties.get(field) or properties["datetime"] for field in ("start_datetime", "end_datetime"))
+        if (start, end) != _ANY_TIME:
+            starts.append(start)
+            ends.append(end)
     return [min(starts), max(ends)] if starts else [None, None]
 
 

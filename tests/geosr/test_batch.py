@@ -84,6 +84,8 @@ def test_the_folder_is_a_collection(tmp_path, scenes):
     boxes = np.array([item.bbox for item in items])
     assert collection.extent.spatial.bboxes[0] == [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)]
     assert content["summaries"]["proj:code"] == ["EPSG:32633"]
+    # Nothing tells when these rasters were acquired.
+    assert content["extent"]["temporal"]["interval"] == [[None, None]]
 
 
 def test_what_is_done_is_skipped_and_new_scenes_are_made(tmp_path, scenes, sample):
