@@ -219,10 +219,14 @@ def test_pages_of_jobs_keep_to_what_was_asked(service, result):
     assert service.http.get("/jobs", params={"offset": 10**21}).status_code == 400
 
 
-def test_the_api_definition_is_of_the_version_that_its_link_says(service):
-    (link,) = [one for one in service.http.get("/").json()["links"] if one["rel"] == "service-desc"]
-    version = service.http.get(link["href"]).json()["openapi"]
-    assert link["type"].endswith(f";version={version.rpartition('.')[0]}")
+def test_api_definitions_are_of_the_versions_that_their_links_say(service):
+    versions = set()
+    for link in service.http.get("/").json()["links"]:
+        if link["rel"] == "service-desc":
+            version = service.http.get(link["href"]).json()["openapi"].rpartition(".")[0]
+            assert link["type"].endswith(f";version={version}")
+            versions.add(version)
     # Classes of OpenAPI 3.0 are kept to by documents of 3.0 alone.
     claimed = service.http.get("/conformance").json()["conformsTo"]
-    assert version.startswith("3.0") == any(one.endswith("/oas30") for one in claimed)
+    assert "3.0" in versions
+    assert any(one.endswith("/oas30") for one in claimed)

@@ -34,7 +34,7 @@ PROCESS = "upscale"
 
 CONFORMANCE = tuple(
     f"http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/{part}"
-    for part in ("core", "ogc-process-description", "json", "job-list", "dismiss")
+    for part in ("core", "ogc-process-description", "json", "oas30", "job-list", "dismiss")
 )
 
 _PREFER_ASYNC = re.compile(r"(^|[,;\s])respond-async($|[,;\s])", re.IGNORECASE)
