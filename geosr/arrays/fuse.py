@@ -17,7 +17,7 @@ from geosr.arrays.bands import GivenRadiometry, StoredBands, band_names
 from geosr.arrays.grid import grid_of
 from geosr.arrays.options import UpscaleOptions
 from geosr.arrays.upscale import upscale
-from geosr.dates.fuse import MARGIN_PX, Fusion
+from geosr.dates.fuse import MARGIN_PX, WindowFuser
 from geosr.dates.survey import DateFit, Survey, tile_windows
 from geosr.errors import UsageError
 from geosr.model.bands import map_bands
@@ -79,17 +79,17 @@ def fuse(
     keep = map_bands([band.name for band in specs], card, plain_image=False).keep
     chosen = [i for i, band in enumerate(specs) if band.name in keep]
     stored = StoredBands.of(first, [specs[i] for i in chosen], radiometry.nodata)
-    fusion = Fusion(card, stored.specs)
+    fuser = WindowFuser(card, stored.specs)
     images = data.data[order][:, chosen]
 
-    survey = _survey(images, fusion)
+    survey = _survey(images, fuser, _days_apart(data, times, order))
     result = single.copy(data=single.data)
     result.attrs["GEOSR_DATES"] = describe([_label(data, times, i) for i in order], survey)
     if not survey.used:
         return result
     geobox = grid_of(first)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, options["core_px"], card.halo_px)
-    fused = _fused(single.data, images, plan, fusion, survey)
+    fused = _fused(single.data, images, plan, fuser, survey)
     if stored.storage is not None:
         lazy = isinstance(fused, dask.array.Array)
         fused = fused.map_blocks(stored.storage.fit, dtype=fused.dtype) if lazy else stored.storage.fit(fused)
@@ -138,21 +138,29 @@ def _label(data: xr.DataArray, times: str, index: int) -> str:
     return str(label.astype("datetime64[s]")).replace("T00:00:00", "") if label.dtype.kind == "M" else str(label)
 
 
-def _survey(images: Any, fusion: Fusion) -> Survey:
+def _days_apart(data: xr.DataArray, times: str, order: list[int]) -> list[float] | None:
+    """Days from the reference to each other date; None where labels are no dates."""
+    if times not in data.coords or data.coords[times].dtype.kind != "M":
+        return None
+    labels = data.coords[times].values[order]
+    return [float(one) for one in np.abs(labels[1:] - labels[0]) / np.timedelta64(1, "D")]
+
+
+def _survey(images: Any, fuser: WindowFuser, days_apart: list[float] | None) -> Survey:
     rows, cols = images.shape[-2:]
     windows = tile_windows((rows, cols))
     parts = [images[:, :, down, across] for down, across in windows]
     if isinstance(images, dask.array.Array):
         parts = list(dask.compute(*parts))  # type: ignore[attr-defined,no-untyped-call]
     tiles = [
-        (down.start, across.start, part, _validity(part, fusion))
+        (down.start, across.start, part, _validity(part, fuser))
         for (down, across), part in zip(windows, parts, strict=True)
     ]
-    return fusion.survey(tiles, (rows, cols))
+    return fuser.survey(tiles, (rows, cols), days_apart)
 
 
-def _fused(single: Any, images: Any, plan: ChunkPlan, fusion: Fusion, survey: Survey) -> Any:
-    compute = partial(_fuse_chunk, fusion=fusion, survey=survey)
+def _fused(single: Any, images: Any, plan: ChunkPlan, fuser: WindowFuser, survey: Survey) -> Any:
+    compute = partial(_fuse_chunk, fuser=fuser, survey=survey)
     if not isinstance(images, dask.array.Array):
         result = np.empty_like(single)
         for chunk in plan:
@@ -189,14 +197,14 @@ def _fuse_chunk(
     corner: tuple[int, int],
     within: tuple[slice, slice],
     *,
-    fusion: Fusion,
+    fuser: WindowFuser,
     survey: Survey,
 ) -> NDArray[Any]:
-    fused = fusion(single, images, _validity(images, fusion), survey, corner)
+    fused = fuser(single, images, _validity(images, fuser), survey, corner)
     return fused[:, within[0], within[1]]
 
 
-def _validity(images: NDArray[Any], fusion: Fusion) -> NDArray[np.bool_]:
+def _validity(images: NDArray[Any], fuser: WindowFuser) -> NDArray[np.bool_]:
     """Find the pixels that were measured, ``(dates, bands, rows, cols)``."""
-    nodata = [(() if band.nodata is None else (band.nodata,)) + band.also_nodata for band in fusion.bands]
+    nodata = [(() if band.nodata is None else (band.nodata,)) + band.also_nodata for band in fuser.bands]
     return np.stack([unlike_any(one, nodata) for one in images])

@@ -28,8 +28,8 @@ _FILL_PX = 32
 
 
 @dataclass(frozen=True)
-class Fusion:
-    """Fusion of the windows of one scene: the model and the bands that they share."""
+class WindowFuser:
+    """Makes one image of the dates of each window of a scene, whose model and bands they share."""
 
     card: ModelCard
     bands: tuple[BandSpec, ...]
@@ -52,11 +52,12 @@ class Fusion:
         self,
         tiles: Sequence[tuple[int, int, NDArray[Any], NDArray[np.bool_]]],
         shape: tuple[int, int],
+        days_apart: Sequence[float] | None = None,
     ) -> Survey:
         """Register and weigh the dates of a scene of this shape, the reference first.
 
         Each tile is its first row and column in the scene, its DN and what of them was measured, both
-        ``(dates, bands, rows, cols)``.
+        ``(dates, bands, rows, cols)``. ``days_apart`` is from the reference to each further date, where known.
         """
         made = []
         for top, left, pixels, valid in tiles:
@@ -65,7 +66,7 @@ class Fusion:
             windows = [self._window(*one) for one in zip(pixels, valid, strict=True)]
             made.append(Tile(top, left, [one.pixels for one in windows], [one.valid for one in windows]))
         with torch.inference_mode():
-            return survey_dates(made, self._transfers, self.sensor(), shape)
+            return survey_dates(made, self._transfers, self.sensor(), shape, days_apart)
 
     def __call__(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,8 +50,14 @@ _UNLIKE = 0.05
 #: Side of the window whose mean is no detail, source pixels.
 WINDOW_PX = 13
 
-#: Weight of a date whose detail is as strong as what it leaves over, and the largest, see :mod:`geosr.dates.solve`.
-_WEIGHT, _MOST_WEIGHT = 6.0, 200.0
+#: Share of the detail's variance that is left over where nothing has changed: the image's own error, from simulated
+#: series.
+_IMAGE_ERROR, _LEAST_SHARE = 0.012, 0.003
+
+#: Weight of a date whose noise is as strong as the detail, see :mod:`geosr.dates.solve`: the variance of the image's
+#: error over that of the detail. What a date of the same weeks leaves over is noise rather than change, and averages
+#: out with the reference's own: it counts for more, by this at once and less by the days. The largest weight.
+_WEIGHT, _NEAR_WEIGHT, _NEAR_DAYS, _MOST_WEIGHT = 0.8, 5.0, 20.0, 200.0
 
 #: What is left over is at least this, reflectance.
 _LEAST_NOISE = 3e-4
@@ -85,7 +91,9 @@ class DateFit:
     """For each band, from the date's reflectance to the reference's."""
     noise: tuple[float, ...]
     """Standard deviation of each band's difference from the reference, reflectance."""
-    weight: tuple[float, ...]
+    left_over: tuple[float, ...]
+    """The square of that over the variance of the band's detail."""
+    weight: tuple[float, ...] = ()
     """Weight of a pixel that shows no change, for each band."""
 
     def departure(self, top_px: int, left_px: int, shape: tuple[int, int]) -> Pixels | None:
@@ -127,7 +135,13 @@ def tile_windows(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
     return [(rows, cols) for rows in axes[0] for cols in axes[1]]
 
 
-def survey_dates(tiles: Sequence[Tile], mtf_nyquist: Sequence[float], sensor: Sensor, shape: tuple[int, int]) -> Survey:
+def survey_dates(
+    tiles: Sequence[Tile],
+    mtf_nyquist: Sequence[float],
+    sensor: Sensor,
+    shape: tuple[int, int],
+    days_apart: Sequence[float] | None = None,
+) -> Survey:
     """Register, harmonise and weigh every further date of the tiles.
 
     Parameters
@@ -140,6 +154,8 @@ def survey_dates(tiles: Sequence[Tile], mtf_nyquist: Sequence[float], sensor: Se
         The blur of the bands.
     shape
         Rows and columns of the whole scene.
+    days_apart
+        Days between each further date and the reference; None where they are not known.
     """
     sharp = [_sharpened(tile, sensor) for tile in tiles]
     count = len(tiles[0].pixels) if tiles else 0
@@ -150,7 +166,11 @@ def survey_dates(tiles: Sequence[Tile], mtf_nyquist: Sequence[float], sensor: Se
             name = "the reference" if twin == 0 else f"date {twin} of the others"
             found.append(Unused(f"its pixels are those of {name}"))
             continue
-        found.append(_fit(date, tiles, sharp, mtf_nyquist, sensor, shape))
+        surface = _register(date, tiles, sharp, mtf_nyquist, sensor.scale)
+        fit = _fit(date, tiles, sharp, sensor, surface, shape)
+        found.append(
+            fit if isinstance(fit, Unused) else _weighted(fit, None if days_apart is None else days_apart[date - 1])
+        )
     return Survey(tuple(found))
 
 
@@ -179,15 +199,21 @@ def _same(tiles: Sequence[Tile], date: int, other: int) -> bool:
     return total > 0 and equal > _SAME * total
 
 
+def _weighted(fit: DateFit, days: float | None) -> DateFit:
+    """Turn the share of the detail that is left over into the weight of each band."""
+    own = _WEIGHT + (0.0 if days is None else _NEAR_WEIGHT * math.exp(-abs(days) / _NEAR_DAYS))
+    shares = [max(share - _IMAGE_ERROR, _LEAST_SHARE) for share in fit.left_over]
+    return replace(fit, weight=tuple(min(own / share, _MOST_WEIGHT) for share in shares))
+
+
 def _fit(
     date: int,
     tiles: Sequence[Tile],
     sharp: Sequence[Pixels],
-    mtf_nyquist: Sequence[float],
     sensor: Sensor,
+    surface: ShiftSurface | None,
     shape: tuple[int, int],
 ) -> DateFit | Unused:
-    surface = _register(date, tiles, sharp, mtf_nyquist, sensor.scale)
     if surface is None:
         return Unused("no part of it shows the same ground as the reference")
     corners = surface.at(np.array([0.0, 0, shape[0], shape[0]]), np.array([0.0, shape[1], 0, shape[1]]))
@@ -290,8 +316,8 @@ def _weigh(
     noise = _MAD * np.median(np.abs(residuals), axis=1)
     noise = np.maximum(noise, _LEAST_NOISE)
     detail = np.sqrt(np.mean(_inside(details, use) ** 2, axis=1))
-    weight = np.minimum(_WEIGHT * (detail / noise) ** 2, _MOST_WEIGHT)
-    return DateFit(surface, shift, lines, tuple(map(float, noise)), tuple(map(float, weight)))
+    share = (noise / np.maximum(detail, _LEAST_NOISE)) ** 2
+    return DateFit(surface, shift, lines, tuple(map(float, noise)), tuple(map(float, share)))
 
 
 def _inside(images: Sequence[NDArray[np.floating]], use: Sequence[_Mask]) -> NDArray[np.floating]:

@@ -151,6 +151,17 @@ def test_gain_and_offset_of_a_date_are_found(dates):
     np.testing.assert_allclose([line.gain for line in fit.lines], 1 / 0.9, rtol=0.03)
 
 
+def test_dates_of_the_same_weeks_count_for_more(dates):
+    _, frames = dates
+    noisy = [frames[0], *(one + 0.01 * np.random.default_rng(3).normal(size=one.shape) for one in frames[1:3])]
+    near, far = survey_dates(
+        [Tile(0, 0, noisy, [everywhere(frames[0])] * 3)], MTF, SENSOR, (SIDE, SIDE), [5, 365]
+    ).dates
+    assert isinstance(near, DateFit)
+    assert isinstance(far, DateFit)
+    assert min(near.weight) > 3 * max(far.weight)
+
+
 def test_further_dates_bring_the_image_nearer_to_the_ground(dates):
     truth, frames = dates
     image = single(frames[0])

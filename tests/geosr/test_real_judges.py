@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 
 from geosr.errors import UsageError
-from geosr.evaluate.real import dates, detail, edges, fidelity, noise
+from geosr.evaluate.real import dates, detail, edges, fidelity, noise, several_dates
 from geosr.evaluate.real.crops import choose
 from geosr.evaluate.real.evaluation import scene_warnings
 from geosr.evaluate.real.subject import BANDS, VISIBLE, Subject, interpolation, subject_of
@@ -296,6 +296,15 @@ class TestOtherDates:
         write_raster(tmp_path / "s" / "a" / "2023-07-08.tif", other, names=VISIBLE, nodata=65535)
         with pytest.raises(UsageError, match="no pairs of clear dates"):
             dates.find_pairs(tmp_path / "s")
+
+    def test_an_image_of_several_dates_leaves_less(self, tmp_path):
+        series_of(tmp_path / "a", shifts=((0, 0), (1.6, -0.8), (-2, 1.2), (0.8, 1.6)))
+        pairs = [one for one in dates.find_pairs(tmp_path) if one.source.when.day == 8]
+        judged = subject(bicubic, VISIBLE)
+        shares = several_dates.left_over_by_count(judged, pairs, tmp_path, (1, 2, 3))
+        assert shares[1] == pytest.approx(dates.left_over(judged, pairs))
+        assert np.mean(shares[3]) < 0.97 * np.mean(shares[2])
+        assert np.mean(shares[2]) < 0.97 * np.mean(shares[1])
 
     def test_a_file_that_is_no_date_is_named(self, tmp_path):
         write_raster(tmp_path / "summer.tif", np.ones((3, 8, 8), np.uint16), names=VISIBLE)

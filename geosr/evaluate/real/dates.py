@@ -112,14 +112,14 @@ def left_over(subject: Subject, pairs: Iterable[Pair]) -> list[float]:
         if id(source) not in made:
             made[id(source)] = subject(torch.from_numpy(source.pixels.astype(np.float32)), bands)
         common = subject.common(bands)
-        seen = _seen(made[id(source)], pair.shift_px, subject.sensor(common))
-        shares.append(_left(seen, pair, [bands.index(one) for one in common]))
+        seen = seen_at(made[id(source)], pair.shift_px, subject.sensor(common))
+        shares.append(share_left(seen, pair, [bands.index(one) for one in common]))
     return shares
 
 
 def left_over_by_interpolation(pairs: Sequence[Pair], smoothing_px: float) -> list[float]:
     """As :func:`left_over`, of spline interpolation of the source smoothed by a Gaussian of so many pixels."""
-    return [_left(_moved(_smoothed(pair.source.pixels, smoothing_px), pair.shift_px), pair) for pair in pairs]
+    return [share_left(_moved(_smoothed(pair.source.pixels, smoothing_px), pair.shift_px), pair) for pair in pairs]
 
 
 def best_smoothing(pairs: Sequence[Pair]) -> tuple[float, list[float]]:
@@ -180,7 +180,7 @@ def _find_shift(pair: Pair) -> tuple[tuple[float, float], float]:
     smooth = _smoothed(pair.source.pixels, _SMOOTHING_PX)
 
     def cost(shift: NDArray[np.float64]) -> float:
-        return _left(_moved(smooth, (float(shift[0]), float(shift[1]))), pair)
+        return share_left(_moved(smooth, (float(shift[0]), float(shift[1]))), pair)
 
     start = min((np.array((y, x)) for y in _STARTS for x in _STARTS), key=cost)
     simplex = start + np.array([(0, 0), (0.2, 0), (0, 0.2)])
@@ -190,7 +190,8 @@ def _find_shift(pair: Pair) -> tuple[tuple[float, float], float]:
     return (float(found.x[0]), float(found.x[1])), float(found.fun)
 
 
-def _seen(sr: Tensor, shift_px: tuple[float, float], sensor: Sensor) -> _Pixels:
+def seen_at(sr: Tensor, shift_px: tuple[float, float], sensor: Sensor) -> _Pixels:
+    """Move an upscaled image by a shift in source pixels, and see it through the sensor."""
     moved = _moved(sr.double().numpy(), (SCALE * shift_px[0], SCALE * shift_px[1]))
     return sensor.observe(torch.from_numpy(moved.astype(np.float32))[None])[0].double().numpy()
 
@@ -203,7 +204,7 @@ def _smoothed(image: _Pixels, sigma_px: float) -> _Pixels:
     return image if sigma_px == 0 else np.stack([ndimage.gaussian_filter(band, sigma_px) for band in image])
 
 
-def _left(predicted: _Pixels, pair: Pair, chosen: Sequence[int] | None = None) -> float:
+def share_left(predicted: _Pixels, pair: Pair, chosen: Sequence[int] | None = None) -> float:
     """Mean over bands of the squared detail of the target that a multiple of the predicted one's leaves over."""
     both = pair.source.measured & pair.target.measured
     truth = pair.target.pixels if chosen is None else pair.target.pixels[list(chosen)]

@@ -65,6 +65,9 @@ def evaluate_real(request: RealRequest, reporter: Reporter) -> RealEvaluation:
         for name, subject in contenders.items():
             figures[name] = {}
             for title in found:
+                if title == "several dates" and not any(subject is one for one in opened):
+                    # Interpolations are no models to be shipped, and each would register all dates again.
+                    continue
                 reporter.stage(f"{name}: {title}")
                 figures[name] |= _judged(title, subject, request.data, pairs, images, name)
         crops = _crops(request.data, images) if images else ()
@@ -102,6 +105,8 @@ def _judged(
 ) -> judge.Figures:
     if title == "dates":
         return judge.judge_dates(subject, data, pairs)
+    if title == "several dates":
+        return judge.judge_several_dates(subject, data, pairs)
     if title == "scene":
         scene, common = judge.read_scene(data), subject.common(BANDS)
         images[name] = subject(scene, BANDS)
@@ -121,6 +126,7 @@ def _available(data: Path, reporter: Reporter) -> list[str]:
         "noise": scene,
         "scene": scene,
         "dates": any((data / judge.SERIES).glob("*/*.tif")),
+        "several dates": any((data / judge.SERIES).glob("*/*.tif")),
         "blurs": simulated,
         "compression": any(data.glob(SETS[0].glob)),
     }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geosr.evaluate.contenders import SCALE
 from geosr.evaluate.held_out import SETS, ImageSet, read_images
-from geosr.evaluate.real import dates, detail, edges, fidelity, noise
+from geosr.evaluate.real import dates, detail, edges, fidelity, noise, several_dates
 from geosr.evaluate.real.subject import BANDS, VISIBLE, Subject
 from geosr.model.measured_fraction import MeasuredFraction
 from geosr.model.sensor import Sensor
@@ -102,6 +102,13 @@ def judge_dates(subject: Subject, data: Path, pairs: Sequence[dates.Pair] | None
     }
 
 
+def judge_several_dates(subject: Subject, data: Path, pairs: Sequence[dates.Pair] | None = None) -> Figures:
+    """Another date predicted from images of one, two, four and eight dates."""
+    pairs = dates.find_pairs(data / SERIES) if pairs is None else pairs
+    shares = several_dates.left_over_by_count(subject, pairs, data / SERIES)
+    return {f"left over of another date, {count} used": float(np.mean(one)) for count, one in shares.items()}
+
+
 def judge_noise(subject: Subject, data: Path) -> Figures:
     """Noise passed on from a clean source, by noise and band, and residuals in units of the noise."""
     clean = _clean_source(subject, data)
@@ -159,6 +166,7 @@ JUDGES: Mapping[str, _Judge] = {
     "edges": judge_edges,
     "noise": judge_noise,
     "dates": judge_dates,
+    "several dates": judge_several_dates,
     "compression": judge_compression,
     "blurs": judge_blurs,
     "scene": judge_scene,
