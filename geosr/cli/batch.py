@@ -33,11 +33,13 @@ def batch(
     layer: opt.Layer = None,
     where: opt.Where = None,
     clip: opt.Clip = False,
+    all_touched: opt.AllTouched = False,
     when: opt.When = None,
     max_cloud: opt.MaxCloud = None,
     api: opt.Api = None,
     collection: opt.Collection = None,
     mask_clouds: opt.MaskClouds = False,
+    crs: opt.Crs = None,
     bands: opt.Bands = None,
     scale: opt.Scale = None,
     offset: opt.Offset = None,
@@ -72,6 +74,8 @@ def batch(
 
         if clip and bbox is None and aoi is None:
             raise usage("--clip cuts to an area: give it with --aoi or --bbox")
+        if all_touched and not clip:
+            raise usage("--all-touched is a rule for --clip: give both")
         if "://" in output:
             raise usage(f"a batch writes to a folder on a disk, not to {output}")
         search = SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where)
@@ -82,9 +86,10 @@ def batch(
                 SourceOptions(scenes[0].source, bands, scale, offset, nodata, sensor=sensor),
                 search,
                 mask_clouds=mask_clouds,
+                crs=crs,
             )
         else:
-            template = scene_request(None, search, mask_clouds=mask_clouds)
+            template = scene_request(None, search, mask_clouds=mask_clouds, crs=crs)
             assert template.area is not None
             assert template.datetime is not None
             items = catalog.search(
@@ -92,7 +97,7 @@ def batch(
             )
             scenes = scenes_of_items(items)
             of_items = scene_request(SourceOptions("item", bands, scale, offset, nodata, sensor=sensor))
-            template = replace(of_items, area=template.area, mask_clouds=mask_clouds)
+            template = replace(of_items, area=template.area, mask_clouds=mask_clouds, crs=crs)
         defaults = settings()
         kept = None if keep is None else band_list("--keep", keep)
 
@@ -106,7 +111,7 @@ def batch(
                 core_px=defaults.core_px,
                 uncertainty=uncertainty,
                 keep=kept,
-                clip="centres" if clip else None,
+                clip=("all touched" if all_touched else "centres") if clip else None,
                 overwrite=overwrite,
             )
 

@@ -143,6 +143,19 @@ def test_search_results_are_scenes(tmp_path, sample):
     assert [time.day for time in interval] == [15, 20]
 
 
+def test_scenes_are_put_in_a_crs_and_cut(tmp_path, scenes):
+    out = tmp_path / "out"
+    assert batch(scenes / "north.tif", "-o", out).returncode == 0
+    west, south, east, north = pystac.Item.from_file(out / "north.json").bbox
+    box = f"{west},{south},{(west + east) / 2},{north}"
+    options = ("--crs", "EPSG:3035", "--bbox", box, "--clip", "--all-touched")
+    done = batch(scenes / "north.tif", scenes / "south.tif", "-o", tmp_path / "cut", *options)
+    assert summary(tmp_path / "cut") == {"north": "made", "south": "refused"}, done.stderr
+    content = json.loads((tmp_path / "cut" / "north.json").read_text())
+    assert content["properties"]["proj:code"] == "EPSG:3035"
+    assert 0 < (read_raster(tmp_path / "cut" / "north.tif")[0] == 0).mean() < 0.5
+
+
 def test_folders_have_items_or_products_or_rasters(tmp_path, sample):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -206,6 +219,7 @@ def test_an_interrupted_batch_tells_what_it_did(monkeypatch, tmp_path, scenes):
         (["scenes", "scenes2", "-o", "out"], "would have one product, north.tif"),
         (["scenes", "-o", "out", "--datetime", "2024"], "would search for scenes, and a source is named already"),
         (["scenes", "-o", "out", "--clip"], "--clip cuts to an area"),
+        (["scenes", "-o", "out", "--all-touched"], "--all-touched is a rule for --clip"),
         (["scenes", "-o", "s3://bucket/x"], "writes to a folder on a disk"),
     ],
 )

@@ -42,7 +42,7 @@ def test_outside_is_nodata_and_inside_is_unchanged(tmp_path, scene, field, touch
     options = ("--aoi", field, "--model", "backprojection", "-q")
     assert run_here("upscale", scene, "-o", whole, *options).returncode == 0
     assert run_here("upscale", scene, "-o", cut, *options, "--clip", *touched).returncode == 0
-    assert run_here("upscale", scene, "-o", chunks, *options, "--clip", *touched, "--core", "128").returncode == 0
+    assert run_here("upscale", scene, "-o", chunks, *options, "--clip", *touched, "--core", "16").returncode == 0
     out = outside(cut, all_touched=bool(touched))
     assert 0.3 < out.mean() < 0.8
     pixels = read_raster(cut)
