@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import rasterio
 
 from scripts.mutations import mutate_bytes
 from tests.conftest import SAMPLE
@@ -53,7 +54,7 @@ def service(folder: Path, seconds: int, seed: int) -> Iterator[tuple[str, str]]:
             yield from ((kind, "") for _ in range(number))
         yield from (("fault", fault) for fault in faults)
         _settle(busy)
-        yield "product after the load", "" if _product(busy) == expected else "its bytes are others"
+        yield "product after the load", "" if _product(busy) == expected else "its pixels are others"
         growth = _memory(busy) - begun
         yield "memory after the load", "" if growth < _GROWTH_BYTES else f"grew by {growth >> 20} MiB"
 
@@ -111,7 +112,9 @@ def _product(running: Service) -> bytes:
     status = running.wait(job, seconds=600)
     if status["status"] != "successful":
         raise RuntimeError(str(status))
-    return next((running.data / "jobs" / job).glob("product.tif")).read_bytes()
+    # Its tags name the file of the sample, of which each service has a copy of its own.
+    with rasterio.open(running.data / "jobs" / job / "product.tif") as product:
+        return bytes(product.read().tobytes())
 
 
 def _memory(running: Service) -> int:
