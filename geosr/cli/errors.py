@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 import typer
 
@@ -22,7 +23,7 @@ def errors(debug: bool) -> Iterator[None]:
 
     try:
         # A server that is waited for is told of, unless the command reports in its own way.
-        with announcing(_note):
+        with announcing(_note), _without_noise(debug):
             yield
     except KeyboardInterrupt:
         if debug:
@@ -57,6 +58,32 @@ def errors(debug: bool) -> Iterator[None]:
             raise
         what = without_queries(f"{type(error).__name__}: {error}")
         raise typer.Exit(fail(f"internal error, {what}; please report it with what --debug shows", 1)) from None
+
+
+@contextmanager
+def _without_noise(debug: bool) -> Iterator[None]:
+    """Keep rasterio's tracebacks off the terminal, on GDAL's messages that quote bytes of a damaged file.
+
+    They say nothing of the error itself, which is raised.
+    """
+    if debug:
+        yield
+        return
+    usual = sys.excepthook, sys.unraisablehook
+
+    def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, UnicodeDecodeError):
+            usual[0](kind, error, trace)
+
+    def print_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, UnicodeDecodeError):
+            usual[1](unraisable)
+
+    sys.excepthook, sys.unraisablehook = print_exception, print_unraisable
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = usual
 
 
 def _note(text: str) -> None:

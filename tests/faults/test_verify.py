@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
+from geosr.cli.errors import errors
 from geosr.run.pipeline import super_resolve
 from tests.conftest import call_geosr
 from tests.geosr.test_resume import one_bit_flipped, request
@@ -58,3 +61,18 @@ def test_what_is_no_product_ends_in_one_line(tmp_path, monkeypatch, capsys, cont
     path.unlink()
     assert call_geosr(monkeypatch, "verify", path) == 1
     assert capsys.readouterr().err == f"geosr: cannot read {path}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("debug", "error", "printed"), [(False, "bytes", 0), (True, "bytes", 2), (False, "other", 2)])
+def test_rasterios_tracebacks_on_bytes_that_gdal_quotes_are_not_shown(monkeypatch, debug, error, printed):
+    """GDAL quotes a damaged file by its bytes, and rasterio, which expects text, prints what it then ignores."""
+    seen = []
+    monkeypatch.setattr(sys, "excepthook", lambda *_: seen.append("exception"))
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: seen.append("unraisable"))
+    raised = UnicodeDecodeError("utf-8", b"\xfc", 0, 1, "invalid start byte") if error == "bytes" else ValueError("x")
+    with errors(debug):
+        sys.excepthook(type(raised), raised, None)
+        sys.unraisablehook(SimpleNamespace(exc_type=type(raised), exc_value=raised, object="rasterio._env.log_error"))
+    assert len(seen) == printed
+    sys.unraisablehook(None)
+    assert seen[printed:] == ["unraisable"]
