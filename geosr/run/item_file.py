@@ -9,6 +9,7 @@ from typing import Any
 import tiling
 from geosr.errors import ExistsError
 from tiling import Location, Occupant
+from tiling.storage import explained
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,22 @@ def describes(path: Location, output: Location) -> bool:
 
     Products that were renamed leave such Items.
     """
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-        made_by = content["properties"]["processing:expression"]["format"]
-        href: str = content["assets"]["data"]["href"]
-        if made_by != "geosr" or not href.startswith("./"):
+    with explained(path, "read"):
+        try:
+            content: Any = json.loads(path.read_text(encoding="utf-8"))
+            made_by = content["properties"]["processing:expression"]["format"]
+            href: str = content["assets"]["data"]["href"]
+            if made_by != "geosr" or not href.startswith("./"):
+                return False
+            return href == f"./{output.name}" or not (path.parent / href).exists()
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return False
-        return href == f"./{output.name}" or not (path.parent / href).exists()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return False
 
 
 def _is_file(path: Location) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        # A name too long for any file; other faults show when the product is written.
-        return False
+    with explained(path, "read"):
+        try:
+            return path.is_file()
+        except OSError:
+            # A name too long for any file; other faults show when the product is written.
+            return False

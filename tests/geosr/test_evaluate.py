@@ -281,6 +281,8 @@ def test_the_command_prints_tables(chips):
 def test_a_model_with_calibrated_half_widths_is_measured_by_them(tmp_path, chips):
     torch.manual_seed(0)
     network = RRDBNet(4, 4, features=8, growth=4, blocks=1, tail="shuffle", width_features=4)
+    # An untrained network's last layer is 0, and such weights are refused.
+    torch.nn.init.normal_(network.conv_last.weight, std=1e-3)
     card = tmp_path / "wide.json"
     save_file(network.state_dict(), tmp_path / "wide.safetensors")
 

@@ -150,7 +150,7 @@ def small_model(tmp_path, change, **fields):
         (
             lambda _, value: torch.zeros_like(value),
             {"base": "none", "steps": 0},
-            "gives constant images in B02, B03, B04, B08",
+            "all of conv_first are 0, so that its images are constant",
         ),
     ],
 )

@@ -204,7 +204,7 @@ def test_an_upload_with_undeclared_fills_is_taken_with_their_nodata(service, tmp
     headers = {"content-type": "image/tiff"}
     refused = service.http.post("/scenes/upload", content=content, headers=headers)
     assert refused.status_code == 400
-    assert "--nodata -9999" in refused.json()["detail"]
+    assert "22 % of the pixels are -9999, which nothing declares as nodata" in refused.json()["detail"]
     taken = service.http.post("/scenes/upload", params={"nodata": -9999}, content=content, headers=headers)
     assert taken.status_code == 201
     assert {band["nodata"] for band in taken.json()["bands"]} == {-9999}

@@ -111,7 +111,9 @@ def _judged(
         scene, common = judge.read_scene(data), subject.common(BANDS)
         images[name] = subject(scene, BANDS)
         lr = scene[[BANDS.index(one) for one in common]]
-        return judge.scene_figures(images[name], lr, common, calm_water(scene, BANDS))
+        calm, sensor = calm_water(scene, BANDS), subject.sensor(common)
+        figures = judge.scene_figures(images[name], lr, common, calm)
+        return figures | judge.measured_figures(images[name], lr, sensor, calm)
     return judge.JUDGES[title](subject, data)
 
 
