@@ -1,4 +1,4 @@
-"""What the parts of a training configuration are worth: short runs that differ in one thing each.
+"""Gains by the parts of a training configuration, from short runs that differ in one thing each.
 
     python benchmarks/ablation.py --data DATA --runs FOLDER
 

@@ -30,7 +30,7 @@ from geosr.model.zoo import DEFAULT_MODEL, read_card
 
 
 def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[EngineStep]:
-    """What makes the residual of the default model's network out of ``lr``, without a margin."""
+    """Functions that compute the residual of the default model's network from ``lr``, without a margin."""
     card = read_card(DEFAULT_MODEL)
     assert card.network is not None
     if spec.name == "winograd-cpu":
@@ -52,7 +52,7 @@ def steps_of(spec: EngineSpec, side: int, parallel: Parallel) -> list[EngineStep
 
 
 def bare_winograd(card: ModelCard, side: int, threads: int) -> EngineStep:
-    """The same in Winograd's engine."""
+    """Make the function of :func:`steps_of` for Winograd's engine."""
     assert card.network is not None
     code, memory = compiled(), BufferPool()
     layers = read_layers(read_weights(card), card.network, code.outputs)

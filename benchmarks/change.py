@@ -44,7 +44,7 @@ def flood_of(shape: tuple[int, int], lobes: int) -> np.ndarray:
 
 
 def write_date(path: Path, ground: np.ndarray, seed: int) -> None:
-    """What the sensor records of ``(bands, rows, cols)`` reflectance."""
+    """Write the sensor's record of ``(bands, rows, cols)`` reflectance."""
     sensor = Sensor([mtf_to_sigma(mtf, 4) for mtf in MTF], 4)
     seen = sensor.observe(torch.from_numpy(ground)[None].float())[0].numpy()
     seen = seen + NOISE * np.random.default_rng(seed).standard_normal(seen.shape)

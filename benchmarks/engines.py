@@ -62,7 +62,7 @@ def row(name: str, precision: str, side: int, repeats: int) -> None:
 
 
 def is_here(spec: EngineSpec) -> bool:
-    """Whether this machine has an engine."""
+    """Return True if this machine has an engine."""
     try:
         check_engine(spec)
     except DeviceError:

@@ -1,4 +1,4 @@
-"""How well models bring back held-out imagery that was seen through Sentinel-2's blur: ``geosr evaluate``, kept.
+"""Fidelity of models on held-out imagery that was blurred and sampled like Sentinel-2: ``geosr evaluate``, kept.
 
     python benchmarks/fidelity.py --data DATA
 

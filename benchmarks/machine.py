@@ -1,4 +1,4 @@
-"""What a figure was measured on, and where results are kept."""
+"""Machine and versions behind a figure, and the folder of results."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True)
 class Run:
-    """What a command took."""
+    """Time, memory and disk that a command took."""
 
     seconds: float
     peak_mib: float

@@ -1,4 +1,4 @@
-"""Whether pairs find what was done to real imagery: known shifts, gains and offsets, under noise and partial cloud.
+"""Errors of the shifts, gains and offsets that pairs find in real imagery, under noise and partial cloud.
 
     python benchmarks/registration.py --data DATA
 
@@ -113,7 +113,7 @@ def _two_crops(images: Sequence[np.ndarray], side: int, rng: np.random.Generator
 
 
 def _moved(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """What lies ``shift`` pixels further on comes to each pixel: a phase ramp, on a mirrored copy that has no seam."""
+    """Move an image by ``shift`` pixels, by a phase ramp on a mirrored copy that has no seam."""
     rows, cols = image.shape[1:]
     whole = np.concatenate([image, image[:, ::-1]], axis=1)
     whole = np.concatenate([whole, whole[:, :, ::-1]], axis=2)

@@ -59,7 +59,7 @@ _COVERAGE = (
 
 
 def uncertainty(result: dict[str, Any]) -> str:
-    """What half-widths cover, and what they cost."""
+    """Coverage and cost of half-widths."""
     forward, command = result["seconds"]["pass"], result["seconds"]["command"]
     lines = [
         "## Half-widths",
@@ -82,7 +82,7 @@ def uncertainty(result: dict[str, Any]) -> str:
 
 
 def ablation(result: dict[str, Any]) -> str:
-    """What each part of the network is worth."""
+    """Gain by each part of the network."""
     sets = [name for name in next(iter(result["rows"].values())) if name != "multiply_adds_per_lr_px"]
     lines = [
         "## Ablation",
@@ -122,7 +122,7 @@ def adaptation(result: dict[str, Any]) -> str:
 
 
 def precision(result: dict[str, Any]) -> str:
-    """What narrower types do to pixels."""
+    """Effect of reduced precision on pixels."""
     lines = [
         "## Precision",
         f"`{result['command']}`: effect of reduced precision on the pixels of `{result['model']}`, on held-out imagery blurred "
@@ -139,7 +139,7 @@ def precision(result: dict[str, Any]) -> str:
 
 
 def sharpness(result: dict[str, Any]) -> str:
-    """What sharpness gives and costs."""
+    """Gain and cost of sharpness."""
     lines = [
         "## Sharpness",
         f"`{result['command']}`: effect of `--sharpness` on `{result['model']}`, on held-out imagery blurred and sampled like "

@@ -118,7 +118,7 @@ def by_workers(folder: Path, side: int, core: int, repeats: int) -> dict[str, ob
 
 
 def limit(window: int, repeats: int) -> float:
-    """How much faster than one two bare networks are, each in a process of its own on one core, that share nothing."""
+    """Speed of two bare networks over that of one; each has a process and a core of its own."""
     command = [sys.executable, str(HERE / "bare.py"), str(window), "5" if repeats > 1 else "1", "1"]
 
     def seconds(count: int) -> float:

@@ -238,7 +238,7 @@ def main() -> None:
 
 
 def _watched(process: psutil.Process, work: Any) -> tuple[float, Any]:
-    """What some work gives, and the most memory that a process and its children hold meanwhile, MiB."""
+    """Do some work; returns the peak memory of a process and its children meanwhile, MiB, and the work's result."""
     peak, ended = 0.0, threading.Event()
 
     def watch() -> None:

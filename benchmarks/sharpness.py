@@ -1,4 +1,4 @@
-"""What sharpness does to held-out imagery: how sharp it looks, and what that costs.
+"""Effect of sharpness on held-out imagery: detail gained, and fidelity lost.
 
 python benchmarks/sharpness.py --data DATA [--figure FILE.png] [--keep-in-card]
 """

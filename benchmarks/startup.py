@@ -27,7 +27,7 @@ SERVICE = "import geosr.service.app"
 
 
 def seconds_of(*command: object) -> float:
-    """How long a command takes."""
+    """Run a command; returns its seconds."""
     began = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     return time.perf_counter() - began

@@ -101,7 +101,7 @@ def write_scene(files: list[Path], card: ModelCard, target: Path, side: int | No
 
 
 def measure(source: Path, output: Path, card: ModelCard) -> dict[str, Any]:
-    """What the product of a scene keeps of it."""
+    """Compare the product of a scene with it: grid, shift, consistency, spectra and indices."""
     assert card.stack is not None
     assert card.mtf_nyquist is not None
     with rasterio.open(source) as raster, rasterio.open(output) as made:

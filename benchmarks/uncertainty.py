@@ -1,4 +1,4 @@
-"""What half-widths are worth, beside what any could be, and what they cost.
+"""Coverage of half-widths next to that of an oracle, and their cost.
 
     python benchmarks/uncertainty.py --data DATA
 

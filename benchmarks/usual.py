@@ -79,7 +79,7 @@ def write_card(weights: Path, folder: Path, size: NetworkSize) -> Path:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Do some work; returns its seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

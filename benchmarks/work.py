@@ -1,4 +1,4 @@
-"""What engines compute of a chunk: less than its whole window, for margins are given up on the way."""
+"""Pixels that engines compute for a chunk: fewer than its window has, because layers drop margins."""
 
 from __future__ import annotations
 

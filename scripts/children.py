@@ -22,13 +22,13 @@ _LEFT_OUT = ("geosr.service", "geosr.__main__", "geosr.run.cluster", "geosr.pair
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended."""
+    """Exit status, processor time and error output of a process that ended."""
 
     status: int
     """As of :func:`os.waitpid`."""
     cpu_s: float
     text: str
-    """What it has written on standard error."""
+    """Its standard error."""
 
     @property
     def code(self) -> int | None:

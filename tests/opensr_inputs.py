@@ -33,7 +33,7 @@ class Inputs:
 
 
 def make_inputs() -> Inputs:
-    """The same at every call, and on every machine but for rounding."""
+    """Make the inputs, equal at every call, and on every machine but for rounding."""
     with rasterio.open(SAMPLE) as raster:
         hr = torch.from_numpy(raster.read().astype(np.float32) / np.float32(10000))
     sensor = Sensor([mtf_to_sigma(mtf, SCALE) for mtf in MTF_NYQUIST], SCALE)

@@ -26,7 +26,7 @@ GAIN, OFFSET = 0.8, 0.02
 
 
 def moved(image: np.ndarray, shift_px: tuple[float, float]) -> np.ndarray:
-    """What lies ``shift_px`` further on comes to each pixel, in the Fourier domain of a mirrored copy."""
+    """Move an image by ``shift_px``, in the Fourier domain of a mirrored copy."""
     rows, cols = image.shape[1:]
     whole = np.concatenate([image, image[:, ::-1]], axis=1)
     whole = np.concatenate([whole, whole[:, :, ::-1]], axis=2)

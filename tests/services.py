@@ -57,7 +57,7 @@ def running(command: Sequence[object], ready: Callable[[], bool], log: Path, **e
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens on a port."""
+    """Return True if somebody listens on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -14,6 +14,9 @@ from tests.conftest import REPOSITORY
 
 PACKAGES = ("geosr", "tiling", "catalog")
 
+#: Folders of all Python files.
+FOLDERS = (*PACKAGES, "scripts", "benchmarks", "tests")
+
 #: First words of riddles. A first line is an imperative or a noun phrase.
 OPENING = re.compile(r"(What|Whether|Of|Where|How|The same)\b")
 
@@ -24,16 +27,15 @@ def parsed(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def riddles():
+def riddles(folder):
     """Docstrings, also those of fields, that open with one of the words."""
     found = []
-    for package in PACKAGES:
-        for path in sorted((REPOSITORY / package).rglob("*.py")):
-            for node in ast.walk(parsed(path)):
-                text = node.value if isinstance(node, ast.Expr) else None
-                text = text.value if isinstance(text, ast.Constant) and isinstance(text.value, str) else ""
-                if OPENING.match(text):
-                    found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}: {text.splitlines()[0]}")
+    for path in sorted((REPOSITORY / folder).rglob("*.py")):
+        for node in ast.walk(parsed(path)):
+            text = node.value if isinstance(node, ast.Expr) else None
+            text = text.value if isinstance(text, ast.Constant) and isinstance(text.value, str) else ""
+            if OPENING.match(text):
+                found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}: {text.splitlines()[0]}")
     return found
 
 
@@ -101,7 +103,7 @@ def missing_of_class(definition):
 
 
 def undocumented(package):
-    """What public names lack, by name; methods as ``Class.method``."""
+    """Missing parts of docstrings by public name; methods as ``Class.method``."""
     found = {}
     for name, node in public_definitions(package):
         if not ast.get_docstring(node):
@@ -119,8 +121,9 @@ def undocumented(package):
     return {name: missing for name, missing in found.items() if missing}
 
 
-def test_no_docstring_opens_with_a_riddle():
-    assert not riddles()
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_docstring_opens_with_a_riddle(folder):
+    assert not riddles(folder)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

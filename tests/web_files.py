@@ -18,9 +18,9 @@ class WebFiles:
         self.tags: tuple[str, ...] = ("ETag", "Last-Modified")
         """Which of these headers answers have."""
         self.mirrors = 1
-        """How many servers take turns behind the address, each with an ETag of its own for the same file."""
+        """Number of servers that take turns behind the address, each with ETags of its own."""
         self.status: int | None = None
-        """What every request is answered from now on."""
+        """Status of every answer from now on; None for the usual one."""
         self.asked: list[tuple[str, str]] = []
         """Method and path of each request."""
         self.stalls_beyond: float | None = None
@@ -32,7 +32,7 @@ class WebFiles:
         return f"{self.address}/{name}"
 
     def stalls(self, last: int, size: int) -> bool:
-        """Whether what is asked for, up to a byte of a file, does not come."""
+        """Return True if a request up to a byte of a file gets no answer."""
         return self.stalls_beyond is not None and last >= self.stalls_beyond * size
 
 

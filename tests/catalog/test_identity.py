@@ -1,4 +1,4 @@
-"""What tells a remote source from itself after a change."""
+"""Identity of a remote source: it differs after a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What threads keep open between reads, and give back when files go."""
+"""Files that threads keep open between reads are closed when files go."""
 
 from __future__ import annotations
 

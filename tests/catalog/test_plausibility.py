@@ -39,7 +39,7 @@ def raster(folder, pixels, dtype, **options):
 
 
 def item(folder, pixels, dtype, *, scale=None, offset=None, **options):
-    """The same pixels as a STAC Item that declares scale and offset, or neither."""
+    """Write pixels as a STAC Item that declares scale and offset, or neither."""
     path = write_item(folder, "one", pixels.clip(0, 65535).astype(np.uint16), offset_applied=None)
     content = json.loads(path.read_text())
     for band, asset in zip(RGBN, content["assets"].values(), strict=True):

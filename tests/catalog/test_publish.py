@@ -1,4 +1,4 @@
-"""Where a result lies: on Earth, across the antimeridian, or nowhere."""
+"""Footprints of results: on Earth, across the antimeridian, or nowhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is no measurement: masks of files and bands, DN 0 beside other nodata, and what STAC Items and files declare."""
+"""Pixels without a measurement: masks of files and bands, DN 0 beside other nodata, declared values."""
 
 from __future__ import annotations
 

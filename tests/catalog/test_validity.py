@@ -1,4 +1,4 @@
-"""What was measured, by the declared nodata, whatever that is."""
+"""Measured pixels, by any declared nodata value."""
 
 from __future__ import annotations
 

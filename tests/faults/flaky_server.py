@@ -17,12 +17,12 @@ KINDS = ("500", "502", "503", "504", "429", "reset", "closed", "half", "half, th
 
 @dataclass
 class Flaky:
-    """What the server gives and how it fails."""
+    """Contents and faults of the server."""
 
     contents: dict[str, bytes] = field(default_factory=dict)
     """By path."""
     faults: list[str] = field(default_factory=list)
-    """Of the next requests, the first first; an empty one is answered well."""
+    """One for each of the next requests, in order; an empty one is answered well."""
     headers: dict[str, str] = field(default_factory=dict)
     """More headers of every answer."""
     made: Callable[[str], bytes] | None = None

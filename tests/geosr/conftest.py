@@ -1,4 +1,4 @@
-"""What tests of several subjects begin with."""
+"""Fixtures of several subjects."""
 
 from __future__ import annotations
 

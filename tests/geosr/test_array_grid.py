@@ -1,4 +1,4 @@
-"""Where the pixels of an array are: grids of any kind are found, and what is none is refused."""
+"""Grids of arrays: any kind is found, and arrays without one are refused."""
 
 from __future__ import annotations
 

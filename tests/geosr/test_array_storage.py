@@ -1,4 +1,4 @@
-"""How arrays are stored: scales, offsets, nodata and masked floats come back as they were."""
+"""Storage of arrays: scales, offsets, nodata and masked floats come back as they were."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.geosr.test_api import opened
 
 
 def test_masked_floats(crop):
-    """What rioxarray gives with ``masked=True``: floats in DN with NaN, or in reflectance."""
+    """Take floats in DN with NaN, or in reflectance, as rioxarray gives with ``masked=True``."""
     low = opened(crop, masked=True)[:, :30, :30].copy()
     low[:, 10, 12] = np.nan
     with pytest.raises(SourceError, match="scale"):
@@ -202,7 +202,7 @@ def test_nodata_that_no_pixel_can_have_changes_nothing(sample):
 
 
 def test_nan_stays_nan_beside_another_nodata_value(sample):
-    """What is left of DN with nodata 0 after ``da.where(da != 0)``."""
+    """Take DN with nodata 0 after ``da.where(da != 0)``."""
     low = xr.DataArray(sample[:, :16, :16] * 1e-4, dims=("band", "y", "x"), attrs={"nodata": 0})
     low[:, 2, 3] = np.nan
     high = geosr.upscale(low, "backprojection")

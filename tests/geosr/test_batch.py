@@ -48,7 +48,7 @@ def summary(folder):
 
 
 def test_a_folder_becomes_a_folder_of_products(tmp_path, scenes):
-    """What cannot be upscaled is refused with its reason, and the others are made all the same."""
+    """Refuse a scene that cannot be upscaled with its reason, and make the others all the same."""
     out = tmp_path / "out"
     done = run_here("batch", scenes, "-o", out, "-q")
     assert done.returncode == 1

@@ -57,7 +57,7 @@ def changed(card, **fields):
 
 
 def upscaled(card, engine, precision, image):
-    """Of an image in DN, in DN."""
+    """Upscale an image, DN to DN."""
     reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
     spec, parallel = EngineSpec(f"{engine}-cpu", precision), Parallel(1, 1)
     if engine == "torch":
@@ -102,7 +102,7 @@ def test_channels_that_are_split_come_first():
 
 
 def test_the_default_model_splits_some_of_its_channels_by_sixteens():
-    """Of which processors multiply as many at once."""
+    """Processors multiply sixteen at once."""
     channels = channels_of(CARD.bfloat16.split, CARD.network.features, CARD.network.growth)
     counts = [part.split for block in channels for part in block]
     assert not any(count % 16 for count in counts)
@@ -113,7 +113,7 @@ def test_the_default_model_splits_some_of_its_channels_by_sixteens():
 
 
 def test_features_in_two_numbers_are_convolved_exactly():
-    """Of weights that bfloat16 has, to sixteen digits."""
+    """Weights are those that bfloat16 has; results agree to sixteen digits."""
     rng = np.random.default_rng(2)
     image, weight = (torch.from_numpy(rng.standard_normal(shape)).float() for shape in ((1, 6, 9, 9), (3, 6, 3, 3)))
     weight = weight.bfloat16().float()

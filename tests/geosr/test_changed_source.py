@@ -41,7 +41,7 @@ def request(source, output, **options):
 
 
 def left(folder):
-    """What runs left in a folder."""
+    """Names of the files that runs left in a folder."""
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("out"))
 
 

@@ -27,7 +27,7 @@ def low(tmp_path):
 
 @pytest.fixture
 def high(tmp_path, low):
-    """The same four times finer, 20 DN brighter, with a pattern that means of 4 × 4 do not show."""
+    """Raster of ``low`` four times finer, 20 DN brighter, with a pattern that means of 4 × 4 do not show."""
     fine = (1000 * np.arange(1, 5)[:, None, None] + 10 * np.arange(32)).repeat(4, axis=2).repeat(96, axis=1)
     pattern = np.where((np.arange(96)[:, None] + np.arange(128)) % 2, 30, -30)
     pixels = (fine + pattern + 20).astype(np.uint16)

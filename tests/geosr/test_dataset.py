@@ -67,7 +67,7 @@ def test_the_accessor(low):
 
 
 def test_what_odc_stac_loads(items):
-    """The same numbers as of an array of its bands; classes are left out, dates stay, and nothing is read before."""
+    """Numbers are those of an array of its bands; classes are left out, dates stay, and nothing is read before."""
     loaded = odc.stac.load(items, bands=[*COLOURS, "scl"], chunks={"x": 20})
     high = geosr.upscale(loaded, "backprojection", core_px=32)
     assert list(high.data_vars) == COLOURS
@@ -169,7 +169,7 @@ def test_uncertainty_of_each_band(low):
 
 
 def test_other_variables(low):
-    """What has no rows and columns stays; other images, as classes and probabilities, go with the old grid."""
+    """Keep variables without rows and columns; other images, as classes and probabilities, go with the old grid."""
     low["clouds"] = 12.5
     low["SCL"] = low.B02.astype("uint8")
     low["columns"] = ("x", np.arange(20.0))

@@ -226,7 +226,7 @@ def test_weights_of_another_size_are_refused_by_all(tmp_path):
 
 
 def test_chunks_of_many_sizes_one_after_another(sample):
-    """What is compiled for one size is not used for another."""
+    """Code that is compiled for one size is not used for another."""
     card = zoo.read_card("backprojection")
     ours, theirs = engines(card)
     for rows, cols in ((60, 60), (70, 40), (60, 60), (29, 100)):
@@ -283,7 +283,7 @@ def test_narrower_types_are_as_good_on_imagery_held_out(tmp_path):
 
 
 def test_float16_is_within_a_dn(sample):
-    """What GPUs take; the arithmetic is that of PyTorch on the CPU, which rounds features alike."""
+    """GPUs compute in float16; PyTorch on the CPU rounds features alike."""
     card = zoo.read_card("rgbn-x4")
     lr, reference = entering(card, sample[:, :72, :72])
     valid = np.ones(lr.shape, bool)

@@ -1,4 +1,4 @@
-"""What runs leave: overviews of what was measured, numbers that their type holds, layers of one run only."""
+"""Files that runs leave: overviews of measured pixels, numbers that their type holds, layers of one run only."""
 
 from __future__ import annotations
 

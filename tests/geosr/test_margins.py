@@ -1,4 +1,4 @@
-"""Of a chunk's margin, networks give up what they no longer need: nothing inside misses it."""
+"""Layers drop the part of a chunk's margin that they no longer need, and the chunk's pixels stay as they are."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_shifts_are_recovered(dy, dx):
 
 
 def test_shifts_of_smooth_images_are_recovered():
-    """Where phase correlation with equal weights, as opensr-test has it, sees next to none."""
+    """Phase correlation with equal weights, as opensr-test has it, sees next to no shift here."""
     sensor = Sensor([mtf_to_sigma(mtf, SCALE) for mtf in MTF_NYQUIST], SCALE)
     smooth = upsample(sensor.observe(shifted(INPUTS.hr, 0.5, -0.3)[None]), SCALE)[0]
     assert registration_shift_px(smooth, INPUTS.hr) == pytest.approx((0.5, -0.3), abs=0.05)

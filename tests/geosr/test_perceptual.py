@@ -174,7 +174,7 @@ def tensors(state):
 
 
 def test_a_run_goes_on_to_the_same_bytes(tmp_path, fidelity):
-    """Of both networks: generator, discriminator and their optimisers are where they were."""
+    """Generator, discriminator and both optimisers go on from where they were."""
     config = configured(tmp_path)
     start = Start(fidelity, 0)
     with killed_after(4, tmp_path / "killed"):

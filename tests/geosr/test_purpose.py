@@ -1,4 +1,4 @@
-"""What models are for: cards say it, other sensors are served with a note, and all of it reaches installed users."""
+"""Purpose of models: cards state it, other sensors are served with a note, and all of it reaches installed users."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_models_card_is_shown_by_its_name(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_a_wheel_holds_the_profiles(tmp_path):
-    """What is built is a copy: building leaves files beside its sources."""
+    """Build a copy: building leaves files beside its sources."""
     pytest.importorskip("setuptools", minversion="77", reason="needs setuptools as pyproject.toml does")
     shutil.copytree(REPOSITORY, tmp_path / "src", ignore=_but_sources)
     build = "from setuptools.build_meta import build_wheel; import sys; build_wheel(sys.argv[1])"

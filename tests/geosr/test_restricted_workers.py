@@ -1,4 +1,4 @@
-"""What a run must not open, its workers do not open for it."""
+"""Workers open no more than their run may."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_a_damaged_output_is_made_anew(tmp_path, sample, damage):
 
 @pytest.mark.parametrize("content", [None, "", "[]"])
 def test_chunks_without_a_manifest_are_not_trusted(tmp_path, sample, content):
-    """What a kill during the removal of another run may leave."""
+    """A kill during the removal of another run may leave this."""
     leave_unfinished(request(tmp_path, sample, model="nearest"))
     manifest = work_folder(tmp_path / "out.tif") / "manifest.json"
     manifest.unlink()

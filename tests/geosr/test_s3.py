@@ -49,7 +49,7 @@ def bucket(server, monkeypatch):
 
 @pytest.fixture
 def source(tmp_path, bucket, sample):
-    """The same raster on the disk and in the bucket."""
+    """One raster, on the disk and in the bucket."""
     path = write_raster(tmp_path / "in.tif", sample[:, :80, :80])
     (bucket / "in.tif").write_bytes(path.read_bytes())
     return path

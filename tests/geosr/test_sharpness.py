@@ -45,7 +45,7 @@ def crop(tmp_path, sample):
 
 
 def without_visual(card):
-    """The same model as it was before it had visual weights."""
+    """Write the card of a model without its visual weights."""
     content = json.loads(card.read_text())
     del content["visual"]
     path = card.with_name("former.json")

@@ -1,4 +1,4 @@
-"""How much a function takes, and where a model's card is read."""
+"""Limits of signatures: the number of parameters, and the modules that read a model's card."""
 
 from __future__ import annotations
 

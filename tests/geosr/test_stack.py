@@ -314,7 +314,7 @@ def test_a_reduced_scene_is_its_own_bicubic_reference(lessons):
 
 @pytest.fixture(scope="module")
 def calibrated(card) -> Path:
-    """The same model with half-widths."""
+    """Card of the model with half-widths."""
     content = json.loads(card.read_text())
     content["calibration"] = {"level": 0.9, "factors": [1, 1, 1, 1, 1, 2]}
     path = card.with_name("calibrated.json")

@@ -83,7 +83,7 @@ def test_tasks_that_cannot_be_made_are_an_error():
 
 def test_who_waits_keeps_nothing_of_what_was_done():
     class Large:
-        """What a stage makes."""
+        """Result of a stage."""
 
     made, more = [], threading.Event()
 

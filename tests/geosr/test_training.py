@@ -215,7 +215,7 @@ def test_a_run_goes_on_from_weights_alone(tiny, tmp_path):
 
 
 def test_pairs_of_two_sensors_are_taken_as_they_are(tiny, tmp_path):
-    """Of a pair whose low resolution says where it is, both halves of every patch come from the same place."""
+    """Both halves of every patch come from one place, where a pair's low resolution has one."""
     rows = np.arange(24, dtype=np.uint16) * 100
     low = np.broadcast_to(rows[:, None] + np.arange(24, dtype=np.uint16), (4, 24, 24)).copy()
     write_raster(tmp_path / "a_lr.tif", low)

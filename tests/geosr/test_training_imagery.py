@@ -1,4 +1,4 @@
-"""What patches are made of: bands that are left out by what they are for, and nothing that was not measured."""
+"""Content of patches: bands left out by their purpose, and measured pixels only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def of_bands(config, bands, **changes):
 
 
 def kinds(config):
-    """How many patches of some batches are grey, and how many hold in each band the mean of the others."""
+    """Count the patches of some batches that are grey, and those that hold the mean of the other bands, by band."""
     sampler = PatchSampler(config, SAMPLE.parent)
     patches = torch.cat([sampler.batch(step)[1] for step in range(8)])
     grey = sum(bool((patch == patch[:1]).all()) for patch in patches)
@@ -97,7 +97,7 @@ def test_patches_hold_measured_pixels_alone(tiny, holed, reduce):
 
 
 def test_a_hole_that_no_patch_meets_changes_none(tiny, tmp_path, sample):
-    """What is drawn elsewhere stays what it was, patch by patch."""
+    """Patches that are drawn elsewhere stay as they were."""
     sample[:, :3, :3] = 0
     for name, nodata in (("whole", None), ("holed", 0)):
         (tmp_path / name).mkdir()

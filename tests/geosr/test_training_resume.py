@@ -1,4 +1,4 @@
-"""What a run that was killed at an awkward moment leaves, once it has gone on: its weights, and honest figures."""
+"""Runs that were killed at an awkward moment go on to their weights, with honest figures."""
 
 from __future__ import annotations
 

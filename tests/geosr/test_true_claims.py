@@ -1,4 +1,4 @@
-"""What a product says, and what lies beside it, is true of the product."""
+"""Tags, Item and layers are true of their product."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def source(tmp_path, sample):
 
 
 def leave_earlier_version(options: UpscaleRequest) -> dict[str, bytes]:
-    """What a version left that called the measured fraction support."""
+    """Make the files of an earlier version, which called the measured fraction support."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("geosr.run.uncertainty_layers.MEASURED", "support")
         super_resolve(options)

@@ -248,7 +248,7 @@ def test_bands_without_a_model_are_left_out_and_named(tmp_path, sample):
     ("dtype", "scale", "offset"), [("uint16", 1e-4, -0.1), ("int16", 1e-4, 0.0), ("float32", 1.0, 0.0)]
 )
 def test_reflectance_holds_in_every_encoding(tmp_path, sample, dtype, scale, offset):
-    """The same ground in another encoding gives the same reflectance."""
+    """Ground gives the same reflectance in every encoding."""
     part = sample[:, :50, :50].astype(np.float64) / 10000
     plain = upscaled(write_raster(tmp_path / "a.tif", sample[:, :50, :50], scale=1e-4), tmp_path / "a_out.tif")
     encoded = (part - offset) / scale

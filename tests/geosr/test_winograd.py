@@ -153,7 +153,7 @@ def test_the_references_fused_multiply_add_rounds_once(numbers):
 
 
 def test_a_sum_in_double_precision_would_round_twice():
-    """What the examples above are for: just below a tie of float32, which float64 takes for the tie."""
+    """Sums like ``TIE`` lie just below a tie of float32, and float64 takes them for the tie."""
     left, right, addend = *TIE, 1 + 2.0**-23
     assert np.float32(left * right + addend) == 1 + 2.0**-22
     assert reference.fused_multiply_add(np.float32([left]), np.float32(right), np.float32(addend))[0] == addend

@@ -18,7 +18,7 @@ MTF = (0.26, 0.28, 0.24, 0.26)
 
 
 def observed(image: np.ndarray) -> np.ndarray:
-    """What the sensor sees of DN, by the other implementation."""
+    """Blur and sample DN like the sensor, by the other implementation."""
     sensor = Sensor(sensor_sigmas(MTF, 4), 4).double()
     return sensor.observe(torch.from_numpy(image.astype(np.float64))[None])[0].numpy()
 

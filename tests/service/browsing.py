@@ -1,4 +1,4 @@
-"""What a user does on the page and sees there, through Playwright."""
+"""Actions of a user on the page and their view of it, through Playwright."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def photograph(page, name):
 
 
 def pixels_of(page, x, y):
-    """What is seen around a place of the map, as the browser draws it."""
+    """Pixels around a place of the map, as the browser draws it."""
     shot = page.screenshot(clip={"x": x - 30, "y": y - 30, "width": 60, "height": 60})
     return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(float)
 
 
 def seen(page, x, y, is_right):
-    """What is seen around a place, once it is right: a browser draws when it gets to it."""
+    """Wait until the pixels around a place are right: a browser draws when it gets to it."""
 
     def right():
         pixels = pixels_of(page, x, y)

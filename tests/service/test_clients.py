@@ -1,4 +1,4 @@
-"""What clients of maps and of OGC's APIs ask for before anything else: sizes, parts, versions, and descriptions."""
+"""First requests of clients of maps and of OGC's APIs: sizes, parts, versions, and descriptions."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def degrees(request):
 
 @pytest.fixture
 def scene(service, sample, degrees, tmp_path):
-    """What the service says of an upload with pixels of so many degrees."""
+    """Answer of the service to an upload with pixels of so many degrees."""
     grid = from_origin(WEST, NORTH, degrees, degrees)
     path = write_raster(tmp_path / "degrees.tif", sample[:, :SIDE_PX, :SIDE_PX], crs="EPSG:4326", transform=grid)
     answer = service.http.post("/scenes/upload", content=path.read_bytes(), headers={"content-type": "image/tiff"})

@@ -1,4 +1,4 @@
-"""What clients are told has neither the command's options nor this machine's paths in it."""
+"""Messages to clients have neither the command's options nor this machine's paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused before a route or a key has been looked at."""
+"""Requests that are refused before a route or a key has been looked at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service finds of an earlier one in its folder: a cache, scenes, and what a kill has left."""
+"""Folders of an earlier service: its cache, its scenes, and files that a kill has left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients try: files of the machine, other hosts, rasters that are none or too much. None of it works."""
+"""Attempts of clients that fail: files of the machine, other hosts, rasters that are none or too large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chunk file says of itself."""
+"""Header and checksums of a chunk file."""
 
 import numpy as np
 import pytest

@@ -131,7 +131,7 @@ def test_the_bytes_do_not_depend_on_the_chunks(tmp_path, rows, cols):
 
 
 def test_a_file_too_large_for_32_bits_is_a_bigtiff():
-    """Of four gigabytes only the directories are made: the sizes of the blocks are said, not their content."""
+    """Only the directories of four gigabytes are made, from the sizes of blocks without their content."""
     product = Product("uint16", ("B02", "B03", "B04", "B08"), nodata=0)
     fields = fields_of(product, GeoBox((43920, 43920), Affine(2.5, 0, 0, 0, -2.5, 0), "EPSG:32633"), {})
     for size, mark in ((500_000, b"II*\0"), (600_000, b"II+\0")):
