@@ -1,6 +1,6 @@
 """Gains by further dates: simulated series, real ones with a date left out, and real change between vintages.
 
-    python benchmarks/dates.py --data DATA [--only simulated,real,vintages] [--images 8]
+    python benchmarks/dates.py --data DATA [--model MODEL] [--only simulated,real,vintages] [--images 8]
 
 Simulated dates are shifted by up to 0.6 source pixels along each axis, have a noise of 0.001 and gains of 3 %; the
 product registers them itself. Every third one is covered by a cloud over a fifth of its area where shifts are judged.
@@ -8,14 +8,13 @@ product registers them itself. Every third one is covered by a cloud over a fift
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from machine import keep
+from machine import arguments_of, command_of, keep
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,7 +34,7 @@ Frames = list[NDArray[np.float32]]
 
 def main() -> None:
     """Measure and keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--model", default="rgbn-x4")
     parser.add_argument("--only", default="simulated,real,vintages")
@@ -44,8 +43,9 @@ def main() -> None:
     torch.set_grad_enabled(False)
     subject = subject_of(arguments.model)
     parts = {"simulated": simulated, "real": real, "vintages": vintages}
-    found = {name: parts[name](subject, arguments.data, arguments.images) for name in arguments.only.split(",")}
-    keep("dates", "python benchmarks/dates.py --data DATA", {"model": arguments.model, **found})
+    images = 1 if arguments.smoke else arguments.images
+    found = {name: parts[name](subject, arguments.data, images) for name in arguments.only.split(",")}
+    keep("dates", command_of(parser, arguments), {"model": arguments.model, **found}, arguments.results)
 
 
 def simulated(subject: Subject, data: Path, images: int) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _frames(truth: Tensor, subject: Subject, count: int, seed: int) -> tuple[Fra
 
 
 def _shift_errors(frames: Frames, shifts: Sequence[tuple[float, ...]], subject: Subject) -> list[float]:
-    """Errors of all dates' shifts where every third date has a cloud, dates that take no part left out."""
+    """Errors of all dates' shifts where every third date has a cloud; 1 for a date that takes no part."""
     clouded = [frame.copy() for frame in frames]
     rows, cols = frames[0].shape[1:]
     for number in range(1, len(frames), 3):

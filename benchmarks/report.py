@@ -23,7 +23,9 @@ _SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "fidelity": report_quality.fidelity,
     "ten_bands": report_quality.ten_bands,
     "uncertainty": report_quality.uncertainty,
+    "change": report_quality.change,
     "end_to_end": report_speed.end_to_end,
+    "sources": report_speed.sources,
     "engines": report_speed.engines,
     "precision": report_quality.precision,
     "sharpness": report_quality.sharpness,
@@ -43,8 +45,8 @@ def page(results: Path) -> str:
         "# Benchmarks",
         "Written by `python benchmarks/report.py` from `benchmarks/results`. Each section names the command that measured it "
         "and the machine that it ran on. `DATA` is a folder with imagery that is not part of the repository (`NOTICE` names its "
-        "sources). Terms are in the [glossary](glossary.md). All sections were measured with the default model of version 0.1, which is "
-        "now `rgbn-x4-0.1`; figures of the present default are on its card (`geosr models rgbn-x4`) and in "
+        "sources). Terms are in the [glossary](glossary.md). Most sections were measured with `rgbn-x4-0.1`, the default model of "
+        "version 0.1. More figures of the present default, `rgbn-x4`, are on its card (`geosr models rgbn-x4`) and in "
         "[training](training.md#the-runs).",
         *(section(_read(path)) for name, section in _SECTIONS.items() if (path := results / f"{name}.json").exists()),
     ]

@@ -49,6 +49,26 @@ def end_to_end(result: dict[str, Any]) -> str:
     )
 
 
+def sources(result: dict[str, Any]) -> str:
+    """Time by kind of source."""
+    side, repeats = result["side"], result["repeats"]
+    best = f"; the best of {repeats}" if repeats > 1 else ""
+    lines = [
+        "## Kinds of source",
+        f"`{result['command']}`: `geosr upscale` over {side} × {side} pixels from each kind of source, start-up included"
+        f"{best}. The server of the sources over HTTP answers after {result['latency_ms']:g} ms and gives "
+        f"{result['mb_per_s']:g} MB/s. Network is the time that the bytes take at that rate. Ratios are to the local GeoTIFF. "
+        f"The model `bicubic` computes next to nothing, so its ratios are those of reading. {in_words(result['machine'])}",
+        f"| model | source | seconds | ratio | processor time, ratio | requests | MB | network, s |\n|{'---|' * 8}",
+    ]
+    rows = [
+        f"| {row['model']} | {row['source']} | {row['seconds']:.1f} | {row['ratio']:.2f} | {row['cpu_ratio']:.2f} "
+        f"| {row['requests']} | {row['mb']:.1f} | {row['network_s']:.1f} |"
+        for row in result["rows"]
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows)
+
+
 def engines(result: dict[str, Any]) -> str:
     """One chunk by engine, precision and size."""
     lines = [

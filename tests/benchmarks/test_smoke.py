@@ -15,7 +15,9 @@ BENCHMARKS = REPOSITORY / "benchmarks"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["adaptation", "end_to_end", "engines", "scaling", "service", "startup", "usual"])
+@pytest.mark.parametrize(
+    "name", ["adaptation", "end_to_end", "engines", "scaling", "service", "sources", "startup", "usual"]
+)
 def test_a_benchmark_runs_and_has_its_section(tmp_path, name):
     run = subprocess.run(
         [sys.executable, BENCHMARKS / f"{name}.py", "--smoke", "--results", tmp_path], capture_output=True, text=True
