@@ -62,6 +62,8 @@ class MosaicReader:
             common = _intersection(window, part.window)
             if common is not None:
                 found.append(part.reader.sample(_moved(common, part.window)))
+        if not found:
+            return [(np.zeros(0, self.dtype), np.zeros(0, dtype=bool))] * self.bands
         return [
             (np.concatenate([dn.ravel() for dn, _ in band]), np.concatenate([valid.ravel() for _, valid in band]))
             for band in zip(*found, strict=True)

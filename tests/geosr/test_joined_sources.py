@@ -88,6 +88,18 @@ def test_between_sources_is_nodata_which_is_declared(tmp_path, scene):
         assert raster.nodata == 0
 
 
+def test_an_area_between_sources_is_refused_in_one_line(tmp_path, scene):
+    import shapely
+
+    from tests.catalog.test_vector import write
+
+    apart = [tile(tmp_path / f"{col}.tif", scene[:, :16, :16], 0, col) for col in (0, 40)]
+    field = write(tmp_path / "f.gpkg", [shapely.box(LEFT + 200, TOP - 120, LEFT + 360, TOP - 40)])
+    done = run_here("upscale", *apart, "-o", tmp_path / "out.tif", "--aoi", field, *QUICK)
+    assert (done.returncode, "has no valid pixel here" in done.stderr) == (1, True)
+    assert done.stderr.count("\n") == 1
+
+
 def test_an_area_of_joined_sources(tmp_path, scene, tiles):
     import shapely
 
