@@ -97,7 +97,7 @@ def _upscale(
     try:
         request = request_of(scene, product)
         maps = MapOutputs(preview=thumbnail, style=style)
-        maps.check(product, overwrite=request.overwrite)
+        maps.check(product, (scene.source,), overwrite=request.overwrite)
         published = super_resolve(request, reporter)
         maps.write(published)
     except (GeosrError, CatalogError, TilingError) as error:

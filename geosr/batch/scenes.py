@@ -41,12 +41,7 @@ def scenes_of(sources: Sequence[str]) -> list[BatchScene]:
     found = [scene for source in sources for scene in _expand(source)]
     if not found:
         raise UsageError("nothing to work on: name scenes, folders or lists of them, or search")
-    names: dict[str, str] = {}
-    for scene in found:
-        other = names.setdefault(scene.name.lower(), scene.source)
-        if other != scene.source:
-            raise UsageError(f"{other} and {scene.source} would have one product, {scene.name}.tif: rename one of them")
-    return list(dict.fromkeys(found))
+    return _distinct(found)
 
 
 def expand(sources: Sequence[str]) -> list[str]:
@@ -87,14 +82,27 @@ def _rasters_in(path: Path) -> list[str]:
 
 
 def scenes_of_items(items: Iterable[pystac.Item]) -> list[BatchScene]:
-    """List the Items that a search has found. Raises :class:`UsageError` for one without an address."""
+    """List the Items that a search has found.
+
+    Raises :class:`UsageError` for one without an address, and where two have one name.
+    """
     scenes = []
     for item in items:
         href = item.get_self_href()
         if href is None:
             raise UsageError(f"the Item {item.id} has no address (link rel=self): save it, and name its file")
         scenes.append(BatchScene(_file_name(item.id), href))
-    return scenes
+    return _distinct(scenes)
+
+
+def _distinct(scenes: Sequence[BatchScene]) -> list[BatchScene]:
+    """Scenes without repetitions. Raises :class:`UsageError` where two sources have one name."""
+    names: dict[str, str] = {}
+    for scene in scenes:
+        other = names.setdefault(scene.name.lower(), scene.source)
+        if other != scene.source:
+            raise UsageError(f"{other} and {scene.source} would have one product, {scene.name}.tif: rename one of them")
+    return list(dict.fromkeys(scenes))
 
 
 def _expand(source: str) -> list[BatchScene]:

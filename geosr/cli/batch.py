@@ -11,7 +11,8 @@ import typer
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 from geosr.cli.output import print_json
-from geosr.cli.scene_request import SearchOptions, SourceOptions, band_list, scene_request
+from geosr.cli.run_request import clip_of, cluster_of, compression_of, engine_of, model_of
+from geosr.cli.scene_request import SearchOptions, SourceOptions, band_list, find_items, scene_request
 
 if TYPE_CHECKING:
     from geosr.batch.scenes import BatchScene
@@ -62,56 +63,44 @@ def batch(
     summary.json and summary.html say what was made, skipped and refused. Exit code 1 says that a scene was refused.
     """
     with errors(debug):
-        import catalog
         from geosr.batch.folder import run_batch
         from geosr.batch.scenes import scenes_of, scenes_of_items
         from geosr.batch.summary import PAGE, counts, summary_of
-        from geosr.engine import EngineChoice
-        from geosr.model.zoo import ModelRef
         from geosr.progress import reporter_for
-        from geosr.run.request import Cluster, UpscaleRequest
+        from geosr.run.request import UpscaleRequest
         from geosr.settings import settings
 
-        if clip and bbox is None and aoi is None:
-            raise usage("--clip cuts to an area: give it with --aoi or --bbox")
-        if all_touched and not clip:
-            raise usage("--all-touched is a rule for --clip: give both")
+        search = SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where)
+        cut = clip_of(search, clip=clip, all_touched=all_touched)
         if "://" in output:
             raise usage(f"a batch writes to a folder on a disk, not to {output}")
-        search = SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where)
-        if sources:
-            scenes = scenes_of(sources)
-            # Options that would search are refused beside sources.
-            template = scene_request(
-                SourceOptions(scenes[0].source, bands, scale, offset, nodata, sensor=sensor),
-                search,
-                mask_clouds=mask_clouds,
-                crs=crs,
-            )
-        else:
-            template = scene_request(None, search, mask_clouds=mask_clouds, crs=crs)
-            assert template.area is not None
-            assert template.datetime is not None
-            items = catalog.search(
-                catalog.Query(template.area, template.datetime, template.api, template.collection, template.max_cloud)
-            )
-            scenes = scenes_of_items(items)
-            of_items = scene_request(SourceOptions("item", bands, scale, offset, nodata, sensor=sensor))
-            template = replace(of_items, area=template.area, mask_clouds=mask_clouds, crs=crs)
-        defaults = settings()
+        chosen, engine, cluster = model_of(model), engine_of(), cluster_of(workers, scheduler)
+        compression = compression_of()
         kept = None if keep is None else band_list("--keep", keep)
+        searched = None if sources else scene_request(None, search)
+        scenes = scenes_of(sources or ()) if searched is None else scenes_of_items(find_items(searched))
+        template = scene_request(
+            SourceOptions(scenes[0].source, bands, scale, offset, nodata, sensor=sensor),
+            # Beside sources, options that would search are refused.
+            search if searched is None else None,
+            mask_clouds=mask_clouds,
+            crs=crs,
+        )
+        if searched is not None:
+            template = replace(template, area=searched.area)
 
         def request_of(scene: BatchScene, product: Path) -> UpscaleRequest:
             return UpscaleRequest(
                 scene=replace(template, source=scene.source),
                 output=product,
-                model=ModelRef(model or defaults.model),
-                engine=EngineChoice(),
-                cluster=Cluster(workers or 0, scheduler),
-                core_px=defaults.core_px,
+                model=chosen,
+                engine=engine,
+                cluster=cluster,
+                core_px=settings().core_px,
+                compression=compression,
                 uncertainty=uncertainty,
                 keep=kept,
-                clip=("all touched" if all_touched else "centres") if clip else None,
+                clip=cut,
                 overwrite=overwrite,
             )
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from geosr.cli.errors import usage
 
 if TYPE_CHECKING:
+    import pystac
+
     from catalog import SceneRequest
 
 
@@ -114,6 +116,17 @@ def scene_request(source: SourceOptions | None, search: SearchOptions | None = N
         sensor=None if source.sensor is None else catalog.read_sensor(source.sensor),
         acquired=None if source.acquired is None else catalog.parse_acquired(source.acquired),
         **more,
+    )
+
+
+def find_items(request: SceneRequest) -> list[pystac.Item]:
+    """Search for the Items of a request without a source."""
+    import catalog
+
+    assert request.area is not None
+    assert request.datetime is not None
+    return catalog.search(
+        catalog.Query(request.area, request.datetime, request.api, request.collection, request.max_cloud)
     )
 
 

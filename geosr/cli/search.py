@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from geosr.cli import options as opt
 from geosr.cli.errors import errors
 from geosr.cli.output import print_json
-from geosr.cli.scene_request import SearchOptions, scene_request
+from geosr.cli.scene_request import SearchOptions, find_items, scene_request
 
 
 def search(
@@ -33,11 +33,8 @@ def search(
     with errors(debug):
         import catalog
 
-        request = scene_request(None, SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where))
-        assert request.area is not None
-        assert request.datetime is not None
-        items = catalog.search(
-            catalog.Query(request.area, request.datetime, request.api, request.collection, request.max_cloud)
+        items = find_items(
+            scene_request(None, SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where))
         )
         if as_json:
             features = [item.to_dict(transform_hrefs=False) for item in items]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 from geosr.cli.output import print_published
+from geosr.cli.run_request import clip_of, cluster_of, compression_of, engine_of, model_of
 from geosr.cli.scene_request import SearchOptions, SourceOptions, band_list, scene_request
 
 if TYPE_CHECKING:
@@ -65,51 +66,44 @@ def upscale(
     with errors(debug):
         import tiling
         from geosr.batch.scenes import expand
-        from geosr.engine import Device, EngineChoice, EngineName, Precision
         from geosr.maps.outputs import MapOutputs
-        from geosr.model.zoo import ModelRef
         from geosr.progress import reporter_for
         from geosr.run.pipeline import super_resolve
-        from geosr.run.request import Cluster, UpscaleRequest
+        from geosr.run.request import UpscaleRequest
         from geosr.settings import settings
 
-        defaults = settings()
-        if model is not None and not model:
-            raise usage("--model is empty: leave it out, or name one of `geosr models`")
+        chosen = model_of(model, sharpness)
         place = tiling.locate(output)
         _check_item_path(place, aoi, model)
-        if workers and scheduler is not None:
-            raise usage("--workers are processes of this machine, --scheduler has its own: give one of them")
-        if clip and bbox is None and aoi is None:
-            raise usage("--clip cuts to an area: give it with --aoi or --bbox")
-        if all_touched and not clip:
-            raise usage("--all-touched is a rule for --clip: give both")
-        first, *joined = expand(sources) if sources else [""]
+        cluster = cluster_of(workers, scheduler)
+        search = SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where)
+        cut = clip_of(search, clip=clip, all_touched=all_touched)
+        named = expand(sources) if sources else []
         request = UpscaleRequest(
             scene=scene_request(
                 SourceOptions(
-                    first or None, bands, scale, offset, nodata, plain_image, sensor, acquired, tuple(joined)
+                    (named or [""])[0] or None,
+                    bands,
+                    scale,
+                    offset,
+                    nodata,
+                    plain_image,
+                    sensor,
+                    acquired,
+                    more=tuple(named[1:]),
                 ),
-                SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where),
+                search,
                 fill=fill,
                 mask_clouds=mask_clouds,
                 crs=crs,
             ),
             output=place,
-            model=ModelRef(model or defaults.model, sharpness),
-            engine=EngineChoice(
-                _one_of("--engine", engine or defaults.engine, get_args(EngineName)),
-                _one_of("--device", device or defaults.device, get_args(Device)),
-                _one_of("--precision", precision or defaults.precision, get_args(Precision)),
-                compiled,
-            ),
-            cluster=Cluster(
-                workers if workers is not None else 0 if scheduler is not None else defaults.workers,
-                scheduler or (None if workers else defaults.scheduler),
-            ),
-            core_px=core or defaults.core_px,
-            compression=_one_of("--compress", compression or defaults.compression, ("zstd", "deflate")),
-            clip=("all touched" if all_touched else "centres") if clip else None,
+            model=chosen,
+            engine=engine_of(engine, device, precision, compiled=compiled),
+            cluster=cluster,
+            core_px=core or settings().core_px,
+            compression=compression_of(compression),
+            clip=cut,
             keep=None if keep is None else band_list("--keep", keep),
             uncertainty=uncertainty,
             overwrite=overwrite,
@@ -120,7 +114,7 @@ def upscale(
             rgb8=None if rgb8 is None else tiling.locate(rgb8),
             style=style,
         )
-        maps.check(place, overwrite=overwrite)
+        maps.check(place, named, overwrite=overwrite)
         published = super_resolve(request, reporter_for(as_json=as_json, quiet=quiet))
         beside = {**published.layers, **maps.write(published)}
         print_published(published, as_json=as_json, **{name: str(path) for name, path in beside.items()})
@@ -136,9 +130,3 @@ def _check_item_path(output: Location, aoi: Path | None, model: str | None) -> N
     for read in (aoi, Path(model) if model else None):
         if read is not None and read.exists() and read.samefile(item):
             raise usage(f"the STAC Item of {output} would replace {read}: write to another file")
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> Any:
-    if value not in allowed:
-        raise usage(f"{option} is {' or '.join(allowed)}, not {value}")
-    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from geosr.maps.preview import SHOWS, preview_png, write_rgb8
 from geosr.maps.qml import MARK, natural_style, style_of
 from geosr.maps.raster import MapRaster
 from geosr.run.publishing import Published
+from geosr.run.uncertainty_layers import layer_paths
 from tiling import Location, OutputError
 
 
@@ -32,8 +34,8 @@ class MapOutputs:
     style: bool = False
     """QGIS styles beside the product and its layers."""
 
-    def check(self, output: Location, *, overwrite: bool) -> None:
-        """Refuse places that cannot be written, before anything is computed.
+    def check(self, output: Location, sources: Sequence[str] = (), *, overwrite: bool) -> None:
+        """Refuse places that cannot be written, and those of the sources, before anything is computed.
 
         Raises :class:`UsageError`, :class:`ExistsError` or :class:`tiling.OutputError`.
         """
@@ -45,6 +47,10 @@ class MapOutputs:
                 raise UsageError(f"{option} {path} has to end in {endings[0]}")
             if path == output:
                 raise UsageError(f"{option} {path} is the product itself: give another name")
+            if path in layer_paths(output):
+                raise UsageError(f"{option} {path} is the place of a layer of the product: give another name")
+            if _is_one_of(path, sources):
+                raise ExistsError(f"writing {path} would replace the source itself: write to another file")
             if isinstance(path, Path) and not path.parent.is_dir():
                 raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
         if overwrite:
@@ -106,6 +112,14 @@ def _href(path: Location, item: Location) -> str:
     if path.parent == item.parent:
         return f"./{path.name}"
     return path.resolve().as_uri() if isinstance(path, Path) else str(path)
+
+
+def _is_one_of(path: Location, sources: Sequence[str]) -> bool:
+    """Tell whether a file is a source, or in the folder of one."""
+    if not isinstance(path, Path):
+        return any(source in (str(path), tiling.gdal_path(path)) for source in sources)
+    there = path.resolve()
+    return any("://" not in source and there.is_relative_to(Path(source).resolve()) for source in sources)
 
 
 def _shows(path: Location, output: Location) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import numpy as np
 import pystac
 import pytest
+import rasterio
 from pystac.validation import validate_dict
 from rasterio.transform import from_origin
 
-from geosr.batch.scenes import scenes_of
+from geosr.batch.scenes import scenes_of, scenes_of_items
 from geosr.errors import UsageError
 from geosr.run.locks import lock_folder
+from geosr.settings import settings
 from tests.conftest import assert_valid_item, read_raster, run_here, write_raster
 from tests.safe_product import write_safe
 from tests.stac_items import serve, write_item
@@ -220,6 +223,8 @@ def test_an_interrupted_batch_tells_what_it_did(monkeypatch, tmp_path, scenes):
         (["scenes", "-o", "out", "--datetime", "2024"], "would search for scenes, and a source is named already"),
         (["scenes", "-o", "out", "--clip"], "--clip cuts to an area"),
         (["scenes", "-o", "out", "--all-touched"], "--all-touched is a rule for --clip"),
+        (["scenes", "-o", "out", "--model", ""], "--model is empty"),
+        (["scenes", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"], "give one of them"),
         (["scenes", "-o", "s3://bucket/x"], "writes to a folder on a disk"),
     ],
 )
@@ -234,6 +239,32 @@ def test_wrong_input_is_one_line(tmp_path, scenes, sample, arguments, message):
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_settings_of_the_site_hold_for_batches(monkeypatch, tmp_path, scenes):
+    """A product is the one that the command upscale makes with these settings."""
+    monkeypatch.setenv("GEOSR_COMPRESSION", "deflate")
+    monkeypatch.setenv("GEOSR_ENGINE", "torch")
+    settings.cache_clear()
+    try:
+        assert batch(scenes / "north.tif", "-o", tmp_path / "out").returncode == 0
+        assert run_here("upscale", scenes / "north.tif", "-o", tmp_path / "one.tif", *QUICK).returncode == 0
+    finally:
+        settings.cache_clear()
+    with rasterio.open(tmp_path / "out" / "north.tif") as raster:
+        assert raster.compression.name == "deflate"
+        assert raster.tags()["GEOSR_ENGINE"] == "torch-cpu-float32"
+    assert (tmp_path / "out" / "north.tif").read_bytes() == (tmp_path / "one.tif").read_bytes()
+
+
+def test_items_of_one_name_are_refused():
+    """Names are made of Items' ids, and characters that no file system likes are lost."""
+    items = [pystac.Item(id, None, None, datetime(2024, 5, 1), {}) for id in ("T33/a", "T33:a")]
+    for item in items:
+        item.set_self_href(f"https://example.org/{item.id[-2] == '/'}.json")
+    with pytest.raises(UsageError, match=r"would have one product, T33_a\.tif"):
+        scenes_of_items(items)
+    assert len(scenes_of_items([items[0], items[0]])) == 1
 
 
 def test_names_that_differ_by_capitals_are_one_file_on_some_disks(tmp_path, sample):

@@ -112,6 +112,17 @@ def test_some_bands_are_written_of_all_that_are_computed(tmp_path, red, more):
     assert run("upscale", red, "-o", some, "-q", "--keep", "B04,B08", *more) == 1
 
 
+def test_files_for_maps_never_replace_the_source_or_a_layer(tmp_path, red):
+    """Not even with --overwrite."""
+    before = red.read_bytes()
+    command = ("upscale", red, "-o", tmp_path / "out.tif", "--model", "bicubic", "--overwrite", "-q")
+    done = run_here(*command, "--rgb8", tmp_path / "." / "red.tif")
+    assert (done.returncode, "would replace the source itself" in done.stderr) == (1, True)
+    assert run_here(*command, "--rgb8", tmp_path / "out_measured.tif").returncode == 2
+    assert red.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [red]
+
+
 def test_styles_of_layers(tmp_path, red):
     assert run("upscale", red, "-o", tmp_path / "out.tif", "--model", "bicubic", "-q") == 0
     widths = np.full((4, 8, 8), 60, np.uint16)
