@@ -13,7 +13,6 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from catalog import sensor_names
 from geosr.cli.models import main_figures
 from geosr.errors import ModelError
 from geosr.model import zoo
@@ -175,7 +174,7 @@ def test_a_models_card_is_shown_by_its_name(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_wheel_holds_the_profiles(tmp_path):
+def test_a_wheel_holds_all_files_of_its_packages(tmp_path):
     """Build a copy: building leaves files beside its sources."""
     pytest.importorskip("setuptools", minversion="77", reason="needs setuptools as pyproject.toml does")
     shutil.copytree(REPOSITORY, tmp_path / "src", ignore=_but_sources)
@@ -186,8 +185,8 @@ def test_a_wheel_holds_the_profiles(tmp_path):
     assert ran.returncode == 0, ran.stderr
     (wheel,) = (tmp_path / "wheel").iterdir()
     with ZipFile(wheel) as files:
-        held = {name for name in files.namelist() if name.startswith("catalog/profiles/")}
-        assert held == {f"catalog/profiles/{name}.yaml" for name in sensor_names()}
+        held = {name for name in files.namelist() if "dist-info" not in name}
+        assert held == set(_files_of_packages())
         files.extractall(tmp_path / "installed")
     code = "import catalog; print(catalog.__file__, *catalog.sensor_names(), catalog.read_sensor('landsat-oli').scale)"
     command = [sys.executable, "-c", code]
@@ -197,6 +196,14 @@ def test_a_wheel_holds_the_profiles(tmp_path):
     assert ran.stdout.startswith(str(tmp_path / "installed"))
     assert "landsat-oli" in ran.stdout
     assert ran.stdout.split()[-1] == "2.75e-05"
+
+
+def _files_of_packages():
+    """Names of all files but those for readers and what Python makes."""
+    for package in ("geosr", "catalog", "tiling"):
+        for path in (REPOSITORY / package).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md":
+                yield path.relative_to(REPOSITORY).as_posix()
 
 
 def _but_sources(folder, names):
