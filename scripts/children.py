@@ -64,7 +64,8 @@ def start(arguments: Sequence[str], folder: Path, limits: Mapping[int, int] | No
         geosr.cli.main.main()
         code = 0
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
+        # As Python ends: 0 without a code, 1 with a text.
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:

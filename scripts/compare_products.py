@@ -52,7 +52,7 @@ _OF_THE_VERSION = ("GEOSR_VERSION",)
 
 
 def main() -> int:
-    """Make all products with both trees, compare, and say what differs."""
+    """Make all products with both trees, compare them, and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", metavar="BEFORE_REF", help="commit to compare with")
     parser.add_argument("--data", type=Path, help="folder of the imagery of ten bands")
@@ -101,14 +101,12 @@ def sources(folder: Path, data: Path | None, stack: ExitStack) -> tuple[dict[str
             high = dict(zip(fine.descriptions, fine.read()[:, :SIDE_PX, :SIDE_PX], strict=True))
         ten = write_item(folder / "ten", "ten", np.stack([high[band] for band in RGBN]), coarse=low)
         cases["ten"] = [str(ten), "--model", "s2-ten-x4", "--bands", ",".join([*RGBN, *low]), "--uncertainty"]
-    return {
-        name: [*words, *(() if "--core" in words else ("--core", str(CORE_PX)))] for name, words in cases.items()
-    }, skipped
+    return cases, skipped
 
 
 @contextmanager
 def worktree(ref: str, place: Path) -> Iterator[Path]:
-    """A checkout of a commit, removed afterwards."""
+    """Check a commit out; the checkout is removed afterwards."""
     git = ["git", "-C", str(REPOSITORY), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(place), ref], check=True)
     try:

@@ -1,4 +1,4 @@
-"""Runs the command on seeded mutations of its inputs, and names every one that it does not survive.
+"""Run the command on seeded mutations of its inputs, and name every one that it does not survive.
 
     python -m scripts.fuzz [--count 2000] [--seed 1] [--kinds "GeoTIFF,STAC Item"] [--output fuzz.json]
     python -m scripts.fuzz --case "GeoTIFF:1:17" --keep FOLDER
@@ -48,7 +48,7 @@ def run_case(inputs: Inputs, name: str, seed: int, number: int, folder: Path) ->
         "mutation": case.mutation[:200],
         "verdict": verdict,
         "why": why,
-        "message": lines[-1][:300] if lines else "",
+        "message": lines[-1].replace(f"{folder}/", "")[:300] if lines else "",
         "cpu_s": round(ended.cpu_s, 2),
     }
 

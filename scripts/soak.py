@@ -74,15 +74,14 @@ def storage(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
     for number in range(count):
         own = folder / "own"
         own.mkdir()
-        kind = chance.choice(("no room", "changed"))
+        kind, fault = chance.choice(("no room", "changed")), ""
         if kind == "no room":
             ended = run(arguments, own, {resource.RLIMIT_FSIZE: int(largest ** chance.uniform(0.3, 1.0))})
-            fault = "" if said_in_one_line(ended) else f"said {ended.text[-300:]!r}"
-            if (own / "out.tif").exists() and ended.code != 0:
+            if ended.code != 0 and (own / "out.tif").exists():
                 fault = "left a product"
-            fault = "" if ended.code == 0 else fault
+            elif ended.code != 0 and not said_in_one_line(ended):
+                fault = f"said {ended.text[-300:]!r}"
         else:
-            fault = ""
             child = start(arguments, own)
             time.sleep(chance.uniform(seconds / 2, seconds))
             os.kill(child, signal.SIGKILL)

@@ -29,21 +29,10 @@ from tests.geosr.calibrated_model import (
     REFERENCE,
     request,
     tree_of,
-    write_calibrated_model,
 )
 from tests.geosr.test_upscale import assert_same_place, repeated, with_holes
 from tests.geosr.test_wrong_input import check
 from tests.upscaling import upscale_request
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    return write_calibrated_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def source(tmp_path, sample):
-    return write_raster(tmp_path / "in.tif", sample[:, :50, :40], nodata=0, scale=1e-4, offset=-0.1)
 
 
 def test_the_layers_lie_on_the_products_grid(tmp_path, source, model):

@@ -24,22 +24,11 @@ from tests.geosr.calibrated_model import (
     outputs,
     request,
     tree_of,
-    write_calibrated_model,
 )
 from tests.geosr.test_resume import Recorder, leave_unfinished
 from tests.geosr.test_wrong_input import mounted, tree
 from tests.upscaling import upscale_request
 from tiling import DiskFullError
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    return write_calibrated_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def source(tmp_path, sample):
-    return write_raster(tmp_path / "in.tif", sample[:, :50, :40], nodata=0, scale=1e-4, offset=-0.1)
 
 
 def leave_earlier_version(options: UpscaleRequest) -> dict[str, bytes]:
