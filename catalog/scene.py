@@ -103,6 +103,11 @@ class BandSpec:
     role: str = ""
     """Role of the band in its sensor profile, see :mod:`catalog.sensors`; empty without a profile."""
 
+    @property
+    def unmeasured(self) -> tuple[float, ...]:
+        """All DN that are no measurement."""
+        return (() if self.nodata is None else (self.nodata,)) + self.also_nodata
+
 
 @dataclass(frozen=True)
 class Scene:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import dask.array
 import xarray as xr
 
 from geosr.arrays.attributes import attributes_of, set_grid_mapping, sharpness_attributes
@@ -12,7 +11,7 @@ from geosr.arrays.bands import GivenRadiometry, StoredBands, band_names
 from geosr.arrays.dataset import with_uncertainty
 from geosr.arrays.encoding import set_encoding
 from geosr.arrays.grid import grid_of, regrid
-from geosr.arrays.method import Method
+from geosr.arrays.method import Method, served
 from geosr.errors import UsageError
 from tiling import refine
 
@@ -25,15 +24,12 @@ def upscale_array(
     geobox = grid_of(da)
     cube = da if da.ndim > 2 else da.expand_dims("band")
     specs = radiometry.specs(da, band_names(da, cube, bands))
-    chosen = method.served([band.name for band in specs])
+    chosen = served(method.card, [band.name for band in specs])
     stored = StoredBands.of(da, [specs[i] for i in chosen], radiometry.nodata)
 
     picked = cube.isel({cube.dims[-3]: chosen})
     data, *more = method(picked.data, geobox, stored.specs)
-    storage = stored.storage
-    if storage is not None:
-        lazy = isinstance(data, dask.array.Array)
-        data = data.map_blocks(storage.fit, dtype=data.dtype) if lazy else storage.fit(data)
+    data = stored.fit(data)
     kept = picked if da.ndim > 2 else da
     result = xr.DataArray(
         data if da.ndim > 2 else data[0],
@@ -43,7 +39,7 @@ def upscale_array(
         name=da.name,
     )
     set_grid_mapping(result, da)
-    set_encoding(result, da, storage, stored.declared)
+    set_encoding(result, da, stored.storage, stored.declared)
     if method.calibration is None:
         return result
     half_width, measured = more

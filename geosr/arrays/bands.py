@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import dask.array
 import numpy as np
 import xarray as xr
 
@@ -56,6 +58,14 @@ class StoredBands:
             also = () if empty is None or empty == value else (empty,)
             specs = [replace(band, nodata=value, also_nodata=also) for band in specs]
         return cls(tuple(specs), storage, declared)
+
+    def fit(self, data: Any) -> Any:
+        """Values, NumPy or dask, that the storage can hold."""
+        if self.storage is None:
+            return data
+        lazy = isinstance(data, dask.array.Array)
+        pixels: Any = data
+        return pixels.map_blocks(self.storage.fit, dtype=pixels.dtype) if lazy else self.storage.fit(pixels)
 
 
 def split_names(bands: str | Sequence[str] | None) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -43,16 +44,16 @@ def upscale_image(image: Any, plan: ChunkPlan, spec: ModelSpec, *, uncertainty: 
     for chunk in plan:
         part, reflection = _part(image, plan, chunk, spec)
         compute = partial(_upscale_window, reflection=reflection, spec=spec)
-        tasks.append((chunk, delayed(compute, pure=True, nout=len(forms))(part, calibrated)))
-    return tuple(_joined(tasks, i, plan, count, dtype) for i, (count, dtype) in enumerate(forms))
+        tasks.append(delayed(compute, pure=True, nout=len(forms))(part, calibrated))
+    return tuple(joined([task[i] for task in tasks], plan, *form) for i, form in enumerate(forms))
 
 
-def _joined(tasks: list[tuple[Chunk, Any]], i: int, plan: ChunkPlan, bands: int, dtype: np.dtype[Any]) -> Any:
-    """Results of the tasks in place ``i``, as one lazy array."""
+def joined(tasks: Sequence[Any], plan: ChunkPlan, bands: int, dtype: np.dtype[Any]) -> Any:
+    """Delayed results of a plan's chunks, in its order, as one lazy array ``(bands, rows, cols)``."""
     blocks: list[list[Any]] = [[] for _ in range(plan.rows)]
-    for number, (chunk, task) in enumerate(tasks):
+    for number, (chunk, task) in enumerate(zip(plan, tasks, strict=True)):
         shape = (bands, chunk.out.height, chunk.out.width)
-        blocks[number // plan.cols].append(dask.array.from_delayed(task[i], shape, dtype=dtype))  # type: ignore[no-untyped-call]
+        blocks[number // plan.cols].append(dask.array.from_delayed(task, shape, dtype=dtype))  # type: ignore[no-untyped-call]
     return dask.array.block(blocks)  # type: ignore[no-untyped-call]
 
 
@@ -93,8 +94,7 @@ def _upscale_window(
 
 
 def _validity(part: NDArray[Any], spec: ModelSpec) -> NDArray[np.bool_]:
-    nodata = [(() if band.nodata is None else (band.nodata,)) + band.also_nodata for band in spec.bands]
-    return unlike_any(part, nodata)
+    return unlike_any(part, [band.unmeasured for band in spec.bands])
 
 
 def _with_nan(high: NDArray[Any], pixels: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:

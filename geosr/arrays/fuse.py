@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from catalog.arrays import unlike_any
 from geosr.arrays.bands import GivenRadiometry, StoredBands, band_names
+from geosr.arrays.chunks import joined
 from geosr.arrays.grid import grid_of
+from geosr.arrays.method import served
 from geosr.arrays.options import UpscaleOptions
 from geosr.arrays.upscale import upscale
 from geosr.dates.fuse import MARGIN_PX, WindowFuser
 from geosr.dates.survey import DateFit, Survey, tile_windows
 from geosr.errors import UsageError
-from geosr.model.bands import map_bands
 from geosr.model.zoo import DEFAULT_MODEL, ModelRef
 from tiling import Chunk, ChunkPlan, grow, reflect, whole
 
@@ -65,6 +66,8 @@ def fuse(
     """
     if not isinstance(data, xr.DataArray) or data.ndim != 4:
         raise UsageError("fuse takes one DataArray of several dates, (time, band, y, x): stack them along a dimension")
+    if "uncertainty" in options:
+        raise UsageError("there are no half-widths for several dates: leave uncertainty out, or upscale one date")
     card = ModelRef(model, options.get("sharpness", 0.0)).card
     if card.stack is not None:
         raise UsageError(f"model {model} serves bands of several sampling distances: dates are fused for one")
@@ -76,11 +79,10 @@ def fuse(
     single = upscale(first, model, **options)
     radiometry = GivenRadiometry(options.get("scale"), options.get("offset"), options.get("nodata"))
     specs = radiometry.specs(first, band_names(first, first, options.get("bands")))
-    keep = map_bands([band.name for band in specs], card, plain_image=False).keep
-    chosen = [i for i, band in enumerate(specs) if band.name in keep]
+    chosen = served(card, [band.name for band in specs])
     stored = StoredBands.of(first, [specs[i] for i in chosen], radiometry.nodata)
     fuser = WindowFuser(card, stored.specs)
-    images = data.data[order][:, chosen]
+    images = data.isel({times: order, data.dims[1]: chosen}).data
 
     survey = _survey(images, fuser, _days_apart(data, times, order))
     result = single.copy(data=single.data)
@@ -89,11 +91,7 @@ def fuse(
         return result
     geobox = grid_of(first)
     plan = ChunkPlan(geobox, whole(geobox), card.scale, options["core_px"], card.halo_px)
-    fused = _fused(single.data, images, plan, fuser, survey)
-    if stored.storage is not None:
-        lazy = isinstance(fused, dask.array.Array)
-        fused = fused.map_blocks(stored.storage.fit, dtype=fused.dtype) if lazy else stored.storage.fit(fused)
-    return result.copy(data=fused)
+    return result.copy(data=stored.fit(_fused(single.data, images, plan, fuser, survey)))
 
 
 def describe(labels: list[str], survey: Survey) -> str:
@@ -167,12 +165,8 @@ def _fused(single: Any, images: Any, plan: ChunkPlan, fuser: WindowFuser, survey
             rows, cols = chunk.out.toslices()
             result[:, rows, cols] = compute(*_parts(single, images, plan, chunk))
         return result
-    blocks: list[list[Any]] = [[] for _ in range(plan.rows)]
-    for number, chunk in enumerate(plan):
-        task = delayed(compute, pure=True)(*_parts(single, images, plan, chunk))
-        shape = (single.shape[0], chunk.out.height, chunk.out.width)
-        blocks[number // plan.cols].append(dask.array.from_delayed(task, shape, dtype=single.dtype))  # type: ignore[no-untyped-call]
-    return dask.array.block(blocks)  # type: ignore[no-untyped-call]
+    tasks = [delayed(compute, pure=True)(*_parts(single, images, plan, chunk)) for chunk in plan]
+    return joined(tasks, plan, single.shape[0], single.dtype)
 
 
 def _parts(
@@ -206,5 +200,5 @@ def _fuse_chunk(
 
 def _validity(images: NDArray[Any], fuser: WindowFuser) -> NDArray[np.bool_]:
     """Find the pixels that were measured, ``(dates, bands, rows, cols)``."""
-    nodata = [(() if band.nodata is None else (band.nodata,)) + band.also_nodata for band in fuser.bands]
+    nodata = [band.unmeasured for band in fuser.bands]
     return np.stack([unlike_any(one, nodata) for one in images])

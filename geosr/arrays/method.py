@@ -42,11 +42,6 @@ class Method:
         """Card of the model."""
         return self.model.card
 
-    def served(self, names: Sequence[str]) -> list[int]:
-        """Indices of the bands that the model serves. Raises :class:`ModelError` when it lacks one."""
-        keep = map_bands(names, self.card, plain_image=False).keep
-        return [i for i, name in enumerate(names) if name in keep]
-
     def __call__(self, data: Any, geobox: GeoBox, specs: tuple[BandSpec, ...]) -> tuple[Any, ...]:
         """Upscale ``(…, band, y, x)``, NumPy or dask; leading dimensions are done one by one.
 
@@ -59,3 +54,9 @@ class Method:
         images = [upscale_image(data[index], plan, spec, uncertainty=self.uncertainty) for index in np.ndindex(*lead)]
         stack: Any = dask.array.stack if isinstance(data, dask.array.Array) else np.stack
         return tuple(stack(parts).reshape(*lead, *parts[0].shape) for parts in zip(*images, strict=True))
+
+
+def served(card: ModelCard, names: Sequence[str]) -> list[int]:
+    """Indices of the bands that a model serves. Raises :class:`ModelError` when it lacks one."""
+    keep = map_bands(names, card, plain_image=False).keep
+    return [i for i, name in enumerate(names) if name in keep]

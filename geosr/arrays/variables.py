@@ -17,7 +17,7 @@ from geosr.arrays.bands import GivenRadiometry, StoredBands, split_names
 from geosr.arrays.dataset import half_width_of, measured_of
 from geosr.arrays.encoding import NODATA_ATTRIBUTES, set_encoding
 from geosr.arrays.grid import grid_mapping, grid_of, regrid
-from geosr.arrays.method import Method
+from geosr.arrays.method import Method, served
 from geosr.errors import UsageError
 from geosr.run.uncertainty_layers import MEASURED
 from tiling import refine
@@ -77,7 +77,7 @@ def _of_bands(
 ) -> dict[Hashable, xr.DataArray]:
     candidates = _candidates(ds, images, split_names(bands))
     called = [_band_of(ds[name]) for name in candidates]
-    chosen = [candidates[i] for i in method.served([band_name(text) or text for text in called])]
+    chosen = [candidates[i] for i in served(method.card, [band_name(text) or text for text in called])]
     common = {name: ds.attrs[name] for name in _OF_ALL if name in ds.attrs}
     arrays = [ds[name].assign_attrs({**common, **ds[name].attrs}) for name in chosen]
     _check_alike(arrays)
@@ -89,12 +89,8 @@ def _of_bands(
     coords = regrid(arrays[0], refine(geobox, method.card.scale))
     made: dict[Hashable, xr.DataArray] = {}
     for i, (da, part) in enumerate(zip(arrays, parts, strict=True)):
-        pixels = data[..., i, :, :]
-        if part.storage is not None:
-            lazy = isinstance(pixels, dask.array.Array)
-            pixels = pixels.map_blocks(part.storage.fit, dtype=pixels.dtype) if lazy else part.storage.fit(pixels)
         made[da.name] = xr.DataArray(
-            pixels,
+            part.fit(data[..., i, :, :]),
             coords,
             da.dims,
             attrs=attributes_of(ds[da.name], None) | sharpness_attributes(method.card),

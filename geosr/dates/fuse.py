@@ -137,7 +137,7 @@ class WindowFuser:
         values = np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max)
         result = np.where(changed, values.astype(image.dtype), image)
         for own, band, moved in zip(result, self.bands, changed, strict=True):
-            for nodata in (() if band.nodata is None else (band.nodata,)) + band.also_nodata:
+            for nodata in band.unmeasured:
                 taken = moved & (own == nodata)
                 if taken.any():
                     own[taken] = nearest_non_nodata(nodata, own.dtype)
