@@ -17,6 +17,9 @@ from tiling import Location, gdal_path
 #: Share of pixels that are darker or brighter than the picture shows, percent.
 CLIPPED = (1.0, 99.0)
 
+#: Exponent of the display: dark ground is shown brighter, as photographs show it.
+GAMMA = 1.8
+
 _GAP_PX = 6
 _HEADER_PX = 30
 _BACKGROUND = (255, 255, 255)
@@ -59,7 +62,7 @@ def before_after(
 def stretch(pixels: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.uint8]:
     """``(bands, rows, cols)`` as bytes ``(rows, cols, bands)``: linear between two limits, then the display's gamma."""
     low, high = limits
-    share = np.clip((pixels - low) / (high - low), 0, 1) ** (1 / 1.8)
+    share = np.clip((pixels - low) / (high - low), 0, 1) ** (1 / GAMMA)
     shown: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8).transpose(1, 2, 0)
     return shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -68,6 +69,8 @@ def _line(text: str) -> tuple[float, float, float, float]:
         x1, y1, x2, y2 = (float(part) for part in text.split(","))
     except ValueError:
         raise usage(f"{text!r} is no line: give X1,Y1,X2,Y2 in A's CRS") from None
+    if not all(map(math.isfinite, (x1, y1, x2, y2))):
+        raise usage(f"the line {text} does not lie on any map: give finite numbers")
     if (x1, y1) == (x2, y2):
         raise usage(f"the line {text} has no length: give two places")
     return x1, y1, x2, y2

@@ -39,12 +39,18 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], name: str) -> st
 
 def pixels_of(caption: str, pixels: NDArray[np.uint8], alt: str) -> str:
     """An image of ``(rows, cols, 1 or 3)`` bytes with its caption."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(buffer, format="PNG")
+    uri = data_uri(png_of(pixels))
     return (
-        f'<figure><img class="pixels" src="{data_uri(buffer.getvalue())}" alt="{escape(alt)}">'
+        f'<figure><img class="pixels" src="{uri}" alt="{escape(alt)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def png_of(pixels: NDArray[np.uint8]) -> bytes:
+    """``(rows, cols, 1 or 3)`` bytes as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def data_uri(png: bytes) -> str:

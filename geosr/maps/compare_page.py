@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.evaluate.html import document, pixels_of, table
+from geosr.evaluate.html import data_uri, document, pixels_of, png_of, table
 from geosr.maps.compare import Comparison
 from geosr.maps.palettes import PALETTES, Palette
 from geosr.version import VERSION
@@ -102,10 +102,8 @@ def _table(comparison: Comparison) -> str:
 
 
 def _image(pixels: NDArray[np.uint8], alt: str, name: str) -> str:
-    image = pixels if len(pixels) == 3 else pixels.repeat(3, axis=0)
-    html = pixels_of("", np.ascontiguousarray(image.transpose(1, 2, 0)), alt)
-    start, end = html.index("<img"), html.index(">", html.index("<img"))
-    return f'{html[start:end]} id="{name}">'
+    uri = data_uri(png_of(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
+    return f'<img class="pixels" src="{uri}" alt="{escape(alt)}" id="{name}">'
 
 
 def _difference(comparison: Comparison) -> tuple[NDArray[np.uint8], Palette]:

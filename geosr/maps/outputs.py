@@ -63,7 +63,7 @@ class MapOutputs:
         """Write the files and add them to the product's Item; returns their paths by the key of their asset."""
         if self == MapOutputs():
             return {}
-        raster = MapRaster.of(tiling.gdal_path(published.cog))
+        raster = _form_of(published.cog)
         written: dict[str, Location] = {}
         if self.preview is not None:
             tiling.write(self.preview, [preview_png(raster)])

@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 import tiling
 from catalog.gdal import open_raster
 from geosr.maps.palettes import PALETTES
-from geosr.maps.raster import MapRaster, Shown, read_shown
+from geosr.maps.raster import MapRaster, Shown, read_pixels, read_shown
 from geosr.maps.stretch import Stretch
 from tiling import BLOCK_PX, Location
 
@@ -28,7 +28,7 @@ LONGEST_PX = 1024
 #: Names of metadata by which previews and 8-bit images say what they show, and how.
 SHOWS, STRETCH = "GEOSR_SHOWS", "GEOSR_STRETCH"
 
-_COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+_COLOURS = {1: (ColorInterp.gray,), 3: (ColorInterp.red, ColorInterp.green, ColorInterp.blue)}
 
 _COPY_BYTES = 2**20
 
@@ -75,13 +75,13 @@ def normalised_difference(raster: MapRaster, numbers: tuple[int, ...], shown: Sh
     return index
 
 
-def write_rgb8(raster: MapRaster, output: Location, stretch: Stretch | None = None) -> Stretch:
-    """Write an 8-bit RGB COG of full size, which any viewer shows, and return its stretch.
+def write_rgb8(raster: MapRaster, output: Location) -> None:
+    """Write an 8-bit RGB COG of full size, which any viewer shows.
 
     Raises :class:`catalog.CatalogError` or :class:`tiling.OutputError`.
     """
     numbers = raster.shown()
-    stretch = stretch or Stretch.measured(read_shown(raster.path, numbers, LONGEST_PX))
+    stretch = Stretch.measured(read_shown(raster.path, numbers, LONGEST_PX))
     # Beside the output where that is on a disk: the system's folder for temporary files may be small.
     folder = output.parent if isinstance(output, Path) else None
     with tempfile.TemporaryDirectory(dir=folder, prefix=".rgb8-") as work:
@@ -104,15 +104,10 @@ def write_rgb8(raster: MapRaster, output: Location, stretch: Stretch | None = No
                 "zlevel": 1,
                 "bigtiff": "if_safer",
             }
-            windows = [window for _, window in source.block_windows(1)]
             with rasterio.open(plain, "w", **profile) as target:
-                for window in windows:
-                    target.write(stretch(read_shown(raster.path, numbers, window=window)), window=window)
-                target.colorinterp = (
-                    [ColorInterp.red, ColorInterp.green, ColorInterp.blue][: len(numbers)]
-                    if len(numbers) == 3
-                    else [ColorInterp.gray]
-                )
+                for _, window in source.block_windows(1):
+                    target.write(stretch(read_pixels(source, numbers, window=window)), window=window)
+                target.colorinterp = _COLOURS[len(numbers)]
                 target.descriptions = tuple(raster.names[number - 1] for number in numbers)
                 target.update_tags(**{SHOWS: Path(raster.path).name, STRETCH: str(stretch)})
         with rasterio.Env():
@@ -120,7 +115,6 @@ def write_rgb8(raster: MapRaster, output: Location, stretch: Stretch | None = No
                 plain, cog, driver="COG", compress="DEFLATE", predictor="YES", blocksize=BLOCK_PX, bigtiff="IF_SAFER"
             )
         tiling.write(output, _parts_of(cog))
-    return stretch
 
 
 def _parts_of(path: Path) -> Iterator[bytes]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from geosr.before_after import GAMMA
 from geosr.errors import UsageError
 from geosr.maps.palettes import PALETTES, Palette
 from geosr.maps.raster import FALSE_COLOUR, TRUE_COLOUR, MapRaster, read_shown
-from geosr.maps.stretch import GAMMA, Stretch
+from geosr.maps.stretch import Stretch
 
 #: Marks styles that were written here and may be replaced.
 MARK = "geosr"

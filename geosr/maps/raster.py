@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +45,6 @@ class MapRaster:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     """``value = DN * scale + offset``, as GDAL and QGIS apply them."""
-    dtype: str
-    shape: tuple[int, int]
-    """Rows and columns."""
-    tags: dict[str, str]
 
     @classmethod
     def of(cls, path: str) -> MapRaster:
@@ -63,9 +58,6 @@ class MapRaster:
                 roles=tuple(map(_role, names, colours)),
                 scales=tuple(raster.scales),
                 offsets=tuple(raster.offsets),
-                dtype=raster.dtypes[0],
-                shape=raster.shape,
-                tags=dict(raster.tags()),
             )
 
     def with_roles(self, roles: Sequence[str]) -> tuple[int, ...] | None:
@@ -118,23 +110,26 @@ class Shown:
     """``(rows, cols)``: measured in every band."""
 
 
-def read_shown(path: str, numbers: Sequence[int], longest_px: int | None = None, window: Window | None = None) -> Shown:
+def read_shown(path: str, numbers: Sequence[int], longest_px: int | None = None) -> Shown:
     """Read bands, averaged to at most ``longest_px`` pixels a side. Raises :class:`catalog.CatalogError`."""
     with open_raster(path) as raster:
-        return _read(raster, numbers, longest_px, window)
+        return read_pixels(raster, numbers, longest_px)
 
 
-def _read(raster: DatasetReader, numbers: Sequence[int], longest_px: int | None, window: Window | None) -> Shown:
+def read_pixels(
+    raster: DatasetReader, numbers: Sequence[int], longest_px: int | None = None, window: Window | None = None
+) -> Shown:
+    """Read bands of an open raster, as :func:`read_shown`; of a window where one is given."""
     whole = window or Window(0, 0, raster.width, raster.height)
     share = 1.0 if longest_px is None else min(1.0, longest_px / max(whole.width, whole.height))
     rows, cols = (max(1, round(side * share)) for side in (whole.height, whole.width))
-    form: dict[str, Any] = {
-        "indexes": list(numbers),
-        "window": whole,
-        "out_shape": (len(numbers), rows, cols),
-        "resampling": Resampling.average,
-    }
-    image = raster.read(**form, masked=True)
+    image = raster.read(
+        list(numbers),
+        window=whole,
+        out_shape=(len(numbers), rows, cols),
+        resampling=Resampling.average,
+        masked=True,
+    )
     pixels = image.filled(0).astype(np.float32)
     valid = ~np.ma.getmaskarray(image).any(axis=0) & np.isfinite(pixels).all(axis=0)
     return Shown(np.where(valid, pixels, 0).astype(np.float32), valid)

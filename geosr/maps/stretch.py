@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geosr.before_after import CLIPPED
+from geosr.before_after import CLIPPED, GAMMA
 from geosr.errors import UsageError
 from geosr.maps.raster import Shown
-
-#: Exponent of the display: dark ground is shown brighter, as photographs show it.
-GAMMA = 1.8
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ def test_names_of_files_are_no_html(tmp_path, low):
         (["IN", "-o", "there.html"], "exists: --overwrite"),
         (["IN", "--line", "1,2"], "is no line"),
         (["IN", "--line", "1,2,1,2"], "has no length"),
+        (["IN", "--line", "nan,2,1,2"], "give finite numbers"),
     ],
 )
 def test_wrong_input_is_one_line(tmp_path, low, options, message):
