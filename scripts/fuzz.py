@@ -83,6 +83,9 @@ def main() -> int:
     if given.case:
         name, seed, number = given.case.rsplit(":", 2)
         cases = [(name, int(seed), int(number))]
+    command = f"python -m scripts.fuzz --count {given.count} --seed {given.seed}"
+    if kinds != list(KINDS):
+        command += f' --kinds "{given.kinds}"'
     load()
     counts: dict[str, Counter[str]] = {}
     bad = []
@@ -99,18 +102,18 @@ def main() -> int:
             if given.keep is None:
                 shutil.rmtree(folder, ignore_errors=True)
             if given.output is not None and sum(map(Counter.total, counts.values())) % 50 == 0:
-                _write(given.output, given.seed, counts, bad)
+                _write(given.output, command, counts, bad)
     if given.output is not None:
-        _write(given.output, given.seed, counts, bad)
+        _write(given.output, command, counts, bad)
     for name, count in counts.items():
         print(f"{name}: {count.total()} tried, {dict(count)}")
     return 1 if any(record["verdict"] not in ("refused", "right") for record in bad) else 0
 
 
-def _write(path: Path, seed: int, counts: dict[str, Counter[str]], bad: list[dict[str, Any]]) -> None:
+def _write(path: Path, command: str, counts: dict[str, Counter[str]], bad: list[dict[str, Any]]) -> None:
     kinds = {name: {"tried": count.total(), **count} for name, count in counts.items()}
     tried = sum(map(Counter.total, counts.values()))
-    content = {"seed": seed, "tried": tried, "kinds": kinds, "not_survived": bad}
+    content = {"command": command, "tried": tried, "kinds": kinds, "not_survived": bad}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -103,7 +103,7 @@ def _make_product(source: Path, output: Path, stop: bool) -> None:
 
 
 def geotiff(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Bytes of a GeoTIFF."""
+    """Bytes of GeoTIFFs of five forms."""
     chosen = chance.choice(inputs.rasters)
     content, told = mutate_bytes(chosen.read_bytes(), chance)
     (folder / "in.tif").write_bytes(content)
@@ -111,7 +111,7 @@ def geotiff(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def raster_tags(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Type, scale, offset, nodata, fills, grid, CRS and names of a raster."""
+    """Type, scale, offset, nodata, fills, grid, CRS and names of rasters."""
     dtype = chance.choice(("uint16", "int16", "int32", "uint32", "float32", "float64", "uint8"))
     dn = inputs.dn.astype(np.float64)
     unit = chance.choice((1, 1, 1e-4, 1e-2, 100, 0.025))
@@ -148,7 +148,7 @@ def raster_tags(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def safe(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Bytes of a file of a .SAFE product: JPEG 2000 images and metadata."""
+    """Bytes of JPEG 2000 images and metadata of .SAFE products."""
     product = Path(shutil.copytree(inputs.safe, folder / inputs.safe.name))
     files = sorted(path for path in product.rglob("*") if path.is_file() and "_20m" not in path.name)
     chosen = chance.choice([chance.choice(files), next(path for path in files if path.suffix == ".xml")])
@@ -159,7 +159,7 @@ def safe(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def zip_archive(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Bytes of a zip of a product."""
+    """Bytes of zips of products."""
     content, told = mutate_bytes(inputs.zip.read_bytes(), chance)
     if chance.random() < 0.3:
         # The directory of a zip is at its end.
@@ -171,7 +171,7 @@ def zip_archive(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def item(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Fields of a STAC Item."""
+    """Fields and bytes of STAC Items."""
     content, told = mutate_json(inputs.item.read_text(), chance)
     (folder / "in.json").write_bytes(content)
     images = [str(inputs.item.with_name(f"one_{band}.tif")) for band in RGBN]
@@ -179,7 +179,7 @@ def item(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def search(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Fields of what a search found."""
+    """Fields and bytes of search results."""
     content, told = mutate_json(inputs.search.read_text(), chance)
     (folder / "in.json").write_bytes(content)
     images = [str(inputs.item.with_name(f"{name}_{band}.tif")) for name in ("one", "two") for band in RGBN]
@@ -187,7 +187,7 @@ def search(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def weights(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Bytes of a model's weights, with a card that names them as they are, or as they were."""
+    """Bytes of safetensors, with a card that names them as they are, or as they were."""
     shutil.copytree(inputs.card.parent, folder / "model")
     path = folder / "model" / "own.safetensors"
     content, told = mutate_bytes(path.read_bytes(), chance)
@@ -201,7 +201,7 @@ def weights(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def card(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Fields of a model card."""
+    """Fields and bytes of model cards."""
     shutil.copytree(inputs.card.parent, folder / "model")
     path = folder / "model" / "mine.json"
     content, told = mutate_json(path.read_text(), chance)
@@ -210,7 +210,7 @@ def card(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def config(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Fields of configurations for training, pairs and sensors."""
+    """Fields and bytes of configurations for training, pairs and sensors."""
     configs = REPOSITORY / "configs"
     chosen = chance.choice(
         [
@@ -237,7 +237,7 @@ def config(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def area(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """An area in GeoJSON."""
+    """Fields and bytes of GeoJSON areas."""
     with rasterio.open(inputs.item.with_name("one_B02.tif")) as raster:
         west, south, east, north = rasterio.warp.transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
     part = box(west + (east - west) / 4, south + (north - south) / 4, (west + east) / 2, (south + north) / 2)
@@ -248,17 +248,17 @@ def area(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
 
 
 def manifest(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """The manifest of an unfinished run."""
+    """Bytes of manifests of unfinished runs."""
     return _resumed(inputs, folder, chance, "manifest.json")
 
 
 def chunks(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """Chunks of an unfinished run."""
+    """Bytes of chunks of unfinished runs."""
     return _resumed(inputs, folder, chance, "r*.tif")
 
 
 def product(inputs: Inputs, folder: Path, chance: random.Random) -> Case:
-    """A finished product, or its Item."""
+    """Bytes of finished products and their Items."""
     for path in inputs.product.iterdir():
         shutil.copy2(path, folder)
     chosen = folder / chance.choice(("out.tif", "out.tif", "out.json"))

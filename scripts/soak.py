@@ -1,4 +1,4 @@
-"""Kills, storage faults, network faults and an overloaded service, for as long as one likes; every product is compared.
+"""Trials at length with kills, storage faults, network faults and an overloaded service; every product is compared.
 
     python -m scripts.soak kills --count 50 [--seed 1] [--output soak.json]
     python -m scripts.soak storage --count 60
@@ -41,7 +41,7 @@ Outcome = tuple[str, str]
 
 
 def kills(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
-    """Runs that are killed at random moments of their time, each moment a trial."""
+    """Runs that are killed one to three times at random moments; each kill is a trial."""
     chance, arguments = random.Random(f"kills {seed}"), [*_ARGUMENTS, "--model", "nearest"]
     undisturbed, seconds = _undisturbed(folder / "undisturbed", arguments)
     own, killed, number = folder / "own", 0, 0
@@ -67,7 +67,7 @@ def kills(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
 
 
 def storage(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
-    """Files that cannot grow, and files of unfinished runs that are changed."""
+    """Files that may not grow beyond a size, and changed files of unfinished runs."""
     chance, arguments = random.Random(f"storage {seed}"), [*_ARGUMENTS, "--model", "bicubic"]
     undisturbed, seconds = _undisturbed(folder / "undisturbed", arguments)
     largest = len(undisturbed["out.tif"])
@@ -146,15 +146,17 @@ def main() -> int:
     tried: Counter[str] = Counter()
     bad = []
     begun = time.monotonic()
+    option = "seconds" if given.trial == "service" else "count"
+    amount = getattr(given, option)
+    command = f"python -m scripts.soak {given.trial} --{option} {amount} --seed {given.seed}"
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        amount = given.seconds if given.trial == "service" else given.count
         for kind, fault in TRIALS[given.trial](Path(folder), amount, given.seed):
             tried[kind] += 1
             if fault:
                 bad.append(f"{kind}: {fault}")
                 print(bad[-1], flush=True)
             if given.output is not None:
-                content = {"trial": given.trial, "seed": given.seed, "tried": tried, "not_survived": bad}
+                content = {"command": command, "tried": tried, "not_survived": bad}
                 content["seconds"] = round(time.monotonic() - begun)
                 given.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"{given.trial}: {tried.total()} tried, {dict(tried)}, {len(bad)} not survived")

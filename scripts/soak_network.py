@@ -17,7 +17,7 @@ from tests.stac_items import write_item
 
 
 def network(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str]]:
-    """Items and rasters from a server with one to eight faults, and what is right without."""
+    """Items and rasters from a server with one to eight faults in a row."""
     chance = random.Random(f"network {seed}")
     with rasterio.open(SAMPLE) as raster:
         dn = raster.read()[:, :64, :64]

@@ -28,7 +28,7 @@ _GROWTH_BYTES = 400 * 2**20
 
 
 def service(folder: Path, seconds: int, seed: int) -> Iterator[tuple[str, str]]:
-    """Mixed load for some seconds, then a job whose product is that of a service at rest."""
+    """Load of 12 clients beyond the limits, then memory, and a job's pixels against those of a service at rest."""
     with served(folder / "rest", "--demo") as quiet:
         expected = _product(quiet)
     with served(folder / "busy", "--demo", **_LIMITS) as busy:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-import pytest
-
+from scripts.reliability import PAGE, RESULTS, put
 from tests.conftest import REPOSITORY
 
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
@@ -42,10 +41,15 @@ def test_a_test_that_does_not_exist_is_found():
     assert "test_nothing_of_this_name" not in functions("tests/test_security_page.py")
 
 
-@pytest.mark.parametrize("page", ["reliability.md"])
-def test_each_row_of_reliability_names_a_command_or_a_test_that_exists(page):
-    for row in rows(page):
+def test_each_row_of_reliability_names_a_command_or_a_test_that_exists():
+    for row in rows("reliability.md"):
         tests, scripts = TEST.findall(row), re.findall(r"`python -m (scripts\.\w+)", row)
         assert tests or scripts, f"without a command: {row}"
         assert all(name in functions(path) for path, name in tests), row
         assert all((REPOSITORY / f"{name.replace('.', '/')}.py").exists() for name in scripts), row
+
+
+def test_the_trials_of_reliability_are_those_of_the_kept_results():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page.count("python -m scripts.soak") > 4
+    assert put(page, RESULTS) == page
