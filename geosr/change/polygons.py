@@ -18,7 +18,7 @@ from shapely.ops import transform as map_coordinates
 
 from catalog.strict_json import to_json
 from geosr.change.extent import LIKELY, PERHAPS, SURE
-from geosr.errors import GeosrError, UsageError
+from geosr.errors import UsageError
 
 #: Classes of the map.
 UNCHANGED, DECREASE, INCREASE, UNKNOWN = 0, 1, 2, 255
@@ -105,8 +105,7 @@ def _box(bounds: tuple[float, float, float, float]) -> Any:
 def write_polygons(areas: Iterable[ChangedArea], path: Path, crs: Any, meanings: Sequence[str]) -> None:
     """Write areas as GeoJSON (in degrees, as its standard wants) or GeoPackage (in the map's CRS).
 
-    ``meanings`` are the words for a decrease and an increase. Raises :class:`UsageError` for other endings, and
-    :class:`GeosrError` where a GeoPackage's writer is not installed.
+    ``meanings`` are the words for a decrease and an increase. Raises :class:`UsageError` for other endings.
     """
     form = format_of(path)
     areas = list(areas)
@@ -147,16 +146,8 @@ def write_polygons(areas: Iterable[ChangedArea], path: Path, crs: Any, meanings:
 
 
 def format_of(path: Path) -> str:
-    """Format of a file of polygons.
-
-    Raises :class:`UsageError` for an ending without one, :class:`GeosrError` where its writer is not installed.
-    """
+    """Format of a file of polygons. Raises :class:`UsageError` for an ending without one."""
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise UsageError(f"polygons are written as .geojson or .gpkg, not {path.suffix or path.name}")
-    if form == "GPKG":
-        from importlib.util import find_spec
-
-        if find_spec("pyogrio") is None:
-            raise GeosrError("GeoPackages need pyogrio: python -m pip install 'geosr[change]', or write .geojson")
     return form
