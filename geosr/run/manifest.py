@@ -14,12 +14,12 @@ from geosr.run.uncertainty_layers import EARLIER_NAMES
 from geosr.version import VERSION
 from tiling import ChunkPlan, Product
 
-#: Raised when the same settings would give other bytes than before.
+#: Raised when the same settings would give other pixels than before; tags and declarations around them do not count.
 FORMAT = 3
 
 
 class Manifest:
-    """The identity of a run, as plain JSON; two runs with equal manifests give equal bytes."""
+    """The identity of a run, as plain JSON; two runs with equal manifests give equal pixels."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
