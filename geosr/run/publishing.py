@@ -158,6 +158,8 @@ def _modified(path: Location) -> float:
 def finished_earlier(run: Run, item_file: ItemFile) -> Published | None:
     """Find the same run's output, all of it, and write its Item if a kill prevented that; None where it is not there.
 
+    An Item that is there stays as it is, with assets and links that were added to it.
+
     Raises :class:`ExistsError` when something else is in its place and must not be overwritten, or when the output is
     its own source.
     """
@@ -169,13 +171,15 @@ def finished_earlier(run: Run, item_file: ItemFile) -> Published | None:
         return None
     tags = _tags(run.output)
     if _is_of(tags, run.manifest):
-        if item.exists() and not run.overwrite and not _is_item_of(item, run.manifest):
+        described = item.exists() and _is_item_of(item, run.manifest)
+        if item.exists() and not run.overwrite and not described:
             raise ExistsError(f"{item} is not the STAC Item of {run.output}: --overwrite replaces it")
         layers = [_found(layer, run.manifest) for layer in run.layers]
         if not tiling.is_whole(run.output) or not all(_is_there(layer, run.manifest) for layer in layers):
             # This run's own output, damaged or incomplete since: made anew and put in its place.
             return None
-        publish(run, layers, item_file)
+        if not described:
+            publish(run, layers, item_file)
         consistency = consistency_in(tags, run.scene.names)
         return Published(run.output, item, 0, len(run.plan), consistency, paths_of(layers))
     if not run.overwrite:

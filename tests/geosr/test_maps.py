@@ -89,6 +89,9 @@ def test_files_for_maps_go_with_a_product(tmp_path, red):
 
     assert run(*command, *more) == 0
     assert out.read_bytes() == before
+    # Without the options, what the Item says of the files stays.
+    assert run("upscale", red, "-o", out, "--model", "bicubic", "-q") == 0
+    assert json.loads((tmp_path / "out.json").read_text()) == item
 
 
 @pytest.mark.parametrize("more", [(), ("--uncertainty",)])
