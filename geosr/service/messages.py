@@ -8,7 +8,19 @@ from urllib.parse import urlsplit
 
 #: Inputs of jobs, which have the names of the command's options.
 INPUTS = frozenset(
-    {"bbox", "aoi", "datetime", "max_cloud", "fill", "mask_clouds", "model", "uncertainty", "sharpness", "item"}
+    {
+        "bbox",
+        "aoi",
+        "datetime",
+        "max_cloud",
+        "fill",
+        "mask_clouds",
+        "nodata",
+        "model",
+        "uncertainty",
+        "sharpness",
+        "item",
+    }
 )
 
 _FLAG = re.compile(r"--[a-z][a-z-]*")

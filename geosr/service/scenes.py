@@ -25,6 +25,7 @@ from shapely.errors import ShapelyError
 
 import catalog
 from catalog import CatalogError, Scene, SceneRequest
+from catalog.fills import stray_fills
 from geosr import hardware
 from geosr.engine import EngineChoice, Parallel
 from geosr.errors import GeosrError
@@ -90,13 +91,23 @@ class LiveScene:
         """True when its model has calibrated half-widths."""
         return self.model.card.calibration is not None
 
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read DN of a window and the pixels that were measured, both ``(bands, rows, cols)``.
+
+        Raises :class:`catalog.SourceError` for fill values that nothing declares, as a run does for its chunks.
+        """
+        pixels, valid = self.scene.reader.read(window)
+        for note in stray_fills(self.scene, pixels, valid):
+            _log.info("scene %s: %s", self.id, note)
+        return pixels, valid
+
     def uncertainty(self) -> SceneUncertainty:
         """Calibration of this scene's half-widths, as in the batch product; measured once."""
         if self._uncertainty is None:
             calibration = self.model.card.calibration
             assert calibration is not None
             area = whole(self.scene.geobox)
-            self._uncertainty = calibrate_area(area, self.scene.reader.read, self.upscaler, calibration)
+            self._uncertainty = calibrate_area(area, self.read, self.upscaler, calibration)
         return self._uncertainty
 
     @cached_property
@@ -104,7 +115,7 @@ class LiveScene:
         """Reflectance that pictures show from dark to bright, by band."""
         samples: list[NDArray[np.float32]] = []
         for window in _squares(self.scene.geobox):
-            pixels, valid = self.scene.reader.read(window)
+            pixels, valid = self.read(window)
             samples.append(np.where(valid, self.reflectance(pixels), np.nan).reshape(len(pixels), -1))
         joined = np.concatenate(samples, axis=1)
         found = {}

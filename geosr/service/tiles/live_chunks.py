@@ -183,7 +183,7 @@ class LiveChunks:
         core = Window(key.col * self._core, key.row * self._core, self._core, self._core)
         # Always of one shape, for each shape is compiled anew: beyond the scene's edges are its reflections.
         window = tiling.grow(core, upscaler.margin_px)
-        pixels, valid = tiling.read_reflected(scene.reader.read, window, scene.geobox.shape)
+        pixels, valid = tiling.read_reflected(live.read, window, scene.geobox.shape)
         result = upscaler(pixels, valid, uncertainty=live.uncertainty() if key.uncertainty else None)
         inside = self._inside(scene.geobox, core, upscaler.scale)
         if result.uncertainty is None:

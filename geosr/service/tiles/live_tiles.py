@@ -125,7 +125,7 @@ class Tiles:
         if not (0 <= row < rows and 0 <= col < cols):
             raise Problem(404, "the scene has no pixel there")
         window = Window(int(col), int(row), 1, 1)
-        pixels, valid = await run_in_threadpool(live.scene.reader.read, window)
+        pixels, valid = await run_in_threadpool(live.read, window)
         chunks = await self._computed(live, window, uncertainty=live.calibrated)
         scale = live.upscaler.scale
         fine = int((row - int(row)) * scale), int((col - int(col)) * scale)
@@ -154,7 +154,7 @@ class Tiles:
     def _source(self, live: LiveScene, window: Window) -> Patch:
         if max(window.width, window.height) > _MOST_SOURCE_PX:
             raise Problem(400, "the tile shows too much of the scene: zoom in")
-        pixels, valid = live.scene.reader.read(window)
+        pixels, valid = live.read(window)
         return Patch(pixels.astype(np.float32), valid, tiling.crop(live.scene.geobox, window))
 
     async def _fine(self, live: LiveScene, window: Window, *, half_width: bool) -> Patch:
