@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import time
 
 import httpx
@@ -140,3 +142,13 @@ def test_links_hold_for_their_time_and_for_one_file(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: expires + 1)
     with pytest.raises(Problem, match="ask for another"):
         links.check(job, name, expires, signature)
+
+
+@pytest.mark.parametrize("left", [b"", b"half"])
+def test_a_secret_that_was_not_written_whole_is_made_anew(tmp_path, left):
+    (tmp_path / "links.key").write_bytes(left)
+    path, expires = SignedLinks(tmp_path, hours=1).path("ab", "product.tif")
+    forged = hmac.new(left, f"ab/product.tif/{expires}".encode(), hashlib.sha256).hexdigest()
+    assert forged not in path
+    assert (tmp_path / "links.key").stat().st_mode & 0o077 == 0
+    assert [one.name for one in tmp_path.iterdir()] == ["links.key"]

@@ -1,4 +1,4 @@
-"""Links to results that lead there without a key, for some hours: signed by a secret of the service's folder."""
+"""Signed links to results, which need no key for some hours; the secret is in the service's folder."""
 
 from __future__ import annotations
 
@@ -15,19 +15,15 @@ _SECRET_BYTES = 32
 
 
 class SignedLinks:
-    """Signs paths of a job's files, and knows them again."""
+    """Sign paths of a job's files, and check their signatures."""
 
     def __init__(self, folder: Path, hours: float) -> None:
         """The secret is made at the first start, in ``folder``, and stays: links outlive a restart."""
         self._seconds = hours * 3600
         path = folder / "links.key"
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(handle, "wb") as file:
-                file.write(secrets.token_bytes(_SECRET_BYTES))
+        # Anybody could sign with an empty one, which a full disk leaves.
+        if not path.exists() or path.stat().st_size != _SECRET_BYTES:
+            _write_secret(path)
         self._secret = path.read_bytes()
 
     def path(self, job_id: str, name: str) -> tuple[str, int]:
@@ -44,3 +40,14 @@ class SignedLinks:
 
     def _signature(self, job_id: str, name: str, expires: int) -> str:
         return hmac.new(self._secret, f"{job_id}/{name}/{expires}".encode(), hashlib.sha256).hexdigest()
+
+
+def _write_secret(path: Path) -> None:
+    """Write a new secret, whole or not at all, that only the service's user reads."""
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secrets.token_bytes(_SECRET_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
