@@ -11,7 +11,7 @@ from pathlib import Path
 
 from geosr.service.database import Database
 from geosr.service.jobs.inputs import UpscaleInputs
-from geosr.service.jobs.job_runner import LOOK_S, JobRunner
+from geosr.service.jobs.job_runner import JobRunner
 from geosr.service.jobs.job_store import JobOrder, JobStore
 from geosr.service.jobs.process import job_spec_of
 from geosr.service.jobs.record import Job
@@ -66,9 +66,12 @@ class Jobs:
         repeated = self._store.repeated(caller, order)
         if repeated is not None:
             return repeated, False
-        earlier = self._store.finished_earlier(inputs) if inputs.repeatable else None
+        # In one transaction, so that the earlier one's files are not removed in between.
+        with self._database.transaction():
+            earlier = self._store.finished_earlier(inputs) if inputs.repeatable else None
+            if earlier is not None:
+                self._store.insert_answered(job_id, caller, order, earlier)
         if earlier is not None:
-            self._store.insert_answered(job_id, caller, order, earlier)
             return self.get(job_id, caller), True
         # Before an Item is fetched for it; and once more below, for others may have ordered meanwhile.
         self._check_room(caller)
@@ -114,13 +117,6 @@ class Jobs:
         self._remove_folder(job.folder)
         self._runner.notify()
         return self.get(job_id, caller)
-
-    def wait(self, job_id: str, caller: Caller, timeout_s: float) -> Job:
-        """The job when it is over, or after some time."""
-        deadline = time.monotonic() + timeout_s
-        while not (job := self.get(job_id, caller)).over and (left := deadline - time.monotonic()) > 0:
-            self._runner.wait_for_change(min(left, LOOK_S))
-        return job
 
     def counts(self) -> dict[str, int]:
         """Jobs by status."""
