@@ -21,7 +21,7 @@ from geosr.service.settings import ServiceSettings
 _log = logging.getLogger(__name__)
 
 #: Seconds between looks at what waits; a new job does not wait for the next.
-LOOK_S = 1.0
+_LOOK_S = 1.0
 
 #: Seconds between calls of what is done now and then.
 _TIDY_S = 300.0
@@ -81,13 +81,6 @@ class JobRunner:
         """Look at once at what has changed."""
         with self._changed:
             self._changed.notify_all()
-        for status, count in self._store.counts().items():
-            metrics.JOBS.labels(status).set(count)
-
-    def wait_for_change(self, timeout_s: float) -> None:
-        """Wait until something about a job has changed, or some time has passed."""
-        with self._changed:
-            self._changed.wait(timeout_s)
 
     def _end(self, process: subprocess.Popen[str]) -> None:
         end_process(process, take_back=self._settings.scheduler is not None)
@@ -107,7 +100,7 @@ class JobRunner:
                 _log.exception("the queue of jobs met an error, and goes on")
             with self._changed:
                 if not self._ended:
-                    self._changed.wait(LOOK_S)
+                    self._changed.wait(_LOOK_S)
 
     def _requeue_lost(self) -> None:
         """Let jobs wait again that run by the database alone: their end could not be recorded."""
@@ -205,8 +198,6 @@ class JobRunner:
         except sqlite3.Error as error:
             # Progress is for readers: the job itself does not depend on it.
             _log.warning("progress of a job cannot be recorded: %s", error, extra={"job": job.id})
-        with self._changed:
-            self._changed.notify_all()
 
     def _close(self, job: Job, code: int, failure: Failure | None) -> None:
         """Record how a job's process has ended."""
