@@ -31,7 +31,10 @@ PRAGMA user_version = 1;
 """
 
 #: Columns that came later, in the order in which they did.
-_LATER = {"jobs": (("failure_status", "INTEGER"), ("delivery", "TEXT NOT NULL DEFAULT '{}'"))}
+_LATER = {
+    "jobs": (("failure_status", "INTEGER"), ("delivery", "TEXT NOT NULL DEFAULT '{}'")),
+    "scenes": (("nodata", "REAL"),),
+}
 
 
 class Database:
@@ -48,11 +51,6 @@ class Database:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_SCHEMA)
-            for table, columns in _LATER.items():
-                known = {row["name"] for row in self._connection.execute(f"PRAGMA table_info({table})")}
-                for name, kind in columns:
-                    if name not in known:
-                        self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
             self._add_columns()
         except (OSError, sqlite3.Error) as error:
             raise UsageError(f"the service cannot keep its database in {folder}: {error}") from error
@@ -60,9 +58,11 @@ class Database:
 
     def _add_columns(self) -> None:
         """Add what tables of earlier versions lack."""
-        columns = {row["name"] for row in self._connection.execute("PRAGMA table_info(scenes)")}
-        if "nodata" not in columns:
-            self._connection.execute("ALTER TABLE scenes ADD COLUMN nodata REAL")
+        for table, columns in _LATER.items():
+            known = {row["name"] for row in self._connection.execute(f"PRAGMA table_info({table})")}
+            for name, kind in columns:
+                if name not in known:
+                    self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, JSONResponse
@@ -20,16 +20,26 @@ from geosr.service.results.item import item_bytes
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 GEOJSON = "application/geo+json"
 
-#: Outputs of the process: title, media type, and the name that a download gets.
+
+class ProcessOutput(NamedTuple):
+    """An output of the process."""
+
+    title: str
+    media: str
+    """Media type."""
+    file: str
+    """Name of its file for clients."""
+
+
 OUTPUTS = {
-    "product": ("The super-resolved scene, a Cloud-Optimized GeoTIFF", _COG, "product.tif"),
-    "uncertainty": (
-        "Half-widths of its pixels' intervals; when uncertainty is asked for",
-        _COG,
-        "product_uncertainty.tif",
+    "product": ProcessOutput("The super-resolved scene, a Cloud-Optimized GeoTIFF", _COG, "product.tif"),
+    "uncertainty": ProcessOutput(
+        "Half-widths of its pixels' intervals; when uncertainty is asked for", _COG, "product_uncertainty.tif"
     ),
-    "measured": ("Measured share of the local detail; when uncertainty is asked for", _COG, "product_measured.tif"),
-    "item": ("Its STAC Item", GEOJSON, "product.json"),
+    "measured": ProcessOutput(
+        "Measured share of the local detail; when uncertainty is asked for", _COG, "product_measured.tif"
+    ),
+    "item": ProcessOutput("Its STAC Item", GEOJSON, "product.json"),
 }
 
 #: Bytes of a raster that a document holds at most; larger ones are given by reference.
@@ -77,17 +87,19 @@ def results_of(job: Job, context: Context, wanted: Delivery) -> Response:
         if name not in files:
             raise Problem(404, f"outputs: the job has no {name}")
         if output.transmission_mode == "value":
-            return _file(job, files[name], OUTPUTS[name][1])
-    hrefs = {name: context.url(f"/jobs/{job.id}/files/{OUTPUTS[name][2]}") for name in names}
+            return _file(job, files[name], OUTPUTS[name].media)
+    hrefs = {name: context.url(f"/jobs/{job.id}/files/{OUTPUTS[name].file}") for name in names}
     if wanted.response == "raw":
-        links = [f'<{href}>; rel="related"; type="{OUTPUTS[name][1]}"; title="{name}"' for name, href in hrefs.items()]
+        links = [
+            f'<{href}>; rel="related"; type="{OUTPUTS[name].media}"; title="{name}"' for name, href in hrefs.items()
+        ]
         return Response(status_code=204, headers={"Link": ", ".join(links)})
     return JSONResponse({name: _in_document(name, files[name], href, wanted) for name, href in hrefs.items()})
 
 
 def _in_document(name: str, path: Path, href: str, wanted: Delivery) -> Any:
     """An output in a document: OGC's qualified value where it is wanted by value and not too large, or a link."""
-    title, media, _ = OUTPUTS[name]
+    title, media = OUTPUTS[name].title, OUTPUTS[name].media
     length = length_of(name, path)
     by_value = wanted.outputs is not None and wanted.outputs[name].transmission_mode == "value"
     if by_value and name == "item":
@@ -105,14 +117,14 @@ def length_of(name: str, path: Path) -> int:
 def named_file(job: Job, name: str) -> Response:
     """A file of a finished job by the name that downloads have. Raises :class:`Problem`."""
     files = job.files()
-    output = next((one for one, (_, _, known) in OUTPUTS.items() if known == name), None)
+    output = next((one for one, known in OUTPUTS.items() if known.file == name), None)
     if output is None:
         # Items of earlier versions link a layer by the name that its file had then.
         output = next((one for one, path in files.items() if path.name == name), None)
     path = None if output is None else files.get(output)
     if output is None or path is None or job.status != SUCCESSFUL:
         raise Problem(404, "the job has no such file")
-    return _file(job, path, OUTPUTS[output][1])
+    return _file(job, path, OUTPUTS[output].media)
 
 
 def unless_known(request: Request, response: Response) -> Response:

@@ -72,12 +72,12 @@ def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
     }
     outputs = {
         name: {
-            "title": title,
-            "schema": {"type": "object", "contentMediaType": media}
-            if media == GEOJSON
-            else {"type": "string", "contentEncoding": "binary", "contentMediaType": media},
+            "title": output.title,
+            "schema": {"type": "object", "contentMediaType": output.media}
+            if output.media == GEOJSON
+            else {"type": "string", "contentEncoding": "binary", "contentMediaType": output.media},
         }
-        for name, (title, media, _) in OUTPUTS.items()
+        for name, output in OUTPUTS.items()
     }
     return {**_summary(context), "inputs": inputs, "outputs": outputs}
 
@@ -89,12 +89,12 @@ def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
 async def execute(process_id: str, wanted: Execute, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Upscale: at once where nothing is preferred, as a job with ``Prefer: respond-async``."""
     _check_process(process_id)
-    delivery = Delivery.model_validate(wanted.model_dump(by_alias=True, include={"outputs", "response"}))
-    delivery.check()
+    wanted.check()
     context.order_rates.take(client_of(caller, request))
     inputs = await run_in_threadpool(parse_inputs, wanted.inputs, context.settings)
     await run_in_threadpool(_check_inside, inputs, context, caller)
-    order = JobOrder(inputs, delivery.model_dump_json(by_alias=True, exclude_defaults=True))
+    delivery = wanted.model_dump_json(by_alias=True, exclude_defaults=True, exclude={"inputs"})
+    order = JobOrder(inputs, delivery)
     job, is_new = await run_in_threadpool(context.jobs.submit, order, caller)
     if _PREFER_ASYNC.search(request.headers.get("prefer", "")):
         headers = {"Location": context.url(f"/jobs/{job.id}"), "Preference-Applied": "respond-async"}
@@ -107,7 +107,7 @@ async def execute(process_id: str, wanted: Execute, request: Request, context: C
             return Response(status_code=499)
         await asyncio.sleep(0.2)
         job = await run_in_threadpool(context.jobs.get, job.id, caller)
-    return results_of(job, context, delivery)
+    return results_of(job, context, wanted)
 
 
 def _job_search(
@@ -161,7 +161,7 @@ def get_results(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
 
 @router.get("/jobs/{job_id}/growth", response_model=schemas.FeatureCollection)
 def get_growth(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
-    """Which parts of a job are finished, as GeoJSON."""
+    """Parts of a job, finished or not, as GeoJSON."""
     return finished_parts(context.jobs.get(job_id, caller))
 
 
@@ -175,12 +175,12 @@ def get_file(job_id: str, name: str, request: Request, context: ContextOf, calle
 def get_links(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, dict[str, Any]]:
     """Links to a result's files that lead there without a key, for some hours."""
     files = context.jobs.get(job_id, caller).files()
-    signed = {name: context.signed_links.path(job_id, OUTPUTS[name][2]) for name in OUTPUTS if name in files}
+    signed = {name: context.signed_links.path(job_id, OUTPUTS[name].file) for name in OUTPUTS if name in files}
     return {
         name: {
             "href": context.url(path),
-            "type": OUTPUTS[name][1],
-            "title": OUTPUTS[name][0],
+            "type": OUTPUTS[name].media,
+            "title": OUTPUTS[name].title,
             "length": length_of(name, files[name]),
             "expires": _time(expires),
         }

@@ -125,7 +125,7 @@ def _check_crs(request: Request) -> None:
 
 @dataclass
 class _Layers(BidxExprParams):
-    """Which bands are shown, or what is computed of them."""
+    """Bands that are shown, or an expression of them."""
 
     indexes: Annotated[list[int] | None, Query(alias="bidx", max_length=_MOST_BANDS)] = None
     expression: Annotated[

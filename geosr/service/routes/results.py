@@ -206,7 +206,7 @@ def _item(job: Job, context: Context) -> dict[str, Any]:
     if job.status != SUCCESSFUL or path is None:
         raise Problem(404, "the job has no Item")
     content = read_item(path)
-    names = {known for _, _, known in OUTPUTS.values()} | {path.name for path in job.files().values()}
+    names = {output.file for output in OUTPUTS.values()} | {path.name for path in job.files().values()}
     for asset in content["assets"].values():
         name = str(asset["href"]).rpartition("/")[2]
         if name in names:
