@@ -65,7 +65,7 @@ def client_of(caller: Caller, request: Request) -> str:
 
 
 async def _caller(request: Request, context: ContextOf) -> Caller:
-    """Who asks, whose rate is counted. Raises :class:`geosr.service.problems.Problem`."""
+    """Identify the caller and count the request. Raises :class:`geosr.service.problems.Problem`."""
     if not context.settings.with_keys:
         caller = Caller(None)
     else:

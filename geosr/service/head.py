@@ -1,4 +1,4 @@
-"""HEAD wherever GET is: GDAL and QGIS ask so for a file's size before they read parts of it."""
+"""HEAD requests, answered wherever GET is: GDAL and QGIS ask so for a file's size before they read parts of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BY_PATH = "http.response.pathsend"
 
 
 class HeadAsGet:
-    """Has HEAD answered as GET is, without the body."""
+    """Answer HEAD as GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

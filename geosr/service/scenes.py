@@ -69,7 +69,7 @@ class LiveScene:
     model: ModelSpec
     created: float
     key_id: str | None = None
-    """Whose it is; None for everybody's."""
+    """Key that it belongs to; None for everybody's."""
     _uncertainty: SceneUncertainty | None = field(default=None, repr=False)
 
     @property
@@ -198,7 +198,7 @@ class Scenes:
         )
 
     def list(self, caller: Caller) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """All that a caller may see, the latest first, and those of them that cannot be shown, with the reason."""
+        """Scenes of a caller's, the latest first, and those of them that cannot be shown, with the reason."""
         rows = self._database.rows(
             "SELECT id, title, kind FROM scenes WHERE key_id IS ? OR key_id IS NULL ORDER BY created DESC",
             (caller.key_id,),

@@ -133,7 +133,7 @@ class ServiceSettings(BaseSettings):
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
-        """All that may be fetched from."""
+        """All hosts that may be fetched from."""
         return (*self.hosts, *self.private_hosts)
 
     @classmethod

@@ -59,7 +59,7 @@ def connected(port: int) -> socket.socket:
 
 
 def heard(client: socket.socket) -> bytes:
-    """All that comes until the server ends the connection."""
+    """Bytes that come until the server ends the connection."""
     parts = []
     with contextlib.suppress(ConnectionResetError):
         while part := client.recv(10_000):

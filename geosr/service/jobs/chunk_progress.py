@@ -1,4 +1,4 @@
-"""Which parts of a running job are finished, read from its ledger: true also after a restart."""
+"""Finished parts of a running job, read from its ledger: true also after a restart."""
 
 from __future__ import annotations
 

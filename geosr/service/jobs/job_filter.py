@@ -20,7 +20,7 @@ class JobSearch:
 
     statuses: tuple[str, ...] = ()
     datetime: str | None = None
-    """When they were made."""
+    """Period in which they were made."""
     min_duration: int | None = None
     max_duration: int | None = None
     """Seconds that they ran, or have run by now; of those that have not begun, nothing is known."""

@@ -39,7 +39,7 @@ _WAIT_S = 20.0
 
 @dataclass(frozen=True)
 class JobSpec:
-    """All that a job needs to know."""
+    """Specification of a job, for its process."""
 
     inputs: dict[str, Any]
     source: str | None
@@ -53,7 +53,7 @@ class JobSpec:
     workers: int = 0
 
     def write(self, folder: Path) -> None:
-        """Into a job's folder."""
+        """Write the specification into a job's folder."""
         content = TypeAdapter(JobSpec).dump_json(self, indent=2)
         partial = folder / f".{SPEC_FILE}"
         partial.write_bytes(content)
@@ -61,7 +61,7 @@ class JobSpec:
 
     @classmethod
     def read(cls, folder: Path) -> JobSpec:
-        """From there."""
+        """Read the specification in a job's folder."""
         return TypeAdapter(JobSpec).validate_json((folder / SPEC_FILE).read_bytes())
 
 

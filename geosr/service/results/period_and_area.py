@@ -20,7 +20,7 @@ _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
 @dataclass(frozen=True)
 class Period:
-    """From a time to another, both included; None where it has no end."""
+    """Time between two instants, both included; None where it is open."""
 
     begin: dt.datetime | None
     end: dt.datetime | None
@@ -49,7 +49,7 @@ def parse_period(text: str) -> Period:
 
 
 def period_of_item(properties: Mapping[str, Any]) -> Period | None:
-    """When a STAC Item was taken: at a time, or during a period where that is all that is known."""
+    """Time at which a STAC Item was taken, or the period that it gives instead."""
     if properties.get("datetime") is not None:
         moment = _instant(properties["datetime"])
         return Period(moment, moment)
@@ -105,7 +105,7 @@ def _in_order(first: dt.datetime | None, second: dt.datetime | None) -> bool:
 
 
 def _period_of(text: str) -> Period:
-    """From an instant's beginning to its end."""
+    """Period of a date, a month, a year or an instant."""
     date = _DATE.fullmatch(text)
     if date is None:
         moment = _instant(text)

@@ -20,7 +20,7 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks."""
+    """Client that sends a request."""
 
     key_id: str | None
     """None where there are no keys."""
@@ -50,7 +50,7 @@ def list_keys(database: Database) -> list[dict[str, object]]:
 
 
 def caller_of(database: Database, key: str | None) -> Caller:
-    """Who has a key. Raises :class:`Problem` for one that is missing, unknown or revoked."""
+    """Caller that has a key. Raises :class:`Problem` for one that is missing, unknown or revoked."""
     if not key:
         raise Problem(
             401, "an API key is needed: send it as X-API-Key", headers={"WWW-Authenticate": 'Bearer realm="geosr"'}

@@ -1,4 +1,4 @@
-"""Connections that take too long, or are too many of one address, are ended before a request is made of them."""
+"""Limits of connections: those that are too slow, or too many of one address, are ended."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ConnectionLimits:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose clients have to say what they want in time."""
+    """HTTP/1.1 within :class:`ConnectionLimits`."""
 
     limits: ClassVar[ConnectionLimits]
 
@@ -98,13 +98,13 @@ class BoundedProtocol(HttpToolsProtocol):
             super().data_received(data)
 
     def on_message_begin(self) -> None:
-        """Begin to wait for the rest of a head."""
+        """Start the time limit of a head."""
         super().on_message_begin()
         self._has_begun = True
         self._wait_for_head(self.limits.head_s)
 
     def on_headers_complete(self) -> None:
-        """Begin to wait for the body."""
+        """Start to watch how fast the body comes."""
         self._stop_timer()
         self._body_bytes, self._service_waits = 0, False
         super().on_headers_complete()
@@ -116,7 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole: what is waited for now is the answer."""
+        """End the wait: the request is whole."""
         self._stop_timer()
         super().on_message_complete()
 

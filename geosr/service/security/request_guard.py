@@ -74,7 +74,7 @@ class OwnPages:
         await self._app(scope, receive, send)
 
     def _refusal(self, host: str, origin: str) -> str | None:
-        """Why a request is refused; None for one that is not."""
+        """Reason to refuse a request; None for one that is not refused."""
         if self._loopback and host and not self._is_here(_name_in(f"//{host}")):
             return f"the service is not known as {host[:200]}: public_url names the address that it has behind a proxy"
         own = host and origin in (f"http://{host}", f"https://{host}")

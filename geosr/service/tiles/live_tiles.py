@@ -206,7 +206,7 @@ def magnifies(live: LiveScene, grid: TileGrid) -> bool:
 
 
 def zooms(live: LiveScene) -> tuple[int, int]:
-    """From which zoom on tiles of a scene are made, and from which on they are super-resolved."""
+    """Lowest zoom with tiles of a scene, and lowest zoom at which they are super-resolved."""
     # The equator is 40,075 km long, and away from it Mercator's metres are shorter.
     at_short, at_long = (
         math.log2(40_075_017 / 256 * math.cos(math.radians(_latitude(live))) / side_m) for side_m in _sides_m(live)
