@@ -41,7 +41,10 @@ class Clip:
 
     def outside(self, geobox: GeoBox) -> NDArray[np.bool_]:
         """``(rows, cols)`` of a grid: True for pixels outside."""
-        mask: NDArray[np.bool_] = geometry_mask(
-            [shapely.from_wkb(self.wkb)], geobox.shape, geobox.affine, all_touched=self.all_touched
-        )
+        parts = shapely.get_parts(shapely.from_wkb(self.wkb))
+        # Rasterio reads every vertex that it is given: of thousands of fields, a chunk has a few.
+        near = parts[shapely.intersects(shapely.envelope(parts), geobox.pad(1).extent.geom)]
+        if not near.size:
+            return np.ones(geobox.shape, dtype=bool)
+        mask: NDArray[np.bool_] = geometry_mask(list(near), geobox.shape, geobox.affine, all_touched=self.all_touched)
         return mask

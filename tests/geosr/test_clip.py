@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from odc.geo.geobox import GeoBox
 from rasterio.features import geometry_mask
 
+from geosr.run.clip import Clip
 from tests.catalog.test_vector import in_degrees, write
 from tests.conftest import read_raster, run_here, write_raster
 
@@ -52,6 +54,26 @@ def test_outside_is_nodata_and_inside_is_unchanged(tmp_path, scene, field, touch
     with rasterio.open(cut) as raster:
         assert raster.nodata == 0
         assert "cut to the area" in raster.tags()["GEOSR_NOTES"]
+
+
+@pytest.mark.parametrize("all_touched", [False, True])
+def test_windows_of_many_fields_are_parts_of_the_whole(all_touched):
+    """The mask of a window is that of all fields at once, with holes, and where no field is."""
+    spots = [
+        shapely.Point(LEFT + 700 * i % 1900 + 0.37, TOP - 430 * i % 1900 + 0.41).buffer(40 + 9 * i) for i in range(12)
+    ]
+    fields = shapely.union_all(spots) - shapely.Point(LEFT + 90, TOP - 90).buffer(20)
+    grid = GeoBox((800, 800), rasterio.transform.from_origin(LEFT - 50, TOP + 50, 2.5, 2.5), "EPSG:32633")
+    whole = geometry_mask([fields], grid.shape, grid.affine, all_touched=all_touched)
+    assert len(shapely.get_parts(fields)) > 3
+    clip = Clip.of(fields, all_touched=all_touched)
+    empty = 0
+    for row, col in np.ndindex(10, 10):
+        rows, cols = slice(80 * row, 80 * row + 80), slice(80 * col, 80 * col + 80)
+        mask = clip.outside(grid[rows, cols])
+        assert (mask == whole[rows, cols]).all()
+        empty += bool(mask.all())
+    assert 0 < empty < 100
 
 
 def test_layers_are_cut_as_well(tmp_path, scene, field):
