@@ -209,7 +209,7 @@ def outline_on(area: BaseGeometry, geobox: GeoBox) -> BaseGeometry:
 
 
 def covered_share(area: BaseGeometry, geobox: GeoBox) -> float:
-    """Which part of an area in degrees lies inside a grid, 0 to 1."""
+    """Share of an area in degrees that lies inside a grid, 0 to 1."""
     footprint = footprint_of(geobox)
     return float(_turned_to(area, footprint).intersection(footprint).area / area.area)
 

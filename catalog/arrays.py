@@ -64,12 +64,12 @@ def check_array_type(dtype: str) -> None:
 
 
 def validity(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """Which pixels of ``(bands, rows, cols)`` were measured: not their band's nodata, not NaN, infinite or absurd."""
+    """Find the measured pixels of ``(bands, rows, cols)``: not their band's nodata, not NaN, infinite or absurd."""
     return unlike_any(pixels, [() if value is None else (value,) for value in nodata])
 
 
 def unlike_any(pixels: NDArray[Any], nodata: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
-    """As :func:`validity`, with any number of nodata values for each band."""
+    """Find the measured pixels as :func:`validity`, with any number of nodata values for each band."""
     valid = np.ones(pixels.shape, dtype=bool)
     for i, values in enumerate(nodata):
         for j, value in enumerate(v for v in values if not math.isnan(v)):
@@ -81,7 +81,7 @@ def unlike_any(pixels: NDArray[Any], nodata: Sequence[Sequence[float]]) -> NDArr
 
 
 def measured_pixels(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """As :func:`validity`, where each of several values stands for no measurement, in all bands."""
+    """Find the measured pixels as :func:`validity`, with several nodata values that hold for all bands."""
     valid = validity(pixels, ())
     for value in nodata:
         if value is not None and not math.isnan(value):
@@ -90,7 +90,7 @@ def measured_pixels(pixels: NDArray[Any], nodata: Sequence[float | None]) -> NDA
 
 
 def _unlike(pixels: NDArray[Any], value: float) -> NDArray[np.bool_] | np.bool_:
-    """Which pixels are not a value. Compared with a float, every integer would become one first."""
+    """Find pixels that are not a value. Compared with a float, every integer would become one first."""
     if np.issubdtype(pixels.dtype, np.integer):
         limits = np.iinfo(pixels.dtype)
         if not (float(value).is_integer() and limits.min <= value <= limits.max):

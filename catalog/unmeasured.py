@@ -1,4 +1,4 @@
-"""Which DN of a raster are no measurement: declared, given or fixed by the sensor, and what masks say."""
+"""DN of a raster that are no measurement: declared, given or fixed by the sensor, and what masks say."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ class GeosrAccessor:
     def upscale(self, *args: Any, uncertainty: bool, **options: Any) -> xr.DataArray | xr.Dataset: ...
 
     def upscale(self, *args: Any, **options: Any) -> xr.DataArray | xr.Dataset:
-        """As :func:`geosr.upscale`, of this array."""
+        """Super-resolve this array, see :func:`geosr.upscale`."""
         from geosr.arrays.upscale import upscale
 
         result: xr.DataArray | xr.Dataset = upscale(self._da, *args, **options)
         return result
 
     def fuse(self, *args: Any, **options: Any) -> xr.DataArray:
-        """As :func:`geosr.fuse`, of this array."""
+        """Make one image of this array's dates, see :func:`geosr.fuse`."""
         from geosr.arrays.fuse import fuse
 
         return fuse(self._da, *args, **options)
@@ -45,7 +45,7 @@ class GeosrDatasetAccessor:
         self._ds = ds
 
     def upscale(self, *args: Any, **options: Any) -> xr.Dataset:
-        """As :func:`geosr.upscale`, of this Dataset."""
+        """Super-resolve this Dataset, see :func:`geosr.upscale`."""
         from geosr.arrays.upscale import upscale
 
         return upscale(self._ds, *args, **options)

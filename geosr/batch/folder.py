@@ -1,4 +1,4 @@
-"""The run of a batch: scene by scene into one folder; what is done is skipped, what fails is told and left out."""
+"""The run of a batch, scene by scene into one folder: finished products are skipped, failures reported."""
 
 from __future__ import annotations
 
