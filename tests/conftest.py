@@ -115,10 +115,9 @@ def assert_valid_item(path: Path) -> None:
     assert len(validate_dict(content, extensions=[])) == 1
 
 
-def call_geosr(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the command in this process, for what does not depend on its start: its exit code."""
-    monkeypatch.setattr(sys, "argv", ["geosr", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
+def call_geosr(*arguments: object) -> int:
+    """Run the command in this process, for what does not depend on its start; returns its exit code."""
+    with mock.patch.object(sys, "argv", ["geosr", *map(str, arguments)]), pytest.raises(SystemExit) as ended:
         main()
     assert isinstance(ended.value.code, int)
     return ended.value.code
@@ -138,14 +137,12 @@ def _redirected(stream: str, number: int, file: IO[bytes]) -> Iterator[None]:
 
 
 def run_here(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in this process: :func:`run_geosr` without its start, for what a start does not decide."""
-    command = ["geosr", *map(str, arguments)]
+    """Run the command as :func:`call_geosr` does, and return all that :func:`run_geosr` returns."""
     with (
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
         chdir(cwd or Path.cwd()),
         mock.patch.dict(os.environ, environment),
-        mock.patch.object(sys, "argv", command),
         warnings.catch_warnings(),
         _redirected("stdout", 1, out),
         _redirected("stderr", 2, err),
@@ -155,15 +152,11 @@ def run_here(*arguments: object, cwd: Path | None = None, **environment: str) ->
         for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)
         warnings.showwarning = _show_warning
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
+        code = call_geosr(*arguments)
         for file in (sys.stdout, sys.stderr):
             file.flush()
-        assert isinstance(code, int)
         texts = [file.read().decode() for file in (out, err) if not file.seek(0)]
-    return subprocess.CompletedProcess(command, code, *texts)
+    return subprocess.CompletedProcess(["geosr", *map(str, arguments)], code, *texts)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:

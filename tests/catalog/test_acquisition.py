@@ -127,9 +127,9 @@ def test_products_and_items_tell_their_time_themselves(tmp_path, sample):
         (("--acquired", "2023-08-15T10:00:31Z"), ("2023-08-15T10:00:31Z", None, None)),
     ],
 )
-def test_the_item_of_a_product_has_the_time_of_acquisition(tmp_path, sample, monkeypatch, options, time):
+def test_the_item_of_a_product_has_the_time_of_acquisition(tmp_path, sample, options, time):
     source, output = write(tmp_path / "a.tif", sample), tmp_path / "out.tif"
-    assert call_geosr(monkeypatch, "upscale", source, "-o", output, "--model", "backprojection", *options) == 0
+    assert call_geosr("upscale", source, "-o", output, "--model", "backprojection", *options) == 0
     properties = json.loads((tmp_path / "out.json").read_text())["properties"]
     assert tuple(properties.get(name) for name in ("datetime", "start_datetime", "end_datetime")) == time
     assert_valid_item(tmp_path / "out.json")

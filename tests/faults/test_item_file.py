@@ -83,36 +83,36 @@ def test_without_a_place_for_its_item_no_product_is_made(tmp_path, sample, overw
 
 
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
-def test_a_product_beside_its_source_item_has_an_item_of_its_own(tmp_path, sample, monkeypatch, overwrite):
+def test_a_product_beside_its_source_item_has_an_item_of_its_own(tmp_path, sample, overwrite):
     item = write_item(tmp_path, "one", sample[:, :9, :9])
     before = item.read_bytes()
     command = ("upscale", item, "-o", tmp_path / "one.tif", "--model", "bicubic", *overwrite)
-    assert call_geosr(monkeypatch, *command) == 0
+    assert call_geosr(*command) == 0
     assert item.read_bytes() == before
     assert item_of(tmp_path / "one.tif.json") == "./one.tif"
-    assert call_geosr(monkeypatch, *command) == 0
+    assert call_geosr(*command) == 0
     assert sorted(path.name for path in tmp_path.glob("one.*")) == ["one.json", "one.tif", "one.tif.json"]
 
 
-def test_areas_and_model_cards_stay(tmp_path, monkeypatch):
+def test_areas_and_model_cards_stay(tmp_path):
     area, card = tmp_path / "field.json", write_small_model(tmp_path)
     area.write_text(json.dumps(mapping(box(0.001, -0.002, 0.002, -0.001))))
     before = area.read_bytes(), card.read_bytes()
     for options in (("--aoi", area, "--model", "bicubic"), ("--aoi", area, "--model", card)):
         output = options[-1] if options[-1] == card else area
         command = ("upscale", SAMPLE, *options, "-o", output.with_suffix(".tif"), "--overwrite")
-        assert call_geosr(monkeypatch, *command) == 0
+        assert call_geosr(*command) == 0
     assert (area.read_bytes(), card.read_bytes()) == before
     assert (tmp_path / "field.tif.json").exists()
     assert card.with_name(f"{card.stem}.tif.json").exists()
 
 
-def test_an_area_that_is_the_products_own_item_is_not_replaced(tmp_path, monkeypatch, capsys):
+def test_an_area_that_is_the_products_own_item_is_not_replaced(tmp_path, capsys):
     output = tmp_path / "out.tif"
     command = ("upscale", SAMPLE, "-o", output, "--bbox", "0.001,-0.01,0.01,-0.001")
-    assert call_geosr(monkeypatch, *command, "--model", "bicubic") == 0
+    assert call_geosr(*command, "--model", "bicubic") == 0
     before = (tmp_path / "out.json").read_bytes()
     again = ("upscale", SAMPLE, "-o", output, "--aoi", tmp_path / "out.json", "--model", "nearest", "--overwrite")
-    assert call_geosr(monkeypatch, *again) == 2
+    assert call_geosr(*again) == 2
     assert "would replace" in capsys.readouterr().err
     assert (tmp_path / "out.json").read_bytes() == before

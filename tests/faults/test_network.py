@@ -260,7 +260,7 @@ def assert_silent(text):
     assert [secret for secret in SECRETS if secret in text] == []
 
 
-def test_nothing_that_grants_access_is_written_or_shown(server, tmp_path, monkeypatch, capfd, caplog):
+def test_nothing_that_grants_access_is_written_or_shown(server, tmp_path, capfd, caplog):
     give_raster(server, tmp_path)
     address = f"{server.url('in.tif', USER)}?{QUERY}"
     folder = tmp_path / "out"
@@ -274,7 +274,7 @@ def test_nothing_that_grants_access_is_written_or_shown(server, tmp_path, monkey
     for content in written.values():
         assert_silent(content.decode("latin-1"))
     assert "127.0.0.1" in written[folder / "out.json"].decode()
-    call_geosr(monkeypatch, "info", address)
+    call_geosr("info", address)
     assert_silent(caplog.text + "".join(capfd.readouterr()))
 
 
@@ -298,9 +298,9 @@ def test_errors_do_not_tell_what_grants_access(server, tmp_path, monkeypatch, ca
     server.faults[:] = []
     for arguments in (["--fill"], ["--mask-clouds"], []):
         command = ["upscale", f"{server.url('in.tif', USER)}?{QUERY}", "-o", str(tmp_path / "out.tif"), *arguments]
-        assert call_geosr(monkeypatch, *command) != 0
+        assert call_geosr(*command) != 0
     for output in (f"https://{USER}@127.0.0.1/out.tif?{QUERY}", f"ftp://{USER}@127.0.0.1/out.tif"):
-        assert call_geosr(monkeypatch, "upscale", "in.tif", "-o", output) != 0
+        assert call_geosr("upscale", "in.tif", "-o", output) != 0
     for text in (*told, caplog.text, *capfd.readouterr()):
         assert_silent(text)
 

@@ -21,31 +21,31 @@ def product(tmp_path, sample):
     return wanted.output
 
 
-def test_a_product_as_it_was_written_is_whole(product, monkeypatch, capsys):
-    assert call_geosr(monkeypatch, "verify", product) == 0
+def test_a_product_as_it_was_written_is_whole(product, capsys):
+    assert call_geosr("verify", product) == 0
     assert capsys.readouterr().out == f"{product}: whole\n"
 
 
-def test_damage_is_named_by_its_place_in_one_line_and_by_the_exit_code(product, monkeypatch, capsys):
+def test_damage_is_named_by_its_place_in_one_line_and_by_the_exit_code(product, capsys):
     other = product.with_name("copy.tif")
     other.write_bytes(product.read_bytes())
     product.write_bytes(one_bit_flipped(product.read_bytes()))
-    assert call_geosr(monkeypatch, "verify", product, other) == 1
+    assert call_geosr("verify", product, other) == 1
     said = capsys.readouterr()
     assert said.out == f"{other}: whole\n"
     assert said.err == (f"geosr: {product} is not what was written: pixels from row 0 and column 0 of the full image\n")
-    assert call_geosr(monkeypatch, "verify", product, "--json") == 1
+    assert call_geosr("verify", product, "--json") == 1
     assert json.loads(capsys.readouterr().out) == [
         {"path": str(product), "whole": False, "damage": ["pixels from row 0 and column 0 of the full image"]}
     ]
 
 
-def test_layers_of_the_product_are_checked_and_files_of_others_are_not(product, monkeypatch, capsys):
+def test_layers_of_the_product_are_checked_and_files_of_others_are_not(product, capsys):
     """A copy stands in for a layer: it has the tags of the same run."""
     layer = product.with_name("out_uncertainty.tif")
     layer.write_bytes(one_bit_flipped(product.read_bytes()))
     product.with_name("out_measured.tif").write_text("theirs")
-    assert call_geosr(monkeypatch, "verify", product) == 1
+    assert call_geosr("verify", product) == 1
     said = capsys.readouterr()
     assert said.out == f"{product}: whole\n"
     assert said.err.startswith(f"geosr: {layer} is not what was written")
@@ -53,13 +53,13 @@ def test_layers_of_the_product_are_checked_and_files_of_others_are_not(product, 
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\0nothing", b"theirs"])
-def test_what_is_no_product_ends_in_one_line(tmp_path, monkeypatch, capsys, content):
+def test_what_is_no_product_ends_in_one_line(tmp_path, capsys, content):
     path = tmp_path / "out.tif"
     path.write_bytes(content)
-    assert call_geosr(monkeypatch, "verify", path) == 1
+    assert call_geosr("verify", path) == 1
     assert capsys.readouterr().err.count("\n") == 1
     path.unlink()
-    assert call_geosr(monkeypatch, "verify", path) == 1
+    assert call_geosr("verify", path) == 1
     assert capsys.readouterr().err == f"geosr: cannot read {path}: No such file or directory\n"
 
 

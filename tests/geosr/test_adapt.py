@@ -144,14 +144,14 @@ def test_a_margin_that_is_too_small_is_said(tmp_path, checkpoint):
     assert "up to 9.2 DN" in "".join(notes_for(far, None, None))
 
 
-def test_an_adapted_model_upscales_a_scene_without_seams(tmp_path, monkeypatch, sample, checkpoint):
+def test_an_adapted_model_upscales_a_scene_without_seams(tmp_path, sample, checkpoint):
     card = adapted(checkpoint, tmp_path)
     source = write_raster(tmp_path / "in.tif", sample[:, :80, :70])
     outputs = []
     for core in (16, 80):
         outputs.append(tmp_path / f"{core}.tif")
         options = ("--model", tmp_path / "adapted.json", "--core", core, "--precision", "float32", "-q")
-        assert call_geosr(monkeypatch, "upscale", source, "-o", outputs[-1], *options) == 0
+        assert call_geosr("upscale", source, "-o", outputs[-1], *options) == 0
     parts, whole = (rasterio.open(path).read().astype(int) for path in outputs)
     assert np.abs(parts - whole).max() <= 1
     with rasterio.open(outputs[0]) as raster:
@@ -181,7 +181,7 @@ def test_what_makes_no_sense_is_refused(tmp_path, checkpoint, bands, options, me
     assert sorted(path.name for path in tmp_path.iterdir()) == ["published.safetensors"]
 
 
-def test_wrong_checkpoints_are_refused_in_one_line(tmp_path, monkeypatch, capsys, published):
+def test_wrong_checkpoints_are_refused_in_one_line(tmp_path, capsys, published):
     wrong = {
         "four.safetensors": RRDBNet(4, 4, features=8, growth=4, blocks=1).state_dict(),
         "shuffle.safetensors": RRDBNet(3, 3, features=8, growth=4, blocks=1, tail="shuffle").state_dict(),
@@ -194,7 +194,7 @@ def test_wrong_checkpoints_are_refused_in_one_line(tmp_path, monkeypatch, capsys
     for name in (*wrong, "text.pth", "code.pth", "absent.pth"):
         output = tmp_path / "out.json"
         command = ("models", "adapt", tmp_path / name, "--bands", "B02,B03,B04,B08", "-o", output)
-        assert call_geosr(monkeypatch, *command) == 1
+        assert call_geosr(*command) == 1
         said = capsys.readouterr().err
         assert said.startswith("geosr: ")
         assert said.count("\n") == 1
@@ -269,12 +269,12 @@ def test_the_configuration_for_training_further_is_that_of_the_adapted_card():
     assert config.reference_reflectance == zoo.read_card("rgbn-x4").reference_reflectance == (0.3, 0.3, 0.3, 0.5)
 
 
-def test_models_are_adapted_from_the_command_line(tmp_path, monkeypatch, capsys, checkpoint):
+def test_models_are_adapted_from_the_command_line(tmp_path, capsys, checkpoint):
     card = tmp_path / "a.json"
     command = ("models", "adapt", checkpoint, "--sensor", "landsat-oli", "--bands", "B4,B3,B2,B5", "-o", card, "--json")
-    assert call_geosr(monkeypatch, *command) == 0
+    assert call_geosr(*command) == 0
     assert json.loads(capsys.readouterr().out)["weights"] == str(tmp_path / "a.safetensors")
-    assert call_geosr(monkeypatch, "models", card) == 0
+    assert call_geosr("models", card) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["bands"], shown["sensor"], shown["gsd_m"]) == (["B4", "B3", "B2", "B5"], "landsat-oli", 30)
-    assert call_geosr(monkeypatch, "models", "adapt", checkpoint, "--bands", " ", "-o", tmp_path / "b.json") == 2
+    assert call_geosr("models", "adapt", checkpoint, "--bands", " ", "-o", tmp_path / "b.json") == 2

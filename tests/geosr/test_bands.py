@@ -10,15 +10,13 @@ from geosr.model.zoo import read_card
 from tests.conftest import call_geosr, write_raster
 
 
-def test_bands_that_the_user_left_out_are_told_apart_from_those_that_the_source_lacks(
-    tmp_path, sample, monkeypatch, capsys
-):
+def test_bands_that_the_user_left_out_are_told_apart_from_those_that_the_source_lacks(tmp_path, sample, capsys):
     source = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
-    assert call_geosr(monkeypatch, "upscale", source, "-o", tmp_path / "o.tif", "--bands", "B04,B03,B02") == 1
+    assert call_geosr("upscale", source, "-o", tmp_path / "o.tif", "--bands", "B04,B03,B02") == 1
     said = capsys.readouterr().err
     assert "--bands asks for B04, B03, B02 alone: ask for B08 as well if the source has it, leave --bands out" in said
     source = write_raster(tmp_path / "b.tif", sample[:3, :8, :8], names=("B02", "B03", "B04"))
-    assert call_geosr(monkeypatch, "upscale", source, "-o", tmp_path / "o.tif") == 1
+    assert call_geosr("upscale", source, "-o", tmp_path / "o.tif") == 1
     assert "the source has no B08 among B02, B03, B04" in capsys.readouterr().err
 
 

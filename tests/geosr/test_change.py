@@ -109,11 +109,10 @@ def test_the_situation_map_needs_no_network(found):
     assert 'src="http' not in page
 
 
-def test_a_second_map_takes_the_products_over(found, monkeypatch, capsys):
+def test_a_second_map_takes_the_products_over(found, capsys):
     folder = found[0]
     before = (folder / "flood_before.tif").stat().st_mtime_ns
     code = call_geosr(
-        monkeypatch,
         *("change", folder / "before.tif", folder / "after.tif", "-o", folder / "flood.tif", "--index", "ndvi"),
         *("--overwrite", "--report", folder / "flood.pdf"),
     )
@@ -140,7 +139,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(dates, tmp_path, monkeypatch
     for name in ("before.tif", "after.tif"):
         (tmp_path / name).write_bytes((dates[0] / name).read_bytes())
     monkeypatch.chdir(tmp_path)
-    code = call_geosr(monkeypatch, "change", "before.tif", "after.tif", *options)
+    code = call_geosr("change", "before.tif", "after.tif", *options)
     out, err = capsys.readouterr()
     assert code in (1, 2)
     assert said in err
@@ -149,19 +148,19 @@ def test_wrong_input_is_one_line_and_leaves_nothing(dates, tmp_path, monkeypatch
     assert sorted(path.name for path in tmp_path.iterdir()) == ["after.tif", "before.tif"]
 
 
-def test_a_date_of_another_scale_is_refused(dates, tmp_path, monkeypatch, capsys):
+def test_a_date_of_another_scale_is_refused(dates, tmp_path, capsys):
     with rasterio.open(dates[0] / "after.tif") as raster:
         dark = write_raster(tmp_path / "dark.tif", raster.read() // 20 + 1, transform=raster.transform, nodata=0)
-    code = call_geosr(monkeypatch, "change", dates[0] / "before.tif", dark, "-o", tmp_path / "out.tif")
+    code = call_geosr("change", dates[0] / "before.tif", dark, "-o", tmp_path / "out.tif")
     assert code == 2
     assert "reflectance differs by a factor of 0.04" in capsys.readouterr().err
 
 
-def test_dates_on_different_grids_are_refused(dates, tmp_path, monkeypatch, capsys):
+def test_dates_on_different_grids_are_refused(dates, tmp_path, capsys):
     with rasterio.open(dates[0] / "after.tif") as raster:
         pixels = raster.read()
     moved = write_raster(tmp_path / "moved.tif", pixels, transform=from_origin(500_005, 5_300_000, 10, 10), scale=1e-4)
-    code = call_geosr(monkeypatch, "change", dates[0] / "before.tif", moved, "-o", tmp_path / "out.tif")
+    code = call_geosr("change", dates[0] / "before.tif", moved, "-o", tmp_path / "out.tif")
     assert code == 2
     assert "are not on one grid: give both the same --bbox" in capsys.readouterr().err
 

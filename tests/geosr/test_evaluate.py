@@ -328,9 +328,9 @@ def test_a_model_with_calibrated_half_widths_is_measured_by_them(tmp_path, chips
         (("backprojection", "CHIPS", *own("--against", "CHIPS/absent.json")), 1, "cannot read the model card"),
     ],
 )
-def test_wrong_use_is_one_line(chips, monkeypatch, capsys, arguments, code, said):
+def test_wrong_use_is_one_line(chips, capsys, arguments, code, said):
     replaced = (str(one).replace("CHIPS", str(chips)) for one in arguments)
-    assert call_geosr(monkeypatch, "evaluate", *replaced, "-q") == code
+    assert call_geosr("evaluate", *replaced, "-q") == code
     errors = capsys.readouterr().err
     assert said in errors
     assert errors.count("\n") == 1

@@ -144,8 +144,8 @@ class TestCommand:
         dn = np.stack([fields(0.53)] * 4) * 1e4 + 5 * noise
         return write_raster(tmp_path / "scene.tif", np.rint(dn).astype(np.uint16), names=RGBN)
 
-    def test_tells_every_band(self, scene, monkeypatch, capsys):
-        assert call_geosr(monkeypatch, "measure", scene, "--json") == 0
+    def test_tells_every_band(self, scene, capsys):
+        assert call_geosr("measure", scene, "--json") == 0
         told = json.loads(capsys.readouterr().out)
         assert [band["name"] for band in told["bands"]] == list(RGBN)
         assert told["window"] == [0, 0, 192, 192]
@@ -155,11 +155,11 @@ class TestCommand:
             assert band["registration"]["median_px"] < 0.1
         assert told["warnings"] == []
 
-    def test_prints_a_row_a_band(self, scene, monkeypatch, capsys):
-        assert call_geosr(monkeypatch, "measure", scene) == 0
+    def test_prints_a_row_a_band(self, scene, capsys):
+        assert call_geosr("measure", scene) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[0] for line in lines if line.strip().startswith("B0")] == list(RGBN)
 
-    def test_a_source_that_is_not_there_is_one_line(self, tmp_path, monkeypatch, capsys):
-        assert call_geosr(monkeypatch, "measure", tmp_path / "no.tif") == 1
+    def test_a_source_that_is_not_there_is_one_line(self, tmp_path, capsys):
+        assert call_geosr("measure", tmp_path / "no.tif") == 1
         assert "no.tif" in capsys.readouterr().err

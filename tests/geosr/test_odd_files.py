@@ -70,7 +70,7 @@ def test_messages_on_areas_are_not_in_pythons_words(tmp_path, geometry):
     assert not {"Error", "object", "attribute"} & set(str(refused.value).replace("(", " ").split())
 
 
-def test_names_that_no_file_can_have_are_told_in_one_line(tmp_path, monkeypatch, capsys):
+def test_names_that_no_file_can_have_are_told_in_one_line(tmp_path, capsys):
     with pytest.raises(SourceError, match=r"cannot open x+…: File name too long"):
         open_scene(SceneRequest("x" * 5000 + ".tif"))
     with pytest.raises(SourceError, match="holds a NUL"):
@@ -78,7 +78,7 @@ def test_names_that_no_file_can_have_are_told_in_one_line(tmp_path, monkeypatch,
     with pytest.raises(SourceError, match="is not UTF-8"):
         open_scene(SceneRequest(os.fsdecode(b"a\xff.tif")))
     for option in ("--aoi", "--sensor", "--model"):
-        code = call_geosr(monkeypatch, "upscale", "a.tif", "-o", tmp_path / "o.tif", option, "x" * 5000 + ".json")
+        code = call_geosr("upscale", "a.tif", "-o", tmp_path / "o.tif", option, "x" * 5000 + ".json")
         said = capsys.readouterr().err
         assert code in (1, 2)
         assert said.count("\n") == 1
@@ -154,10 +154,10 @@ def small_model(tmp_path, change, **fields):
         ),
     ],
 )
-def test_weights_that_make_no_images_are_refused(tmp_path, sample, monkeypatch, capsys, change, fields, said):
+def test_weights_that_make_no_images_are_refused(tmp_path, sample, capsys, change, fields, said):
     card = small_model(tmp_path, change, **fields)
     source = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
-    assert call_geosr(monkeypatch, "upscale", source, "-o", tmp_path / "o.tif", "--model", card) == 1
+    assert call_geosr("upscale", source, "-o", tmp_path / "o.tif", "--model", card) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "o.tif").exists()
 

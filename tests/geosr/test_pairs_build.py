@@ -136,9 +136,9 @@ def test_an_unfinished_build_of_other_settings_is_kept_until_told(ground, tmp_pa
     assert (work / "identity").read_text() == "another"
 
 
-def test_imagery_that_does_not_fit_is_refused_in_one_line(ground, tmp_path, monkeypatch, capsys):
+def test_imagery_that_does_not_fit_is_refused_in_one_line(ground, tmp_path, capsys):
     config = write_config(ground / "missing.yaml", hr={"sources": ["nowhere/*.tif"]})
-    assert call_geosr(monkeypatch, "pairs", "build", config, "--output", tmp_path / "set") == 1
+    assert call_geosr("pairs", "build", config, "--output", tmp_path / "set") == 1
     said = capsys.readouterr().err
     assert said.startswith("geosr: no imagery matches nowhere/*.tif")
     assert said.count("\n") == 1

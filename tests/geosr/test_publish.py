@@ -67,17 +67,17 @@ def test_a_run_becomes_a_model_that_upscales(runs, tmp_path):
         assert product.tags()["GEOSR_MODEL"].startswith("mine")
 
 
-def test_half_widths_are_calibrated_on_the_way(runs, tmp_path, monkeypatch):
+def test_half_widths_are_calibrated_on_the_way(runs, tmp_path):
     card = tmp_path / "mine.json"
     command = ("models", "trained", runs / "widths.yaml", runs / "widths", "-o", card, "--data", SAMPLE.parent)
-    assert call_geosr(monkeypatch, *command, "--name", "own") == 0
+    assert call_geosr(*command, "--name", "own") == 0
     read = read_card_file(card)
     assert read.name == "own"
     assert read.calibration is not None
     assert read.calibration.command == "geosr models trained"
     assert list(read.calibration.data) == ["*.tif"]
     output = tmp_path / "out.tif"
-    assert call_geosr(monkeypatch, "upscale", SAMPLE, "-o", output, "--model", card, "--uncertainty") == 0
+    assert call_geosr("upscale", SAMPLE, "-o", output, "--model", card, "--uncertainty") == 0
     with rasterio.open(tmp_path / "out_uncertainty.tif") as widths:
         assert widths.read(1).max() > 0
 
@@ -98,23 +98,23 @@ def test_half_widths_are_calibrated_on_the_way(runs, tmp_path, monkeypatch):
     ],
 )
 def test_what_cannot_become_a_model_is_refused_and_leaves_nothing(
-    runs, tmp_path, monkeypatch, capsys, config, run, more, code, said
+    runs, tmp_path, capsys, config, run, more, code, said
 ):
     command = ("models", "trained", runs / config, runs / run, "-o", tmp_path / "mine.json", *more)
-    assert call_geosr(monkeypatch, *command) == code
+    assert call_geosr(*command) == code
     told = capsys.readouterr().err
     assert said in told
     assert told.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_another_model_is_not_replaced_unless_told(runs, tmp_path, monkeypatch, capsys):
+def test_another_model_is_not_replaced_unless_told(runs, tmp_path, capsys):
     (tmp_path / "mine.json").write_text("{}")
     command = ("models", "trained", runs / "image.yaml", runs / "image", "-o", tmp_path / "mine.json")
-    assert call_geosr(monkeypatch, *command) == 1
+    assert call_geosr(*command) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "mine.json").read_text() == "{}"
-    assert call_geosr(monkeypatch, *command, "--overwrite") == 0
+    assert call_geosr(*command, "--overwrite") == 0
     assert read_card_file(tmp_path / "mine.json").name == "mine"
 
 

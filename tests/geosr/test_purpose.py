@@ -75,9 +75,9 @@ def test_bands_of_other_sensors_are_mapped_by_what_they_are_for():
     assert map_bands(OLI, of_landsat, plain_image=False, roles=OLI_ROLES).note is None
 
 
-def test_a_landsat_scene_is_upscaled_and_says_how(tmp_path, monkeypatch, capsys, landsat):
+def test_a_landsat_scene_is_upscaled_and_says_how(tmp_path, capsys, landsat):
     out = tmp_path / "out.tif"
-    assert call_geosr(monkeypatch, "upscale", landsat, "-o", out, "--sensor", "landsat-oli") == 0
+    assert call_geosr("upscale", landsat, "-o", out, "--sensor", "landsat-oli") == 0
     told = capsys.readouterr().err
     with rasterio.open(out) as raster:
         tags = raster.tags()
@@ -98,25 +98,25 @@ def test_a_landsat_scene_is_upscaled_and_says_how(tmp_path, monkeypatch, capsys,
     own = write_raster(
         tmp_path / "own.tif", np.rint((read_raster(landsat)[1:5] * 2.75e-5 - 0.2) * 1e4).astype("uint16")
     )
-    assert call_geosr(monkeypatch, "upscale", own, "-o", tmp_path / "s2.tif", "-q") == 0
+    assert call_geosr("upscale", own, "-o", tmp_path / "s2.tif", "-q") == 0
     landsat_reflectance = read_raster(out) * 2.75e-5 - 0.2
     np.testing.assert_allclose(landsat_reflectance, read_raster(tmp_path / "s2.tif") * 1e-4, atol=2e-3)
 
 
-def test_the_profiles_blur_is_that_of_models_without_their_own(tmp_path, monkeypatch, landsat):
+def test_the_profiles_blur_is_that_of_models_without_their_own(tmp_path, landsat):
     """Square pixels are sharper than Sentinel-2's: less is to be undone."""
     spread = {}
     for name in ("backprojection", "bicubic"):
         out = tmp_path / f"{name}.tif"
         options = ("--sensor", "landsat-oli", "--model", name, "-q")
-        assert call_geosr(monkeypatch, "upscale", landsat, "-o", out, *options) == 0
+        assert call_geosr("upscale", landsat, "-o", out, *options) == 0
         spread[name] = read_raster(out).std()
     blurred = tmp_path / "blurred.yaml"
     profile = (REPOSITORY / "configs" / "sensors" / "landsat-oli.yaml").read_text()
     blurred.write_text(profile.replace("mtf_nyquist: 0.637", "mtf_nyquist: 0.25").replace("name: landsat", "name: my"))
     out = tmp_path / "more.tif"
     options = ("--sensor", blurred, "--model", "backprojection", "-q")
-    assert call_geosr(monkeypatch, "upscale", landsat, "-o", out, *options) == 0
+    assert call_geosr("upscale", landsat, "-o", out, *options) == 0
     assert spread["bicubic"] < spread["backprojection"] < read_raster(out).std()
 
 
@@ -131,31 +131,31 @@ def test_runs_without_a_sensor_keep_their_identity(monkeypatch, tmp_path, sample
 
     monkeypatch.setattr(Manifest, "of", classmethod(keep))
     source = write_raster(tmp_path / "in.tif", sample[:, :16, :16])
-    assert call_geosr(monkeypatch, "upscale", source, "-o", tmp_path / "o.tif", "--model", "bicubic", "-q") == 0
+    assert call_geosr("upscale", source, "-o", tmp_path / "o.tif", "--model", "bicubic", "-q") == 0
     assert all("role" not in band for band in kept["bands"])
     more = ("--model", "bicubic", "--sensor", "sentinel-2", "-q")
-    assert call_geosr(monkeypatch, "upscale", source, "-o", tmp_path / "p.tif", *more) == 0
+    assert call_geosr("upscale", source, "-o", tmp_path / "p.tif", *more) == 0
     assert [band["role"] for band in kept["bands"]] == ["blue", "green", "red", "nir"]
 
 
-def test_info_tells_of_the_sensor(monkeypatch, capsys, landsat):
-    assert call_geosr(monkeypatch, "info", landsat, "--sensor", "landsat-oli", "--json") == 0
+def test_info_tells_of_the_sensor(capsys, landsat):
+    assert call_geosr("info", landsat, "--sensor", "landsat-oli", "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["sensor"] == "landsat-oli"
     assert "sensor profile landsat-oli" in content["bands"][0]
-    assert call_geosr(monkeypatch, "info", landsat, "--sensor", "landsat") == 2
+    assert call_geosr("info", landsat, "--sensor", "landsat") == 2
     assert "there are generic-rgb" in capsys.readouterr().err
 
 
-def test_models_are_listed_with_what_they_are_for(monkeypatch, capsys):
-    assert call_geosr(monkeypatch, "models") == 0
+def test_models_are_listed_with_what_they_are_for(capsys):
+    assert call_geosr("models") == 0
     text = capsys.readouterr().out
     row = next(line for line in text.splitlines() if "rgbn-x4 " in line)
     figures = CARD.figures["held_out"]["claremont 2.4 m"]["rgbn-x4"]
     resolution = f"{CARD.effective_resolution_lr_px:.2f} px"
     for part in ("sentinel-2, 10 m", "B02,B03,B04,B08", f"{figures['over_bicubic_db']:+.2f}", resolution, "1.8 M"):
         assert part in row
-    assert call_geosr(monkeypatch, "models", "--json") == 0
+    assert call_geosr("models", "--json") == 0
     listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
     assert listed["rgbn-x4"]["gsd_m"] == 10
     assert listed["rgbn-x4"]["main_figures"]["over_bicubic_db"] == figures["over_bicubic_db"]
@@ -164,12 +164,12 @@ def test_models_are_listed_with_what_they_are_for(monkeypatch, capsys):
     assert main_figures(CARD.model_copy(update={"name": "new", "figures": {}}), CARD)["over_bicubic_db"] is None
 
 
-def test_a_models_card_is_shown_by_its_name(monkeypatch, capsys):
-    assert call_geosr(monkeypatch, "models", "rgbn-x4") == 0
+def test_a_models_card_is_shown_by_its_name(capsys):
+    assert call_geosr("models", "rgbn-x4") == 0
     assert json.loads(capsys.readouterr().out)["name"] == "rgbn-x4"
-    assert call_geosr(monkeypatch, "models", "bicubic", "--json") == 0
+    assert call_geosr("models", "bicubic", "--json") == 0
     assert json.loads(capsys.readouterr().out)["name"] == "bicubic"
-    assert call_geosr(monkeypatch, "models", "nonsense") == 1
+    assert call_geosr("models", "nonsense") == 1
     assert "no model nonsense: there are rgbn-x4" in capsys.readouterr().err
 
 

@@ -353,9 +353,9 @@ def real_data(tmp_path_factory):
 
 
 class TestCommand:
-    def test_writes_figures_and_places(self, real_data, tmp_path, monkeypatch, capsys):
+    def test_writes_figures_and_places(self, real_data, tmp_path, capsys):
         out = tmp_path / "out"
-        code = call_geosr(monkeypatch, "evaluate", "bicubic", real_data, "--real", "--output", out, "--json")
+        code = call_geosr("evaluate", "bicubic", real_data, "--real", "--output", out, "--json")
         told, notes = capsys.readouterr()
         assert code == 0, notes
         told = json.loads(told)
@@ -384,10 +384,10 @@ def test_a_scene_with_too_much_noise_is_warned_of(tmp_path):
     told = scene_warnings(tmp_path)
     assert [one.split(" has ")[0] for one in told if "noise of 0.00" in one] == [f"austria_b: {one}" for one in BANDS]
 
-    def test_refuses_a_folder_without_real_images(self, tmp_path, monkeypatch, capsys):
-        assert call_geosr(monkeypatch, "evaluate", "bicubic", tmp_path, "--real") == 2
+    def test_refuses_a_folder_without_real_images(self, tmp_path, capsys):
+        assert call_geosr("evaluate", "bicubic", tmp_path, "--real") == 2
         assert "no real image to judge on" in capsys.readouterr().err
 
-    def test_refuses_rasters_taken_as_the_truth(self, real_data, monkeypatch, capsys):
-        assert call_geosr(monkeypatch, "evaluate", "bicubic", real_data, "--real", "--full-scale", "255") == 2
+    def test_refuses_rasters_taken_as_the_truth(self, real_data, capsys):
+        assert call_geosr("evaluate", "bicubic", real_data, "--real", "--full-scale", "255") == 2
         assert "--full-scale" in capsys.readouterr().err

@@ -215,9 +215,9 @@ def test_arrays_are_sharpened_as_files_are(tmp_path, mine, crop):
         geosr.upscale(da, str(mine), sharpness=0.5, uncertainty=True)
 
 
-def test_the_command_sharpens_and_refuses(tmp_path, mine, crop, monkeypatch, capsys):
+def test_the_command_sharpens_and_refuses(tmp_path, mine, crop, capsys):
     arguments = ("upscale", crop, "-o", tmp_path / "out.tif", "--model", mine, "--quiet", "--precision", "float32")
-    assert call_geosr(monkeypatch, *arguments, "--sharpness", "0.5") == 0
+    assert call_geosr(*arguments, "--sharpness", "0.5") == 0
     assert (
         read_raster(tmp_path / "out.tif") == upscaled(crop, tmp_path / "x.tif", model=str(mine), sharpness=0.5)[0]
     ).all()
@@ -228,7 +228,7 @@ def test_the_command_sharpens_and_refuses(tmp_path, mine, crop, monkeypatch, cap
         (("--sharpness", "0.5", "--uncertainty"), 2, "calibrated for sharpness 0"),
         (("--sharpness", "0.5", "--model", "bicubic"), 2, "no weights for visual products"),
     ):
-        assert call_geosr(monkeypatch, *arguments, *wrong, "--overwrite") == code
+        assert call_geosr(*arguments, *wrong, "--overwrite") == code
         told = capsys.readouterr().err
         assert reason in told
         assert told.count("\n") == 1

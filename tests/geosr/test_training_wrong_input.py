@@ -61,9 +61,9 @@ def test_a_wrong_field_is_named(tmp_path, changes, said):
 
 
 @pytest.mark.parametrize("pattern", [str(SAMPLE), "**.tif", "", "."])
-def test_what_is_no_pattern_of_files_is_told_in_one_line(tmp_path, monkeypatch, capsys, pattern):
+def test_what_is_no_pattern_of_files_is_told_in_one_line(tmp_path, capsys, pattern):
     def refused(code, *arguments):
-        assert call_geosr(monkeypatch, *arguments) == code
+        assert call_geosr(*arguments) == code
         said = capsys.readouterr().err
         assert said.count("\n") == 1
         return said
@@ -118,10 +118,10 @@ def test_a_stack_without_scenes_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"xx", b"\x80\x02", b"not a checkpoint at all\n", bytes(64)])
-def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path, monkeypatch, capsys, name, content):
+def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path, capsys, name, content):
     (tmp_path / name).write_bytes(content)
     command = ("models", "adapt", tmp_path / name, "--bands", "B02,B03,B04", "-o", tmp_path / "card.json")
-    assert call_geosr(monkeypatch, *command) == 1
+    assert call_geosr(*command) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"{name} is not a checkpoint of tensors alone: " in said

@@ -19,48 +19,48 @@ from tests.conftest import call_geosr, write_raster
 COMPANIONS = (".aux.xml", ".msk", ".ovr")
 
 
-def upscale(monkeypatch, source, output, *more):
-    return call_geosr(monkeypatch, "upscale", source, "-o", output, "--model", "bicubic", "-q", *more)
+def upscale(source, output, *more):
+    return call_geosr("upscale", source, "-o", output, "--model", "bicubic", "-q", *more)
 
 
-def test_what_lay_beside_a_replaced_output_goes_with_it(tmp_path, sample, monkeypatch):
+def test_what_lay_beside_a_replaced_output_goes_with_it(tmp_path, sample):
     output = tmp_path / "out.tif"
     first = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
     second = write_raster(tmp_path / "b.tif", sample[:, 8:16, :8])
-    assert upscale(monkeypatch, first, output) == 0
+    assert upscale(first, output) == 0
     for ending in COMPANIONS:
         (tmp_path / f"out.tif{ending}").write_text("<PAMDataset/>")
         os.utime(tmp_path / f"out.tif{ending}", (10**9, 10**9))
-    assert upscale(monkeypatch, second, output, "--overwrite") == 0
+    assert upscale(second, output, "--overwrite") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif", "out.json", "out.tif"]
 
 
-def test_what_a_viewer_keeps_beside_a_product_stays(tmp_path, sample, monkeypatch):
+def test_what_a_viewer_keeps_beside_a_product_stays(tmp_path, sample):
     output, source = tmp_path / "out.tif", write_raster(tmp_path / "a.tif", sample[:, :8, :8])
-    assert upscale(monkeypatch, source, output) == 0
+    assert upscale(source, output) == 0
     statistics = tmp_path / "out.tif.aux.xml"
     statistics.write_text("<PAMDataset/>")
     later = output.stat().st_mtime + 10
     os.utime(statistics, (later, later))
-    assert upscale(monkeypatch, source, output) == 0
+    assert upscale(source, output) == 0
     assert statistics.exists()
 
 
-def test_strays_that_would_be_read_with_a_product_are_not_removed_unasked(tmp_path, sample, monkeypatch, capsys):
+def test_strays_that_would_be_read_with_a_product_are_not_removed_unasked(tmp_path, sample, capsys):
     output, source = tmp_path / "out.tif", write_raster(tmp_path / "a.tif", sample[:, :8, :8])
     (tmp_path / "out.tif.msk").write_bytes(b"a mask")
-    assert upscale(monkeypatch, source, output) == 1
+    assert upscale(source, output) == 1
     assert "out.tif.msk exists and would be read with" in capsys.readouterr().err
     assert not output.exists()
-    assert upscale(monkeypatch, source, output, "--overwrite") == 0
+    assert upscale(source, output, "--overwrite") == 0
     assert not (tmp_path / "out.tif.msk").exists()
 
 
-def test_products_do_not_inherit_what_was_true_of_the_sources_pixels_alone(tmp_path, sample, monkeypatch):
+def test_products_do_not_inherit_what_was_true_of_the_sources_pixels_alone(tmp_path, sample):
     source = write_raster(tmp_path / "a.tif", sample[:, :8, :8])
     with rasterio.open(source, "r+") as raster:
         raster.update_tags(TIFFTAG_XRESOLUTION="10", NROWS="8", STATISTICS_MEAN="1", GEOSR_MODEL="x", AUTHOR="me")
-    assert upscale(monkeypatch, source, tmp_path / "out.tif") == 0
+    assert upscale(source, tmp_path / "out.tif") == 0
     with rasterio.open(tmp_path / "out.tif") as raster:
         tags = raster.tags()
     assert tags["AUTHOR"] == "me"
@@ -119,10 +119,10 @@ def test_json_has_neither_nan_nor_infinities(content, text):
 
 
 @pytest.mark.parametrize("nodata", [math.nan, math.inf, -math.inf])
-def test_the_item_of_a_product_is_strict_json_whatever_nodata_is(tmp_path, sample, monkeypatch, nodata):
+def test_the_item_of_a_product_is_strict_json_whatever_nodata_is(tmp_path, sample, nodata):
     pixels = sample[:, :8, :8].astype(np.float32) / 10000
     source = write_raster(tmp_path / "a.tif", pixels, nodata=nodata)
-    assert upscale(monkeypatch, source, tmp_path / "out.tif") == 0
+    assert upscale(source, tmp_path / "out.tif") == 0
     text = (tmp_path / "out.json").read_text()
 
     def refuse(name):

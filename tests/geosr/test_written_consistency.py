@@ -39,7 +39,7 @@ def test_strips_in_any_order_are_seen_as_the_whole_image(rows):
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [("uint8", 1 / 255), ("uint16", 1e-4), ("int16", 1e-4), ("float32", 1.0)])
-def test_the_tag_is_what_the_file_shows(tmp_path, sample, monkeypatch, capsys, dtype, scale):
+def test_the_tag_is_what_the_file_shows(tmp_path, sample, capsys, dtype, scale):
     reflectance = sample[:, 100:140, 60:100] * 1e-4
     # As coarse, and in places as bright, as its type can hold.
     pixels = np.clip(reflectance / scale, 1, None)
@@ -48,7 +48,7 @@ def test_the_tag_is_what_the_file_shows(tmp_path, sample, monkeypatch, capsys, d
     source = write_raster(tmp_path / "a.tif", pixels.astype(dtype), scale=scale, offset=0.0)
     output = tmp_path / "out.tif"
     options = ("--model", "rgbn-x4", "--precision", "float32", "--json", "-q")
-    assert call_geosr(monkeypatch, "upscale", source, "-o", output, *options) == 0
+    assert call_geosr("upscale", source, "-o", output, *options) == 0
     claimed = json.loads(capsys.readouterr().out)["consistency_dn"]
     with rasterio.open(output) as raster:
         image = raster.read()
