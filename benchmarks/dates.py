@@ -20,7 +20,7 @@ from torch import Tensor
 
 from geosr.dates.correct import DatedWindow, correction
 from geosr.dates.sampling import ShiftedSensor
-from geosr.dates.survey import DateFit, Survey, Tile, sensor_sigmas_px, survey_dates, tile_windows
+from geosr.dates.survey import DateFit, Survey, Tile, survey_dates, tile_windows
 from geosr.evaluate.held_out import SETS, ImageSet, find_images, read_images
 from geosr.evaluate.metrics import psnr
 from geosr.evaluate.real import dates as pairs_of_dates
@@ -118,7 +118,7 @@ def _spread(images: Sequence[Tensor], most: int) -> Sequence[Tensor]:
 
 
 def _seen(truth: Tensor, shift: tuple[float, ...], subject: Subject, rng: np.random.Generator) -> NDArray[np.float32]:
-    sigmas = sensor_sigmas_px(subject.sensor(BANDS))
+    sigmas = subject.sensor(BANDS).sigmas
     lr = ShiftedSensor(sigmas, 4, (shift[0], shift[1])).observe(truth.numpy())
     return lr + np.float32(NOISE) * rng.normal(size=lr.shape).astype(np.float32)
 

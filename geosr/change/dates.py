@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -106,8 +106,13 @@ class Registration:
     """Median distance of the squares' shifts from it, source pixels."""
     squares: int
     """Squares that it was measured in; 0 where none was clear enough, and the dates are taken as they lie."""
-    lines: tuple[Line, ...] = field(default=())
+    lines: tuple[Line, ...]
     """``later = gain * earlier + offset`` of each band."""
+
+    @property
+    def harmonised(self) -> bool:
+        """True when the dates are brought to one radiometry."""
+        return any((line.gain, line.offset) != (1.0, 0.0) for line in self.lines)
 
 
 def register(
@@ -153,7 +158,7 @@ def register(
     if means:
         _check_scales(means)
     if not shifts:
-        return Registration(0.0, 0.0, math.nan, 0, tuple(Line(1.0, 0.0) for _ in mtf_nyquist))
+        return Registration(0.0, 0.0, math.nan, 0, _unchanged(len(mtf_nyquist)))
     rows, cols = np.median(np.array(shifts), axis=0)
     scatter = float(np.median(np.hypot(*(np.array(shifts) - (rows, cols)).T)))
     return Registration(float(rows), float(cols), scatter, len(shifts), _median_lines(lines))
@@ -175,12 +180,16 @@ def _squares(size: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
 
 
 def _median_lines(lines: Sequence[tuple[Line, ...]]) -> tuple[Line, ...]:
-    """Line of each band; none, gain 1 and offset 0, where the fitted one is that of another season."""
-    made = []
-    for band in zip(*lines, strict=True):
-        gain, offset = (float(np.median([getattr(line, name) for line in band])) for name in ("gain", "offset"))
-        made.append(Line(gain, offset) if _GAINS[0] <= gain <= _GAINS[1] else Line(1.0, 0.0))
-    return tuple(made)
+    """Line of each band; gain 1 and offset 0 for all where one is that of another season, as an index needs both."""
+    made = tuple(
+        Line(*(float(np.median([getattr(line, name) for line in band])) for name in ("gain", "offset")))
+        for band in zip(*lines, strict=True)
+    )
+    return made if all(_GAINS[0] <= line.gain <= _GAINS[1] for line in made) else _unchanged(len(made))
+
+
+def _unchanged(count: int) -> tuple[Line, ...]:
+    return (Line(1.0, 0.0),) * count
 
 
 def _check_scales(means: Sequence[NDArray[np.floating]]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -23,7 +22,16 @@ from geosr.change.grid import Grid
 from geosr.change.indices import INDICES, SpectralIndex
 from geosr.change.levels import Levels
 from geosr.change.polygons import ChangedArea, burn, changed_areas, format_of, write_polygons
-from geosr.change.situation_map import MapSubject, draw_map, map_format
+from geosr.change.result import (
+    ChangeResult,
+    GridSummary,
+    Totals,
+    grid_notes,
+    level_notes,
+    registration_notes,
+    totals_of,
+)
+from geosr.change.situation_map import COLOURS, MapSubject, draw_map, map_format
 from geosr.errors import ExistsError, GeosrError, UsageError
 from geosr.model.zoo import ModelRef
 from geosr.progress import QuietReporter, Reporter
@@ -34,7 +42,6 @@ from geosr.run.uncertainty_layers import HALF_WIDTH, layer_path
 
 #: How far from its inside the edge of a change is looked for, source pixels.
 _REACH_SOURCE_PX = 3
-
 
 #: Modulation transfer at Nyquist of a band that nobody knows it of: the mean of Sentinel-2's.
 _TYPICAL_TRANSFER = 0.26
@@ -62,46 +69,6 @@ class ChangeRequest:
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
-class Totals:
-    """Hectares of one kind of change."""
-
-    hectares: float
-    low_hectares: float
-    high_hectares: float
-    areas: int
-
-
-@dataclass(frozen=True)
-class GridSummary:
-    """Change on one grid."""
-
-    pixel_m: float
-    less: Totals
-    more: Totals
-    unchanged_difference: float
-    """Median absolute difference of the index where nothing changed."""
-
-
-@dataclass(frozen=True)
-class ChangeResult:
-    """Change between two dates on both grids, and the files written."""
-
-    index: str
-    before: str
-    after: str
-    fine: GridSummary
-    source: GridSummary
-    """Change found from the sources' own pixels."""
-    registration: Registration
-    notes: tuple[str, ...]
-    files: dict[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
-
-
 def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> ChangeResult:
     """Map what changed between two dates by more than the errors of both.
 
@@ -115,23 +82,24 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
     if find_spec("skimage") is None:
         raise GeosrError("change needs scikit-image to register the dates: python -m pip install 'geosr[change]'")
     index = index_of(request.index)
+    model = ModelRef(request.model or index.model)
     targets = _targets(request)
-    scenes = _open_both(request, index)
+    scenes = _open_both(request, index, model)
+    _check_apart(targets, scenes)
     products = [
-        _product(request, scene, name, reporter)
+        _product(request, scene, name, model, reporter)
         for scene, name in zip((request.before, request.after), ("before", "after"), strict=True)
     ]
     reporter.stage("comparing the dates")
     registration, grids = _grids(index, scenes, products)
-    notes = _notes(registration)
     with TemporaryDirectory(dir=request.output.absolute().parent, prefix=f".{request.output.stem}-") as name:
         folder = Path(name)
-        levels, edge = grids[0].levels()
-        notes += _few_unchanged(levels)
-        fine, areas = _map(grids[0], (levels, edge), request, folder / "fine")
+        levels = grids[0].levels(request.least)
+        notes = registration_notes(registration) + level_notes(levels)
+        fine, areas = _map(grids[0], levels, request, folder / "fine")
         coarse = replace(grids[1], flat_width=levels.width)
-        source, _ = _map(coarse, coarse.levels(), request, folder / "source")
-        notes += _better_grid(fine, source)
+        source, _ = _map(coarse, coarse.levels(request.least), request, folder / "source")
+        notes += grid_notes(fine, source)
         drafts = {
             "map": folder / "map.tif",
             "difference": folder / "difference.tif",
@@ -186,6 +154,8 @@ def _targets(request: ChangeRequest) -> dict[str, Path]:
     if request.report is not None:
         map_format(request.report)
         targets["report"] = request.report
+    if len({path.absolute() for path in targets.values()}) < len(targets):
+        raise UsageError("two outputs have one name: give each its own")
     if not request.overwrite:
         for path in targets.values():
             if path.exists():
@@ -193,9 +163,16 @@ def _targets(request: ChangeRequest) -> dict[str, Path]:
     return targets
 
 
-def _open_both(request: ChangeRequest, index: SpectralIndex) -> list[Scene]:
-    card = ModelRef(request.model or index.model).card
-    scenes = [open_for_model(one, card) for one in (request.before, request.after)]
+def _check_apart(targets: dict[str, Path], scenes: list[Scene]) -> None:
+    """Refuse outputs that would replace what is read."""
+    for path in targets.values():
+        for source in (name for scene in scenes for name in scene.files):
+            if path.exists() and path.samefile(source):
+                raise UsageError(f"{path} is a source: write to another file")
+
+
+def _open_both(request: ChangeRequest, index: SpectralIndex, model: ModelRef) -> list[Scene]:
+    scenes = [open_for_model(one, model.card) for one in (request.before, request.after)]
     for scene in scenes:
         missing = [band for band in index.bands if band not in scene.names]
         if missing:
@@ -220,9 +197,8 @@ def _open_both(request: ChangeRequest, index: SpectralIndex) -> list[Scene]:
     return scenes
 
 
-def _product(request: ChangeRequest, scene: SceneRequest, name: str, reporter: Reporter) -> Path:
+def _product(request: ChangeRequest, scene: SceneRequest, name: str, model: ModelRef, reporter: Reporter) -> Path:
     output = request.output.with_name(f"{request.output.stem}_{name}.tif")
-    model = ModelRef(request.model or index_of(request.index).model)
     upscale = UpscaleRequest(scene, output, model, uncertainty=True, overwrite=request.overwrite)
     return Path(str(super_resolve(upscale, reporter).cog))
 
@@ -242,14 +218,14 @@ def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> t
         ProductReader(layer_path(path, HALF_WIDTH), bands, widths=True)
         for path, bands in zip(products, specs, strict=True)
     ]
+    sides = pixel_sides_m(before.geobox[before.area.toslices()])
+    assert sides is not None  # _open_both refuses scenes without a CRS
     made = []
     for factor, one, other in ((scale, readers[0], readers[1]), (1, sources[0], sources[1])):
         grid_size = (size[0] * factor, size[1] * factor)
         shift = (registration.rows_px * factor, registration.cols_px * factor)
         moved = Registered(other, grid_size, shift, registration.lines)
         moved_widths = Registered(widths[1], grid_size, shift, registration.lines, offsets=False)
-        sides = pixel_sides_m(before.geobox)
-        assert sides is not None
         made.append(
             Grid(
                 index,
@@ -267,12 +243,9 @@ def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> t
     return registration, made
 
 
-def _map(
-    grid: Grid, measured: tuple[Levels, float], request: ChangeRequest, folder: Path
-) -> tuple[GridSummary, list[ChangedArea]]:
+def _map(grid: Grid, levels: Levels, request: ChangeRequest, folder: Path) -> tuple[GridSummary, list[ChangedArea]]:
     """Write certainties and differences, and find the areas."""
     folder.mkdir()
-    levels, edge = measured
     form = {
         "driver": "GTiff",
         "width": grid.size[1],
@@ -290,25 +263,16 @@ def _map(
         )
         for window in grid.windows():
             outer, inner = grid.around(window)
-            difference = grid.difference(outer, levels, edge)
-            certainties, increase = certainty(difference, request.least, grid.reach_px)
+            difference = grid.difference(outer, levels)
+            certainties, increase = certainty(difference, request.least, grid.reach_px, levels.shown_later)
             classes = np.where(certainties[inner] > 0, 1 + increase[inner], 0).astype(np.uint8)
             sure.write(np.stack([certainties[inner], classes]), window=window)
             index.write(np.stack([difference.index[inner], difference.half_width[inner]]), window=window)
     areas = list(
         changed_areas(folder / "certainty.tif", folder / "difference.tif", request.least_hectares, grid.pixel_hectares)
     )
-    totals = [_totals([area for area in areas if area.kind == kind]) for kind in (1, 2)]
+    totals = [totals_of([area for area in areas if area.kind == kind]) for kind in (1, 2)]
     return GridSummary(round(grid.pixel_m, 3), totals[0], totals[1], round(levels.typical, 5)), areas
-
-
-def _totals(areas: list[ChangedArea]) -> Totals:
-    return Totals(
-        round(sum(area.hectares for area in areas), 3),
-        round(sum(area.low_hectares for area in areas), 3),
-        round(sum(area.high_hectares for area in areas), 3),
-        len(areas),
-    )
 
 
 def _write_map(
@@ -323,43 +287,10 @@ def _write_map(
             for window in grid.windows():
                 unknown = np.isnan(raster.read(1, window=window))
                 made.write(burn(areas, unknown, window, grid.transform), 1, window=window)
-            made.write_colormap(1, {0: (0, 0, 0, 0), 1: (196, 60, 40, 255), 2: (30, 90, 200, 255)})
+            made.write_colormap(1, {0: (0, 0, 0, 0)} | {kind: (*one, 255) for kind, one in enumerate(COLOURS, 1)})
             made.descriptions = (f"0 unchanged, 1 {index.less}, 2 {index.more}",)
     for source, target, resampling in ((plain, classes, "mode"), (folder / "difference.tif", difference, "average")):
         copy_raster(source, target, driver="COG", compress="deflate", overview_resampling=resampling)
-
-
-def _notes(registration: Registration) -> list[str]:
-    if not registration.squares:
-        return ["the dates could not be registered, and are compared as they lie: clouds, or too little detail"]
-    shift = math.hypot(registration.rows_px, registration.cols_px)
-    seasons = all((line.gain, line.offset) == (1.0, 0.0) for line in registration.lines)
-    return [
-        *(["the dates differ by season, and are not brought to one radiometry"] if seasons else []),
-        f"the later date was moved by {shift:.2f} source pixels (scatter {registration.scatter_px:.2f}, "
-        f"{registration.squares} squares)",
-    ]
-
-
-def _few_unchanged(levels: Levels) -> list[str]:
-    if levels.factor < 1:
-        return []
-    return [
-        "most of the area differs by more than the errors of both dates, as between seasons: there is too little "
-        "unchanged ground to measure, and the half-widths of both are taken in full"
-    ]
-
-
-def _better_grid(fine: GridSummary, source: GridSummary) -> list[str]:
-    """Say where the source's pixels are the better measure."""
-    notes = []
-    if source.unchanged_difference < fine.unchanged_difference:
-        notes.append(
-            f"where nothing changed the index differs by {source.unchanged_difference:.4f} at {source.pixel_m:g} m and "
-            f"{fine.unchanged_difference:.4f} at {fine.pixel_m:g} m: for weak change the source's pixels are the "
-            "better measure, for edges and small areas the finer ones"
-        )
-    return notes
 
 
 def _subject(

@@ -20,12 +20,17 @@ NONE, PERHAPS, LIKELY, SURE = range(4)
 #: Half-widths by which a seed differs: 90 % of unchanged pixels differ by less than one, 99.9 % by less than two.
 _SEED_HALF_WIDTHS = 2.0
 
+#: Reaches of a change around a pixel that its certainty depends on.
+REACHES = 5
+
 #: Side of the squares over which a fraction is fitted, pixels: a dark road says nothing about water, its sides do.
 _FIT_PX = 3
 
 #: Least share of a change's own step that a pixel's ground must differ from it by, to have a fraction.
 _LEAST_CONTRAST = 0.2
 
+#: Keeps quotients finite, squared reflectance.
+_LEAST_POWER = 1e-12
 
 #: Least half-width of a fraction: blur and sampling differ between dates.
 _LEAST_MARGIN = 0.1
@@ -46,17 +51,28 @@ class Difference:
     """Half-width of the difference of reflectance, ``(rows, cols)``."""
 
 
-def certainty(difference: Difference, least: float, reach_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def find_seeds(index: NDArray[np.floating], half_width: NDArray[np.floating], least: float) -> list[NDArray[np.bool_]]:
+    """Pixels that have surely changed: of decreases, and of increases. NaN is no change."""
+    needed = np.maximum(least, _SEED_HALF_WIDTHS * half_width)
+    return [sign * index > needed for sign in (-1, 1)]
+
+
+def certainty(
+    difference: Difference, least: float, reach_px: int, shown_later: tuple[bool, bool] = (True, True)
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Judge how sure each pixel's change is, and if it is an increase.
 
     Parameters
     ----------
     difference
-        With ``2 * reach_px`` pixels around the part that is used.
+        With ``REACHES * reach_px`` pixels around the part that is used.
     least
         Smallest difference of the index that counts as change.
     reach_px
         How far the edge of a change is from its inside, pixels.
+    shown_later
+        For decreases and for increases, True where the later date shows the change itself and the earlier one the
+        ground, as with a flood; False where it is the other way round, as with a pond that has dried.
 
     Returns
     -------
@@ -64,42 +80,52 @@ def certainty(difference: Difference, least: float, reach_px: int) -> tuple[NDAr
         ``NONE`` to ``SURE``, ``(rows, cols)``, and True for increases.
     """
     known = np.isfinite(difference.index)
-    index = np.where(known, difference.index, 0)
-    made = np.zeros(index.shape, np.uint8)
-    increase = np.zeros(index.shape, bool)
-    for sign in (-1, 1):
-        seeds = known & (sign * index > np.maximum(least, _SEED_HALF_WIDTHS * difference.half_width))
+    made = np.zeros(known.shape, np.uint8)
+    increase = np.zeros(known.shape, bool)
+    most = np.zeros(known.shape, np.float32)
+    both = find_seeds(difference.index, difference.half_width, least)
+    for is_increase, (seeds, later) in enumerate(zip(both, shown_later, strict=True)):
         if not seeds.any():
             continue
         near = known & ndimage.maximum_filter(seeds, 2 * reach_px + 1)
-        fraction, margin = _changed_fraction(difference, seeds, reach_px)
+        dates = (difference.after, difference.before) if later else (difference.before, difference.after)
+        fraction, contrast = _changed_fraction(*dates, seeds, reach_px)
+        margin = np.maximum(difference.reflectance_half_width / contrast, _LEAST_MARGIN)
+        # The fraction has no sign: a pixel is of the kind that has more seeds around it.
+        density = ndimage.uniform_filter(seeds.astype(np.float32), _side(reach_px))
+        levels = np.zeros(known.shape, np.uint8)
         for level, needed in ((PERHAPS, 0.5 - margin), (LIKELY, 0.5), (SURE, 0.5 + margin)):
             # A margin of a half would make everything near a change perhaps changed.
-            changed = near & (fraction >= np.clip(needed, 0.25, 0.75))
-            made[changed] = np.maximum(made[changed], level)
-            increase[changed] = sign > 0
+            levels[near & (fraction >= np.clip(needed, 0.25, 0.75))] = level
+        chosen = (levels > NONE) & (density > most)
+        made[chosen], increase[chosen], most[chosen] = levels[chosen], bool(is_increase), density[chosen]
     return made, increase
 
 
-def _changed_fraction(
-    difference: Difference, seeds: NDArray[np.bool_], reach_px: int
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Changed fraction of each pixel near seeds, and its half-width.
+def _side(reach_px: int) -> int:
+    """Side of the squares that seeds are gathered in, pixels."""
+    return 4 * reach_px + 1
 
-    The date that is more uniform over the seeds shows the change itself, as water after a flood or before a drought.
-    Its mean over the seeds nearby is what a wholly changed pixel has there. The pixel's own ground on the other date is
-    what it has when nothing changed.
+
+def _changed_fraction(
+    shown: NDArray[np.float32], ground: NDArray[np.float32], seeds: NDArray[np.bool_], reach_px: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Changed fraction of each pixel near seeds, and the reflectance between unchanged and changed there.
+
+    The mean of the date that shows the change, over the seeds nearby, is what a wholly changed pixel has. The pixel's
+    own ground on the other date is what it has when nothing changed.
     """
-    uniform, ground = difference.after, difference.before
-    if difference.before[:, seeds].std(axis=1).sum() < difference.after[:, seeds].std(axis=1).sum():
-        uniform, ground = ground, uniform
-    side = 4 * reach_px + 1
+    side = _side(reach_px)
     weight = np.maximum(ndimage.uniform_filter(seeds.astype(np.float32), side), 1e-9)
-    whole = np.stack([ndimage.uniform_filter(np.where(seeds, band, 0), side) / weight for band in uniform])
-    step, contrast = uniform - ground, whole - ground
-    typical = (contrast[:, seeds] ** 2).sum(axis=0).mean()
+
+    def over_seeds(image: NDArray[np.floating]) -> NDArray[np.floating]:
+        mean: NDArray[np.floating] = ndimage.uniform_filter(np.where(seeds, image, 0), side) / weight
+        return mean
+
+    step, contrast = shown - ground, np.stack([over_seeds(band) for band in shown]) - ground
+    typical = over_seeds((contrast**2).sum(axis=0))
     along = ndimage.uniform_filter((step * contrast).sum(axis=0), _FIT_PX)
-    power = ndimage.uniform_filter((contrast**2).sum(axis=0), _FIT_PX)
-    fraction = along / np.maximum(power, _LEAST_CONTRAST**2 * typical)
-    margin = difference.reflectance_half_width / np.sqrt(np.maximum(power, _LEAST_CONTRAST**2 * typical))
-    return fraction, np.maximum(margin, _LEAST_MARGIN)
+    power = np.maximum(ndimage.uniform_filter((contrast**2).sum(axis=0), _FIT_PX), _LEAST_CONTRAST**2 * typical)
+    # Away from all seeds there is none, and nothing is near a change.
+    power = np.maximum(power, _LEAST_POWER)
+    return along / power, np.sqrt(power)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from rasterio.windows import Window
 
 from geosr.change.dates import Reader
-from geosr.change.extent import Difference
+from geosr.change.extent import REACHES, Difference, find_seeds
 from geosr.change.indices import SpectralIndex
 from geosr.change.levels import Levels, measure_levels
 
 #: Side of the windows that are computed at once, pixels.
 _WINDOW_PX = 2048
 
-#: Of a window's pixels, every so many along each axis are sampled for the levels.
-_SAMPLE_STEP = 7
+#: Windows that the levels are measured in: most along each axis, their side, and the step between pixels taken.
+_SAMPLED_WINDOWS, _SAMPLED_PX, _SAMPLE_STEP = 8, 512, 3
+
+#: Half-width of a difference of reflectance, of the median of all.
+_EDGE_OF_MEDIAN = 1.5
 
 #: Differences and half-widths as they are.
 _RAW = Levels(0.0, 1.0, 0.0)
@@ -51,7 +54,7 @@ class Grid:
 
     def around(self, window: Window) -> tuple[Window, tuple[slice, slice]]:
         """Window with its reach, and the place of the window in that."""
-        reach = 2 * self.reach_px
+        reach = REACHES * self.reach_px
         top, left = max(0, window.row_off - reach), max(0, window.col_off - reach)
         bottom = min(self.size[0], window.row_off + window.height + reach)
         right = min(self.size[1], window.col_off + window.width + reach)
@@ -59,32 +62,45 @@ class Grid:
         cols = slice(window.col_off - left, window.col_off - left + window.width)
         return Window(left, top, right - left, bottom - top), (rows, cols)
 
-    def difference(self, window: Window, levels: Levels = _RAW, edge: float = 0.0) -> Difference:
-        """Difference of the dates in a window; ``edge`` is the half-width of reflectance where a date has none."""
+    def difference(self, window: Window, levels: Levels = _RAW) -> Difference:
+        """Difference of the dates in a window, held against the levels."""
         before, seen_before = self.before.read(window)
         after, seen_after = self.after.read(window)
-        known = seen_before & seen_after
         index = self.index.of(after) - self.index.of(before) - levels.centre
         if self.widths is None:
-            width, step_width = np.full_like(index, self.flat_width), np.full_like(index, edge)
+            width, step_width = np.full_like(index, self.flat_width), np.full_like(index, levels.edge)
         else:
             widths = [reader.read(window)[0] for reader in self.widths]
             width = np.hypot(self.index.half_width(before, widths[0]), self.index.half_width(after, widths[1]))
             step_width = levels.factor * np.sqrt((np.stack(widths) ** 2).sum(axis=(0, 1)))
-        index[~known] = np.nan
+        index[~(seen_before & seen_after)] = np.nan
         return Difference(index, (levels.factor * width).astype(np.float32), before, after, step_width)
 
-    def levels(self) -> tuple[Levels, float]:
-        """Levels of the index's difference, and the typical half-width of the reflectance's where there is no other."""
-        samples, steps = [], []
-        for window in self.windows():
+    def _sampled(self) -> Iterator[Window]:
+        """Windows spread over the grid."""
+        starts = [
+            np.unique(np.linspace(0, max(0, length - _SAMPLED_PX), _SAMPLED_WINDOWS).astype(int))
+            for length in self.size
+        ]
+        for top in starts[0]:
+            for left in starts[1]:
+                height, width = min(_SAMPLED_PX, self.size[0]), min(_SAMPLED_PX, self.size[1])
+                yield Window(int(left), int(top), width, height)
+
+    def levels(self, least: float) -> Levels:
+        """Measure the levels in windows spread over the grid; ``least`` is the smallest difference that counts."""
+        sampled = []
+        for window in self._sampled():
             difference = self.difference(window)
-            kept = (slice(None, None, _SAMPLE_STEP), slice(None, None, _SAMPLE_STEP))
-            step = np.hypot(*(difference.after - difference.before))
-            index, width, step = (one[kept] for one in (difference.index, difference.half_width, step))
-            known = np.isfinite(index)
-            samples.append((index[known], width[known]))
-            steps.append(step[known])
-        levels = measure_levels(samples)
-        edge = 1.5 * float(np.median(np.concatenate(steps))) if any(len(one) for one in steps) else 0.0
-        return levels, edge
+            known = np.isfinite(difference.index[::_SAMPLE_STEP, ::_SAMPLE_STEP])
+            parts = (difference.index, difference.half_width, *difference.before, *difference.after)
+            sampled.append(np.stack([one[::_SAMPLE_STEP, ::_SAMPLE_STEP][known] for one in parts]))
+        index, width, *reflectance = np.concatenate(sampled, axis=1)
+        before, after = np.stack(reflectance[:2]), np.stack(reflectance[2:])
+        found = measure_levels(index, width)
+        later = [
+            not seeds.any() or bool(after[:, seeds].std(axis=1).sum() <= before[:, seeds].std(axis=1).sum())
+            for seeds in find_seeds(index - found.centre, found.factor * width, least)
+        ]
+        edge = _EDGE_OF_MEDIAN * float(np.median(np.hypot(*(after - before)))) if index.size else 0.0
+        return replace(found, edge=edge, shown_later=(later[0], later[1]))

@@ -7,7 +7,6 @@ measured in the scene: half of it or more has not changed, and a median tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +31,14 @@ class Levels:
     """Median absolute difference of the index from its centre."""
     width: float = 1.0
     """Median of the sums in quadrature."""
+    edge: float = 0.0
+    """Half-width of the difference of reflectance where the dates have none of their own."""
+    shown_later: tuple[bool, bool] = (True, True)
+    """For decreases and increases, True where the later date shows the change itself, see ``extent``."""
 
 
-def measure_levels(samples: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Levels:
-    """Measure from samples of differences and of the sums in quadrature of their half-widths, 1-D, finite."""
-    pairs = list(samples)
-    difference, width = (np.concatenate([one[i] for one in pairs]) if pairs else np.empty(0) for i in (0, 1))
+def measure_levels(difference: NDArray[np.float32], width: NDArray[np.float32]) -> Levels:
+    """Measure from differences and from the sums in quadrature of their half-widths, both 1-D and finite."""
     if not difference.size:
         return Levels(0.0, 1.0, 0.0)
     for _ in range(_ROUNDS):

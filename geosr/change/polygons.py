@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask, rasterize, shapes
 from rasterio.windows import Window, from_bounds
 from shapely import STRtree
-from shapely.geometry import MultiPolygon, mapping, shape
+from shapely.geometry import MultiPolygon, box, mapping, shape
 from shapely.ops import transform as map_coordinates
 
 from catalog.strict_json import to_json
@@ -65,8 +65,8 @@ def changed_areas(
         classes = rasterio.band(raster, 2)
         for outline, kind in shapes(classes, mask=classes, connectivity=8, transform=raster.transform):
             outer = shape(outline)
-            window = from_bounds(*outer.bounds, raster.transform).round_offsets().round_lengths()
-            within = ~geometry_mask([outline], (int(window.height), int(window.width)), raster.window_transform(window))
+            window = _whole(from_bounds(*outer.bounds, raster.transform))
+            within = ~geometry_mask([outline], (window.height, window.width), raster.window_transform(window))
             sure = np.where(within, raster.read(1, window=window), 0)
             counts = [int((sure >= level).sum()) for level in (SURE, LIKELY, PERHAPS)]
             low, hectares, high = (count * pixel_hectares for count in counts)
@@ -79,13 +79,18 @@ def changed_areas(
             yield ChangedArea(int(kind), geometry, hectares, low, high, mean)
 
 
+def _whole(window: Window) -> Window:
+    """Window of an outline of pixels, whose bounds are whole numbers but for rounding."""
+    return Window(*(round(one) for one in (window.col_off, window.row_off, window.width, window.height)))
+
+
 def burn(areas: Sequence[ChangedArea], unknown: NDArray[np.bool_], window: Window, transform: Any) -> NDArray[np.uint8]:
     """Classes of a window: the areas', ``UNKNOWN`` where a date has no pixel, ``UNCHANGED`` elsewhere."""
     made = np.zeros(unknown.shape, np.uint8)
     if areas:
         here = rasterio.windows.bounds(window, transform)
         tree = STRtree([area.geometry for area in areas])
-        found = tree.query(MultiPolygon([_box(here)]))
+        found = tree.query(box(*here))
         if len(found):
             rasterize(
                 [(areas[i].geometry, areas[i].kind) for i in found],
@@ -94,12 +99,6 @@ def burn(areas: Sequence[ChangedArea], unknown: NDArray[np.bool_], window: Windo
             )
     made[unknown] = UNKNOWN
     return made
-
-
-def _box(bounds: tuple[float, float, float, float]) -> Any:
-    from shapely.geometry import box
-
-    return box(*bounds)
 
 
 def write_polygons(areas: Iterable[ChangedArea], path: Path, crs: Any, meanings: Sequence[str]) -> None:

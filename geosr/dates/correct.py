@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from geosr.dates.sampling import Pixels, ShiftedSensor, gram_kernel
 from geosr.dates.solve import solve
-from geosr.dates.survey import Survey, sensor_sigmas_px
+from geosr.dates.survey import Survey
 from geosr.dates.weights import Weighed, shrunk, weigh
 from geosr.model.sensor import Sensor, upsample
 
@@ -72,7 +72,7 @@ def correction(
     used = survey.used
     if not used:
         return np.zeros_like(image), weights
-    sigmas = sensor_sigmas_px(sensor)
+    sigmas = sensor.sigmas
     measured = shrunk(reference.valid, REFERENCE_GROWTH_PX)
     sensors = [ShiftedSensor(sigmas, sensor.scale, (0.0, 0.0))]
     departures: list[Pixels | None] = [None]

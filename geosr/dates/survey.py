@@ -286,7 +286,7 @@ def _weigh(
     surface: ShiftSurface,
     shift: tuple[float, float],
 ) -> DateFit | Unused:
-    sigmas = sensor_sigmas_px(sensor)
+    sigmas = sensor.sigmas
     shifted = ShiftedSensor(sigmas, sensor.scale, shift)
     seen, pixels, use = [], [], []
     for tile, image in zip(tiles, sharp, strict=True):
@@ -328,13 +328,3 @@ def _inside(images: Sequence[NDArray[np.floating]], use: Sequence[_Mask]) -> NDA
 def on_line(pixels: NDArray[np.floating], lines: Sequence[Line]) -> NDArray[np.float64]:
     """A date's reflectance in the reference's radiometry."""
     return np.stack([line.gain * band + line.offset for band, line in zip(pixels, lines, strict=True)])
-
-
-def sensor_sigmas_px(sensor: Sensor) -> list[float]:
-    """The blur of each band, fine pixels, from its taps."""
-    taps = sensor.taps.double().numpy()
-    offsets = np.arange(taps.shape[1]) - (taps.shape[1] - 1) / 2
-    # Of two taps of a Gaussian the ratio tells its width, which their cut ends do not change.
-    middle = taps.shape[1] // 2
-    ratio = np.log(taps[:, middle] / taps[:, middle + 4])
-    return [float(one) for one in np.sqrt((offsets[middle + 4] ** 2 - offsets[middle] ** 2) / (2 * ratio))]

@@ -52,6 +52,7 @@ class Sensor(nn.Module):
     def __init__(self, sigmas: Sequence[float], scale: int) -> None:
         super().__init__()
         self.scale = scale
+        self.sigmas = tuple(float(one) for one in sigmas)
         taps = kernels.gaussian_taps(np.asarray(sigmas), scale)
         for name, values in (
             ("taps", taps),

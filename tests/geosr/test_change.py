@@ -11,11 +11,13 @@ import torch
 from rasterio.transform import from_origin
 from scipy import ndimage
 
-from geosr.change.extent import LIKELY, PERHAPS, SURE, Difference, certainty
+from geosr.change.dates import _median_lines
+from geosr.change.extent import LIKELY, PERHAPS, REACHES, SURE, Difference, certainty
 from geosr.change.indices import INDICES
 from geosr.change.levels import measure_levels
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample
+from geosr.registration.harmonise import Line
 from tests.conftest import SAMPLE, call_geosr, run_here, write_raster
 
 MTF = (0.26, 0.28, 0.24, 0.26)
@@ -132,6 +134,9 @@ def test_a_second_map_takes_the_products_over(found, capsys):
         (["-o", "out.tif", "--polygons", "out.shp"], "polygons are written as .geojson or .gpkg, not .shp"),
         (["-o", "out.tif", "--report", "out.png"], "a situation map is written as .html or .pdf, not .png"),
         (["-o", "before.tif"], "before.tif exists: --overwrite replaces it"),
+        (["-o", "before.tif", "--overwrite"], "before.tif is a source: write to another file"),
+        (["-o", "out.tif", "--polygons", "a.geojson", "--report", "out_change.json"], "written as .html or .pdf"),
+        (["-o", "out.tif", "--polygons", "out_change.json"], "two outputs have one name: give each its own"),
         (["-o", "out.tif", "--bbox", "0,0,1,1"], "the area is outside before.tif"),
     ],
 )
@@ -186,11 +191,11 @@ def test_unchanged_ground_tells_the_levels_beside_much_change():
     rng = np.random.default_rng(0)
     difference = (0.02 + 0.01 * rng.standard_normal(10_000)).astype(np.float32)
     difference[:3_000] += 0.8
-    levels = measure_levels([(difference, np.full(10_000, 0.05, np.float32))])
+    levels = measure_levels(difference, np.full(10_000, 0.05, np.float32))
     assert levels.centre == pytest.approx(0.02, abs=0.01)
     assert levels.factor == pytest.approx(0.01645 / 0.05, rel=0.4)
     assert levels.width == pytest.approx(0.05)
-    assert measure_levels([(difference, np.full(10_000, 1e-3, np.float32))]).factor == 1
+    assert measure_levels(difference, np.full(10_000, 1e-3, np.float32)).factor == 1
 
 
 def test_an_edge_is_where_half_of_the_ground_has_changed():
@@ -207,3 +212,57 @@ def test_an_edge_is_where_half_of_the_ground_has_changed():
     found = {level: 60 - float((sure >= level).sum(axis=1).mean()) for level in (PERHAPS, LIKELY, SURE)}
     assert found[LIKELY] == pytest.approx(29.3 + 0.5, abs=0.5)
     assert found[PERHAPS] < found[LIKELY] < found[SURE]
+
+
+def flooded(rows, cols, seed=0):
+    """Reflectance of both dates with two floods and a dried pond, in the two bands of NDWI."""
+    rng = np.random.default_rng(seed)
+    ground, water = np.array([0.08, 0.35]), np.array([0.06, 0.02])
+    before = ground[:, None, None] * (1 + 0.2 * rng.standard_normal((1, rows, cols)))
+    after = before + 0.002 * rng.standard_normal((2, rows, cols))
+    after[:, 30:90, 20:80] = water[:, None, None]
+    after[:, 100:140, 90:180] = water[:, None, None]
+    # A pond that has dried, where the ground of the later date is rough.
+    before[:, 20:60, 120:150] = water[:, None, None]
+    before, after = before.astype(np.float32), after.astype(np.float32)
+    index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
+    flat = np.full((rows, cols), 0.01, np.float32)
+    return Difference(index, flat, before, after, flat)
+
+
+def test_certainties_do_not_depend_on_the_windows_they_are_computed_in():
+    reach = 4
+    whole = flooded(160, 200)
+    shown_later = (False, True)
+    expected, increase = certainty(whole, 0.1, reach, shown_later)
+    assert expected.max() == SURE
+    margin, cut = REACHES * reach, 100
+    part = Difference(*(one[..., : cut + margin] for one in vars(whole).values()))
+    found, found_increase = certainty(part, 0.1, reach, shown_later)
+    np.testing.assert_array_equal(found[:, :cut], expected[:, :cut])
+    np.testing.assert_array_equal(found_increase[:, :cut], increase[:, :cut])
+    assert not increase[30:50, 125:145].any()
+    assert increase[40:80, 30:70].all()
+
+
+def test_water_before_a_flood_is_no_change_of_the_other_kind_around_it():
+    rng = np.random.default_rng(0)
+    ground = np.array([0.08, 0.35])[:, None, None] * (1 + 0.2 * rng.standard_normal((1, 120, 120)))
+    before, after = ground.copy(), ground.copy()
+    before[:, 58:62, 58:62] = np.array([0.08, 0.001])[:, None, None]
+    after[:, 30:90, 30:90] = np.array([0.06, 0.02])[:, None, None]
+    before, after = before.astype(np.float32), after.astype(np.float32)
+    index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
+    assert (index < -0.1).sum() == 16
+    flat = np.full((120, 120), 0.01, np.float32)
+    sure, increase = certainty(Difference(index, flat, before, after, flat), 0.1, 4)
+    changed = sure >= LIKELY
+    # Water that was deeper stays what it is, pixel by pixel; the flood around it does not follow.
+    assert (changed & ~increase).sum() <= 16
+    assert changed.sum() == pytest.approx(3600, rel=0.03)
+
+
+def test_a_band_of_another_season_leaves_both_as_they_are():
+    fitted = [(Line(1.05, 0.01), Line(0.3, 0.02))] * 3
+    assert _median_lines(fitted) == (Line(1.0, 0.0),) * 2
+    assert _median_lines([(Line(1.05, 0.01), Line(0.9, 0.02))] * 3) == (Line(1.05, 0.01), Line(0.9, 0.02))

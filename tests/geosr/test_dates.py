@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from geosr.dates.correct import DatedWindow, correction
 from geosr.dates.sampling import ShiftedSensor, gram_kernel
 from geosr.dates.solve import solve
-from geosr.dates.survey import DateFit, Tile, Unused, sensor_sigmas_px, survey_dates, tile_windows
+from geosr.dates.survey import DateFit, Tile, Unused, survey_dates, tile_windows
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample
 
@@ -79,7 +79,7 @@ def test_a_sensor_without_shift_is_the_models(dates):
     truth, _ = dates
     expected = SENSOR.observe(torch.from_numpy(truth)[None])[0].numpy()
     np.testing.assert_allclose(ShiftedSensor(SIGMAS, 4, (0.0, 0.0)).observe(truth), expected, atol=1e-6)
-    np.testing.assert_allclose(sensor_sigmas_px(SENSOR), SIGMAS, rtol=1e-5)
+    np.testing.assert_allclose(SENSOR.sigmas, SIGMAS, rtol=1e-5)
 
 
 def test_a_whole_pixel_shift_is_the_next_pixel(dates):

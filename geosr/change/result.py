@@ -1,0 +1,96 @@
+"""Results of a comparison of two dates, and the notes that go with them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from geosr.change.dates import Registration
+from geosr.change.levels import Levels
+from geosr.change.polygons import ChangedArea
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Hectares of one kind of change."""
+
+    hectares: float
+    low_hectares: float
+    high_hectares: float
+    areas: int
+
+
+@dataclass(frozen=True)
+class GridSummary:
+    """Change on one grid."""
+
+    pixel_m: float
+    less: Totals
+    more: Totals
+    unchanged_difference: float
+    """Median absolute difference of the index where nothing changed."""
+
+
+@dataclass(frozen=True)
+class ChangeResult:
+    """Change between two dates on both grids, and the files written."""
+
+    index: str
+    before: str
+    after: str
+    fine: GridSummary
+    source: GridSummary
+    """Change found from the sources' own pixels."""
+    registration: Registration
+    notes: tuple[str, ...]
+    files: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def totals_of(areas: list[ChangedArea]) -> Totals:
+    """Sum areas of one kind."""
+    return Totals(
+        round(sum(area.hectares for area in areas), 3),
+        round(sum(area.low_hectares for area in areas), 3),
+        round(sum(area.high_hectares for area in areas), 3),
+        len(areas),
+    )
+
+
+def registration_notes(registration: Registration) -> list[str]:
+    """Say how the later date was laid on the earlier one."""
+    if not registration.squares:
+        return ["the dates could not be registered, and are compared as they lie: clouds, or too little detail"]
+    shift = math.hypot(registration.rows_px, registration.cols_px)
+    seasons = "the dates differ by season, and are not brought to one radiometry"
+    return [
+        *([] if registration.harmonised else [seasons]),
+        f"the later date was moved by {shift:.2f} source pixels (scatter {registration.scatter_px:.2f}, "
+        f"{registration.squares} squares)",
+    ]
+
+
+def level_notes(levels: Levels) -> list[str]:
+    """Say where there is too little unchanged ground."""
+    if levels.factor < 1:
+        return []
+    return [
+        "most of the area differs by more than the errors of both dates, as between seasons: there is too little "
+        "unchanged ground to measure, and the half-widths of both are taken in full"
+    ]
+
+
+def grid_notes(fine: GridSummary, source: GridSummary) -> list[str]:
+    """Say where the source's pixels are the better measure."""
+    notes = []
+    if source.unchanged_difference < fine.unchanged_difference:
+        notes.append(
+            f"where nothing changed the index differs by {source.unchanged_difference:.4f} at {source.pixel_m:g} m and "
+            f"{fine.unchanged_difference:.4f} at {fine.pixel_m:g} m: for weak change the source's pixels are the "
+            "better measure, for edges and small areas the finer ones"
+        )
+    return notes
