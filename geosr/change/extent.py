@@ -7,6 +7,7 @@ as in the middle of the flood. An index is no measure of that fraction, as it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,12 +50,19 @@ class Difference:
     after: NDArray[np.float32]
     reflectance_half_width: NDArray[np.float32]
     """Half-width of the difference of reflectance, ``(rows, cols)``."""
+    crossed: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+    """Where decreases, and where increases may be change, see :class:`geosr.change.indices.SpectralIndex`."""
 
 
-def find_seeds(index: NDArray[np.floating], half_width: NDArray[np.floating], least: float) -> list[NDArray[np.bool_]]:
+def find_seeds(
+    index: NDArray[np.floating],
+    half_width: NDArray[np.floating],
+    crossed: Sequence[NDArray[np.bool_]],
+    least: float,
+) -> list[NDArray[np.bool_]]:
     """Pixels that have surely changed: of decreases, and of increases. NaN is no change."""
     needed = np.maximum(least, _SEED_HALF_WIDTHS * half_width)
-    return [sign * index > needed for sign in (-1, 1)]
+    return [(sign * index > needed) & where for sign, where in zip((-1, 1), crossed, strict=True)]
 
 
 def certainty(
@@ -83,7 +91,7 @@ def certainty(
     made = np.zeros(known.shape, np.uint8)
     increase = np.zeros(known.shape, bool)
     most = np.zeros(known.shape, np.float32)
-    both = find_seeds(difference.index, difference.half_width, least)
+    both = find_seeds(difference.index, difference.half_width, difference.crossed, least)
     for is_increase, (seeds, later) in enumerate(zip(both, shown_later, strict=True)):
         if not seeds.any():
             continue

@@ -66,7 +66,8 @@ class Grid:
         """Difference of the dates in a window, held against the levels."""
         before, seen_before = self.before.read(window)
         after, seen_after = self.after.read(window)
-        index = self.index.of(after) - self.index.of(before) - levels.centre
+        first, second = self.index.of(before), self.index.of(after)
+        index = second - first - levels.centre
         if self.widths is None:
             width, step_width = np.full_like(index, self.flat_width), np.full_like(index, levels.edge)
         else:
@@ -74,7 +75,8 @@ class Grid:
             width = np.hypot(self.index.half_width(before, widths[0]), self.index.half_width(after, widths[1]))
             step_width = levels.factor * np.sqrt((np.stack(widths) ** 2).sum(axis=(0, 1)))
         index[~(seen_before & seen_after)] = np.nan
-        return Difference(index, (levels.factor * width).astype(np.float32), before, after, step_width)
+        half_width = (levels.factor * width).astype(np.float32)
+        return Difference(index, half_width, before, after, step_width, self.index.crossed(first, second))
 
     def _sampled(self) -> Iterator[Window]:
         """Windows spread over the grid."""
@@ -93,14 +95,19 @@ class Grid:
         for window in self._sampled():
             difference = self.difference(window)
             known = np.isfinite(difference.index[::_SAMPLE_STEP, ::_SAMPLE_STEP])
-            parts = (difference.index, difference.half_width, *difference.before, *difference.after)
+            parts = (
+                *(difference.index, difference.half_width),
+                *(*difference.before, *difference.after),
+                *difference.crossed,
+            )
             sampled.append(np.stack([one[::_SAMPLE_STEP, ::_SAMPLE_STEP][known] for one in parts]))
-        index, width, *reflectance = np.concatenate(sampled, axis=1)
-        before, after = np.stack(reflectance[:2]), np.stack(reflectance[2:])
+        index, width, *others = np.concatenate(sampled, axis=1)
+        before, after = np.stack(others[:2]), np.stack(others[2:4])
+        crossed = [one > 0 for one in others[4:]]
         found = measure_levels(index, width)
         later = [
             not seeds.any() or bool(after[:, seeds].std(axis=1).sum() <= before[:, seeds].std(axis=1).sum())
-            for seeds in find_seeds(index - found.centre, found.factor * width, least)
+            for seeds in find_seeds(index - found.centre, found.factor * width, crossed, least)
         ]
         edge = _EDGE_OF_MEDIAN * float(np.median(np.hypot(*(after - before)))) if index.size else 0.0
         return replace(found, edge=edge, shown_later=(later[0], later[1]))

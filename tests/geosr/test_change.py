@@ -207,11 +207,16 @@ def test_an_edge_is_where_half_of_the_ground_has_changed():
     after = ((1 - fraction) * before + fraction * water[:, None, None]).astype(np.float32)
     index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
     flat = np.full((60, 60), 0.01, np.float32)
-    sure, increase = certainty(Difference(index, flat, before, after, flat), 0.1, 8)
+    sure, increase = certainty(Difference(index, flat, before, after, flat, crossed(before, after)), 0.1, 8)
     assert increase[sure > 0].all()
     found = {level: 60 - float((sure >= level).sum(axis=1).mean()) for level in (PERHAPS, LIKELY, SURE)}
     assert found[LIKELY] == pytest.approx(29.3 + 0.5, abs=0.5)
     assert found[PERHAPS] < found[LIKELY] < found[SURE]
+
+
+def crossed(before, after):
+    index = INDICES["ndwi"]
+    return index.crossed(index.of(before), index.of(after))
 
 
 def flooded(rows, cols, seed=0):
@@ -227,7 +232,7 @@ def flooded(rows, cols, seed=0):
     before, after = before.astype(np.float32), after.astype(np.float32)
     index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
     flat = np.full((rows, cols), 0.01, np.float32)
-    return Difference(index, flat, before, after, flat)
+    return Difference(index, flat, before, after, flat, crossed(before, after))
 
 
 def test_certainties_do_not_depend_on_the_windows_they_are_computed_in():
@@ -237,7 +242,8 @@ def test_certainties_do_not_depend_on_the_windows_they_are_computed_in():
     expected, increase = certainty(whole, 0.1, reach, shown_later)
     assert expected.max() == SURE
     margin, cut = REACHES * reach, 100
-    part = Difference(*(one[..., : cut + margin] for one in vars(whole).values()))
+    *arrays, both = vars(whole).values()
+    part = Difference(*(one[..., : cut + margin] for one in arrays), tuple(one[:, : cut + margin] for one in both))
     found, found_increase = certainty(part, 0.1, reach, shown_later)
     np.testing.assert_array_equal(found[:, :cut], expected[:, :cut])
     np.testing.assert_array_equal(found_increase[:, :cut], increase[:, :cut])
@@ -255,11 +261,23 @@ def test_water_before_a_flood_is_no_change_of_the_other_kind_around_it():
     index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
     assert (index < -0.1).sum() == 16
     flat = np.full((120, 120), 0.01, np.float32)
-    sure, increase = certainty(Difference(index, flat, before, after, flat), 0.1, 4)
+    sure, increase = certainty(Difference(index, flat, before, after, flat, crossed(before, after)), 0.1, 4)
     changed = sure >= LIKELY
     # Water that was deeper stays what it is, pixel by pixel; the flood around it does not follow.
     assert (changed & ~increase).sum() <= 16
     assert changed.sum() == pytest.approx(3600, rel=0.03)
+
+
+def test_a_field_that_turns_green_has_lost_no_water():
+    bare, green = np.array([0.12, 0.22], np.float32), np.array([0.08, 0.45], np.float32)
+    before, after = (np.broadcast_to(one[:, None, None], (2, 40, 40)) for one in (bare, green))
+    index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
+    assert float(index.max()) < -0.3
+    flat = np.full((40, 40), 0.01, np.float32)
+    sure, _ = certainty(Difference(index, flat, before, after, flat, crossed(before, after)), 0.1, 4)
+    assert not sure.any()
+    vegetation = INDICES["ndvi"]
+    assert all(one.all() for one in vegetation.crossed(vegetation.of(before[::-1]), vegetation.of(after[::-1])))
 
 
 def test_a_band_of_another_season_leaves_both_as_they_are():
