@@ -24,9 +24,9 @@ class SpectralIndex:
     """Meaning of a decrease."""
     more: str
     """Meaning of an increase."""
-    level: float | None = None
-    """Value that separates two kinds of ground, as land and water: only what crosses it is change. None where a
-    difference alone is change."""
+    doubtful: tuple[float, float] | None = None
+    """Values between which ground may be of either kind, as land or water. A pixel that stays below or above has kept
+    its kind and is unchanged. None where a difference alone is change."""
 
     @property
     def bands(self) -> tuple[str, str]:
@@ -45,10 +45,11 @@ class SpectralIndex:
         self, before: NDArray[np.float32], after: NDArray[np.float32]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Where a decrease, and where an increase of the index may be change."""
-        if self.level is None:
+        if self.doubtful is None:
             everywhere = np.ones(before.shape, bool)
             return everywhere, everywhere
-        return (before >= self.level) & (after < self.level), (before < self.level) & (after >= self.level)
+        low, high = self.doubtful
+        return (before >= low) & (after < high), (before < high) & (after >= low)
 
     def half_width(self, reflectance: NDArray[np.float32], half_widths: NDArray[np.float32]) -> NDArray[np.float32]:
         """Carry the bands' half-widths, both ``(2, rows, cols)``, to the index, as independent errors of its bands."""
@@ -61,8 +62,8 @@ class SpectralIndex:
 INDICES = {
     one.name: one
     for one in (
-        # Water is above 0 (McFeeters, 1996): a field that turns green has a lower index, and lost no water.
-        SpectralIndex("ndwi", "B03", "B08", "rgbn-x4", "less water", "more water", level=0.0),
+        # Water is above 0 (McFeeters, 1996), as some roofs and roads are; above 0.2 it is hardly anything else.
+        SpectralIndex("ndwi", "B03", "B08", "rgbn-x4", "less water", "more water", doubtful=(0.0, 0.2)),
         SpectralIndex("ndvi", "B08", "B04", "rgbn-x4", "less vegetation", "more vegetation"),
         SpectralIndex("nbr", "B08", "B12", "s2-ten-x4", "burned", "regrown"),
         SpectralIndex("ndbi", "B11", "B08", "s2-ten-x4", "less built-up or bare", "more built-up or bare"),

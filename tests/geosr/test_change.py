@@ -276,6 +276,10 @@ def test_a_field_that_turns_green_has_lost_no_water():
     flat = np.full((40, 40), 0.01, np.float32)
     sure, _ = certainty(Difference(index, flat, before, after, flat, crossed(before, after)), 0.1, 4)
     assert not sure.any()
+    # A river that clears is water on both dates; a roof with an index above 0 that is flooded is not.
+    river = crossed(np.array([0.2, 0.1], np.float32), np.array([0.06, 0.01], np.float32))
+    roof = crossed(np.array([0.2, 0.19], np.float32), np.array([0.06, 0.01], np.float32))
+    assert [bool(one) for one in (*river, *roof)] == [False, False, False, True]
     vegetation = INDICES["ndvi"]
     assert all(one.all() for one in vegetation.crossed(vegetation.of(before[::-1]), vegetation.of(after[::-1])))
 
