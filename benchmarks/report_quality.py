@@ -256,8 +256,8 @@ def change(result: dict[str, Any]) -> str:
         "## Change",
         f"`{result['command']}`: floods of known area between two simulated dates, found by `geosr change` at 2.5 m and at the "
         "source's 10 m. The later date is shifted by 0.3 and 0.2 source pixels and brighter by 2 %, and has noise of its own. "
-        "Hectares have their range in parentheses. Less water is found where NDWI was higher before than that of the flood's "
-        f"water. The last two columns are the median change of NDWI on ground that stays. {in_words(result['machine'])}",
+        "Hectares have their range in parentheses. "
+        f"The last two columns are the median change of NDWI on ground that stays. {in_words(result['machine'])}",
         "| ground, taken as 2.5 m | true hectares | more water, 2.5 m | 10 m | less water, 2.5 m | 10 m | unchanged, 2.5 m "
         f"| 10 m |\n|{'---|' * 8}",
     ]

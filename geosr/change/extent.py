@@ -51,7 +51,7 @@ class Difference:
     reflectance_half_width: NDArray[np.float32]
     """Half-width of the difference of reflectance, ``(rows, cols)``."""
     crossed: tuple[NDArray[np.bool_], NDArray[np.bool_]]
-    """Where decreases, and where increases may be change, see :class:`geosr.change.indices.SpectralIndex`."""
+    """Pixels whose decrease, and pixels whose increase may be change, see :mod:`geosr.change.indices`."""
 
 
 def find_seeds(

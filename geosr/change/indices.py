@@ -44,7 +44,7 @@ class SpectralIndex:
     def crossed(
         self, before: NDArray[np.float32], after: NDArray[np.float32]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Where a decrease, and where an increase of the index may be change."""
+        """Pixels whose decrease, and pixels whose increase of the index may be change."""
         if self.doubtful is None:
             everywhere = np.ones(before.shape, bool)
             return everywhere, everywhere
