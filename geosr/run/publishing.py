@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import rasterio
 from rasterio.errors import RasterioError
@@ -158,7 +159,8 @@ def _modified(path: Location) -> float:
 def finished_earlier(run: Run, item_file: ItemFile) -> Published | None:
     """Find the same run's output, all of it, and write its Item if a kill prevented that; None where it is not there.
 
-    An Item that is there stays as it is, with assets and links that were added to it.
+    An Item that is there stays as it is, with assets and links that were added to it, unless it names the layers as an
+    earlier version did.
 
     Raises :class:`ExistsError` when something else is in its place and must not be overwritten, or when the output is
     its own source.
@@ -171,14 +173,15 @@ def finished_earlier(run: Run, item_file: ItemFile) -> Published | None:
         return None
     tags = _tags(run.output)
     if _is_of(tags, run.manifest):
-        described = item.exists() and _is_item_of(item, run.manifest)
-        if item.exists() and not run.overwrite and not described:
+        content = _content(item) if item.exists() else {}
+        owned = _is_item_of(content, run.manifest)
+        if item.exists() and not run.overwrite and not owned:
             raise ExistsError(f"{item} is not the STAC Item of {run.output}: --overwrite replaces it")
         layers = [_found(layer, run.manifest) for layer in run.layers]
         if not tiling.is_whole(run.output) or not all(_is_there(layer, run.manifest) for layer in layers):
             # This run's own output, damaged or incomplete since: made anew and put in its place.
             return None
-        if not described:
+        if not owned or not _assets_of(content) >= paths_of(layers).keys():
             publish(run, layers, item_file)
         consistency = consistency_in(tags, run.scene.names)
         return Published(run.output, item, 0, len(run.plan), consistency, paths_of(layers))
@@ -251,9 +254,22 @@ def _tags(path: Location) -> dict[str, str]:
         return {}
 
 
-def _is_item_of(path: Location, manifest: Manifest) -> bool:
+def _content(item: Location) -> dict[str, Any]:
+    """Content of a JSON file; empty where that is no object."""
     try:
-        properties = json.loads(path.read_text(encoding="utf-8"))["properties"]
-        return bool(properties["processing:expression"]["expression"]["manifest"] in manifest.digests)
-    except (ValueError, LookupError, TypeError):
+        content = json.loads(item.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _assets_of(content: Mapping[str, Any]) -> set[str]:
+    assets = content.get("assets")
+    return set(assets) if isinstance(assets, dict) else set()
+
+
+def _is_item_of(content: Mapping[str, Any], manifest: Manifest) -> bool:
+    try:
+        return bool(content["properties"]["processing:expression"]["expression"]["manifest"] in manifest.digests)
+    except (LookupError, TypeError):
         return False
