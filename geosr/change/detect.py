@@ -33,6 +33,9 @@ from geosr.change.result import (
 )
 from geosr.change.situation_map import COLOURS, MapSubject, draw_map, map_format
 from geosr.errors import ExistsError, GeosrError, UsageError
+from geosr.maps.outputs import MapOutputs, style_path
+from geosr.maps.qml import classes_style, style_of
+from geosr.maps.raster import MapRaster
 from geosr.model.zoo import ModelRef
 from geosr.progress import QuietReporter, Reporter
 from geosr.run.pipeline import super_resolve
@@ -66,6 +69,8 @@ class ChangeRequest:
     """Smallest area."""
     polygons: Path | None = None
     report: Path | None = None
+    style: bool = False
+    """Write QGIS styles beside the map, the differences and both products."""
     overwrite: bool = False
 
 
@@ -122,6 +127,8 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
         if request.report is not None:
             drafts["report"] = folder / f"report{request.report.suffix}"
             draw_map(_subject(result, index, products, drafts["map"], scenes), drafts["report"])
+        if request.style:
+            drafts |= _write_styles(drafts["map"], drafts["difference"], index)
         drafts["summary"] = folder / "summary.json"
         drafts["summary"].write_text(to_json(result.as_json(), indent=2), encoding="utf-8")
         for key, draft in drafts.items():
@@ -148,6 +155,10 @@ def _targets(request: ChangeRequest) -> dict[str, Path]:
         "difference": output.with_name(f"{output.stem}_difference{output.suffix}"),
         "summary": output.with_name(f"{output.stem}_change.json"),
     }
+    if request.style:
+        targets |= {f"{name}_style": Path(str(style_path(targets[name]))) for name in ("map", "difference")}
+        for name in ("before", "after"):
+            MapOutputs(style=True).check(_product_path(request, name), overwrite=request.overwrite)
     if request.polygons is not None:
         format_of(request.polygons)
         targets["polygons"] = request.polygons
@@ -197,10 +208,16 @@ def _open_both(request: ChangeRequest, index: SpectralIndex, model: ModelRef) ->
     return scenes
 
 
+def _product_path(request: ChangeRequest, name: str) -> Path:
+    return request.output.with_name(f"{request.output.stem}_{name}.tif")
+
+
 def _product(request: ChangeRequest, scene: SceneRequest, name: str, model: ModelRef, reporter: Reporter) -> Path:
-    output = request.output.with_name(f"{request.output.stem}_{name}.tif")
+    output = _product_path(request, name)
     upscale = UpscaleRequest(scene, output, model, uncertainty=True, overwrite=request.overwrite)
-    return Path(str(super_resolve(upscale, reporter).cog))
+    published = super_resolve(upscale, reporter)
+    MapOutputs(style=request.style).write(published)
+    return Path(str(published.cog))
 
 
 def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> tuple[Registration, list[Grid]]:
@@ -291,6 +308,22 @@ def _write_map(
             made.descriptions = (f"0 unchanged, 1 {index.less}, 2 {index.more}",)
     for source, target, resampling in ((plain, classes, "mode"), (folder / "difference.tif", difference, "average")):
         copy_raster(source, target, driver="COG", compress="deflate", overview_resampling=resampling)
+
+
+def _write_styles(classes: Path, difference: Path, index: SpectralIndex) -> dict[str, Path]:
+    """Write styles beside both rasters; return their paths by name."""
+    styles = {
+        classes: classes_style(
+            [
+                (kind, one, colour)
+                for kind, (one, colour) in enumerate(zip((index.less, index.more), COLOURS, strict=True), 1)
+            ]
+        ),
+        difference: style_of(MapRaster.of(str(difference)), "change"),
+    }
+    for raster, style in styles.items():
+        style_path(raster).write_text(style, encoding="utf-8")
+    return {"map_style": Path(str(style_path(classes))), "difference_style": Path(str(style_path(difference)))}
 
 
 def _subject(

@@ -24,6 +24,10 @@ def change(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Also write a situation map: .html or .pdf.")
     ] = None,
+    style: Annotated[
+        bool,
+        typer.Option("--style", help="Also write styles, by which QGIS shows classes, differences and both dates."),
+    ] = False,
     least: Annotated[
         float, typer.Option("--least", min=0, max=2, help="Smallest difference of the index that counts.")
     ] = 0.1,
@@ -62,7 +66,7 @@ def change(
             for source in (before, after)
         ]
         request = ChangeRequest(
-            scenes[0], scenes[1], output, index, model, least, least_hectares, polygons, report, overwrite
+            scenes[0], scenes[1], output, index, model, least, least_hectares, polygons, report, style, overwrite
         )
         result = detect_change(request, reporter_for(as_json=as_json, quiet=quiet))
         if as_json:

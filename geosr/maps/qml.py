@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from geosr.before_after import GAMMA
@@ -43,6 +44,22 @@ def style_of(raster: MapRaster, style: str) -> str:
 def natural_style(raster: MapRaster) -> str:
     """Write the style that shows true colours, or three bands, or one in grey."""
     return _colours(raster, raster.shown())
+
+
+def classes_style(classes: Sequence[tuple[int, str, tuple[int, int, int]]]) -> str:
+    """Write the style of a map of classes: value, meaning and colour of each. Other values are clear."""
+    renderer = _renderer("paletted", band="1")
+    entries = ElementTree.SubElement(renderer, "colorPalette")
+    for value, meaning, (red, green, blue) in classes:
+        ElementTree.SubElement(
+            entries,
+            "paletteEntry",
+            value=str(value),
+            label=meaning,
+            color=f"#{red:02x}{green:02x}{blue:02x}",
+            alpha="255",
+        )
+    return _document(renderer)
 
 
 def _bands_of(raster: MapRaster) -> str:

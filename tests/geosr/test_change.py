@@ -19,6 +19,7 @@ from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample
 from geosr.registration.harmonise import Line
 from tests.conftest import SAMPLE, call_geosr, run_here, write_raster
+from tests.geosr.test_maps import renderer_of
 
 MTF = (0.26, 0.28, 0.24, 0.26)
 SIDE = 96
@@ -62,7 +63,7 @@ def found(dates):
     folder, hectares = dates
     run = run_here(
         *("change", folder / "before.tif", folder / "after.tif", "-o", folder / "flood.tif", "--json"),
-        *("--polygons", folder / "flood.geojson", "--report", folder / "flood.html"),
+        *("--polygons", folder / "flood.geojson", "--report", folder / "flood.html", "--style"),
     )
     assert run.returncode == 0, run.stderr
     return folder, hectares, json.loads(run.stdout)
@@ -102,6 +103,19 @@ def test_polygons_and_map_hold_the_same_area(found):
         difference = raster.read(1)
         assert difference[2 * SIDE, 2 * SIDE] > 0.5
         assert np.nanmedian(np.abs(difference[:40, :40])) < 0.05
+
+
+def test_styles_go_with_the_map_the_differences_and_both_dates(found):
+    folder = found[0]
+    classes = renderer_of((folder / "flood.qml").read_text())
+    assert classes.get("type") == "paletted"
+    assert [(entry.get("value"), entry.get("label")) for entry in classes.iter("paletteEntry")] == [
+        ("1", "less water"),
+        ("2", "more water"),
+    ]
+    assert renderer_of((folder / "flood_difference.qml").read_text()).get("classificationMin") == "-0.5"
+    for date in ("before", "after"):
+        assert renderer_of((folder / f"flood_{date}.qml").read_text()).get("redBand") == "3"
 
 
 def test_the_situation_map_needs_no_network(found):
