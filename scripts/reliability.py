@@ -40,6 +40,7 @@ def put(page: str, results: Path) -> str:
         *_mutated(fuzz),
         *map(_trial, soak),
         "",
+        *_measured(soak),
         "Not survived when it was tried:",
         "",
         *(f"- `{one['case']}`: {one['verdict']}, {one['why']}" for run in fuzz for one in run["not_survived"]),
@@ -72,6 +73,14 @@ def _trial(run: dict[str, Any]) -> str:
     return (
         f"| {_first_line(TRIALS[name])} | {total} ({parts}) | {total - len(run['not_survived'])} | `{run['command']}` |"
     )
+
+
+def _measured(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Figures of the trials that have some, as a list."""
+    for run in runs:
+        if run.get("figures"):
+            figures = ", ".join(f"{name}: {value}" for name, value in run["figures"].items())
+            yield from (f"Measured by `{run['command']}`: {figures}.", "")
 
 
 def _first_line(function: object) -> str:

@@ -31,13 +31,11 @@ from geosr.run.checkpoint import work_folder
 from scripts import soak_network, soak_service
 from scripts.children import load, run, said_in_one_line, start, wait
 from scripts.mutations import mutate_bytes
+from scripts.outcomes import Outcome
 from tests.conftest import SAMPLE
 
 #: A run of 16 chunks.
 _ARGUMENTS = ["upscale", str(SAMPLE), "-o", "out.tif", "--core", "75", "-q"]
-
-#: Name of what was tried, and what was wrong; nothing if it was survived.
-Outcome = tuple[str, str]
 
 
 def kills(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
@@ -58,12 +56,12 @@ def kills(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
             if ended.code in (None, 130):
                 moments.append(sign.name)
             if (own / "out.tif").exists() and (own / "out.tif").read_bytes() != undisturbed["out.tif"]:
-                yield "kill", f"trial {number}: a product that is not whole is in place"
+                yield Outcome("kill", f"trial {number}: a product that is not whole is in place")
         number += 1
         fault = _finished(own, arguments, undisturbed)
         for name in moments:
             killed += 1
-            yield name, fault and f"trial {number}, {moments}: {fault}"
+            yield Outcome(name, fault and f"trial {number}, {moments}: {fault}")
 
 
 def storage(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
@@ -90,7 +88,7 @@ def storage(folder: Path, count: int, seed: int) -> Iterator[Outcome]:
             for path in chance.sample(files, min(len(files), chance.choice((1, 2, 5)))):
                 path.write_bytes(mutate_bytes(path.read_bytes(), chance)[0])
         fault = fault or _finished(own, arguments, undisturbed)
-        yield kind, fault and f"trial {number}: {fault}"
+        yield Outcome(kind, fault and f"trial {number}: {fault}")
         shutil.rmtree(own)
 
 
@@ -144,22 +142,24 @@ def main() -> int:
     given = parser.parse_args()
     load()
     tried: Counter[str] = Counter()
-    bad = []
+    bad: list[str] = []
+    figures: dict[str, float] = {}
     begun = time.monotonic()
     option = "seconds" if given.trial == "service" else "count"
     amount = getattr(given, option)
     command = f"python -m scripts.soak {given.trial} --{option} {amount} --seed {given.seed}"
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        for kind, fault in TRIALS[given.trial](Path(folder), amount, given.seed):
-            tried[kind] += 1
-            if fault:
-                bad.append(f"{kind}: {fault}")
+        for outcome in TRIALS[given.trial](Path(folder), amount, given.seed):
+            tried[outcome.kind] += 1
+            figures |= outcome.figures
+            if outcome.fault:
+                bad.append(f"{outcome.kind}: {outcome.fault}")
                 print(bad[-1], flush=True)
             if given.output is not None:
-                content = {"command": command, "tried": tried, "not_survived": bad}
+                content = {"command": command, "tried": tried, "not_survived": bad, "figures": figures}
                 content["seconds"] = round(time.monotonic() - begun)
                 given.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(f"{given.trial}: {tried.total()} tried, {dict(tried)}, {len(bad)} not survived")
+    print(f"{given.trial}: {tried.total()} tried, {dict(tried)}, {len(bad)} not survived, {figures}")
     return 1 if bad else 0
 
 

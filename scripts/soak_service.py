@@ -1,101 +1,188 @@
-"""Service load of ``scripts/soak.py``: clients that ask for tiles, jobs and nonsense, and for more than is allowed."""
+"""Service load of ``scripts/soak.py``: clients that ask for tiles, jobs and nonsense, five times as much in between.
+
+The service is killed twice with a job that runs, and started again; its address is another one then.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import rasterio
 
-from scripts.mutations import mutate_bytes
-from tests.conftest import SAMPLE
-from tests.service.conftest import BOX, Service, served
+from scripts.outcomes import Outcome
+from scripts.service_clients import Tally, all_jobs, ask, order
+from tests.service.conftest import Service, served
 
-#: Clients at the same time, and limits that they exceed.
+#: Clients at the same time, and limits that they exceed while they overload the service.
 _CLIENTS = 12
-_LIMITS = {"max_queued_jobs": 3, "requests_per_minute": 600, "live_waiting": 8, "connections_per_address": 10}
+_LIMITS = {
+    "max_queued_jobs": 6,
+    "requests_per_minute": 600,
+    "live_waiting": 8,
+    "connections_per_address": 10,
+    "orders_per_hour": 10_000,
+}
 
-#: What a service may answer: what was asked for, no, or later.
-_GOOD = frozenset((200, 201, 204, 304, 400, 404, 408, 409, 413, 415, 429, 503))
+#: Longest pause of a client between two requests, seconds; a fifth of it during the overload.
+_PAUSE_S = 5.0
+
+#: Shares of the time at which the service is killed, and from which to which it is overloaded.
+_KILLS, _OVERLOAD = (0.1, 0.25), (0.4, 0.6)
+
+#: Seconds after the overload in which requests may still be refused.
+_RECOVERY_S = 60
 
 #: Growth of the service's memory that is no leak, bytes.
-_GROWTH_BYTES = 400 * 2**20
+_GROWTH_BYTES = 200 * 2**20
+
+#: Part of the sample whose job runs when the service is killed, degrees; its chunks are small, so that it takes long.
+_BOX = [0.0005, -0.0265, 0.0265, -0.0005]
+_CORE_PX = 32
 
 
-def service(folder: Path, seconds: int, seed: int) -> Iterator[tuple[str, str]]:
-    """Load of 12 clients beyond the limits, then memory, and a job's pixels against those of a service at rest."""
-    with served(folder / "rest", "--demo") as quiet:
-        expected = _product(quiet)
-    with served(folder / "busy", "--demo", **_LIMITS) as busy:
-        begun, counts, faults = _memory(busy), Counter[str](), list[str]()
-        deadline, lock = time.monotonic() + seconds, threading.Lock()
+@dataclass
+class _Load:
+    """A service under load, and what was seen of it."""
 
-        def client(number: int) -> None:
-            chance = random.Random(f"service {seed} {number}")
-            with httpx.Client(base_url=busy.address, timeout=300, trust_env=False) as http:
-                while time.monotonic() < deadline:
-                    kind, fault = _ask(http, chance)
-                    with lock:
-                        counts[kind] += 1
-                        if fault:
-                            faults.append(f"{kind}: {fault}")
+    folder: Path
+    seconds: int
+    stack: ExitStack
+    begun: float = field(default_factory=time.monotonic)
+    memory: list[int] = field(default_factory=list)
+    """Bytes of the process since its last start, one about every minute."""
+    interrupted: list[str] = field(default_factory=list)
+    """Jobs that ran when the service was killed."""
 
-        threads = [threading.Thread(target=client, args=(number,)) for number in range(_CLIENTS)]
+    def __post_init__(self) -> None:
+        self.service = self.start()
+        self.tally = Tally(self.service.address)
+
+    def start(self) -> Service:
+        """Start the service on what an earlier process of it has left."""
+        settings = {"core_px": _CORE_PX, **_LIMITS}
+        return self.stack.enter_context(served(self.folder, "--demo", **settings))
+
+    @property
+    def share(self) -> float:
+        """Share of the time that has passed."""
+        return (time.monotonic() - self.begun) / self.seconds
+
+    def client(self, number: int, seed: int) -> None:
+        """Ask until the time is over."""
+        chance = random.Random(f"service {seed} {number}")
+        while self.share < 1:
+            address = self.tally.address
+            with httpx.Client(base_url=address, timeout=300, trust_env=False) as http:
+                while self.share < 1 and self.tally.address == address:
+                    ask(self.tally, http, chance)
+                    overloaded = _OVERLOAD[0] <= self.share < _OVERLOAD[1]
+                    time.sleep(chance.uniform(0, _PAUSE_S / 5 if overloaded else _PAUSE_S))
+
+    def kill(self, number: int) -> None:
+        """Kill the service while a job runs, and start it again."""
+        # Another box each time: the same one would be answered from before.
+        box = [_BOX[0] + 0.001 * number, *_BOX[1:]]
+        while (answer := order(self.service.http, box)).status_code != 201:
+            time.sleep(0.5)
+        job = str(answer.json()["jobID"])
+        with self.tally.lock:
+            self.tally.promised[job] = box
+        while self.service.http.get(f"/jobs/{job}").json().get("chunks", {}).get("finished", 0) < 1:
+            time.sleep(0.05)
+        self.service.kill()
+        self.interrupted.append(job)
+        self.service = self.start()
+        self.tally.address = self.service.address
+        self.memory.clear()
+
+    def watch(self) -> None:
+        """Kill the service when it is time, and look at its memory, until the time is over."""
+        kills = list(enumerate(_KILLS))
+        looked = 0.0
+        while self.share < 1:
+            if kills and self.share >= kills[0][1]:
+                self.kill(kills.pop(0)[0])
+            elif time.monotonic() - looked >= min(60, self.seconds / 60):
+                looked = time.monotonic()
+                self.memory.append(_memory(self.service))
+            time.sleep(0.2)
+
+
+def service(folder: Path, seconds: int, seed: int) -> Iterator[Outcome]:
+    """Load of 12 clients, five times as much in the middle, and two kills; then jobs, their bytes, and memory."""
+    with ExitStack() as stack:
+        load = _Load(folder / "busy", seconds, stack)
+        threads = [threading.Thread(target=load.client, args=(number, seed)) for number in range(_CLIENTS)]
         for thread in threads:
             thread.start()
+        load.watch()
         for thread in threads:
             thread.join()
-        for kind, number in counts.items():
-            yield from ((kind, "") for _ in range(number))
-        yield from (("fault", fault) for fault in faults)
-        _settle(busy)
-        yield "product after the load", "" if _product(busy) == expected else "its pixels are others"
-        growth = _memory(busy) - begun
-        yield "memory after the load", "" if growth < _GROWTH_BYTES else f"grew by {growth >> 20} MiB"
+        tally = load.tally
+        for kind, number in tally.counts.items():
+            yield from (Outcome(kind) for _ in range(number))
+        yield from (Outcome("fault", fault) for fault in tally.faults)
+        _settle(load.service)
+        load.memory.append(_memory(load.service))
+        yield from _jobs(load)
+        yield from (_same_bytes(load.service, job, tally.promised[job]) for job in load.interrupted)
+        before = load.memory[min(len(load.memory) - 1, max(1, len(load.memory) // 10))]
+        growth = load.memory[-1] - before
+        recovery = _recovery_s(load)
+        yield Outcome("recovery", "" if recovery <= _RECOVERY_S else f"requests were refused for {recovery} s more")
+        yield Outcome(
+            "memory after the load",
+            "" if growth < _GROWTH_BYTES else f"grew by {growth >> 20} MiB",
+            {
+                "memory after the last start, MiB": before >> 20,
+                "most memory, MiB": max(load.memory) >> 20,
+                "memory after the load, MiB": load.memory[-1] >> 20,
+                "seconds after the overload until nothing is refused": recovery,
+                "answers 5xx but for 503": tally.server_errors,
+            },
+        )
 
 
-def _ask(http: httpx.Client, chance: random.Random) -> tuple[str, str]:
-    kind = chance.choices(("tile", "point", "job", "upload", "nonsense", "list"), (60, 10, 8, 2, 10, 10))[0]
-    try:
-        if kind == "tile":
-            zoom = chance.choice((14, 15, 16, 17))
-            x, y = (2 ** (zoom - 1) + chance.randrange(-1, 4) for _ in range(2))
-            layer = chance.choice(("sr", "source", "sr", "nowhere"))
-            answer = http.get(f"/scenes/demo/tiles/{zoom}/{x}/{y}", params={"layer": layer})
-        elif kind == "point":
-            place = {"lon": chance.uniform(0, 0.03), "lat": -chance.uniform(0, 0.03)}
-            answer = http.get("/scenes/demo/point", params=place)
-        elif kind == "job":
-            west, south = chance.uniform(0, 0.02), -chance.uniform(0.005, 0.025)
-            inputs = {"scene": "demo", "bbox": [west, south, west + 0.003, south + 0.003]}
-            answer = http.post(
-                "/processes/upscale/execution", json={"inputs": inputs}, headers={"Prefer": "respond-async"}
-            )
-        elif kind == "upload":
-            content = mutate_bytes(SAMPLE.read_bytes(), chance)[0]
-            answer = http.post("/scenes/upload", content=content, headers={"content-type": "image/tiff"})
-            if answer.status_code == 201:
-                http.delete(f"/scenes/{answer.json()['id']}")
-        elif kind == "nonsense":
-            path = "/" + "/".join(
-                chance.choice(("scenes", "jobs", "..", "%00", "results", "x" * 300)) for _ in range(3)
-            )
-            answer = http.request(chance.choice(("GET", "POST", "DELETE")), path, content=chance.randbytes(100))
-        else:
-            answer = http.get(chance.choice(("/jobs", "/scenes", "/collections", "/healthz", "/readyz")))
-    except httpx.TransportError:
-        # Connections beyond what an address may have are closed.
-        time.sleep(0.5)
-        return f"{kind}, no connection", ""
-    if answer.status_code in (429, 503):
-        time.sleep(0.2)
-    good = answer.status_code in _GOOD | {401, 403, 405, 307}
-    return f"{kind}, {answer.status_code}", "" if good else f"{answer.request.url}: {answer.text[:200]}"
+def _jobs(load: _Load) -> Iterator[Outcome]:
+    """Jobs that were promised, which are all there once, and successful."""
+    found, tally = all_jobs(load.service.http), load.tally
+    for job in tally.promised:
+        status = found.get(job, {}).get("status", "lost")
+        yield Outcome("promised job", "" if status == "successful" else f"{job} is {status}: {found.get(job)}")
+    more = len(found.keys() - tally.promised.keys())
+    fault = f"{more} jobs more than were ordered" if more > tally.unanswered_orders else ""
+    yield Outcome("number of jobs", fault, {"jobs": len(found), "of orders whose answers were lost": more})
+
+
+def _same_bytes(running: Service, job: str, box: list[float]) -> Outcome:
+    """Compare a job that was killed with the same job made anew."""
+    first = _digest(running, job)
+    running.http.delete(f"/jobs/{job}").raise_for_status()
+    again = str(order(running.http, box).raise_for_status().json()["jobID"])
+    status = running.wait(again, seconds=900)
+    same = status["status"] == "successful" and again != job and _digest(running, again) == first
+    return Outcome("product of a job that was killed", "" if same else f"{job}: other bytes, {status}")
+
+
+def _digest(running: Service, job: str) -> str:
+    return hashlib.sha256((running.data / "jobs" / job / "product.tif").read_bytes()).hexdigest()
+
+
+def _recovery_s(load: _Load) -> int:
+    """Seconds from the end of the overload to the last request that was refused within a minute of another one."""
+    end = int(load.begun + _OVERLOAD[1] * load.seconds)
+    last = end
+    for second in sorted(second for second, count in load.tally.refused.items() if count):
+        if last <= second <= last + 60:
+            last = second
+    return last - end
 
 
 def _settle(running: Service) -> None:
@@ -105,16 +192,6 @@ def _settle(running: Service) -> None:
         if answer.status_code == 200 and not answer.json()["jobs"]:
             return
         time.sleep(1)
-
-
-def _product(running: Service) -> bytes:
-    job = running.submit(scene="demo", bbox=BOX)
-    status = running.wait(job, seconds=600)
-    if status["status"] != "successful":
-        raise RuntimeError(str(status))
-    # Its tags name the file of the sample, of which each service has a copy of its own.
-    with rasterio.open(running.data / "jobs" / job / "product.tif") as product:
-        return bytes(product.read().tobytes())
 
 
 def _memory(running: Service) -> int:
