@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from catalog.errors import AreaError, RequestError
 from catalog.poles import polar_footprint
+from catalog.strict_json import json_text
 from catalog.vector import read_polygons
 
 _WGS84 = CRS("EPSG:4326")
@@ -113,7 +114,7 @@ def read_aoi(path: Path, layer: str | None = None, where: str | None = None) -> 
 
 def _geojson(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(json_text(path.read_bytes()))
     except OSError as error:
         raise AreaError(f"cannot read the area of interest {path}: {error.strerror}") from error
     except RecursionError as error:

@@ -24,11 +24,11 @@ from catalog.pixel_size import gsd_m_of
 from catalog.placing import check_placed, grid_of_raster, other_placement
 from catalog.plain_images import brightness, is_plain_image, plain_image_names
 from catalog.radiometry import Radiometry
-from catalog.raster_notes import assumed_note, contradictions, scale_note
+from catalog.raster_notes import assumed_note, contradictions, nodata_note, scale_note
 from catalog.sampling import BandSample, sample_band
 from catalog.scene import BandSpec, Pixels, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name, known_bands
-from catalog.unmeasured import check_pixel_type, has_own_mask, unmeasured_in
+from catalog.unmeasured import check_pixel_type, has_own_mask, unmeasured_in, with_one_nodata
 from catalog.web import patient
 
 #: Most bands of a raster: twice those of any imaging spectrometer. Of each its metadata are looked at.
@@ -150,11 +150,15 @@ def open_raster_scene(
         for i in keep:
             own = unmeasured_in(raster, i + 1, plain=plain, transparent=transparent, sensor=sensor, given=nodata)
             spec, reason = _band_spec(raster, i, names[i], scale, offset, plain, sensor)
-            specs.append(replace(spec, gsd_m=gsd_m_of(geobox), nodata=own.nodata, also_nodata=own.also))
+            specs.append(replace(spec, gsd_m=gsd_m_of(geobox)))
             reasons.append(reason)
-            unmeasured.append(own.read)
-        if len({str(spec.nodata) for spec in specs}) > 1:
-            raise SourceError(f"{path} has another nodata value in each band: give it one, gdalwarp -dstnodata")
+            unmeasured.append(own)
+        dtype, declared = _common_dtype(raster, keep, path), [raster.nodatavals[i] for i in keep]
+        unmeasured = with_one_nodata(unmeasured, declared, dtype)
+        specs = [
+            replace(spec, nodata=own.nodata, also_nodata=own.also) for spec, own in zip(specs, unmeasured, strict=True)
+        ]
+        notes += nodata_note(specs, declared)
         notes += assumed_note(specs, reasons)
         acquired = acquired or acquisition_of(raster, path)
         if acquired is not None and acquired.told_by == "TIFFTAG_DATETIME":
@@ -167,10 +171,10 @@ def open_raster_scene(
             bands=tuple(specs),
             geobox=geobox,
             area=Window(0, 0, raster.width, raster.height),
-            dtype=_common_dtype(raster, keep, path),
+            dtype=dtype,
             reader=RasterReader(
                 files=tuple((path, i + 1) for i in keep),
-                nodata=tuple(unmeasured),
+                nodata=tuple(own.read for own in unmeasured),
                 masked=masked,
                 alpha=alpha,
             ),
@@ -182,7 +186,7 @@ def open_raster_scene(
             },
             datetime=None if acquired is None else acquired.instant,
             period=None if acquired is None else acquired.period,
-            nodata_declared=raster.nodata is not None or transparent or nodata is not None,
+            nodata_declared=any(value is not None for value in declared) or transparent or nodata is not None,
             scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
             plain_image=plain,
             sources=(without_query(path),),

@@ -37,6 +37,18 @@ def scale_note(specs: Sequence[BandSpec], geobox: GeoBox, sensor: SensorProfile 
     return []
 
 
+def nodata_note(specs: Sequence[BandSpec], declared: Sequence[float | None]) -> list[str]:
+    """A word on bands that declare other nodata values than their product has."""
+    others = [
+        f"{spec.name} {value:.10g}"
+        for spec, value in zip(specs, declared, strict=True)
+        if value is not None and str(float(value)) != str(spec.nodata)
+    ]
+    if not others:
+        return []
+    return [f"bands have other nodata values ({', '.join(others)}) than the output, whose is {specs[0].nodata:.10g}"]
+
+
 def contradictions(
     raster: DatasetReader, keep: Sequence[int], specs: Sequence[BandSpec], sensor: SensorProfile
 ) -> list[str]:

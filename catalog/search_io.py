@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog import web
 from catalog.errors import SearchError
+from catalog.strict_json import json_text
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
@@ -55,6 +56,6 @@ def bounded_io(api: str) -> StacApiIO:
             if not 200 <= answer.status < 300:
                 said = answer.content[:200].decode("utf-8", "replace")
                 raise SearchError(f"its server answers {answer.status}: {said}".rstrip(": "))
-            return answer.content.decode("utf-8")
+            return json_text(answer.content)
 
     return BoundedIO()

@@ -32,6 +32,20 @@ def to_json(content: Any, **options: Any) -> str:
     return json.dumps(finite(content), allow_nan=False, **options)
 
 
+def json_text(content: bytes) -> str:
+    r"""Decode a JSON document by its first bytes: UTF-8, which may begin with a byte order mark, or UTF-16 or UTF-32.
+
+    Raises :class:`UnicodeDecodeError`.
+
+    Examples
+    --------
+    >>> json_text(b"\xef\xbb\xbf{}")
+    '{}'
+
+    """
+    return content.decode(json.detect_encoding(content))
+
+
 def finite(content: Any) -> Any:
     """Return the content with None for each number that is not finite."""
     if isinstance(content, float):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,46 @@ def unmeasured_in(
     return Unmeasured(nodata, tuple(value for value in read if value != nodata), tuple(read))
 
 
+def with_one_nodata(bands: Sequence[Unmeasured], declared: Sequence[float | None], dtype: str) -> list[Unmeasured]:
+    """Give bands with nodata values of their own, as in a VRT, the one that a product of all of them has.
+
+    Parameters
+    ----------
+    bands
+        What is no measurement in each band; as it is read, it stays.
+    declared
+        Nodata that the source declares for each band.
+    dtype
+        Type of the bands' DN.
+
+    Returns
+    -------
+    list of Unmeasured
+        Bands with the first declared value that is one of the type.
+
+    """
+    if len({str(band.nodata) for band in bands}) < 2:
+        return list(bands)
+    candidates = [value for value in declared if value is not None]
+    common = next(value for value in (*candidates, bands[0].nodata, 0.0) if value is not None and _holds(dtype, value))
+    return [
+        replace(
+            band,
+            nodata=common,
+            also=tuple(value for value in dict.fromkeys((band.nodata, *band.read)) if value not in (None, common)),
+        )
+        for band in bands
+    ]
+
+
+def _holds(dtype: str, value: float) -> bool:
+    """Tell whether a pixel of a type can have a value."""
+    if not np.issubdtype(np.dtype(dtype), np.integer):
+        return True
+    limits = np.iinfo(dtype)
+    return math.isfinite(value) and float(value).is_integer() and limits.min <= value <= limits.max
+
+
 def check_pixel_type(dtype: str, source: str) -> None:
     """Refuse pixel types that are no image's, or that hold more than reflectance is computed with.
 
@@ -115,8 +155,7 @@ def check_given_nodata(given: float | None, dtype: np.dtype[Any]) -> None:
     """
     if given is None or not np.issubdtype(dtype, np.integer):
         return
-    limits = np.iinfo(dtype)
-    if not (math.isfinite(given) and float(given).is_integer() and limits.min <= given <= limits.max):
+    if not _holds(dtype.name, given):
         raise RequestError(f"--nodata {given:.10g} is no value that {dtype} has, so no pixel would be taken out")
 
 

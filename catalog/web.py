@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from pystac.stac_io import DefaultStacIO
 
 from catalog.errors import SourceError, UnreachableError
 from catalog.paths import without_query
+from catalog.strict_json import json_text
 
 if TYPE_CHECKING:
     import requests
@@ -190,11 +192,12 @@ class PatientStacIO(DefaultStacIO):
     def read_text_from_href(self, href: str) -> str:
         """The text of a file or an address."""
         if not href.startswith(("http://", "https://")):
-            return super().read_text_from_href(href)
+            path = Path(href)
+            return json_text(path.read_bytes()) if path.is_file() else super().read_text_from_href(href)
         answer = fetch(Request(href))
         if answer.status >= 400:
             raise UnreachableError(f"its server answers {answer.status}")
-        return answer.content.decode("utf-8")
+        return json_text(answer.content)
 
 
 def version_of(path: str) -> dict[str, str | int]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pystac
 
+from catalog.strict_json import json_text
 from geosr.errors import UsageError
 
 #: Names of files that describe the folder of a batch.
@@ -138,7 +139,7 @@ def _in_folder(folder: Path) -> list[BatchScene]:
 
 def _is_item(path: Path) -> bool:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(json_text(path.read_bytes()))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("type") == "Feature" and "stac_version" in content

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from catalog.strict_json import json_text
 from geosr.errors import ModelError, UsageError
 from geosr.model.kernels import Base
 
@@ -345,7 +346,7 @@ class ModelCard(BaseModel):
 def read_card_file(path: Path) -> ModelCard:
     """Read a card. Raises :class:`ModelError` when it is missing or malformed."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(json_text(path.read_bytes()))
         if not isinstance(content, dict):
             raise ModelError(f"{path} is not a model card: it holds no fields")
         return ModelCard.model_validate({**content, "folder": path.parent.resolve(), "sharpness": 0.0})

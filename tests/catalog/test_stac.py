@@ -191,6 +191,16 @@ def test_items_without_projection_fields_are_read_by_their_files(tmp_path, sampl
     assert (pixels_of(scene)[0] == sample[:, :40, :50]).all()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_an_item_may_begin_with_a_byte_order_mark(tmp_path, sample, encoding):
+    path = write_item(tmp_path, "one", sample[:, :20, :20])
+    content = json.loads(path.read_text())
+    content["properties"]["title"] = "Gelände"
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding=encoding)
+    pixels, _ = pixels_of(open_scene(SceneRequest(str(path))))
+    assert (pixels == sample[:, :20, :20]).all()
+
+
 def test_a_missing_band_is_named(tmp_path, sample):
     path = write_item(tmp_path, "one", sample[:, :8, :8])
     with pytest.raises(SourceError, match="no asset for band B11"):

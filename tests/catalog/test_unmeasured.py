@@ -12,7 +12,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from catalog import SceneRequest, open_scene
-from tests.conftest import RGBN, write_raster
+from tests.conftest import RGBN, call_geosr, write_raster
 from tests.stac_items import write_item
 
 HOLE = np.s_[5:9, 6:12]
@@ -179,3 +179,44 @@ def test_a_measured_pixel_of_an_item_does_not_turn_into_nodata(tmp_path, dn):
     values, valid = shifted.read(Window(0, 0, 24, 24))
     assert valid.all()
     assert values[0, 1, 1] == dn[0, 1, 1] + 6
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "common"),
+    [
+        ("uint16", (65535, 7, None, 0), 65535),
+        ("int16", (None, -9999, -32768, -9999), -9999),
+        ("uint16", (None, 65535, None, None), 65535),
+        ("float32", (-9999, float("nan"), 0, None), -9999),
+    ],
+)
+def test_each_band_of_a_vrt_may_have_a_nodata_value_of_its_own(tmp_path, dn, dtype, nodata, common):
+    pixels, expected = dn.astype(dtype) / (1 if dtype[0] in "ui" else 10000), np.ones(dn.shape, bool)
+    pixels = pixels.astype(dtype)
+    for band, value in enumerate(nodata):
+        if value is not None:
+            pixels[band, 3 + band, 4] = value
+            expected[band, 3 + band, 4] = False
+    # What is nodata of another band is a measurement here, unless the sensor has it for its own.
+    pixels[0, 20, 20] = 7 if dtype == "uint16" else pixels[0, 20, 20]
+    write_raster(tmp_path / "a.tif", pixels)
+    copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
+    parts = (tmp_path / "a.vrt").read_text().split("</VRTRasterBand>")
+    declared = [
+        f"<NoDataValue>{value}</NoDataValue></VRTRasterBand>" if value is not None else "</VRTRasterBand>"
+        for value in nodata
+    ]
+    (tmp_path / "a.vrt").write_text("".join(a + b for a, b in zip(parts, [*declared, ""], strict=True)))
+    scene, _, valid = read(tmp_path / "a.vrt")
+    assert (valid == expected).all()
+    assert {band.nodata for band in scene.bands} == {common}
+    assert scene.nodata_declared
+    several = len(set(nodata) - {None}) > 1
+    assert any("bands have other nodata values" in note for note in scene.notes) == several
+    assert call_geosr("upscale", tmp_path / "a.vrt", "-o", tmp_path / "out.tif", "--model", "nearest", "-q") == 0
+    with rasterio.open(tmp_path / "out.tif") as product:
+        assert product.nodata == common
+        made, measured = product.read(), product.read_masks() > 0
+    larger = [array.repeat(4, axis=1).repeat(4, axis=2) for array in (pixels, expected)]
+    assert (measured == larger[1]).all()
+    assert (made[measured] == larger[0][measured]).all()
