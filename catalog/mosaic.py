@@ -16,7 +16,7 @@ from rasterio.windows import Window
 
 from catalog.errors import SourceError
 from catalog.sampling import BandSample
-from catalog.scene import PixelReader, Pixels, Scene
+from catalog.scene import BandSpec, PixelReader, Pixels, Scene
 
 #: How far a corner may be from the common grid, pixels.
 _OFF_GRID_PX = 0.01
@@ -108,6 +108,7 @@ def mosaic_scenes(scenes: Sequence[Scene]) -> Scene:
     gaps = not _is_covered([part.window for part in parts], grid)
     return replace(
         first,
+        bands=_with_nodata_of_all(scenes),
         id=f"{first.id} and {len(scenes) - 1} more",
         geobox=grid,
         area=Window(0, 0, grid.shape.x, grid.shape.y),
@@ -120,10 +121,21 @@ def mosaic_scenes(scenes: Sequence[Scene]) -> Scene:
             *dict.fromkeys(note for scene in scenes for note in scene.notes),
             f"{len(scenes)} sources are joined before they are upscaled: {', '.join(scene.id for scene in scenes)}",
         ),
-        nodata_declared=first.nodata_declared or gaps,
+        nodata_declared=gaps or any(scene.nodata_declared for scene in scenes),
         tags={key: value for key, value in first.tags.items() if all(one.tags.get(key) == value for one in scenes)},
         datetime=min((scene.datetime for scene in scenes if scene.datetime is not None), default=None),
     )
+
+
+def _with_nodata_of_all(scenes: Sequence[Scene]) -> tuple[BandSpec, ...]:
+    """Bands of the first scene, whose nodata the product has, with that of the others beside it."""
+    declaring = next((scene for scene in scenes if scene.nodata_declared), scenes[0])
+    made = []
+    for i, band in enumerate(scenes[0].bands):
+        nodata = declaring.bands[i].nodata
+        values = dict.fromkeys(value for scene in scenes for value in scene.bands[i].unmeasured)
+        made.append(replace(band, nodata=nodata, also_nodata=tuple(v for v in values if str(v) != str(nodata))))
+    return tuple(made)
 
 
 def _check_alike(first: Scene, other: Scene) -> None:
@@ -132,9 +144,9 @@ def _check_alike(first: Scene, other: Scene) -> None:
         ("bands", lambda scene: ", ".join(scene.names), "name or choose them with --bands"),
         ("type", lambda scene: scene.dtype, "convert one, gdal_translate -ot"),
         (
-            "scale, offset and nodata",
-            lambda scene: "; ".join(f"{band.scale:g}, {band.offset:g}, {band.nodata}" for band in scene.bands),
-            "give them with --scale, --offset and --nodata, or upscale them apart",
+            "scale and offset",
+            lambda scene: "; ".join(f"{band.scale:g}, {band.offset:g}" for band in scene.bands),
+            "give them with --scale and --offset, or upscale them apart",
         ),
         ("CRS", lambda scene: str(scene.geobox.crs), "warp one to the other's grid, gdalwarp -t_srs"),
         ("sensor", lambda scene: scene.sensor or scene.properties.get("platform", "")[:10], "upscale them apart"),

@@ -77,6 +77,23 @@ def test_the_first_source_counts_where_they_overlap_unless_it_has_a_hole(tmp_pat
     assert (high[:, ::4, ::4] == expected).all()
 
 
+def test_sources_may_have_other_nodata_values(tmp_path, scene):
+    pixels = scene[:, :16, :32].astype(np.int16)
+    left, right = pixels[:, :, :16].copy(), pixels[:, :, 16:].copy()
+    left[:, 2, 2], right[:, 3, 3], right[:, 4, 4] = -9999, -32768, -9
+    sources = [
+        tile(tmp_path / "a.tif", left, 0, 0, nodata=None),
+        tile(tmp_path / "b.tif", right, 0, 16, nodata=-32768),
+    ]
+    done = run_here("upscale", *sources, "-o", tmp_path / "out.tif", "--nodata", "-9999", "--model", "nearest", "-q")
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(tmp_path / "out.tif") as raster:
+        high, measured = raster.read()[:, ::4, ::4], raster.read_masks()[:, ::4, ::4] > 0
+    expected = np.concatenate([left, right], axis=2)
+    assert (measured == (expected > -9000)).all()
+    assert (high[measured] == expected[measured]).all()
+
+
 def test_between_sources_is_nodata_which_is_declared(tmp_path, scene):
     apart = [
         tile(tmp_path / "a.tif", scene[:, :16, :16], 0, 0, nodata=None),
@@ -133,7 +150,7 @@ def test_items_of_one_overpass_are_joined(tmp_path, scene):
     [
         (lambda path, scene: tile(path, scene[:3], 0, 64, names=("B02", "B03", "B04")), "their bands differ"),
         (lambda path, scene: tile(path, scene.astype(np.int32), 0, 64), "their type differ"),
-        (lambda path, scene: tile(path, scene, 0, 64, scale=2e-4), "scale, offset and nodata differ"),
+        (lambda path, scene: tile(path, scene, 0, 64, scale=2e-4), "scale and offset differ"),
         (lambda path, scene: tile(path, scene, 0, 64, crs="EPSG:32634"), "their CRS differ"),
         (lambda path, scene: tile(path, scene, 0, 64.3), "lies on another grid than"),
         (
