@@ -30,6 +30,9 @@ from catalog.web import PatientStacIO
 #: next orbit is 100 minutes later.
 _OVERPASS = dt.timedelta(minutes=20)
 
+#: Characters at the start of a text that tell what it is.
+_LONGEST_START = 200
+
 #: Two Items of one tile and time are versions of each other when they share this much of the smaller; otherwise they
 #: are its halves, from two downlinks.
 _SAME_GROUND = 0.5
@@ -90,7 +93,7 @@ def read_items(source: str) -> list[pystac.Item]:
     stac_io = PatientStacIO()
     href = source if "://" in source else str(Path(source).absolute())
     try:
-        content = json.loads(stac_io.read_text_from_href(href))
+        content = _parsed(stac_io.read_text_from_href(href))
         features = _features(content, address)
         several = features[0] is not content
         items = [
@@ -119,6 +122,19 @@ def read_item(source: str) -> pystac.Item:
             f"{without_query(source)} holds {len(items)} STAC Items, and one is needed: name it by itself"
         )
     return items[0]
+
+
+def _parsed(text: str) -> Any:
+    """Parse JSON. Raises :class:`ValueError` that says what a text without any is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        start = text[:_LONGEST_START].lstrip()
+        if not start:
+            raise ValueError("it is empty") from None
+        if start.lower().startswith(("<!doctype html", "<html")):
+            raise ValueError("it is a web page (HTML), as of a login or a proxy") from None
+        raise
 
 
 def _own_address(content: dict[str, Any]) -> str | None:

@@ -307,7 +307,7 @@ def _ask(request: Request, most: int) -> Answer:
             return Answer(answer.status_code, answer.headers, content)
     except (HTTPError, OSError) as error:
         if _is_lasting(error):
-            raise SourceError(f"cannot fetch {request.shown}: {type(error).__name__}") from error
+            raise SourceError(f"cannot fetch {request.shown}: {_lasting_reason(error)}") from error
         raise _BrokenError(_reason(error)) from error
 
 
@@ -333,6 +333,19 @@ def _is_lasting(error: Exception) -> bool:
         # Certificates are not mended by asking again.
         return isinstance(error, kinds.SSLError) or not isinstance(error, passing)
     return isinstance(error, DecodeError | LocationParseError)
+
+
+def _lasting_reason(error: Exception) -> str:
+    """Describe an error that another attempt does not mend."""
+    from requests import exceptions
+
+    if isinstance(error, exceptions.TooManyRedirects):
+        return "it redirects from one address to another without end"
+    if isinstance(error, exceptions.InvalidSchema):
+        return "it redirects to an address that is not fetched"
+    if isinstance(error, exceptions.SSLError):
+        return "its certificate is not trusted, or it does not speak TLS"
+    return type(error).__name__
 
 
 def _reason(error: BaseException) -> str:

@@ -79,7 +79,7 @@ def _measured(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Figures of the trials that have some, as a list."""
     for run in runs:
         if run.get("figures"):
-            figures = ", ".join(f"{name}: {value}" for name, value in run["figures"].items())
+            figures = "; ".join(f"{name}: {value}" for name, value in run["figures"].items())
             yield from (f"Measured by `{run['command']}`: {figures}.", "")
 
 

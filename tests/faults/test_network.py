@@ -30,7 +30,7 @@ from catalog.items import read_item
 from catalog.paths import without_queries, without_query
 from geosr.run.pipeline import super_resolve
 from tests.conftest import FIRST_WAIT_S, call_geosr, write_raster
-from tests.faults.flaky_server import KINDS, flaky_server
+from tests.faults.flaky_server import KINDS, STRANGE, flaky_server
 from tests.geosr.test_resume import leave_unfinished
 from tests.stac_items import write_item
 from tests.upscaling import upscale_request
@@ -56,6 +56,7 @@ def waits(monkeypatch):
 
 
 def give_raster(server, tmp_path):
+    tmp_path.mkdir(parents=True, exist_ok=True)
     server.contents["/in.tif"] = write_raster(tmp_path / "source.tif", PIXELS).read_bytes()
     return server.url("in.tif")
 
@@ -139,6 +140,43 @@ def test_what_passes_is_waited_for_alike_by_all_that_is_fetched(server, tmp_path
 def test_pixels_come_after_more_failures_than_gdal_repeats(server, tmp_path, monkeypatch, kind):
     monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_MAX_RETRY", 0)
     read_pixels_from(server, tmp_path, [kind] * 6)
+
+
+def test_answers_that_are_wrong_in_any_way_never_become_other_pixels(server, tmp_path, monkeypatch):
+    monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_LOW_SPEED_TIME", 1)
+    monkeypatch.setitem(gdal._HTTP, "GDAL_HTTP_RETRY_DELAY", 0.05)
+    address = give_raster(server, tmp_path)
+    scene = open_scene(SceneRequest(address))
+    server.stalled_s, server.slow_s = 1.2, 0.05
+    given_up = {}
+    for kind in STRANGE:
+        gdal.forget(address)
+        server.plans["/in.tif"] = [kind]
+        try:
+            pixels, valid = scene.reader.read(Window(0, 200, 200, 100))
+            assert valid.all()
+            assert (pixels == PIXELS[:, 200:]).all(), kind
+        except SourceError as error:
+            given_up[kind] = str(error)
+    assert given_up.keys() <= {"redirect loop", "redirect to a file"}
+    assert all("/etc" not in text for text in given_up.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("redirect loop", "it redirects from one address to another without end"),
+        ("redirect to a file", "it redirects to an address that is not fetched"),
+        ("page of HTML", "it is a web page \\(HTML\\), as of a login or a proxy"),
+        ("empty", "it is empty"),
+    ],
+)
+def test_an_answer_that_is_no_item_is_said_to_be_what_it_is(server, tmp_path, kind, message):
+    address = give_item(server, tmp_path)
+    server.plans["/one.json"] = [kind]
+    with pytest.raises(SourceError, match=message) as caught:
+        read_item(address)
+    assert "/etc" not in str(caught.value)
 
 
 def test_a_server_that_goes_on_failing_ends_in_one_line(server, tmp_path):
