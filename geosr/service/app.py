@@ -28,7 +28,7 @@ from geosr.service.context import Context
 from geosr.service.database import Database
 from geosr.service.head import HeadAsGet
 from geosr.service.jobs.queue import Jobs
-from geosr.service.routes import processes, result_tiles, results
+from geosr.service.routes import processes, result_tiles, results, views
 from geosr.service.routes import scenes as routes_scenes
 from geosr.service.routes.processes import CONFORMANCE
 from geosr.service.routes.results import STAC_CONFORMANCE
@@ -157,6 +157,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         )
     _add_own_routes(app, context, chunks)
     app.include_router(routes_scenes.router)
+    app.include_router(views.router)
     app.include_router(processes.router)
     app.include_router(results.router)
     result_tiles.add_result_tiles(app)

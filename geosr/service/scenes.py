@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -38,6 +38,7 @@ from geosr.service.database import Database
 from geosr.service.fetch import fetch_item
 from geosr.service.geography import bounds_of, name_of, outline_of
 from geosr.service.problems import Problem, problem_of
+from geosr.service.sampling import percentiles, squares
 from geosr.service.security.api_keys import Caller
 from geosr.service.settings import ServiceSettings
 from geosr.service.uploads import check_raster
@@ -50,10 +51,8 @@ DEMO = "demo"
 #: Scenes that are kept open.
 _KEPT_OPEN = 16
 
-#: Pixels darker or brighter than a picture shows, percent; they are taken from a few squares all over the scene.
+#: Pixels darker or brighter than a picture shows, percent.
 _CLIPPED = (1.0, 99.0)
-_SQUARES_ALONG = 5
-_SQUARE_PX = 96
 
 Limits = Mapping[str, tuple[float, float]]
 
@@ -71,10 +70,26 @@ class LiveScene:
     key_id: str | None = None
     """Key that it belongs to; None for everybody's."""
     _uncertainty: SceneUncertainty | None = field(default=None, repr=False)
+    _sharpened: dict[float, ModelSpec] = field(default_factory=dict, repr=False)
 
     @property
     def upscaler(self) -> Upscaler:
-        return upscaler_of(self.model, Parallel(threads=hardware.cores()))
+        return self.upscaler_at(0)
+
+    def upscaler_at(self, sharpness: float) -> Upscaler:
+        """The model with a share of its visual weights, ready for this scene's bands."""
+        return upscaler_of(self.model_at(sharpness), Parallel(threads=hardware.cores()))
+
+    def model_at(self, sharpness: float) -> ModelSpec:
+        """The model with a share of its visual weights. Raises :class:`geosr.errors.UsageError` where it has none."""
+        if not sharpness:
+            return self.model
+        if sharpness not in self._sharpened:
+            ref = replace(self.model.model, sharpness=sharpness)
+            self._sharpened[sharpness] = ModelSpec.of(
+                ref, EngineChoice().for_card(ref.card), self.scene.bands, plain_image=self.scene.plain_image
+            )
+        return self._sharpened[sharpness]
 
     @property
     def half_width_dtype(self) -> np.dtype[Any]:
@@ -113,17 +128,17 @@ class LiveScene:
     @cached_property
     def limits(self) -> Limits:
         """Reflectance that pictures show from dark to bright, by band."""
-        samples: list[NDArray[np.float32]] = []
-        for window in _squares(self.scene.geobox):
+        samples = self.samples(whole(self.scene.geobox))
+        pairs = (percentiles(values, *_CLIPPED) for values in samples)
+        return {band.name: pair for band, pair in zip(self.scene.bands, pairs, strict=True)}
+
+    def samples(self, area: Window) -> NDArray[np.float32]:
+        """Reflectance of pixels all over an area, ``(bands, pixels)``; NaN where nothing was measured."""
+        found: list[NDArray[np.float32]] = []
+        for window in squares(area):
             pixels, valid = self.read(window)
-            samples.append(np.where(valid, self.reflectance(pixels), np.nan).reshape(len(pixels), -1))
-        joined = np.concatenate(samples, axis=1)
-        found = {}
-        for band, values in zip(self.scene.bands, joined, strict=True):
-            known = values[np.isfinite(values)]
-            low, high = np.percentile(known, _CLIPPED) if len(known) else (0.0, 1.0)
-            found[band.name] = (float(low), float(max(high, low + 1e-4)))
-        return found
+            found.append(np.where(valid, self.reflectance(pixels), np.nan).reshape(len(pixels), -1))
+        return np.concatenate(found, axis=1)
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -372,15 +387,3 @@ def _check_place(geobox: GeoBox) -> None:
             f"the raster lies nowhere on Earth, or covers nothing: longitudes {west:g} to {east:g}, "
             f"latitudes {south:g} to {north:g}",
         )
-
-
-def _squares(geobox: GeoBox) -> list[Window]:
-    """Squares all over a grid; all of a small one."""
-    rows, cols = geobox.shape
-    if max(rows, cols) <= _SQUARES_ALONG * _SQUARE_PX:
-        return [whole(geobox)]
-    height, width = min(rows, _SQUARE_PX), min(cols, _SQUARE_PX)
-    tops, lefts = (
-        np.linspace(0, size - side, _SQUARES_ALONG).astype(int) for size, side in ((rows, height), (cols, width))
-    )
-    return [Window(int(left), int(top), width, height) for top in tops for left in lefts]

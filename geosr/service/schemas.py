@@ -169,6 +169,28 @@ class Point(BaseModel):
     bands: list[BandValues]
 
 
+class BandProfile(BaseModel):
+    """Reflectance of a band along a line; null where nothing was measured."""
+
+    name: str
+    before: list[float | None]
+    after: list[float | None]
+
+
+class Profile(BaseModel):
+    """A line of a scene, before and after."""
+
+    distance_m: list[float]
+    bands: list[BandProfile]
+
+
+class Stretch(BaseModel):
+    """Limits of what is shown, low and high of each band, and the same as ``rescale`` takes it."""
+
+    rescale: str
+    limits: list[list[float]]
+
+
 class TileJson(BaseModel):
     """TileJSON 3.0."""
 

@@ -86,6 +86,7 @@ SERVICE_ORDER = [
     "fetch",
     "security",
     "uploads",
+    "sampling",
     "scenes",
     "results",
     "tiles",

@@ -117,6 +117,16 @@ def test_layers_differ_and_are_clear_outside_the_scene(network):
     assert (outside[..., 3] == 0).all()
 
 
+def test_sharpness_changes_pictures_and_no_measurements(network):
+    service, _ = network
+    plain = picture(service.http.get(f"/scenes/demo/tiles/{TILE}"))
+    visual = picture(service.http.get(f"/scenes/demo/tiles/{TILE}?sharpness=1"))
+    assert np.abs(visual.astype(int) - plain).mean() > 0.5
+    refused = service.http.get(f"/scenes/demo/tiles/{TILE}?sharpness=1&layer=uncertainty")
+    assert refused.status_code == 400
+    assert (picture(service.http.get(f"/scenes/demo/tiles/{TILE}")) == plain).all()
+
+
 def test_far_away_the_source_is_shown_for_nothing_finer_can_be_seen(network):
     service, _ = network
     address = "/scenes/demo/tiles/13/4096/4096?bands=B04&layer="

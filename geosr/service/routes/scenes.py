@@ -1,16 +1,13 @@
-"""Routes of scenes: the search for them, uploads, tiles, and single pixels."""
+"""Routes of scenes: the search for them, uploads, and descriptions. Their pixels are in :mod:`.views`."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
-from collections.abc import Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
@@ -23,53 +20,15 @@ from geosr.service.jobs.inputs import parse_area
 from geosr.service.problems import Problem
 from geosr.service.scenes import LiveScene
 from geosr.service.tiles import live_tiles
-from geosr.service.tiles.live_tiles import TileView
-from geosr.service.tiles.render import HALF_WIDTH_COLORMAP, HALF_WIDTH_RANGE, TileGrid, legend
+from geosr.service.tiles.live_change import change_legend, combinations_of
+from geosr.service.tiles.render import HALF_WIDTH_COLORMAP, HALF_WIDTH_RANGE, legend
 
 router = APIRouter(tags=["scenes"])
-
-_PNG = "image/png"
-
-#: Seconds for which browsers do not ask again whether a tile is still the same.
-_TILE_FRESH_S = 600
 
 #: Items that a search gives at most.
 _MOST_FOUND = 100
 
 _NODATA = "A DN without measurement, besides those that the source declares."
-
-Rescale = Annotated[str | None, Query(description="Reflectance (or index) from dark to bright, as 0,0.3.")]
-Bands = Annotated[
-    str | None,
-    Query(description="true-colour, false-colour, ndvi, ndwi, or one or three of the scene's bands, as B08,B04,B03."),
-]
-
-
-@dataclass(frozen=True)
-class LayerQuery:
-    """Layer and colours of tiles, as they are asked for."""
-
-    layer: live_tiles.TileLayer
-    bands: str | None
-    rescale: str | None
-
-    def view(self, live: LiveScene) -> TileView:
-        """The view of a scene. Raises :class:`Problem`."""
-        bands = self.bands or live_tiles.default_bands(live.scene.names)
-        return TileView(self.layer, bands, live_tiles.parse_rescale(self.rescale))
-
-
-def _layer_query(layer: live_tiles.TileLayer = "sr", bands: Bands = None, rescale: Rescale = None) -> LayerQuery:
-    return LayerQuery(layer, bands, rescale)
-
-
-def _tile_grid(
-    z: int, x: int, y: int, scale: Annotated[int, Query(ge=1, le=2, description="2 for tiles of 512 pixels.")] = 1
-) -> TileGrid:
-    return TileGrid(z, x, y, 256 * scale)
-
-
-LayerQueryOf = Annotated[LayerQuery, Depends(_layer_query)]
 
 
 class NewScene(BaseModel):
@@ -200,66 +159,12 @@ def remove_scene(scene_id: str, context: ContextOf, caller: CallerOf) -> None:
     context.tiles.forget(scene_id)
 
 
-@router.get("/scenes/{scene_id}/tilejson.json", response_model=schemas.TileJson)
-def tilejson(scene_id: str, context: ContextOf, caller: CallerOf, query: LayerQueryOf) -> dict[str, Any]:
-    """TileJSON 3.0 of a layer."""
-    live, layer = context.scenes.get(scene_id, caller), query.layer
-    first, fine = live_tiles.zooms(live)
-    bounds = list(live.bounds)
-    asked = f"layer={layer}&bands={query.bands or live_tiles.default_bands(live.scene.names)}"
-    asked += f"&rescale={query.rescale}" if live_tiles.parse_rescale(query.rescale) else ""
-    return {
-        "tilejson": "3.0.0",
-        "name": f"{live.title}, {layer}",
-        "tiles": [context.url(f"/scenes/{scene_id}/tiles/{{z}}/{{x}}/{{y}}?{asked}")],
-        "bounds": bounds,
-        "center": [(bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2, fine],
-        "minzoom": max(first, fine - 1) if layer == "uncertainty" else first,
-        "maxzoom": live_tiles.MAX_ZOOM,
-        "attribution": "Contains modified Copernicus Sentinel data",
-    }
-
-
-@router.get("/scenes/{scene_id}/tiles/{z}/{x}/{y}", response_class=Response, responses={200: {"content": {_PNG: {}}}})
-async def tile(
-    request: Request,
-    scene_id: str,
-    grid: Annotated[TileGrid, Depends(_tile_grid)],
-    query: LayerQueryOf,
-    context: ContextOf,
-    caller: CallerOf,
-) -> Response:
-    """A tile, super-resolved when it is asked for."""
-    live = context.scenes.open_already(scene_id, caller)
-    if live is None:
-        live = await run_in_threadpool(context.scenes.get, scene_id, caller)
-    view = query.view(live)
-    # A scene's id stands for its pixels; the model may be another after a start of the service.
-    headers = {"Cache-Control": f"private, max-age={_TILE_FRESH_S}", "ETag": context.tiles.tag(live, view, grid)}
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    content = await unless_gone(request, context.tiles.tile(live, view, grid))
-    return Response(content, media_type=_PNG, headers=headers)
-
-
-@router.get("/scenes/{scene_id}/point", response_model=schemas.Point)
-async def point(
-    scene_id: str,
-    context: ContextOf,
-    caller: CallerOf,
-    lon: Annotated[float, Query(ge=-180, le=180)],
-    lat: Annotated[float, Query(ge=-90, le=90)],
-) -> dict[str, Any]:
-    """DN and reflectance of a pixel before and after, and its half-width."""
-    live = await run_in_threadpool(context.scenes.get, scene_id, caller)
-    return await context.tiles.point(live, lon, lat)
-
-
 def _described(live: LiveScene) -> dict[str, Any]:
     first, fine = live_tiles.zooms(live)
     return {
         **live.describe(),
-        "combinations": live_tiles.combinations_of(live.scene.names),
+        "combinations": combinations_of(live.scene.names),
+        "change": change_legend(""),
         "default_bands": live_tiles.default_bands(live.scene.names),
         "zooms": {"first": first, "super_resolved": fine, "last": live_tiles.MAX_ZOOM},
         "half_width": {"range": list(HALF_WIDTH_RANGE), "legend": legend(HALF_WIDTH_COLORMAP)},
@@ -288,23 +193,3 @@ async def _received(request: Request, context: Context) -> Path:
 def _check_received(size: int, most: int) -> None:
     if size > most:
         raise Problem(413, f"uploads are taken up to {most} bytes")
-
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, bytes]) -> bytes:
-    """Result of some work; it ends when the client has gone, for maps give up what they no longer show."""
-    making = asyncio.create_task(work)
-    leaving = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait({making, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not making.done():
-            # Nobody hears of it.
-            raise Problem(408, "the client has gone")
-        return making.result()
-    finally:
-        making.cancel()
-        leaving.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

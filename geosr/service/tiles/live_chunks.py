@@ -35,6 +35,8 @@ class ChunkKey:
     row: int
     col: int
     uncertainty: bool
+    sharpness: float = 0
+    """Share of the model's visual weights."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,15 @@ class LiveChunks:
             self._lock.notify()
         self._thread.join()
 
-    def keys_of(self, scene: LiveScene, window: Window, *, uncertainty: bool) -> list[ChunkKey]:
+    @property
+    def core_px(self) -> int:
+        """Side of a chunk, source pixels."""
+        return self._core
+
+    def keys_of(self, scene: LiveScene, window: Window, *, uncertainty: bool, sharpness: float = 0) -> list[ChunkKey]:
         """The chunks that a window, LR pixels inside the scene's grid, lies in."""
         rows, cols = (range(s.start // self._core, -(-s.stop // self._core)) for s in window.toslices())
-        return [ChunkKey(scene.id, row, col, uncertainty) for row in rows for col in cols]
+        return [ChunkKey(scene.id, row, col, uncertainty, sharpness) for row in rows for col in cols]
 
     def get(self, scene: LiveScene, key: ChunkKey) -> Future[LiveChunk]:
         """A chunk, computed once however many ask; whoever does not wait any more calls :meth:`release`.
@@ -138,12 +145,12 @@ class LiveChunks:
                 del self._wanted[key]
                 future.cancel()
 
-    def made_by(self, scene: LiveScene) -> str:
+    def made_by(self, scene: LiveScene, sharpness: float = 0) -> str:
         """Identity of what decides a scene's pixels beside the scene: caches outlive settings, models and versions."""
-        return f"{VERSION}/{scene.model.digest}/{self._core}"
+        return f"{VERSION}/{scene.model_at(sharpness).digest}/{self._core}"
 
     def _name(self, scene: LiveScene, key: ChunkKey) -> str:
-        return f"chunk/{key.scene}/{self.made_by(scene)}/{key.row}/{key.col}/{int(key.uncertainty)}"
+        return f"chunk/{key.scene}/{self.made_by(scene, key.sharpness)}/{key.row}/{key.col}/{int(key.uncertainty)}"
 
     def _run(self) -> None:
         while True:
@@ -179,7 +186,7 @@ class LiveChunks:
             self._current = None
 
     def _compute(self, live: LiveScene, key: ChunkKey) -> LiveChunk:
-        scene, upscaler = live.scene, live.upscaler
+        scene, upscaler = live.scene, live.upscaler_at(key.sharpness)
         core = Window(key.col * self._core, key.row * self._core, self._core, self._core)
         # Always of one shape, for each shape is compiled anew: beyond the scene's edges are its reflections.
         window = tiling.grow(core, upscaler.margin_px)
@@ -216,11 +223,12 @@ class LiveChunks:
             cols = slice(max(0, left), min(shape[2], left + image.shape[2]))
             part = image[:, rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
             out[:, rows, cols] = part
-            valid[:, rows, cols] = _known(part, nodata)
+            valid[:, rows, cols] = known_pixels(part, nodata)
         return Patch(out, valid, tiling.refine(tiling.crop(live.scene.geobox, window), scale))
 
 
-def _known(pixels: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+def known_pixels(pixels: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Tell which pixels of a chunk were measured."""
     finite = np.isfinite(pixels) if pixels.dtype.kind == "f" else np.ones(pixels.shape, dtype=bool)
     known: NDArray[np.bool_] = finite if nodata is None or np.isnan(nodata) else finite & (pixels != nodata)
     return known

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,7 +27,9 @@ from geosr.service.tiles import render
 from geosr.service.tiles.live_chunks import ChunkKey, LiveChunk, LiveChunks, Patch
 from geosr.service.tiles.render import TileGrid
 
-TileLayer = Literal["sr", "original", "uncertainty"]
+TileLayer = Literal["sr", "original", "uncertainty", "change"]
+
+Limits = tuple[tuple[float, float], ...]
 
 #: Source pixels around a tile that warping takes something from.
 _PAD_PX = 2
@@ -49,15 +50,17 @@ class TileView:
 
     layer: TileLayer
     bands: str
-    rescale: tuple[float, float] | None = None
-    """Reflectance, or index, from dark to bright; None for what suits the scene."""
+    rescale: Limits | None = None
+    """Reflectance, or index, from dark to bright, one pair or one for each band; None for what suits the scene."""
+    sharpness: float = 0
+    """Share of the model's visual weights; above 0 the picture is to look at."""
 
 
 class Tiles:
     """Makes tiles, and keeps them."""
 
     def __init__(self, chunks: LiveChunks, cache: diskcache.Cache, wait_s: float) -> None:
-        self._chunks = chunks
+        self.chunks = chunks
         self._wait_s = wait_s
         self._cache = cache
         self._latest: dict[str, bytes] = {}
@@ -65,7 +68,10 @@ class Tiles:
 
     async def tile(self, live: LiveScene, view: TileView, grid: TileGrid) -> bytes:
         """A PNG. Raises :class:`Problem`."""
-        name = self._name(live, view, grid)
+        return await self.kept(live, self.name(live, view, grid), lambda: self._make(live, view, grid))
+
+    async def kept(self, live: LiveScene, name: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The PNG of a name, made where it is not kept."""
         kept: bytes | None = self._latest.get(name)
         if kept is None:
             kept = await run_in_threadpool(self._cache.get, name)
@@ -74,19 +80,16 @@ class Tiles:
         if kept is not None:
             metrics.TILES.labels("cached").inc()
             return kept
-        made = await self._make(live, view, grid)
+        made = await make()
         metrics.TILES.labels("made").inc()
         await run_in_threadpool(keep, self._cache, name, made, tag=live.id)
         self._remember(name, made)
         return made
 
-    def tag(self, live: LiveScene, view: TileView, grid: TileGrid) -> str:
-        """Identity of a tile, also by the model that made it; as the header ``ETag`` has it."""
-        return f'"{hashlib.sha256(self._name(live, view, grid).encode()).hexdigest()[:32]}"'
-
-    def _name(self, live: LiveScene, view: TileView, grid: TileGrid) -> str:
+    def name(self, live: LiveScene, view: TileView, grid: TileGrid) -> str:
+        """Identity of a tile, also by the model that made it."""
         shown = f"{view.layer}/{view.bands}/{view.rescale}/{grid.side_px}/{grid.z}/{grid.x}/{grid.y}"
-        return f"tile/{live.id}/{self._chunks.made_by(live)}/{shown}"
+        return f"tile/{live.id}/{self.chunks.made_by(live, view.sharpness)}/{shown}"
 
     def forget(self, scene_id: str) -> None:
         """Keep nothing of a scene."""
@@ -107,9 +110,9 @@ class Tiles:
         if window is None:
             return render.empty_tile(grid.side_px)
         if view.layer == "original" or (view.layer == "sr" and not magnifies(live, grid)):
-            patch = await run_in_threadpool(self._source, live, window)
+            patch = await run_in_threadpool(source_patch, live, window)
         else:
-            patch = await self._fine(live, window, half_width=view.layer == "uncertainty")
+            patch = await self._fine(live, window, view)
         return await run_in_threadpool(_draw, live, view, combination, patch, grid)
 
     async def point(self, live: LiveScene, longitude: float, latitude: float) -> dict[str, Any]:
@@ -126,11 +129,11 @@ class Tiles:
             raise Problem(404, "the scene has no pixel there")
         window = Window(int(col), int(row), 1, 1)
         pixels, valid = await run_in_threadpool(live.read, window)
-        chunks = await self._computed(live, window, uncertainty=live.calibrated)
+        chunks = await self.computed(live, self.chunks.keys_of(live, window, uncertainty=live.calibrated))
         scale = live.upscaler.scale
         fine = int((row - int(row)) * scale), int((col - int(col)) * scale)
-        after = self._chunks.assemble(live, window, chunks, half_width=False)
-        widths = self._chunks.assemble(live, window, chunks, half_width=True) if live.calibrated else None
+        after = self.chunks.assemble(live, window, chunks, half_width=False)
+        widths = self.chunks.assemble(live, window, chunks, half_width=True) if live.calibrated else None
         found = []
         before_r, after_r = live.reflectance(pixels), live.reflectance(after.pixels)
         for i, band in enumerate(live.scene.bands):
@@ -151,26 +154,24 @@ class Tiles:
             "bands": found,
         }
 
-    def _source(self, live: LiveScene, window: Window) -> Patch:
-        if max(window.width, window.height) > _MOST_SOURCE_PX:
-            raise Problem(400, "the tile shows too much of the scene: zoom in")
-        pixels, valid = live.read(window)
-        return Patch(pixels.astype(np.float32), valid, tiling.crop(live.scene.geobox, window))
-
-    async def _fine(self, live: LiveScene, window: Window, *, half_width: bool) -> Patch:
+    async def _fine(self, live: LiveScene, window: Window, view: TileView) -> Patch:
+        half_width = view.layer == "uncertainty"
         if half_width and not live.calibrated:
-            raise Problem(400, f"model {live.model.model} has no calibrated half-widths")
-        chunks = await self._computed(live, window, uncertainty=half_width)
-        return await run_in_threadpool(self._chunks.assemble, live, window, chunks, half_width=half_width)
+            raise Problem(400, f"model {live.model.model.name} has no calibrated half-widths")
+        if half_width and view.sharpness:
+            raise Problem(400, "half-widths are calibrated for sharpness 0 alone")
+        keys = self.chunks.keys_of(live, window, uncertainty=half_width, sharpness=view.sharpness)
+        chunks = await self.computed(live, keys)
+        return await run_in_threadpool(self.chunks.assemble, live, window, chunks, half_width=half_width)
 
-    async def _computed(self, live: LiveScene, window: Window, *, uncertainty: bool) -> dict[ChunkKey, LiveChunk]:
-        keys = self._chunks.keys_of(live, window, uncertainty=uncertainty)
+    async def computed(self, live: LiveScene, keys: Sequence[ChunkKey]) -> dict[ChunkKey, LiveChunk]:
+        """Chunks, computed where they are not kept. Raises :class:`Problem` for too many."""
         if len(keys) > _MOST_CHUNKS:
-            raise Problem(400, "the tile shows too much of the scene to be super-resolved: zoom in")
+            raise Problem(400, "too much of the scene to be super-resolved at once: zoom in")
         futures: list[Future[LiveChunk]] = []
         try:
             for key in keys:
-                futures.append(await run_in_threadpool(self._chunks.get, live, key))
+                futures.append(await run_in_threadpool(self.chunks.get, live, key))
             # Shielded, for others may wait for the same chunks when this request is given up.
             waited = [asyncio.shield(asyncio.wrap_future(future)) for future in futures]
             done = await asyncio.wait_for(asyncio.gather(*waited), self._wait_s)
@@ -179,8 +180,16 @@ class Tiles:
         finally:
             # Also when the request is given up.
             for key, future in zip(keys, futures, strict=False):
-                self._chunks.release(key, future)
+                self.chunks.release(key, future)
         return dict(zip(keys, done, strict=True))
+
+
+def source_patch(live: LiveScene, window: Window) -> Patch:
+    """The source's pixels of a window. Raises :class:`Problem` for too many."""
+    if max(window.width, window.height) > _MOST_SOURCE_PX:
+        raise Problem(400, "the tile shows too much of the scene: zoom in")
+    pixels, valid = live.read(window)
+    return Patch(pixels.astype(np.float32), valid, tiling.crop(live.scene.geobox, window))
 
 
 def window_under(live: LiveScene, grid: TileGrid) -> Window | None:
@@ -202,7 +211,7 @@ def window_under(live: LiveScene, grid: TileGrid) -> Window | None:
 
 def magnifies(live: LiveScene, grid: TileGrid) -> bool:
     """Tell whether a tile's pixels are finer than the source's: otherwise super-resolution adds nothing."""
-    return _pixels_per(live, grid, 1) > 1
+    return pixels_per(live, grid, 1) > 1
 
 
 def zooms(live: LiveScene) -> tuple[int, int]:
@@ -214,7 +223,7 @@ def zooms(live: LiveScene) -> tuple[int, int]:
     return max(0, math.ceil(at_short - math.log2(_MOST_SOURCE_PX / 256))), max(0, math.ceil(at_long))
 
 
-def _pixels_per(live: LiveScene, grid: TileGrid, scale: int) -> float:
+def pixels_per(live: LiveScene, grid: TileGrid, scale: int) -> float:
     """Number of a tile's pixels for one pixel of a scene, along its longer side; of one ``scale`` times finer."""
     tile_m = render.ground_px_m(grid, _latitude(live))
     return _sides_m(live)[1] / scale / tile_m
@@ -236,22 +245,30 @@ def _latitude(live: LiveScene) -> float:
 
 def _draw(live: LiveScene, view: TileView, combination: render.Combination, patch: Patch, grid: TileGrid) -> bytes:
     scale = round(live.scene.geobox.resolution.x / patch.geobox.resolution.x)
-    magnification = _pixels_per(live, grid, scale)
+    magnification = pixels_per(live, grid, scale)
     indexes = [live.scene.names.index(band) for band in combination.bands]
     if view.layer == "uncertainty":
         widths = patch.pixels * np.array([abs(band.scale) for band in live.scene.bands], np.float32).reshape(-1, 1, 1)
         # What a user asks of a place is how wrong it may be: of the bands that are shown, the widest.
         widest = np.where(patch.valid, widths, -1)[indexes].max(axis=0, keepdims=True)
         shown, there = render.warp(widest, widest >= 0, patch.geobox, grid, magnification)
-        limits = [view.rescale or render.HALF_WIDTH_RANGE]
+        limits = limits_for(view, (render.HALF_WIDTH_RANGE,))
         return render.encode_tile(shown, there, limits, colormap=render.HALF_WIDTH_COLORMAP)
     reflectance = live.reflectance(patch.pixels)[indexes]
     warped, there = render.warp(reflectance, patch.valid[indexes], patch.geobox, grid, magnification)
     if combination.index:
         index = render.normalised_difference(warped)
-        return render.encode_tile(index, there, [view.rescale or (-1.0, 1.0)], colormap=combination.colormap)
-    own = [live.limits[band] for band in combination.bands]
-    return render.encode_tile(warped, there, [view.rescale] * len(own) if view.rescale else own)
+        return render.encode_tile(index, there, limits_for(view, ((-1.0, 1.0),)), colormap=combination.colormap)
+    own = tuple(live.limits[band] for band in combination.bands)
+    return render.encode_tile(warped, there, limits_for(view, own))
+
+
+def limits_for(view: TileView, own: Limits) -> Limits:
+    """Limits of each of the numbers that are shown; ``own`` where none are asked for. Raises :class:`Problem`."""
+    wanted = view.rescale or own
+    if len(wanted) not in (1, len(own)):
+        raise Problem(400, f"rescale: give low,high once or {len(own)} times, for what is shown has so many numbers")
+    return wanted if len(wanted) == len(own) else wanted * len(own)
 
 
 def _value(dn: Any, reflectance: Any) -> dict[str, float]:
@@ -259,17 +276,20 @@ def _value(dn: Any, reflectance: Any) -> dict[str, float]:
     return {"dn": int(number) if number.is_integer() else number, "reflectance": round(float(reflectance), 6)}
 
 
-def parse_rescale(text: str | None) -> tuple[float, float] | None:
-    """``low,high``. Raises :class:`Problem`."""
+def parse_rescale(text: str | None) -> Limits | None:
+    """``low,high``, once or for each of three bands. Raises :class:`Problem`."""
     if not text:
         return None
     try:
-        low, high = (float(part) for part in text.split(","))
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise Problem(400, "rescale: give two numbers, low,high") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        numbers = []
+    if len(numbers) not in (2, 6):
+        raise Problem(400, "rescale: give two numbers, low,high, or six for three bands")
+    pairs = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    if not all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in pairs):
         raise Problem(400, "rescale: low has to be below high")
-    return low, high
+    return pairs
 
 
 def default_bands(available: Sequence[str]) -> str:
@@ -278,18 +298,3 @@ def default_bands(available: Sequence[str]) -> str:
         if set(combination.bands) <= set(available):
             return name
     return ",".join(available[:3]) if len(available) >= 3 else available[0]
-
-
-def combinations_of(available: Sequence[str]) -> list[dict[str, Any]]:
-    """The named combinations that a scene has the bands for."""
-    return [
-        {
-            "name": name,
-            "title": one.title,
-            "bands": list(one.bands),
-            "index": one.index,
-            "legend": render.legend(one.colormap) if one.colormap else None,
-        }
-        for name, one in render.COMBINATIONS.items()
-        if set(one.bands) <= set(available)
-    ]

@@ -38,13 +38,15 @@ class Combination:
     index: bool = False
     """True for the normalised difference of two bands; else three of them are shown, or one in grey."""
     colormap: str = ""
+    change_colormap: str = ""
+    """Colours of its difference between two dates, from less to more."""
 
 
 COMBINATIONS: Mapping[str, Combination] = {
     "true-colour": Combination("True colour", ("B04", "B03", "B02")),
     "false-colour": Combination("False colour, near infrared", ("B08", "B04", "B03")),
-    "ndvi": Combination("Vegetation, NDVI", ("B08", "B04"), index=True, colormap="rdylgn"),
-    "ndwi": Combination("Water, NDWI", ("B03", "B08"), index=True, colormap="rdylbu"),
+    "ndvi": Combination("Vegetation, NDVI", ("B08", "B04"), index=True, colormap="rdylgn", change_colormap="brbg"),
+    "ndwi": Combination("Water, NDWI", ("B03", "B08"), index=True, colormap="rdylbu", change_colormap="rdbu"),
 }
 
 #: Half-widths are shown in this range of reflectance by default.
