@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 import diskcache  # type: ignore[import-untyped]
 from fastapi import FastAPI, Request, Response
@@ -27,10 +28,11 @@ from geosr.service import metrics, openapi, problems, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
 from geosr.service.head import HeadAsGet
+from geosr.service.jobs.callbacks import Callbacks
 from geosr.service.jobs.queue import Jobs
 from geosr.service.routes import processes, result_tiles, results, views
 from geosr.service.routes import scenes as routes_scenes
-from geosr.service.routes.processes import CONFORMANCE
+from geosr.service.routes.processes import CONFORMANCE, announcement_of
 from geosr.service.routes.results import STAC_CONFORMANCE
 from geosr.service.scenes import Scenes
 from geosr.service.security.api_keys import Rates
@@ -44,14 +46,15 @@ from geosr.version import VERSION
 
 _log = logging.getLogger("geosr.service.requests")
 
-#: What the page may load: itself. Map tiles become pictures by way of blobs, and their work is done in workers.
+#: What the page may load: itself, and a basemap where there is one. Map tiles become pictures by way of blobs, and
+#: their work is done in workers.
 _POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "default-src 'self'; img-src 'self' data: blob:{basemap}; worker-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; connect-src 'self'{basemap}; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
 _HEADERS = [
-    (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 ]
@@ -83,11 +86,12 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         raise UsageError(f"settings of the service: model: {error}") from error
     database = Database(settings.data)
     lock = _lock(settings.data)
-    egress = Egress(settings.hosts, settings.private_hosts)
+    egress = Egress((*settings.hosts, *settings.callback_hosts), settings.private_hosts)
     cache = diskcache.Cache(str(settings.data / "cache"), size_limit=settings.cache_bytes, tag_index=True)
     scenes = Scenes(database, settings)
     chunks = LiveChunks(cache, settings.live_core_px, settings.live_waiting)
-    jobs = Jobs(database, settings, scenes, egress)
+    callbacks = Callbacks(settings.callback_hosts, lambda job: announcement_of(job, context))
+    jobs = Jobs(database, settings, scenes, egress, callbacks)
     context = Context(
         settings,
         database,
@@ -146,12 +150,12 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(BodyLimit)
     if not settings.with_keys:
         app.add_middleware(OwnPages, settings)
-    app.add_middleware(_Observed)
+    app.add_middleware(_Observed, settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=["*"],
             expose_headers=list(_EXPOSED),
         )
@@ -231,6 +235,9 @@ def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
             "api": settings.api,
             "max_area_km2": settings.max_area_km2,
             "max_upload_bytes": settings.max_upload_bytes,
+            "url": context.url(""),
+            "basemap": settings.basemap and {"tiles": settings.basemap, "credits": settings.basemap_credits},
+            "places": settings.places is not None,
         }
 
 
@@ -264,8 +271,11 @@ def _landing(context: Context) -> dict[str, Any]:
 class _Observed:
     """Counts and logs requests, and says what the page may do."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self._app = app
+        parts = urlsplit(settings.basemap or "")
+        elsewhere = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
+        self._headers = [(b"content-security-policy", _POLICY.format(basemap=elsewhere).encode()), *_HEADERS]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -277,7 +287,7 @@ class _Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_HEADERS]
+                message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 
         try:

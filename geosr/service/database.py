@@ -32,7 +32,7 @@ PRAGMA user_version = 1;
 
 #: Columns that came later, in the order in which they did.
 _LATER = {
-    "jobs": (("failure_status", "INTEGER"), ("delivery", "TEXT NOT NULL DEFAULT '{}'")),
+    "jobs": (("failure_status", "INTEGER"), ("delivery", "TEXT NOT NULL DEFAULT '{}'"), ("title", "TEXT")),
     "scenes": (("nodata", "REAL"),),
 }
 

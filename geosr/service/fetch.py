@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -16,6 +16,8 @@ from geosr.service.problems import Problem
 _MOST_BYTES = 5 * 2**20
 _MOST_PICTURE_BYTES = 2 * 2**20
 _TIMEOUT_S = (10, 30)
+
+_MOST_PLACES = 8
 
 
 def fetch_item(address: str, hosts: Sequence[str]) -> dict[str, Any]:
@@ -37,6 +39,26 @@ def fetch_thumbnail(address: str, hosts: Sequence[str]) -> tuple[bytes, str]:
     if kind not in ("image/jpeg", "image/png", "image/webp"):
         raise Problem(415, "thumbnail: is not a picture that is passed on")
     return content, kind
+
+
+def fetch_places(template: str, query: str, hosts: Sequence[str]) -> list[dict[str, Any]]:
+    """Names and boxes of places, from a search of Nominatim's form. Raises :class:`Problem`."""
+    address = template.replace("{query}", quote(query, safe=""))
+    content, _, _ = _fetch(address, hosts, "places", "application/json", _MOST_BYTES)
+    try:
+        found = json.loads(content)
+        return [
+            {"name": str(one["display_name"])[:200], "bbox": _box_of(*map(float, one["boundingbox"]))}
+            for one in found[:_MOST_PLACES]
+        ]
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise Problem(502, "places: the search for them answered something else") from error
+
+
+def _box_of(south: float, north: float, west: float, east: float) -> list[float]:
+    if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
+        raise ValueError("a box that is nowhere")
+    return [west, south, east, north]
 
 
 def with_absolute_assets(item: dict[str, Any], address: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from geosr.service.problems import Problem, problem_of
 from geosr.service.sampling import percentiles, squares
 from geosr.service.security.api_keys import Caller
 from geosr.service.settings import ServiceSettings
-from geosr.service.uploads import check_raster
+from geosr.service.uploads import RasterDescription, check_raster
 from tiling import whole
 
 _log = logging.getLogger(__name__)
@@ -280,9 +280,17 @@ class Scenes:
 
         return self._add("item", title, caller, write, nodata)
 
-    def add_upload(self, upload: Path, title: str, caller: Caller, nodata: float | None = None) -> LiveScene:
+    def add_upload(
+        self,
+        upload: Path,
+        title: str,
+        caller: Caller,
+        nodata: float | None = None,
+        description: RasterDescription = RasterDescription(),  # noqa: B008 - it is frozen
+    ) -> LiveScene:
         """A scene of an uploaded file, which is moved. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
         check_raster(upload, self._settings.max_pixels)
+        description.write(upload)
 
         def move(folder: Path) -> Path:
             path = folder / "upload.tif"

@@ -79,6 +79,7 @@ class StatusInfo(BaseModel):
     started: str | None = None
     finished: str | None = None
     updated: str
+    title: str | None = None
     links: list[Link]
     inputs: dict[str, Any]
     chunks: Chunks
@@ -169,6 +170,13 @@ class Point(BaseModel):
     bands: list[BandValues]
 
 
+class Place(BaseModel):
+    """A place that was found."""
+
+    name: str
+    bbox: list[float] = Field(min_length=4, max_length=4)
+
+
 class BandProfile(BaseModel):
     """Reflectance of a band along a line; null where nothing was measured."""
 
@@ -184,7 +192,7 @@ class Profile(BaseModel):
     bands: list[BandProfile]
 
 
-class Stretch(BaseModel):
+class StretchLimits(BaseModel):
     """Limits of what is shown, low and high of each band, and the same as ``rescale`` takes it."""
 
     rescale: str

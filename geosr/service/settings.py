@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ class ServiceSettings(BaseSettings):
     """Hosts of catalogues and of their rasters; ``*.example.org`` for all below a name. Nothing else is fetched."""
     private_hosts: tuple[str, ...] = ()
     """Hosts among ``hosts`` that may have private addresses, with their ports as ``127.0.0.1:8080``."""
+
+    callback_hosts: tuple[str, ...] = ()
+    """Hosts that may be told of jobs (``subscriber`` of an order), in the form of ``hosts``; by default none."""
+    basemap: str | None = None
+    """Address of a basemap's tiles for the page, ``https://…/{z}/{x}/{y}.png``; browsers load it from there."""
+    basemap_credits: str = Field(default="", max_length=200)
+    """Credits of the basemap, which the page shows."""
+    places: str | None = None
+    """Address of a search for places with ``{query}`` in it, of Nominatim's form; its host is one of ``hosts``."""
 
     model: str = DEFAULT_MODEL
     """Model of live tiles, and of jobs that name none."""
@@ -121,6 +131,20 @@ class ServiceSettings(BaseSettings):
             )
         return self
 
+    @field_validator("basemap")
+    @classmethod
+    def _check_basemap(cls, address: str | None) -> str | None:
+        if address is not None:
+            _check_template(address, ("{z}", "{x}", "{y}"))
+        return address
+
+    @field_validator("places")
+    @classmethod
+    def _check_places(cls, address: str | None) -> str | None:
+        if address is not None:
+            _check_template(address, ("{query}",))
+        return address
+
     @property
     def loopback(self) -> bool:
         """True when only this machine reaches the service."""
@@ -147,6 +171,13 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Variables come before what is given, which is the file's."""
         return env_settings, init_settings
+
+
+def _check_template(address: str, names: tuple[str, ...]) -> None:
+    """Raises :class:`ValueError` for what is no address with these names in it."""
+    # It becomes part of a header, which says what the page may load.
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:-]+/[^\s;,'\"]*", address) or not all(name in address for name in names):
+        raise ValueError(f"is an address, https://… with {', '.join(names)} in it")
 
 
 def is_loopback(host: str) -> bool:

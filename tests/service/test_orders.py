@@ -93,7 +93,7 @@ def test_a_signed_link_leads_to_a_file_without_a_key(guarded):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     links = service.http.get(f"/jobs/{job}/links", headers=mine).json()
-    assert set(links) == {"product", "item"}
+    assert set(links) == {"bundle", "product", "item"}
     href = links["product"]["href"]
     assert mine["X-API-Key"] not in href
     whole = service.http.get(f"/jobs/{job}/files/product.tif", headers=mine)

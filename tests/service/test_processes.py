@@ -121,7 +121,7 @@ def test_conformance_op_and_success(service):
     jsonschema.validate(answer.json(), CONFORMANCE)
     start = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
     classes = {one.removeprefix(start) for one in answer.json()["conformsTo"] if one.startswith(start)}
-    assert {"core", "ogc-process-description", "json", "oas30", "job-list", "dismiss"} == classes
+    assert {"core", "ogc-process-description", "json", "oas30", "job-list", "callback", "dismiss"} == classes
 
 
 def test_api_definition_op_and_success(service):

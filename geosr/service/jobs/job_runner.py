@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from geosr.service import metrics
 from geosr.service.jobs.job_store import JobStore
 from geosr.service.jobs.process import end_process, event_of, passes, start_process
-from geosr.service.jobs.record import ACCEPTED, FAILED, SUCCESSFUL, Job
+from geosr.service.jobs.record import ACCEPTED, FAILED, RUNNING, SUCCESSFUL, Job
 from geosr.service.security.egress_proxy import Egress
 from geosr.service.settings import ServiceSettings
 
@@ -39,12 +39,21 @@ class Failure:
     """Status of HTTP that a request with the same error has."""
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """Calls that a runner makes."""
+
+    tidy: Callable[[], None]
+    """Called now and then by the thread that starts jobs."""
+    changed: Callable[[Job], None]
+    """Called with a job that has begun or is over."""
+
+
 class JobRunner:
     """Runs waiting jobs, as many at a time as the settings say."""
 
-    def __init__(self, store: JobStore, settings: ServiceSettings, egress: Egress, tidy: Callable[[], None]) -> None:
-        """``tidy`` is called now and then by the thread that starts jobs."""
-        self._store, self._settings, self._egress, self._tidy = store, settings, egress, tidy
+    def __init__(self, store: JobStore, settings: ServiceSettings, egress: Egress, hooks: Hooks) -> None:
+        self._store, self._settings, self._egress, self._hooks = store, settings, egress, hooks
         self._changed = threading.Condition()
         self._ended = False
         self._processes: dict[str, subprocess.Popen[str]] = {}
@@ -92,7 +101,7 @@ class JobRunner:
             try:
                 if time.monotonic() - looked > _TIDY_S:
                     looked = time.monotonic()
-                    self._tidy()
+                    self._hooks.tidy()
                 self._requeue_lost()
                 while len(self._processes) < self._settings.jobs_at_a_time and not self._ended and self._begin_next():
                     pass
@@ -122,6 +131,7 @@ class JobRunner:
             except (OSError, RuntimeError) as error:
                 return self._not_begun(job, error)
         _log.info("job starts", extra={"job": job.id})
+        self._announce(job)
         return True
 
     def _not_begun(self, job: Job, error: Exception) -> bool:
@@ -137,6 +147,7 @@ class JobRunner:
             return False
         reason = reason if job.folder.is_dir() else "its folder is gone"
         self._store.settle(job, FAILED, f"could not be started: {reason}; order it again")
+        self._announce(job)
         self.notify()
         return True
 
@@ -161,7 +172,14 @@ class JobRunner:
                 finally:
                     del self._processes[job.id]
                     self._changed.notify_all()
+        self._announce(job)
         self.notify()
+
+    def _announce(self, job: Job) -> None:
+        """Call for a job as it is now; one that waits again is not announced."""
+        found = self._store.shared(job.id)
+        if found is not None and found.status in (RUNNING, SUCCESSFUL, FAILED):
+            self._hooks.changed(found)
 
     def _listen(self, job: Job, process: subprocess.Popen[str]) -> Failure | None:
         """Read the events of a job's process to their end; returns why it failed, where it says so."""

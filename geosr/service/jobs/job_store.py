@@ -178,6 +178,10 @@ class JobStore:
             (message, finished, chunks, left, time.time(), job.id, RUNNING),
         )
 
+    def rename(self, job: Job, title: str) -> None:
+        """Give a job a name; an empty one takes it away."""
+        self._database.change("UPDATE jobs SET title = ? WHERE id = ?", (title or None, job.id))
+
     def dismiss(self, job: Job) -> None:
         """Mark a job as dismissed."""
         now = time.time()

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from geosr.service.database import Database
+from geosr.service.jobs.callbacks import Callbacks
 from geosr.service.jobs.inputs import UpscaleInputs
-from geosr.service.jobs.job_runner import JobRunner
+from geosr.service.jobs.job_runner import Hooks, JobRunner
 from geosr.service.jobs.job_store import JobOrder, JobStore
 from geosr.service.jobs.process import job_spec_of
 from geosr.service.jobs.record import Job
@@ -25,14 +26,22 @@ from geosr.service.settings import ServiceSettings
 class Jobs:
     """Accepts jobs, has them run, and answers for them."""
 
-    def __init__(self, database: Database, settings: ServiceSettings, scenes: Scenes, egress: Egress) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: ServiceSettings,
+        scenes: Scenes,
+        egress: Egress,
+        callbacks: Callbacks,
+    ) -> None:
         self._database = database
         self._settings = settings
         self._scenes = scenes
         self._folder = (settings.data / "jobs").resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = JobStore(database)
-        self._runner = JobRunner(self._store, settings, egress, self._expire)
+        self._callbacks = callbacks
+        self._runner = JobRunner(self._store, settings, egress, Hooks(self._expire, callbacks.announce))
 
     def start(self) -> None:
         """Go on with what an earlier process of the service has left."""
@@ -51,6 +60,7 @@ class Jobs:
     def stop(self) -> None:
         """End the jobs' processes; the jobs themselves go on with the next start."""
         self._runner.stop()
+        self._callbacks.stop()
 
     def submit(self, order: JobOrder, caller: Caller) -> tuple[Job, bool]:
         """Accept a job; an order that a caller repeats is answered with the job that it made, and False.
@@ -72,6 +82,7 @@ class Jobs:
             if earlier is not None:
                 self._store.insert_answered(job_id, caller, order, earlier)
         if earlier is not None:
+            self._callbacks.announce(self.get(job_id, caller))
             return self.get(job_id, caller), True
         # Before an Item is fetched for it; and once more below, for others may have ordered meanwhile.
         self._check_room(caller)
@@ -108,6 +119,11 @@ class Jobs:
     ) -> tuple[builtins.list[Job], int]:
         """Some of a caller's jobs, the latest first, and the number of all that match."""
         return self._store.list(caller, statuses, limit, offset)
+
+    def rename(self, job_id: str, title: str, caller: Caller) -> Job:
+        """Give a job a name. Raises :class:`Problem`."""
+        self._store.rename(self.get(job_id, caller), title)
+        return self.get(job_id, caller)
 
     def dismiss(self, job_id: str, caller: Caller) -> Job:
         """Stop a job, and remove its files. Raises :class:`Problem`."""

@@ -36,6 +36,8 @@ class Job:
     """Status of HTTP that a request with the error of a failed job has; None where nothing is known of it."""
     delivery: str = "{}"
     """Form in which the results are wanted, JSON."""
+    title: str | None = None
+    """Name that its owner has given it."""
 
     @property
     def over(self) -> bool:
@@ -82,4 +84,5 @@ def job_of(row: Any) -> Job:
         updated=row["updated"],
         failure_status=row["failure_status"],
         delivery=row["delivery"],
+        title=row["title"],
     )

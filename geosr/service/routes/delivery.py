@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from geosr.service.context import Context
+from geosr.service.jobs.callbacks import Subscriber
 from geosr.service.jobs.record import FAILED, SUCCESSFUL, Job
 from geosr.service.problems import RESULT_NOT_READY, Problem
 from geosr.service.results.item import item_bytes
@@ -61,6 +62,7 @@ class Delivery(BaseModel):
 
     outputs: dict[str, Output] | None = None
     response: Literal["raw", "document"] = "document"
+    subscriber: Subscriber | None = None
 
     def check(self) -> None:
         """Raises :class:`Problem` for what is not given."""
@@ -95,6 +97,13 @@ def results_of(job: Job, context: Context, wanted: Delivery) -> Response:
         ]
         return Response(status_code=204, headers={"Link": ", ".join(links)})
     return JSONResponse({name: _in_document(name, files[name], href, wanted) for name, href in hrefs.items()})
+
+
+def document_of(job: Job, context: Context) -> dict[str, Any]:
+    """Links to all results, as they are sent to a subscriber."""
+    files = job.files()
+    hrefs = {name: context.url(f"/jobs/{job.id}/files/{OUTPUTS[name].file}") for name in OUTPUTS if name in files}
+    return {name: _in_document(name, files[name], href, Delivery()) for name, href in hrefs.items()}
 
 
 def _in_document(name: str, path: Path, href: str, wanted: Delivery) -> Any:

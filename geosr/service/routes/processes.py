@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from catalog import CatalogError
@@ -21,9 +21,20 @@ from geosr.service.jobs.chunk_progress import finished_parts
 from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
 from geosr.service.jobs.job_filter import JobSearch
 from geosr.service.jobs.job_store import JobOrder
+from geosr.service.jobs.looks import PREVIEW
 from geosr.service.jobs.record import RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, Problem
-from geosr.service.routes.delivery import GEOJSON, OUTPUTS, Delivery, length_of, named_file, results_of, unless_known
+from geosr.service.routes.bundle import BUNDLE, bundle_of, preview_of
+from geosr.service.routes.delivery import (
+    GEOJSON,
+    OUTPUTS,
+    Delivery,
+    document_of,
+    length_of,
+    named_file,
+    results_of,
+    unless_known,
+)
 from geosr.service.routes.paging import PageOf
 from geosr.service.security.api_keys import Caller
 from geosr.version import VERSION
@@ -34,7 +45,7 @@ PROCESS = "upscale"
 
 CONFORMANCE = tuple(
     f"http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/{part}"
-    for part in ("core", "ogc-process-description", "json", "oas30", "job-list", "dismiss")
+    for part in ("core", "ogc-process-description", "json", "oas30", "job-list", "callback", "dismiss")
 )
 
 _PREFER_ASYNC = re.compile(r"(^|[,;\s])respond-async($|[,;\s])", re.IGNORECASE)
@@ -90,6 +101,8 @@ async def execute(process_id: str, wanted: Execute, request: Request, context: C
     """Upscale: at once where nothing is preferred, as a job with ``Prefer: respond-async``."""
     _check_process(process_id)
     wanted.check()
+    if wanted.subscriber is not None:
+        wanted.subscriber.check(context.settings.callback_hosts)
     context.order_rates.take(client_of(caller, request))
     inputs = await run_in_threadpool(parse_inputs, wanted.inputs, context.settings)
     await run_in_threadpool(_check_inside, inputs, context, caller)
@@ -146,6 +159,20 @@ def get_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]
     return status_of(context.jobs.get(job_id, caller), context)
 
 
+class JobTitle(BaseModel):
+    """Name of a job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = Field(max_length=120, description="Empty to take it away.")
+
+
+@router.patch("/jobs/{job_id}", response_model=schemas.StatusInfo, response_model_exclude_none=True)
+def rename_job(job_id: str, wanted: JobTitle, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
+    """Give a job a name."""
+    return status_of(context.jobs.rename(job_id, " ".join(wanted.title.split()), caller), context)
+
+
 @router.delete("/jobs/{job_id}", response_model=schemas.StatusInfo, response_model_exclude_none=True)
 def dismiss_job(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, Any]:
     """Stop a job, and remove what it has made."""
@@ -168,7 +195,7 @@ def get_growth(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, A
 @router.get("/jobs/{job_id}/files/{name}")
 def get_file(job_id: str, name: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """A result's file, whole or in ranges."""
-    return unless_known(request, named_file(context.jobs.get(job_id, caller), name))
+    return unless_known(request, _file_of(context.jobs.get(job_id, caller), name))
 
 
 @router.get("/jobs/{job_id}/links")
@@ -176,7 +203,12 @@ def get_links(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, di
     """Links to a result's files that lead there without a key, for some hours."""
     files = context.jobs.get(job_id, caller).files()
     signed = {name: context.signed_links.path(job_id, OUTPUTS[name].file) for name in OUTPUTS if name in files}
-    return {
+    bundle: dict[str, Any] = {}
+    if files:
+        path, expires = context.signed_links.path(job_id, BUNDLE)
+        what = {"type": "application/zip", "title": "All of it, with a style and a preview"}
+        bundle = {"bundle": {"href": context.url(path), **what, "expires": _time(expires)}}
+    return bundle | {
         name: {
             "href": context.url(path),
             "type": OUTPUTS[name].media,
@@ -198,7 +230,13 @@ def get_shared_file(
     job = context.jobs.shared(job_id)
     if job is None:
         raise Problem(404, "there is no such job any more")
-    return unless_known(request, named_file(job, name))
+    return unless_known(request, _file_of(job, name))
+
+
+def _file_of(job: Job, name: str) -> Response:
+    """A file of a finished job, or what is made of its files. Raises :class:`Problem`."""
+    made = {BUNDLE: bundle_of, PREVIEW: preview_of}.get(name)
+    return named_file(job, name) if made is None else made(job)
 
 
 def status_of(job: Job, context: Context) -> dict[str, Any]:
@@ -217,6 +255,7 @@ def status_of(job: Job, context: Context) -> dict[str, Any]:
         "started": _time(job.started),
         "finished": _time(job.finished),
         "updated": _time(job.updated),
+        "title": job.title,
         "links": links,
         "inputs": dict(job.inputs),
         "chunks": {"finished": job.finished_chunks, "all": job.chunks},
@@ -225,6 +264,11 @@ def status_of(job: Job, context: Context) -> dict[str, Any]:
         status["secondsLeft"] = round(job.seconds_left, 1)
     # OGC's schema knows no null.
     return {name: value for name, value in status.items() if value is not None}
+
+
+def announcement_of(job: Job, context: Context) -> dict[str, Any]:
+    """The document that a subscriber gets of a job: its results once there are any, its status before that."""
+    return document_of(job, context) if job.status == SUCCESSFUL else status_of(job, context)
 
 
 def _summary(context: Context) -> dict[str, Any]:

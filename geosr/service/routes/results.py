@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.jobs.looks import PREVIEW
 from geosr.service.jobs.record import SUCCESSFUL, Job
 from geosr.service.problems import Problem, explain
 from geosr.service.results.extent import extent_of
@@ -211,6 +212,13 @@ def _item(job: Job, context: Context) -> dict[str, Any]:
         name = str(asset["href"]).rpartition("/")[2]
         if name in names:
             asset["href"] = context.url(f"/jobs/{job.id}/files/{name}")
+    content["assets"]["thumbnail"] = {
+        "href": context.url(f"/jobs/{job.id}/files/{PREVIEW}"),
+        "type": "image/png",
+        "title": "Preview",
+        "roles": ["thumbnail"],
+    }
+    tiles = context.link(f"/jobs/{job.id}/map/WebMercatorQuad/tilejson.json", "tilejson")
     kept = [link for link in content["links"] if link.get("rel") == "derived_from"]
     return {
         **content,
@@ -221,6 +229,7 @@ def _item(job: Job, context: Context) -> dict[str, Any]:
             context.link(f"/collections/{COLLECTION}", "collection"),
             context.link(f"/collections/{COLLECTION}", "parent"),
             context.link("/", "root"),
+            tiles,
             *kept,
         ],
     }

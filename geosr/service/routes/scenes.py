@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
@@ -15,18 +15,22 @@ import catalog
 from catalog import NothingFoundError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf, client_of
-from geosr.service.fetch import fetch_thumbnail, with_absolute_assets
+from geosr.service.fetch import fetch_places, fetch_thumbnail, with_absolute_assets
 from geosr.service.jobs.inputs import parse_area
 from geosr.service.problems import Problem
 from geosr.service.scenes import LiveScene
 from geosr.service.tiles import live_tiles
 from geosr.service.tiles.live_change import change_legend, combinations_of
 from geosr.service.tiles.render import HALF_WIDTH_COLORMAP, HALF_WIDTH_RANGE, legend
+from geosr.service.uploads import RasterDescription
 
 router = APIRouter(tags=["scenes"])
 
 #: Items that a search gives at most.
 _MOST_FOUND = 100
+
+#: Names of bands with commas between them.
+_BAND_NAMES = r"^[A-Za-z0-9_,-]{1,400}$"
 
 _NODATA = "A DN without measurement, besides those that the source declares."
 
@@ -64,6 +68,17 @@ class LeftOut(BaseModel):
     title: str
     kind: Literal["demo", "upload", "item"]
     reason: str
+
+
+def _description(
+    bands: Annotated[
+        str | None,
+        Query(pattern=_BAND_NAMES, description="Names of its bands in their order, as B02,B03; - leaves one out."),
+    ] = None,
+    scale: Annotated[float | None, Query(gt=0, allow_inf_nan=False, description="Reflectance for each DN.")] = None,
+    offset: Annotated[float | None, Query(allow_inf_nan=False, description="Reflectance at DN 0.")] = None,
+) -> RasterDescription:
+    return RasterDescription(tuple(bands.split(",")) if bands else (), scale, offset)
 
 
 class AllScenes(schemas.SceneList):
@@ -106,14 +121,15 @@ async def upload_scene(
     response: Response,
     context: ContextOf,
     caller: CallerOf,
+    description: Annotated[RasterDescription, Depends(_description)],
     title: Annotated[str, Query(max_length=120)] = "upload",
     nodata: Annotated[float | None, Query(allow_inf_nan=False, description=_NODATA)] = None,
 ) -> dict[str, Any]:
-    """Show a GeoTIFF, which is the body of the request."""
+    """Show a GeoTIFF, which is the body of the request; what it does not say of its bands is said beside it."""
     context.upload_rates.take(client_of(caller, request))
     path = await _received(request, context)
     try:
-        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, nodata)
+        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, nodata, description)
         described = await run_in_threadpool(_described, live)
     finally:
         path.unlink(missing_ok=True)
@@ -144,6 +160,16 @@ def thumbnail(href: Annotated[str, Query(max_length=2000)], context: ContextOf, 
     """A thumbnail of a scene that was found, from one of the catalogue's hosts."""
     content, kind = fetch_thumbnail(href, context.settings.allowed_hosts)
     return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.get("/places", response_model=list[schemas.Place])
+def search_places(
+    query: Annotated[str, Query(min_length=1, max_length=200)], context: ContextOf, caller: CallerOf
+) -> list[dict[str, Any]]:
+    """Places by their name, where the service has a search for them."""
+    if context.settings.places is None:
+        raise Problem(404, "this service has no search for places: give coordinates")
+    return fetch_places(context.settings.places, query, context.settings.allowed_hosts)
 
 
 @router.get("/scenes/{scene_id}", response_model=schemas.SceneInfo)

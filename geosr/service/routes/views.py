@@ -191,7 +191,7 @@ async def profile(
     return await profile_of(context.tiles, live, parse_line(line))
 
 
-@router.get("/scenes/{scene_id}/stretch", response_model=schemas.Stretch)
+@router.get("/scenes/{scene_id}/stretch", response_model=schemas.StretchLimits)
 def stretch(
     scene_id: str,
     context: ContextOf,

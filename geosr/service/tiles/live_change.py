@@ -58,7 +58,7 @@ def change_colours(bands: str) -> tuple[str, tuple[float, float]]:
 
 
 def _shown(live: LiveScene, bands: str, grid: TileGrid) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-    """What is compared of a scene, ``(1, rows, cols)``, and where it is known; None where the scene is not."""
+    """Numbers of a scene that are compared, ``(1, rows, cols)``, and where they are known; None outside the scene."""
     combination = render.combination_of(bands, live.scene.names)
     window = window_under(live, grid)
     if window is None:
