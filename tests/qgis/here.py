@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+
+from scripts.qgis_plugin import make_zip
+from tests.conftest import REPOSITORY
 
 #: Environment variables of this Python that would mislead another one.
 _OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -17,9 +22,7 @@ def qgis_program(name: str) -> str:
     """Path of a program of QGIS; the test is skipped where it is not installed."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(
-            f"needs QGIS: there is no {name} (Debian: apt-get install --no-install-recommends qgis python3-qgis)"
-        )
+        pytest.skip(f"needs QGIS: there is no {name} (docs/guide/qgis.md says how to install it)")
     return path
 
 
@@ -51,3 +54,32 @@ def draw(rasters: dict[Path, Path]) -> None:
         [qgis_python(), str(script), *arguments], env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def qgis_process() -> str:
+    """Path of ``qgis_process``. Debian's script of QGIS 3.22 hands it an option that it refuses."""
+    path = Path(qgis_program("qgis_process"))
+    binary = path.with_name("qgis_process.bin")
+    return str(binary if binary.exists() else path)
+
+
+def plugin_environment(folder: Path) -> dict[str, str]:
+    """Environment in which QGIS has the plugin as its zip brings it, and finds this ``geosr``.
+
+    QGIS keeps its settings in ``folder``.
+    """
+    with ZipFile(make_zip(folder)) as made:
+        made.extractall(folder / "plugins")
+    settings = folder / "profiles" / "default" / "QGIS" / "QGIS3.ini"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[PythonPlugins]\ngeosr_qgis=true\nprocessing=true\n")
+    programs = folder / "bin"
+    programs.mkdir()
+    geosr = programs / "geosr"
+    geosr.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec "{sys.executable}" -m geosr "$@"\n')
+    geosr.chmod(0o755)
+    return environment(
+        QGIS_CUSTOM_CONFIG_PATH=str(folder),
+        QGIS_PLUGINPATH=str(folder / "plugins"),
+        PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
+    )
