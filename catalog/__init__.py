@@ -5,6 +5,7 @@ Knows nothing of networks or HTTP services.
 
 from catalog.acquisition import Acquisition, parse_acquired
 from catalog.area import parse_aoi, parse_bbox, read_aoi
+from catalog.dates import DateChoice, DateSeries, OtherDate, open_dates
 from catalog.errors import (
     AreaError,
     CatalogError,
@@ -39,7 +40,10 @@ __all__ = [
     "BandSpec",
     "CatalogError",
     "ChangedError",
+    "DateChoice",
+    "DateSeries",
     "NothingFoundError",
+    "OtherDate",
     "PixelReader",
     "Query",
     "RadiometryError",
@@ -62,6 +66,7 @@ __all__ = [
     "gsd_m_of",
     "host_allowed",
     "item_of_result",
+    "open_dates",
     "open_scene",
     "parse_acquired",
     "parse_aoi",

@@ -48,6 +48,8 @@ _NAMES = (
     re.compile(r"HLS\.[LS]30\.T\d{2}[C-X][A-Z]{2}\.(\d{7}T\d{6})"),
     re.compile(r"L[COTEM]0\d_L[12][A-Z]{2}_\d{6}_(\d{8})(?![0-9])"),
     re.compile(r"(?<![0-9])(\d{8}_\d{6})_(?:\d{2}_)?[0-9a-f]{4}_(?:1B|3A|3B)"),
+    # A file that is named by nothing but its day, as those of a series are.
+    re.compile(r"^(\d{4}-\d{2}-\d{2})\.\w+$"),
 )
 
 _FORMS = (

@@ -64,8 +64,8 @@ _REMOTE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": True}
 #: Decoding a PNG in one go fills what a truncated file lacks with whatever is in memory; by rows it is an error.
 _DECODING = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
 
-#: Rasters that a thread keeps open: the bands of a few scenes.
-_KEPT_OPEN = 16
+#: Rasters that a thread keeps open: the bands of as many dates as make one image.
+_KEPT_OPEN = 64
 
 #: Endings of files that hold a raster's mask, nodata and radiometry outside it.
 _BESIDE = (".msk", ".aux.xml")

@@ -160,7 +160,8 @@ def _check_alike(first: Scene, other: Scene) -> None:
     if first.datetime and other.datetime and abs(first.datetime - other.datetime) > _ONE_DATE:
         raise SourceError(
             f"{first.id} and {other.id} are of different dates, {first.datetime:%Y-%m-%d} and "
-            f"{other.datetime:%Y-%m-%d}: upscale them apart, as geosr batch does"
+            f"{other.datetime:%Y-%m-%d}: upscale them apart, as geosr batch does, or make one image of them with "
+            "--reference"
         )
 
 

@@ -76,11 +76,11 @@ def scene_of_items(
     sensor, nodata = given.sensor, given.nodata
     bands = [band_name(band, sensor) or band for band in bands]
     notes: list[str] = []
-    candidates = _usable(
+    candidates = usable_items(
         items, notes, partial(candidate, bands=bands, scale=given.scale, offset=given.offset, sensor=sensor)
     )
-    near = None if area is None else _near(area, candidates)
-    target = _target_crs(candidates, near, crs, notes)
+    near = None if area is None else near_items(area, candidates)
+    target = target_crs(candidates, near, crs, notes)
     chosen = _choose(candidates, near, target, fill, notes)
     for one in chosen:
         # An Item's rasters need not be in one place: before any of them is asked for.
@@ -88,7 +88,7 @@ def scene_of_items(
             check_allowed(one.href(asset))
     filed = [as_filed(one, notes) for one in chosen]
     if crs is None and any(one.crs != before.crs for one, before in zip(filed, chosen, strict=True)):
-        target = _target_crs(filed, near, None, [])
+        target = target_crs(filed, near, None, [])
     chosen = filed
     if area is not None and near is not None:
         notes += _coverage(chosen, near, target, near.area / area.area)
@@ -150,7 +150,7 @@ def scene_of_items(
     )
 
 
-def _usable(
+def usable_items(
     items: Sequence[pystac.Item], notes: list[str], candidate_of: Callable[[pystac.Item], Candidate]
 ) -> list[Candidate]:
     """Items that hold the bands; one that does not is left out with a note, unless none does."""
@@ -169,7 +169,7 @@ def _usable(
     return found
 
 
-def _near(area: BaseGeometry, candidates: Sequence[Candidate]) -> BaseGeometry:
+def near_items(area: BaseGeometry, candidates: Sequence[Candidate]) -> BaseGeometry:
     """Part of an area near Items: far from them a projection folds."""
     near = clip(area, [one.ground for one in candidates])
     if near.is_empty:
@@ -177,7 +177,8 @@ def _near(area: BaseGeometry, candidates: Sequence[Candidate]) -> BaseGeometry:
     return near
 
 
-def _target_crs(candidates: Sequence[Candidate], area: BaseGeometry | None, crs: str | None, notes: list[str]) -> CRS:
+def target_crs(candidates: Sequence[Candidate], area: BaseGeometry | None, crs: str | None, notes: list[str]) -> CRS:
+    """CRS of a scene of Items: the given one, theirs, or that of the area's UTM zone."""
     if crs is not None:
         return map_crs(crs)
     available = {one.crs for one in candidates}

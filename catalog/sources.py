@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pystac import Item
 from shapely.geometry.base import BaseGeometry
 
 from catalog.acquisition import Acquisition
@@ -99,23 +100,25 @@ def open_scene(request: SceneRequest) -> Scene:
 def _open(request: SceneRequest) -> Scene:
     source = request.source
     if source is None:
-        return _search_scene(request)
+        return items_scene(request, search_items(request))
     for one in (source, *request.more_sources):
-        _check_name(one)
+        check_name(one)
     if request.more_sources:
         return _joined_scene(request, (source, *request.more_sources))
     if is_item(source):
-        _refuse({"plain-image": request.plain_image, "acquired": request.acquired}, f"{source} is a STAC Item")
-        return _items_scene(request, read_items(source))
-    _refuse({"fill": request.fill}, f"{source} is not made of STAC Items")
-    return _cropped(_file_scene(request, source), request, source)
+        refuse_idle({"plain-image": request.plain_image, "acquired": request.acquired}, f"{source} is a STAC Item")
+        return items_scene(request, read_items(source))
+    refuse_idle({"fill": request.fill}, f"{source} is not made of STAC Items")
+    return cropped(file_scene(request, source), request, source)
 
 
-def _file_scene(request: SceneRequest, source: str) -> Scene:
+def file_scene(request: SceneRequest, source: str) -> Scene:
+    """Open all of a raster or .SAFE product."""
     return _product_scene(request, source) if is_safe(source) else _raster_scene(request, source)
 
 
-def _cropped(scene: Scene, request: SceneRequest, what: str) -> Scene:
+def cropped(scene: Scene, request: SceneRequest, what: str) -> Scene:
+    """Limit a scene to the area of a request, on the grid that it asks for."""
     if request.crs is not None:
         scene = warp_scene(scene, request.crs)
     if request.area is None:
@@ -129,16 +132,16 @@ def _joined_scene(request: SceneRequest, sources: tuple[str, ...]) -> Scene:
     """Scene of several sources."""
     items = [source for source in sources if is_item(source)]
     if len(items) == len(sources):
-        _refuse({"plain-image": request.plain_image, "acquired": request.acquired}, f"{items[0]} is a STAC Item")
-        return _items_scene(request, [item for source in sources for item in read_items(source)])
+        refuse_idle({"plain-image": request.plain_image, "acquired": request.acquired}, f"{items[0]} is a STAC Item")
+        return items_scene(request, [item for source in sources for item in read_items(source)])
     if items:
         raise RequestError(f"{items[0]} is a STAC Item, and the other sources are not all: join sources of one kind")
-    _refuse({"fill": request.fill}, f"{sources[0]} is not made of STAC Items")
-    scene = mosaic_scenes([_file_scene(request, source) for source in dict.fromkeys(sources)])
-    return _cropped(scene, request, scene.id)
+    refuse_idle({"fill": request.fill}, f"{sources[0]} is not made of STAC Items")
+    scene = mosaic_scenes([file_scene(request, source) for source in dict.fromkeys(sources)])
+    return cropped(scene, request, scene.id)
 
 
-def _check_name(source: str) -> None:
+def check_name(source: str) -> None:
     """Refuse a source whose name no file can have, before libraries do in words of their own."""
     try:
         source.encode()
@@ -156,10 +159,11 @@ def _check_name(source: str) -> None:
         raise SourceError("the name of the source holds a NUL, as no file's does")
 
 
-def _search_scene(request: SceneRequest) -> Scene:
+def search_items(request: SceneRequest) -> list[Item]:
+    """Search for the Items of a request without a source."""
     if request.area is None or request.datetime is None:
         raise SourceError("nothing to work on: give a source, or an area and dates to search for one")
-    _refuse({"acquired": request.acquired}, "a search finds STAC Items, which tell their time")
+    refuse_idle({"acquired": request.acquired}, "a search finds STAC Items, which tell their time")
     query = Query(
         area=request.area,
         datetime=request.datetime,
@@ -167,17 +171,29 @@ def _search_scene(request: SceneRequest) -> Scene:
         collection=request.collection,
         max_cloud=request.max_cloud,
     )
-    return _items_scene(request, search(query))
+    return search(query)
 
 
-def _refuse(choices: Mapping[str, Any], why: str) -> None:
+def refuse_idle(choices: Mapping[str, Any], why: str) -> None:
     """Refuse options that have no effect: the user would expect them in the pixels."""
     idle = [f"--{name}" for name, value in choices.items() if value]
     if idle:
         raise RequestError(f"{' and '.join(idle)} would have no effect: {why}")
 
 
-def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
+@dataclass(frozen=True)
+class ItemsOfSensor:
+    """Items of one instrument, and the bands that are taken from them."""
+
+    items: tuple[Item, ...]
+    bands: tuple[str, ...]
+    given: GivenBands
+    left_out: tuple[str, ...]
+    """Ids of Items of other instruments."""
+
+
+def of_one_sensor(request: SceneRequest, items: Sequence[Item]) -> ItemsOfSensor:
+    """Take the Items of one instrument: the one that a request names, or that of the first."""
     sensor, others = request.sensor, []
     contents = [item.to_dict(include_self_link=False, transform_hrefs=False) for item in items]
     if sensor is not None:
@@ -191,24 +207,30 @@ def _items_scene(request: SceneRequest, items: list[Any]) -> Scene:
     if sensor is not None and sensor.name == "sentinel-2":
         # Its Items tell their own radiometry, which no profile knows.
         sensor = None
+    bands = request.bands or counterparts(request.default_bands, request.default_sensor, sensor)
+    given = GivenBands(request.scale, request.offset, sensor, request.nodata)
+    return ItemsOfSensor(tuple(items), tuple(bands), given, tuple(others))
+
+
+def items_scene(request: SceneRequest, items: Sequence[Item]) -> Scene:
+    """Make one scene of Items."""
+    chosen = of_one_sensor(request, items)
     scene = scene_of_items(
-        items,
-        tuple(request.bands or counterparts(request.default_bands, request.default_sensor, sensor)),
-        GivenBands(request.scale, request.offset, sensor, request.nodata),
+        chosen.items,
+        chosen.bands,
+        chosen.given,
         area=request.area,
         fill=request.fill,
         clouds_out=request.mask_clouds,
         crs=request.crs,
     )
-    return (
-        scene.with_warnings(f"left out, for their bands are another instrument's: {', '.join(others)}")
-        if others
-        else scene
-    )
+    if not chosen.left_out:
+        return scene
+    return scene.with_warnings(f"left out, for their bands are another instrument's: {', '.join(chosen.left_out)}")
 
 
 def _product_scene(request: SceneRequest, source: str) -> Scene:
-    _refuse(
+    refuse_idle(
         {"plain-image": request.plain_image, "sensor": request.sensor, "acquired": request.acquired},
         f"{source} is a .SAFE product",
     )
@@ -229,7 +251,7 @@ def _raster_scene(request: SceneRequest, source: str) -> Scene:
     if request.mask_clouds:
         raise SourceError(f"clouds cannot be masked in {source}: a raster alone has no scene classification (SCL)")
     if request.plain_image:
-        _refuse({"sensor": request.sensor}, "--plain-image takes values as brightness, whatever recorded them")
+        refuse_idle({"sensor": request.sensor}, "--plain-image takes values as brightness, whatever recorded them")
     local = Path(source)
     return open_raster_scene(
         str(local.resolve()) if local.exists() else source,

@@ -151,7 +151,7 @@ def _survey(images: Any, fuser: WindowFuser, days_apart: list[float] | None) -> 
     if isinstance(images, dask.array.Array):
         parts = list(dask.compute(*parts))  # type: ignore[attr-defined,no-untyped-call]
     tiles = [
-        (down.start, across.start, part, _validity(part, fuser))
+        (down.start, across.start, list(part), _validity(part, fuser))
         for (down, across), part in zip(windows, parts, strict=True)
     ]
     return fuser.survey(tiles, (rows, cols), days_apart)
@@ -194,11 +194,11 @@ def _fuse_chunk(
     fuser: WindowFuser,
     survey: Survey,
 ) -> NDArray[Any]:
-    fused = fuser(single, images, _validity(images, fuser), survey, corner)
+    fused, _ = fuser(single, list(images), _validity(images, fuser), survey, corner)
     return fused[:, within[0], within[1]]
 
 
-def _validity(images: NDArray[Any], fuser: WindowFuser) -> NDArray[np.bool_]:
-    """Find the pixels that were measured, ``(dates, bands, rows, cols)``."""
+def _validity(images: NDArray[Any], fuser: WindowFuser) -> list[NDArray[np.bool_]]:
+    """Find the pixels of each date that were measured, ``(bands, rows, cols)``."""
     nodata = [band.unmeasured for band in fuser.bands]
-    return np.stack([unlike_any(one, nodata) for one in images])
+    return [unlike_any(one, nodata) for one in images]

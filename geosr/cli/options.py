@@ -22,7 +22,7 @@ Sources = Annotated[
     typer.Argument(
         metavar="SOURCE…",
         help="Raster, STAC Item or search result, by path or URL, or .SAFE folder or zip; several of one date, or a "
-        "folder or .txt of them, are joined; leave out to search.",
+        "folder or .txt of them, are joined, and several dates fused with --dates or --reference; leave out to search.",
         show_default=False,
     ),
 ]
@@ -86,6 +86,26 @@ Collection = Annotated[
     str | None, _option(_AREA, "--collection", help="Collection to search.", show_default="sentinel-2-l2a")
 ]
 Fill = Annotated[bool, _option(_AREA, "--fill", help="Fill gaps from other overpasses, clearest first.")]
+Dates = Annotated[
+    int | None,
+    _option(
+        _AREA,
+        "--dates",
+        metavar="N",
+        help="Sharpen one date's image by others, N dates in all; of several sources all by default.",
+        show_default=False,
+    ),
+]
+Reference = Annotated[
+    str | None,
+    _option(
+        _AREA,
+        "--reference",
+        metavar="DATE|SOURCE",
+        help="Of several dates, the one whose product is made, as 2023-07-13.",
+        show_default="the clearest, of files the first",
+    ),
+]
 MaskClouds = Annotated[bool, _option(_AREA, "--mask-clouds", help="Make clouds, shadows and saturated pixels nodata.")]
 Crs = Annotated[
     str | None,

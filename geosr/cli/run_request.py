@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from geosr.cli.errors import usage
 
 if TYPE_CHECKING:
+    from catalog import DateChoice
     from geosr.cli.scene_request import SearchOptions
     from geosr.engine import EngineChoice
     from geosr.model.zoo import ModelRef
@@ -72,6 +73,15 @@ def clip_of(search: SearchOptions, *, clip: bool, all_touched: bool) -> Literal[
     if not clip:
         return None
     return "all touched" if all_touched else "centres"
+
+
+def dates_of(dates: int | None, reference: str | None) -> DateChoice | None:
+    """Choice of several dates; None for one date."""
+    from catalog import DateChoice
+
+    if reference is not None and not reference.strip():
+        raise usage("--reference is empty: leave it out, or name a date or a source")
+    return None if dates is None and reference is None else DateChoice(dates, reference)
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> Any:

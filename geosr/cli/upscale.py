@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 from geosr.cli.output import print_published
-from geosr.cli.run_request import clip_of, cluster_of, compression_of, engine_of, model_of
+from geosr.cli.run_request import clip_of, cluster_of, compression_of, dates_of, engine_of, model_of
 from geosr.cli.scene_request import SearchOptions, SourceOptions, band_list, scene_request
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def upscale(
     max_cloud: opt.MaxCloud = None,
     api: opt.Api = None,
     collection: opt.Collection = None,
+    dates: opt.Dates = None,
+    reference: opt.Reference = None,
     fill: opt.Fill = False,
     mask_clouds: opt.MaskClouds = False,
     crs: opt.Crs = None,
@@ -106,6 +108,7 @@ def upscale(
             clip=cut,
             keep=None if keep is None else band_list("--keep", keep),
             uncertainty=uncertainty,
+            dates=dates_of(dates, reference),
             overwrite=overwrite,
             restart=restart,
         )

@@ -33,7 +33,9 @@ class WindowFuser:
 
     card: ModelCard
     bands: tuple[BandSpec, ...]
-    """In the order of the arrays."""
+    """Bands of the reference, in the order of the arrays."""
+    others: tuple[tuple[BandSpec, ...], ...] = ()
+    """Bands of each further date, whose DN may become reflectance otherwise; empty where all are as the reference's."""
 
     @property
     def _transfers(self) -> list[float]:
@@ -50,20 +52,20 @@ class WindowFuser:
 
     def survey(
         self,
-        tiles: Sequence[tuple[int, int, NDArray[Any], NDArray[np.bool_]]],
+        tiles: Sequence[tuple[int, int, Sequence[NDArray[Any]], Sequence[NDArray[np.bool_]]]],
         shape: tuple[int, int],
-        days_apart: Sequence[float] | None = None,
+        days_apart: Sequence[float | None] | None = None,
     ) -> Survey:
         """Register and weigh the dates of a scene of this shape, the reference first.
 
         Each tile is its first row and column in the scene, its DN and what of them was measured, both
-        ``(dates, bands, rows, cols)``. ``days_apart`` is from the reference to each further date, where known.
+        ``(bands, rows, cols)`` for each date. ``days_apart`` is from the reference to each further date, where known.
         """
         made = []
         for top, left, pixels, valid in tiles:
             if not valid[0].any():
                 continue
-            windows = [self._window(*one) for one in zip(pixels, valid, strict=True)]
+            windows = self._windows(pixels, valid)
             made.append(Tile(top, left, [one.pixels for one in windows], [one.valid for one in windows]))
         with torch.inference_mode():
             return survey_dates(made, self._transfers, self.sensor(), shape, days_apart)
@@ -71,11 +73,11 @@ class WindowFuser:
     def __call__(
         self,
         image: NDArray[Any],
-        pixels: NDArray[Any],
-        valid: NDArray[np.bool_],
+        pixels: Sequence[NDArray[Any]],
+        valid: Sequence[NDArray[np.bool_]],
         survey: Survey,
         corner_px: tuple[int, int] = (0, 0),
-    ) -> NDArray[Any]:
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Correct one window of the reference's product.
 
         Parameters
@@ -83,7 +85,7 @@ class WindowFuser:
         image
             The product, DN ``(bands, scale rows, scale cols)``.
         pixels, valid
-            The dates, the reference first: DN and what was measured, ``(dates, bands, rows, cols)``.
+            The dates, the reference first: DN and what was measured, each ``(bands, rows, cols)``.
         survey
             As of :meth:`survey`.
         corner_px
@@ -91,19 +93,20 @@ class WindowFuser:
 
         Returns
         -------
-        numpy.ndarray
-            DN, shaped and typed as ``image``; the same number wherever no further date is usable.
+        image, weights
+            DN, shaped and typed as ``image``; the same number wherever no further date is usable. The mean weight of
+            each further date's pixels over the bands, ``(dates, rows, cols)``.
         """
         if not survey.used or not valid[0].any():
-            return image
-        reference, *others = (self._window(*one) for one in zip(pixels, valid, strict=True))
+            return image, np.zeros((len(valid) - 1, *valid[0].shape[1:]), dtype=np.float32)
+        reference, *others = self._windows(pixels, valid)
         measured = enlarge(valid[0], self.card.scale)
         high = np.where(measured, image, image.dtype.type(0)).astype(np.float32) * self._scale + self._offset
         high = np.where(measured, high, self._repeated(reference.pixels)).astype(np.float32)
         with torch.inference_mode():
-            change, _ = correction(high, reference, others, survey, self.sensor(), corner_px)
+            change, weights = correction(high, reference, others, survey, self.sensor(), corner_px)
         changed = (change != 0) & measured
-        return self._to_dn(image, high + change, changed, reference)
+        return self._to_dn(image, high + change, changed, reference), weights
 
     @property
     def _scale(self) -> NDArray[np.float32]:
@@ -113,8 +116,14 @@ class WindowFuser:
     def _offset(self) -> NDArray[np.float32]:
         return column([band.offset for band in self.bands])
 
-    def _window(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> DatedWindow:
-        reflectance = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32) * self._scale + self._offset
+    def _windows(self, pixels: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_]]) -> list[DatedWindow]:
+        """The dates' windows, the reference's first."""
+        bands = (self.bands, *(self.others or (self.bands,) * (len(pixels) - 1)))
+        return [self._window(*one) for one in zip(pixels, valid, bands, strict=True)]
+
+    def _window(self, pixels: NDArray[Any], valid: NDArray[np.bool_], bands: Sequence[BandSpec]) -> DatedWindow:
+        scale, offset = column([band.scale for band in bands]), column([band.offset for band in bands])
+        reflectance = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32) * scale + offset
         if valid.any() and not valid.all():
             reflectance = np.asarray(fill_invalid(reflectance, valid, reach_px=_FILL_PX))
         return DatedWindow(reflectance, np.asarray(valid.all(axis=0)))

@@ -110,6 +110,8 @@ class Unused:
     """A date that takes no part."""
 
     reason: str
+    twin: int | None = None
+    """Number of the further date, from 0, whose pixels it has."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def survey_dates(
     mtf_nyquist: Sequence[float],
     sensor: Sensor,
     shape: tuple[int, int],
-    days_apart: Sequence[float] | None = None,
+    days_apart: Sequence[float | None] | None = None,
 ) -> Survey:
     """Register, harmonise and weigh every further date of the tiles.
 
@@ -155,7 +157,7 @@ def survey_dates(
     shape
         Rows and columns of the whole scene.
     days_apart
-        Days between each further date and the reference; None where they are not known.
+        Days between each further date and the reference; None where they are not known, of one date or of all.
     """
     sharp = [_sharpened(tile, sensor) for tile in tiles]
     count = len(tiles[0].pixels) if tiles else 0
@@ -164,7 +166,7 @@ def survey_dates(
         twin = next((other for other in range(date) if _same(tiles, date, other)), None)
         if twin is not None:
             name = "the reference" if twin == 0 else f"date {twin} of the others"
-            found.append(Unused(f"its pixels are those of {name}"))
+            found.append(Unused(f"its pixels are those of {name}", twin - 1 if twin else None))
             continue
         surface = _register(date, tiles, sharp, mtf_nyquist, sensor.scale)
         fit = _fit(date, tiles, sharp, sensor, surface, shape)

@@ -18,14 +18,17 @@ from geosr import hardware
 from geosr.engine import Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.inference.quantize import RowSink
-from geosr.inference.upscaler import upscaler_of
+from geosr.inference.upscaler import Upscaler, upscaler_of
 from geosr.run.checkpoint import RUN, chunk_path
+from geosr.run.product import DATES
 from geosr.run.uncertainty_layers import HALF_WIDTH
 from geosr.run.upscale_run import Run
 from tiling import BLOCK_PX, Chunk, Content, Location
 
 if TYPE_CHECKING:
+    # PyTorch is loaded where dates are fused.
     from geosr.codegen.tiff_blocks import Blocks
+    from geosr.run.fused_chunk import DatedWindows, FusedReport
 
 _memory = BufferPool()
 
@@ -51,6 +54,9 @@ class ChunkInput:
     valid: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
     """Messages on values that may be no measurement."""
+    dated: DatedWindows | None = None
+    """Pixels of several dates around the chunk, whose pixels are then of their window with its margin; None where no
+    further date was measured."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,26 @@ class FinishedChunk:
 
 def read_part(job: ChunkJob, chunk: Chunk) -> ChunkInput:
     """The pixels that a chunk needs, mirrored at the scene's edges."""
-    run = job.run
-    window = tiling.grow(chunk.core, upscaler_of(run.model, job.parallel).margin_px)
+    run, margin = job.run, upscaler_of(job.run.model, job.parallel).margin_px
+    inner, others = chunk.core, None
+    if run.dates is not None and run.fuses:
+        from geosr.run.fused_chunk import dated_window
+
+        around = dated_window(chunk.core, run.plan.extent.shape)
+        others = run.dates.read(around)
+        inner = chunk.core if others is None else around
+    window = tiling.grow(inner, margin)
     pixels, valid = tiling.read_reflected(run.scene.reader.read, window, run.plan.extent.shape)
     notes = tuple(stray_fills(run.scene, pixels, valid))
+    dated = None
+    if others is not None:
+        from geosr.run.fused_chunk import DatedWindows
+
+        inside = (slice(None), *(slice(margin, side - margin) for side in pixels.shape[1:]))
+        all_dates = [(pixels[inside], valid[inside]), *others]
+        dated = DatedWindows(inner, *zip(*all_dates, strict=True))
     # Several wait at a time: what is the same everywhere takes no memory.
-    return ChunkInput(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid, notes)
+    return ChunkInput(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid, notes, dated)
 
 
 def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
@@ -91,10 +111,13 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
         shape, run.product, overviews=overviews, allocate=_allocate, accelerator=_accelerator()
     )
     outside = None if run.clip is None else run.clip.outside(geobox)
-    made = upscaler.stream_rows(
-        part.pixels, part.valid, _sink(encoder, run, outside), rows=BLOCK_PX, uncertainty=run.uncertainty
-    )
+    sink = _sink(encoder, run, outside)
     own, files = {RUN: job.digest}, []
+    if part.dated is None:
+        made = upscaler.stream_rows(part.pixels, part.valid, sink, rows=BLOCK_PX, uncertainty=run.uncertainty)
+    else:
+        made = fused = _fused(job, part, upscaler, sink)
+        own[DATES] = json.dumps([fused.measured, fused.used])
     if made.uncertainty is not None:
         for layer in run.layers:
             pixels, path = layer.pixels_of(made.uncertainty), chunk_path(job.folder, part.chunk, layer.name)
@@ -112,6 +135,20 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
         tags["NOTE"] = note
     files.append((chunk_path(job.folder, part.chunk), encoder.parts(geobox, tags)))
     return EncodedChunk(part.chunk, tuple(files), note)
+
+
+def _fused(job: ChunkJob, part: ChunkInput, upscaler: Upscaler, sink: RowSink) -> FusedReport:
+    """Upscale the reference and correct it by the other dates."""
+    from geosr.run.date_survey import fuser_of
+    from geosr.run.fused_chunk import Fusion, stream_fused
+
+    run, dates = job.run, job.run.dates
+    assert dates is not None
+    assert dates.survey is not None
+    assert part.dated is not None
+    fusion = Fusion(fuser_of(run.card, run.scene, dates.bands), dates.survey, run.plan.area, job.parallel.threads)
+    upscaled = upscaler(part.pixels, part.valid, uncertainty=run.uncertainty)
+    return stream_fused(upscaled, part.dated, part.chunk.core, fusion, sink, BLOCK_PX)
 
 
 def _sink(encoder: tiling.ChunkEncoder, run: Run, outside: NDArray[np.bool_] | None) -> RowSink:

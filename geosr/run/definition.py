@@ -15,10 +15,11 @@ from geosr.inference.upscaler import ModelSpec
 from geosr.model.card import ModelCard
 from geosr.run.checkpoint import unfinished
 from geosr.run.clip import Clip
+from geosr.run.dates import OF_REFERENCE_ALONE, RunDates
 from geosr.run.product import NOT_FOR_MEASURING, product_of
 from geosr.run.publishing import check_output
 from geosr.run.request import UpscaleRequest
-from geosr.run.scene_of_request import open_for_model
+from geosr.run.scene_of_request import open_dates_for_model, open_for_model
 from geosr.run.uncertainty_layers import check_calibrated
 from geosr.run.upscale_run import Run
 from tiling import ChunkPlan
@@ -32,18 +33,29 @@ def define_run(request: UpscaleRequest) -> Run:
     check_output(request.output, layers=request.uncertainty)
     card = request.model.card
     uncertainty = SceneUncertainty(check_calibrated(card)) if request.uncertainty else None
-    scene = open_for_model(request.scene, card)
+    scene, dates = _opened(request, card)
     _check_size(scene, request.max_pixels)
     engine = request.engine.for_card(card)
     scene = scene.with_warnings(*_warnings(card, engine, scene, uncertainty))
+    if dates is not None and uncertainty is not None:
+        scene = scene.with_warnings(OF_REFERENCE_ALONE)
     model = ModelSpec.of(request.model, engine, scene.bands, plain_image=scene.plain_image)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
-    run = Run(scene, model, plan, product, request.output, uncertainty, request.overwrite)
+    run = Run(scene, model, plan, product, request.output, uncertainty, request.overwrite, dates=dates)
     if request.keep is not None:
         run = replace(run, keep=_kept(request.keep, scene))
         run = replace(run, product=product_of(run.written, request.compression))
     return run if request.clip is None else _clipped(run, request)
+
+
+def _opened(request: UpscaleRequest, card: ModelCard) -> tuple[Scene, RunDates | None]:
+    """The scene, or the reference of several dates and the others."""
+    if request.dates is None:
+        return open_for_model(request.scene, card), None
+    series = open_dates_for_model(request.scene, request.dates, card)
+    dates = RunDates.of(series, request.dates.count, card)
+    return dates.with_files(series.reference), dates
 
 
 def _clipped(run: Run, request: UpscaleRequest) -> Run:

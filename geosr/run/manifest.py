@@ -74,6 +74,10 @@ class Manifest:
             content["sharpness"] = spec.model.sharpness
         return cls(json.loads(json.dumps(content)))
 
+    def with_dates(self, dates: Mapping[str, Any]) -> Manifest:
+        """The manifest of the same run with further dates."""
+        return Manifest({**self.content, "dates": json.loads(json.dumps(dates))})
+
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""

@@ -14,10 +14,11 @@ from geosr.inference.upscaler import Upscaler, upscaler_of
 from geosr.progress import QuietReporter, Reporter
 from geosr.run.checkpoint import Ledger, open_ledger
 from geosr.run.chunk import ChunkJob
+from geosr.run.dates import sentence
 from geosr.run.definition import define_run
 from geosr.run.executor import open_executor
 from geosr.run.item_file import ItemFile
-from geosr.run.product import aggregate_consistency, notes_of, tags_of
+from geosr.run.product import aggregate_consistency, notes_of, shares_of_dates, tags_of
 from geosr.run.publishing import Published, finished_earlier, follow_link, occupants_of, paths_of, publish
 from geosr.run.request import Cluster, UpscaleRequest
 from geosr.run.storage_options import share_settings
@@ -59,7 +60,7 @@ def super_resolve(request: UpscaleRequest, reporter: Reporter | None = None) -> 
 
             ledger.computing = True
             folder, digest = ledger.folder.absolute(), run.manifest.digest
-            job = ChunkJob(_calibrate(run, upscaler), folder, digest, parallel)
+            job = ChunkJob(_calibrate(_survey(run, reporter), upscaler), folder, digest, parallel)
             made = _compute_and_assemble(job, ledger, request.cluster, occupants, reporter)
             for layer in made.run.layers:
                 tiling.move(ledger.ready(layer.name), layer.path, expected=occupants.get(layer.path))
@@ -82,6 +83,19 @@ def _ending(reporter: Reporter) -> Iterator[None]:
         yield
     finally:
         reporter.end()
+
+
+def _survey(run: Run, reporter: Reporter) -> Run:
+    """The run with the dates that take part, where it has several."""
+    if run.dates is None:
+        return run
+    # PyTorch takes seconds to load: not before the run is known to be needed.
+    from geosr.run.date_survey import survey_dates_of
+
+    dates = survey_dates_of(run.dates, run.scene, run.plan.area, run.card)
+    for entry in dates.report:
+        reporter.note(f"date {sentence(entry)}")
+    return replace(run, dates=dates)
 
 
 def _calibrate(run: Run, upscaler: Upscaler) -> Run:
@@ -146,6 +160,8 @@ def _assemble(job: ChunkJob, ledger: Ledger, occupants: Mapping[Location, Occupa
     consistency = aggregate_consistency(run.plan, files, run.scene)
     # Chunks that an earlier attempt has finished have warnings as well.
     run = replace(run, scene=run.scene.with_warnings(*notes_of(files)))
+    if run.dates is not None:
+        run = replace(run, dates=run.dates.with_shares(shares_of_dates(run, files)))
     tags = tags_of(run, consistency)
     for layer in run.layers:
         own = layer.tagged(tags)

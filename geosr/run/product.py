@@ -22,6 +22,11 @@ _COLOURS = {
     **dict.fromkeys(("swir16", "swir22"), "SWIR"),
 }
 
+#: Tag of a chunk's file with the pixels that were measured, and those at which each date took part.
+DATES = "DATES"
+
+MEASURED_BY_DATES = "corrected by what further dates measured of it"
+
 ESTIMATED = "Detail finer than the source's resolution is estimated, not measured"
 
 NOT_FOR_MEASURING = "detail is sharpened to look like imagery, more of it is false, and it is not for measuring"
@@ -63,6 +68,17 @@ def aggregate_consistency(plan: ChunkPlan, files: Mapping[str, ChunkFile], scene
     return {band.name: sums[b] / max(1, counts[b]) for b, band in enumerate(scene.bands)}
 
 
+def shares_of_dates(run: Run, files: Mapping[str, ChunkFile]) -> list[float]:
+    """Share of the measured pixels at which each date took part, from what each chunk recorded."""
+    assert run.dates is not None
+    measured, used = 0, [0] * len(run.dates.used)
+    for chunk in run.plan:
+        count, own = json.loads(files[chunk.key].tags.get(DATES, "[0, []]"))
+        measured += count
+        used = [before + one for before, one in zip(used, own or [0] * len(used), strict=True)]
+    return [one / max(1, measured) for one in used]
+
+
 def notes_of(files: Mapping[str, ChunkFile]) -> list[str]:
     """Warnings of chunks about how they were computed, each once."""
     return sorted({file.tags["NOTE"] for file in files.values() if "NOTE" in file.tags})
@@ -83,9 +99,11 @@ def tags_of(run: Run, consistency_dn: Mapping[str, float]) -> dict[str, str]:
         )
         + f" ({_reasons(scene)})",
         "GEOSR_CONSISTENCY_DN": ", ".join(f"{name} {value:.4g}" for name, value in consistency_dn.items()),
-        "GEOSR_DETAIL": detail_of(card),
+        "GEOSR_DETAIL": detail_of(card) + (f"; {MEASURED_BY_DATES}" if run.fuses else ""),
         "GEOSR_MANIFEST": run.manifest.digest,
     }
+    if run.dates is not None:
+        tags |= run.dates.tags()
     if scene.sensor:
         tags["GEOSR_SENSOR"] = scene.sensor
     if card.sharpness and card.visual is not None:

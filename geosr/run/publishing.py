@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def publish(run: Run, layers: Sequence[OutputLayer], item_file: ItemFile) -> Loc
                     path.unlink()
                 _remove_companions(path, scene)
     item = catalog.item_of_result(
-        run.written,
+        run.described,
         catalog.Result(
             name=output.name,
             geobox=run.plan.geobox,
@@ -119,6 +119,7 @@ def publish(run: Run, layers: Sequence[OutputLayer], item_file: ItemFile) -> Loc
                 "digest": card.digest,
                 "manifest": manifest.digest,
                 **({"sharpness": card.sharpness} if card.sharpness else {}),
+                **({} if run.dates is None else {"dates": list(run.dates.report)}),
             },
             layers=[layer.asset for layer in layers],
         ),
@@ -182,6 +183,7 @@ def finished_earlier(run: Run, item_file: ItemFile) -> Published | None:
             # This run's own output, damaged or incomplete since: made anew and put in its place.
             return None
         if not owned or not _assets_of(content) >= paths_of(layers).keys():
+            run = run if run.dates is None else replace(run, dates=run.dates.reported(tags))
             publish(run, layers, item_file)
         consistency = consistency_in(tags, run.scene.names)
         return Published(run.output, item, 0, len(run.plan), consistency, paths_of(layers))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from catalog import SceneRequest
+from catalog import DateChoice, SceneRequest
 from geosr.engine import EngineChoice
 from geosr.model.zoo import ModelRef
 from tiling import Compression, Location
@@ -26,6 +26,7 @@ class UpscaleRequest:
     """Request to upscale a scene, with a model, to an output."""
 
     scene: SceneRequest
+    """Source; with ``dates``, the sources or the search of all dates."""
     output: Location
     model: ModelRef = field(default_factory=ModelRef)
     engine: EngineChoice = field(default_factory=EngineChoice)
@@ -40,6 +41,8 @@ class UpscaleRequest:
     """Bands that are written, in this order; None for all that the model serves."""
     uncertainty: bool = False
     """Also write half-widths and measured fraction, see :mod:`geosr.run.uncertainty_layers`."""
+    dates: DateChoice | None = None
+    """Further dates that sharpen the image of one, the reference; None for one date."""
     max_pixels: int | None = None
     """Most source pixels that are upscaled at once, of one band; None for any number."""
     overwrite: bool = False

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rasterio.windows import Window
 
 import catalog
-from catalog import Scene, SceneRequest
+from catalog import DateChoice, DateSeries, Scene, SceneRequest
 from geosr.model.bands import coarse_bands, map_bands
 from geosr.model.card import ModelCard
 from geosr.model.purpose import notes_for
@@ -18,9 +18,25 @@ def open_for_model(request: SceneRequest, card: ModelCard) -> Scene:
 
     Raises :class:`geosr.errors.ModelError` or :class:`catalog.CatalogError`.
     """
-    scene = catalog.open_scene(
-        replace(request, default_bands=card.bands or request.default_bands, default_sensor=card.sensor)
-    )
+    return _served(catalog.open_scene(_with_defaults(request, card)), request, card)
+
+
+def open_dates_for_model(request: SceneRequest, choice: DateChoice, card: ModelCard) -> DateSeries:
+    """Open the dates of a request with the bands that a model serves.
+
+    Raises as :func:`open_for_model`.
+    """
+    series = catalog.open_dates(_with_defaults(request, card), choice)
+    reference = _served(series.reference, request, card)
+    return replace(series.select(reference.names), reference=reference)
+
+
+def _with_defaults(request: SceneRequest, card: ModelCard) -> SceneRequest:
+    return replace(request, default_bands=card.bands or request.default_bands, default_sensor=card.sensor)
+
+
+def _served(scene: Scene, request: SceneRequest, card: ModelCard) -> Scene:
+    """The scene with the bands and the area that the model upscales."""
     roles = [band.role for band in scene.bands]
     mapping = map_bands(scene.names, card, plain_image=scene.plain_image, roles=roles, asked=request.bands)
     restricted = _restrict(scene, mapping.keep, mapping.note)

@@ -10,6 +10,7 @@ from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import ModelSpec
 from geosr.model.card import ModelCard
 from geosr.run.clip import Clip
+from geosr.run.dates import RunDates
 from geosr.run.manifest import Manifest
 from geosr.run.uncertainty_layers import OutputLayer, layers_of
 from tiling import ChunkPlan, Location, Product
@@ -35,6 +36,9 @@ class Run:
     clip: Clip | None = None
     """Polygon outside of which the product is nodata; None for its whole grid."""
 
+    dates: RunDates | None = None
+    """Further dates, of which the scene is the reference; None for one date."""
+
     @property
     def card(self) -> ModelCard:
         """Card of the model."""
@@ -52,6 +56,18 @@ class Run:
             radiometry=tuple(reasons[i] for i in self.keep),
         )
 
+    @property
+    def described(self) -> Scene:
+        """Scene that the product's Item describes, with the sources that it was made of."""
+        if self.dates is None:
+            return self.written
+        return replace(self.written, sources=self.dates.sources(self.scene))
+
+    @property
+    def fuses(self) -> bool:
+        """True where further dates take part."""
+        return self.dates is not None and bool(self.dates.used)
+
     @cached_property
     def layers(self) -> tuple[OutputLayer, ...]:
         """Rasters beside the product."""
@@ -64,7 +80,8 @@ class Run:
         """Identity of the run."""
         names = [layer.name for layer in self.layers]
         cut = None if self.clip is None else self.clip.content
-        return Manifest.of(self.scene, self.model, self.plan, self.product, names, keep=self.keep, clip=cut)
+        manifest = Manifest.of(self.scene, self.model, self.plan, self.product, names, keep=self.keep, clip=cut)
+        return manifest if self.dates is None else manifest.with_dates(self.dates.content)
 
     @property
     def rasters(self) -> tuple[Location, ...]:
