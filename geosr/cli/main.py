@@ -32,7 +32,6 @@ from geosr.run.storage_options import share_settings
 app = typer.Typer(
     name="geosr",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
