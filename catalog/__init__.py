@@ -5,7 +5,7 @@ Knows nothing of networks or HTTP services.
 
 from catalog.acquisition import Acquisition, parse_acquired
 from catalog.area import parse_aoi, parse_bbox, read_aoi
-from catalog.dates import DateChoice, DateSeries, OtherDate, open_dates
+from catalog.dates import MOST_DATES, DateChoice, DateSeries, OtherDate, open_dates
 from catalog.errors import (
     AreaError,
     CatalogError,
@@ -35,6 +35,7 @@ from catalog.web import announcing
 __all__ = [
     "DEFAULT_API",
     "DEFAULT_COLLECTION",
+    "MOST_DATES",
     "Acquisition",
     "AreaError",
     "BandSpec",

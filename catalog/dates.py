@@ -12,6 +12,7 @@ from pathlib import Path
 
 import shapely
 from odc.geo import CRS
+from pystac import Item
 from shapely.geometry.base import BaseGeometry
 
 from catalog.area import project
@@ -70,7 +71,8 @@ class DateChoice:
     reference: str | None = None
     """The reference: a date, an Item's id, or one of the sources. None for the clearest, of files the first."""
     lenient: bool = False
-    """Leave out sources that do not fit the reference instead of refusing them."""
+    """Leave out sources that do not fit the reference instead of refusing them. The reference is then one source, and
+    others of its date are not joined to it."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def open_dates(request: SceneRequest, choice: DateChoice) -> DateSeries:
 
     """
     _check(request, choice)
-    dates = _dates_of(request)
+    dates = _dates_of(request, choice.reference if choice.lenient else None)
     searched = request.source is None
     if len(dates) < 2 and not (searched or choice.lenient):
         raise RequestError(f"{dates[0].names[0]} is the only date: name sources of two dates or more")
@@ -210,10 +212,10 @@ def _check_reference(scene: Scene) -> None:
     check_as_taken(scene)
 
 
-def _dates_of(request: SceneRequest) -> list[_Date]:
-    """Dates of a request, in the order of its sources, of Items the latest first."""
+def _dates_of(request: SceneRequest, alone: str | None) -> list[_Date]:
+    """Dates of a request, in the order of its sources, of Items the latest first; nothing is joined to ``alone``."""
     if request.source is None:
-        return _dates_of_items(request, search_items(request))
+        return _dates_of_items(request, search_items(request), alone)
     sources = tuple(dict.fromkeys((request.source, *request.more_sources)))
     for one in sources:
         check_name(one)
@@ -221,7 +223,7 @@ def _dates_of(request: SceneRequest) -> list[_Date]:
     if items and len(items) < len(sources):
         raise RequestError(f"{items[0]} is a STAC Item, and the other sources are not all: take dates of one kind")
     if items:
-        return _dates_of_items(request, [item for source in sources for item in read_items(source)])
+        return _dates_of_items(request, [item for source in sources for item in read_items(source)], alone)
     groups: list[list[tuple[str, Scene]]] = []
     for source in sources:
         scene = file_scene(request, source)
@@ -230,6 +232,7 @@ def _dates_of(request: SceneRequest) -> list[_Date]:
             groups.append([(source, scene)])
         else:
             own.append((source, scene))
+    groups = [[one for one in group if one[0] == alone] or group for group in groups]
     return [_date_of_files(request, group) for group in groups]
 
 
@@ -243,8 +246,8 @@ def _date_of_files(request: SceneRequest, group: Sequence[tuple[str, Scene]]) ->
     return _Date(tuple(names), _when(group[0][1]), opened)
 
 
-def _dates_of_items(request: SceneRequest, items: Sequence[object]) -> list[_Date]:
-    chosen = of_one_sensor(request, items)  # type: ignore[arg-type]
+def _dates_of_items(request: SceneRequest, items: Sequence[Item], alone: str | None) -> list[_Date]:
+    chosen = of_one_sensor(request, items)
     sensor = chosen.given.sensor
     bands = [band_name(band, sensor) or band for band in chosen.bands]
     found = usable_items(
@@ -253,14 +256,18 @@ def _dates_of_items(request: SceneRequest, items: Sequence[object]) -> list[_Dat
         partial(candidate, bands=bands, scale=chosen.given.scale, offset=chosen.given.offset, sensor=sensor),
     )
     dates = []
+    own = set() if alone is None else {alone, *_absolute(alone)}
     for group in overpasses(found):
-        names = []
-        for one in group:
-            href = one.item.get_self_href() or one.item.id
-            names += [one.item.id, href, Path(href).name, Path(href).stem, *_absolute(href)]
+        group = [one for one in group if own & set(_names_of(one))] or group
+        names = [name for one in group for name in _names_of(one)]
         opened = partial(items_scene, request, [one.item for one in group])
         dates.append(_Date(tuple(names), group[0].datetime, opened, tuple(group)))
     return dates
+
+
+def _names_of(one: Candidate) -> tuple[str, ...]:
+    href = one.item.get_self_href() or one.item.id
+    return (one.item.id, href, Path(href).name, Path(href).stem, *_absolute(href))
 
 
 def _absolute(source: str) -> tuple[str, ...]:

@@ -11,11 +11,15 @@ from urllib.parse import urlsplit
 
 import pystac
 
+from catalog.items import ground_of, is_item
 from catalog.strict_json import json_text
 from geosr.errors import UsageError
 
 #: Names of files that describe the folder of a batch.
 RESERVED = ("collection", "summary")
+
+#: Items of a search that are looked at, per date asked for: many are cloudy.
+LOOKED_AT = 4
 
 _RASTERS = (".tif", ".tiff", ".jp2", ".vrt")
 _PRODUCTS = (".safe", ".zip")
@@ -43,6 +47,37 @@ def scenes_of(sources: Sequence[str]) -> list[BatchScene]:
     if not found:
         raise UsageError("nothing to work on: name scenes, folders or lists of them, or search")
     return _distinct(found)
+
+
+def companions_of(
+    scenes: Sequence[BatchScene], items: Sequence[pystac.Item] = (), most: int | None = None
+) -> dict[str, tuple[str, ...]]:
+    """List, by the source of each scene, the sources that may be further dates of its place.
+
+    Files and Items are no dates of one another. Of the ``items`` of a search, in the scenes' order, those are listed
+    that overlap the scene's, the nearest ``most`` in time.
+    """
+    found = {}
+    for scene in scenes:
+        others = [one for one in scenes if one != scene and is_item(one.source) == is_item(scene.source)]
+        found[scene.source] = tuple(one.source for one in others)
+    if items:
+        by_source = {str(item.get_self_href()): item for item in items}
+        for source, others_of in found.items():
+            own = by_source[source]
+            near = [one for one in others_of if _overlap(own, by_source[one])]
+            near.sort(key=lambda one: abs(_seconds(by_source[one]) - _seconds(own)))
+            found[source] = tuple(near[:most])
+    return found
+
+
+def _overlap(one: pystac.Item, other: pystac.Item) -> bool:
+    return bool(ground_of(one).intersects(ground_of(other)))
+
+
+def _seconds(item: pystac.Item) -> float:
+    when = item.datetime or item.common_metadata.start_datetime
+    return 0.0 if when is None else when.timestamp()
 
 
 def expand(sources: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
 from geosr.cli.output import print_json
-from geosr.cli.run_request import clip_of, cluster_of, compression_of, engine_of, model_of
+from geosr.cli.run_request import clip_of, cluster_of, compression_of, dates_of, engine_of, model_of
 from geosr.cli.scene_request import SearchOptions, SourceOptions, band_list, find_items, scene_request
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def batch(
     max_cloud: opt.MaxCloud = None,
     api: opt.Api = None,
     collection: opt.Collection = None,
+    dates: opt.Dates = None,
     mask_clouds: opt.MaskClouds = False,
     crs: opt.Crs = None,
     bands: opt.Bands = None,
@@ -64,7 +65,7 @@ def batch(
     """
     with errors(debug):
         from geosr.batch.folder import run_batch
-        from geosr.batch.scenes import scenes_of, scenes_of_items
+        from geosr.batch.scenes import LOOKED_AT, companions_of, scenes_of, scenes_of_items
         from geosr.batch.summary import PAGE, counts, summary_of
         from geosr.progress import reporter_for
         from geosr.run.request import UpscaleRequest
@@ -78,7 +79,10 @@ def batch(
         compression = compression_of()
         kept = None if keep is None else band_list("--keep", keep)
         searched = None if sources else scene_request(None, search)
-        scenes = scenes_of(sources or ()) if searched is None else scenes_of_items(find_items(searched))
+        items = [] if searched is None else find_items(searched)
+        scenes = scenes_of(sources or ()) if searched is None else scenes_of_items(items)
+        choice = dates_of(dates, None)
+        others = {} if choice is None else companions_of(scenes, items, LOOKED_AT * (choice.count or 1))
         template = scene_request(
             SourceOptions(scenes[0].source, bands, scale, offset, nodata, sensor=sensor),
             # Beside sources, options that would search are refused.
@@ -91,7 +95,7 @@ def batch(
 
         def request_of(scene: BatchScene, product: Path) -> UpscaleRequest:
             return UpscaleRequest(
-                scene=replace(template, source=scene.source),
+                scene=replace(template, source=scene.source, more_sources=others.get(scene.source, ())),
                 output=product,
                 model=chosen,
                 engine=engine,
@@ -101,6 +105,10 @@ def batch(
                 uncertainty=uncertainty,
                 keep=kept,
                 clip=cut,
+                dates=None if choice is None else replace(choice, reference=scene.source, lenient=True),
+                # A new scene may be a better date of one that is made already, and of one that was begun.
+                keep_dates=choice is not None,
+                restart=choice is not None,
                 overwrite=overwrite,
             )
 

@@ -43,6 +43,7 @@ def define_run(request: UpscaleRequest) -> Run:
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
     run = Run(scene, model, plan, product, request.output, uncertainty, request.overwrite, dates=dates)
+    run = replace(run, keep_dates=request.keep_dates)
     if request.keep is not None:
         run = replace(run, keep=_kept(request.keep, scene))
         run = replace(run, product=product_of(run.written, request.compression))

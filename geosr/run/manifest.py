@@ -79,6 +79,11 @@ class Manifest:
         return Manifest({**self.content, "dates": json.loads(json.dumps(dates))})
 
     @property
+    def of_reference(self) -> str:
+        """Digest of the same run without its further dates."""
+        return Manifest({key: value for key, value in self.content.items() if key != "dates"}).digest
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.text().encode()).hexdigest()

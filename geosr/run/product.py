@@ -25,6 +25,9 @@ _COLOURS = {
 #: Tag of a chunk's file with the pixels that were measured, and those at which each date took part.
 DATES = "DATES"
 
+#: Tag with the digest of the run that a product of several dates would be without the others.
+REFERENCE_MANIFEST = "GEOSR_REFERENCE_MANIFEST"
+
 MEASURED_BY_DATES = "corrected by what further dates measured of it"
 
 ESTIMATED = "Detail finer than the source's resolution is estimated, not measured"
@@ -103,7 +106,7 @@ def tags_of(run: Run, consistency_dn: Mapping[str, float]) -> dict[str, str]:
         "GEOSR_MANIFEST": run.manifest.digest,
     }
     if run.dates is not None:
-        tags |= run.dates.tags()
+        tags |= run.dates.tags() | {REFERENCE_MANIFEST: run.manifest.of_reference}
     if scene.sensor:
         tags["GEOSR_SENSOR"] = scene.sensor
     if card.sharpness and card.visual is not None:

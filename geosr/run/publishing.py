@@ -18,7 +18,7 @@ from catalog import Scene
 from geosr.errors import ExistsError, UsageError
 from geosr.run.item_file import ItemFile, item_path
 from geosr.run.manifest import Manifest
-from geosr.run.product import consistency_in, detail_of
+from geosr.run.product import REFERENCE_MANIFEST, consistency_in, detail_of
 from geosr.run.uncertainty_layers import OutputLayer, layer_paths
 from geosr.run.upscale_run import Run
 from geosr.version import VERSION
@@ -187,9 +187,17 @@ def finished_earlier(run: Run, item_file: ItemFile) -> Published | None:
             publish(run, layers, item_file)
         consistency = consistency_in(tags, run.scene.names)
         return Published(run.output, item, 0, len(run.plan), consistency, paths_of(layers))
+    if _is_kept(run, tags):
+        return Published(run.output, item, 0, len(run.plan), consistency_in(tags, run.scene.names))
     if not run.overwrite:
         raise ExistsError(f"{run.output} exists and is not this run's: --overwrite replaces it")
     return None
+
+
+def _is_kept(run: Run, tags: Mapping[str, str]) -> bool:
+    """Tell whether an output is a product of the same reference with other dates, which is to be kept."""
+    same = tags.get(REFERENCE_MANIFEST) == run.manifest.of_reference
+    return run.keep_dates and same and not run.overwrite and tiling.is_whole(run.output)
 
 
 def _check_places(run: Run, item: Location) -> None:

@@ -43,6 +43,8 @@ class UpscaleRequest:
     """Also write half-widths and measured fraction, see :mod:`geosr.run.uncertainty_layers`."""
     dates: DateChoice | None = None
     """Further dates that sharpen the image of one, the reference; None for one date."""
+    keep_dates: bool = False
+    """Keep a product that is the same but for its further dates."""
     max_pixels: int | None = None
     """Most source pixels that are upscaled at once, of one band; None for any number."""
     overwrite: bool = False

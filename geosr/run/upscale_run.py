@@ -38,6 +38,8 @@ class Run:
 
     dates: RunDates | None = None
     """Further dates, of which the scene is the reference; None for one date."""
+    keep_dates: bool = False
+    """Keep a product that is the same but for its further dates."""
 
     @property
     def card(self) -> ModelCard:

@@ -15,6 +15,8 @@ INPUTS = frozenset(
         "max_cloud",
         "fill",
         "mask_clouds",
+        "dates",
+        "reference",
         "nodata",
         "model",
         "uncertainty",

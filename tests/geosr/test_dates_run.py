@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 import xarray as xr
@@ -15,6 +16,7 @@ from rasterio.transform import from_origin
 
 import geosr
 from catalog import DateChoice, SceneRequest
+from geosr.batch.scenes import companions_of, scenes_of_items
 from geosr.dates.sampling import ShiftedSensor
 from geosr.engine import Parallel
 from geosr.model.kernels import mtf_to_sigma
@@ -311,3 +313,45 @@ def test_other_wrong_input(tmp_path, series):
     done = run_here("upscale", *series, "--dates", 2, "-o", series[1], "--overwrite", *MODEL, "-q")
     assert (done.returncode, "would replace the source" in done.stderr) == (1, True)
     assert not work_folder(tmp_path / "out.tif").exists()
+
+
+def test_in_a_batch_each_date_is_the_reference_once_and_new_dates_keep_what_is_made(tmp_path, frames, series):
+    """A neighbour of one date is not joined to it, and another place is no date of it."""
+    folder, out = series[0].parent, tmp_path / "out"
+    series[2].rename(tmp_path / "later.tif")
+    write(folder / "elsewhere.tif", frames[0][:, :20, :20], transform=from_origin(LEFT + 9000, TOP, 10, 10))
+    write(
+        folder / "S2B_MSIL2A_20230703T100031_x.tif",
+        frames[0][:, :, :20],
+        transform=from_origin(LEFT + 720, TOP, 10, 10),
+    )
+    command = ("batch", folder, "-o", out, "--dates", 2, *MODEL, "-q")
+    done = run_here(*command)
+    assert done.returncode == 0, done.stderr
+    used = {
+        path.stem: [entry["id"] for entry in dates_of(path) if entry["role"] != "not used"]
+        for path in sorted(out.glob("*.tif"))
+    }
+    assert used == {
+        "2023-07-03": ["2023-07-03", "2023-07-08"],
+        "2023-07-08": ["2023-07-08", "2023-07-03 and 1 more"],
+        "S2B_MSIL2A_20230703T100031_x": ["S2B_MSIL2A_20230703T100031_x"],
+        "elsewhere": ["elsewhere"],
+    }
+    assert read_raster(out / "2023-07-03.tif").shape == (2, 288, 288)
+    before = {path.name: path.read_bytes() for path in out.glob("2023*.*")}
+    (tmp_path / "later.tif").rename(series[2])
+    done = run_here(*command)
+    assert done.returncode == 0, done.stderr
+    assert "1 made, 4 there already, 0 refused" in done.stdout
+    assert {name: (out / name).read_bytes() for name in before} == before
+
+
+def test_a_batch_of_a_search_takes_the_dates_that_it_found(tmp_path, frames):
+    found = items(tmp_path / "items", frames)
+    away = write_item(tmp_path / "items", "S2_away", np.full((4, 20, 20), 900, np.uint16), left=LEFT + 2000, top=TOP)
+    contents = [pystac.Item.from_file(str(path)) for path in (*found, away)]
+    scenes = scenes_of_items(contents)
+    nearest = companions_of(scenes, contents, 1)
+    paths = [str(path) for path in found]
+    assert nearest == {paths[0]: (paths[1],), paths[1]: (paths[0],), paths[2]: (paths[1],), str(away): ()}

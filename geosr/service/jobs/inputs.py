@@ -45,6 +45,19 @@ class UpscaleInputs(BaseModel):
         default=None, max_length=100, description="When to search: 2024-06-01, 2024-06, or 2024-06-01/2024-08-31."
     )
     max_cloud: float = Field(default=100, ge=0, le=100, description="Highest cloud cover of a search, percent.")
+    dates: int | None = Field(
+        default=None,
+        ge=2,
+        le=catalog.MOST_DATES,
+        description="Sharpen one date's image by others of the search, so many dates in all.",
+    )
+    reference: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Of several dates, the one whose product is made, as 2024-06-13 or an Item's id; by default the "
+        "clearest.",
+    )
     fill: bool = Field(default=False, description="Fill gaps from other overpasses, clearest first.")
     mask_clouds: bool = Field(default=False, description="Make clouds, shadows and saturated pixels nodata.")
     nodata: float | None = Field(
@@ -73,7 +86,18 @@ class UpscaleInputs(BaseModel):
             raise ValueError("nothing to work on: give scene, item, or bbox or aoi with datetime")
         if named and self.datetime is not None:
             raise ValueError("datetime would search for scenes, and one is named already: leave one or the other out")
+        if self.dates is not None and named:
+            raise ValueError("dates are several of a search: give bbox or aoi with datetime instead of scene or item")
+        if self.reference is not None and self.dates is None:
+            raise ValueError("reference is one of several dates: say how many with dates")
+        if self.dates is not None and self.fill:
+            raise ValueError("fill would have no effect: several dates make one image on the reference's own pixels")
         return self
+
+    @property
+    def choice(self) -> catalog.DateChoice | None:
+        """Choice of several dates; None for one date."""
+        return None if self.dates is None else catalog.DateChoice(self.dates, self.reference)
 
     @property
     def area(self) -> shapely.geometry.base.BaseGeometry | None:
@@ -95,7 +119,10 @@ class UpscaleInputs(BaseModel):
     def digest(self) -> str:
         """Identity of what is asked for; who waits for it, and how urgently, is no part of it."""
         # What was made before there was any sharpness or nodata is still what is asked for without.
-        unused = {"sharpness": not self.sharpness, "nodata": self.nodata is None}
+        unused = {
+            "sharpness": not self.sharpness,
+            **{name: getattr(self, name) is None for name in ("nodata", "dates", "reference")},
+        }
         idle = {"priority", *(name for name, left_out in unused.items() if left_out)}
         content = self.model_dump(mode="json", exclude=idle)
         decisive = {"inputs": content, "model": self.model_ref.card.digest, "version": VERSION}

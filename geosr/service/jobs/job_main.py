@@ -120,6 +120,7 @@ def main() -> int:
             core_px=defaults.core_px,
             compression=defaults.compression,
             uncertainty=inputs.uncertainty,
+            dates=inputs.choice,
             max_pixels=spec.max_pixels,
         )
         _attempt(request)
