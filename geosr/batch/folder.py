@@ -15,6 +15,7 @@ from geosr.progress import Reporter
 from geosr.run.locks import lock_folder
 from geosr.run.pipeline import super_resolve
 from geosr.run.request import UpscaleRequest
+from geosr.run.uncertainty_layers import layer_paths
 from tiling import TilingError
 
 #: Folder of the lock; it stays, empty but for the lock.
@@ -65,6 +66,7 @@ def run_batch(
     for scene in scenes:
         if "://" not in scene.source and Path(scene.source).resolve().parent == folder.resolve():
             raise UsageError(f"{scene.source} is in the folder of the products: write them to another folder")
+    _check_layers(scenes, folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"the output {folder} is a file: name a folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,10 +81,22 @@ def run_batch(
         return outcomes
     finally:
         try:
-            write_collection(folder)
+            for name in write_collection(folder)[1]:
+                reporter.note(f"{name} is left out of the Collection, for its STAC Item was changed and is malformed")
             write_summary(folder, outcomes, len(scenes))
         finally:
             lock.release()
+
+
+def _check_layers(scenes: Sequence[BatchScene], folder: Path) -> None:
+    """Refuse scenes whose product would be in the place of a layer of another one's."""
+    products = {folder / f"{scene.name}.tif": scene for scene in scenes}
+    for product, scene in products.items():
+        for taken in sorted(products.keys() & layer_paths(product)):
+            raise UsageError(
+                f"{products[taken].source} would have its product where layers of {scene.source} go, {taken.name}: "
+                "rename one of them, or give them folders of their own"
+            )
 
 
 def _upscale(

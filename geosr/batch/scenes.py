@@ -149,9 +149,22 @@ def _expand(source: str) -> list[BatchScene]:
     if path.is_dir():
         return _in_folder(path)
     if path.suffix.lower() == _LIST:
-        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
-        return [scene for line in lines if line and not line.startswith("#") for scene in _expand(_beside(path, line))]
+        return [scene for line in _lines(path) for scene in _expand(_beside(path, line))]
     return [BatchScene(_name_of(source), source)]
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a list, without empty ones and comments.
+
+    Raises :class:`UsageError` for a file that is no text.
+    """
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        raise UsageError(f"the list {path} is no text in UTF-8: save it as UTF-8, with one scene a line") from None
+    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
 
 
 def _beside(path: Path, line: str) -> str:

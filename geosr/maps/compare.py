@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
-from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from catalog.gdal import open_raster
+from catalog.placing import check_placed, grid_of_raster
 from catalog.sentinel2 import band_name
 from geosr.errors import UsageError
+from geosr.maps.on_grid import values_on
 from geosr.maps.raster import MapRaster, Shown
 from geosr.maps.stretch import Stretch
 
@@ -30,6 +30,9 @@ _ENDS = (0.5, 99.5)
 
 #: Samples along a profile.
 PROFILE = 400
+
+#: Ratio of the medians of two rasters from which on their values are of different units.
+_OTHER_UNIT = 50.0
 
 #: Grids whose pixels differ by more than this factor are also compared on the coarser one.
 _COARSER = 1.5
@@ -135,6 +138,7 @@ def compare(first: str, second: str) -> Comparison:
         ]
     if not aligned[0].both.any():
         raise UsageError(f"{first} and {second} have no pixel that was measured in both")
+    _check_units(first, second, aligned[0])
     bands = tuple(pairs)
     numbers_shown = [number for number in a.shown() if number in numbers[0]] or numbers[0][:1]
     shown = tuple(numbers[0].index(number) for number in numbers_shown)
@@ -168,14 +172,16 @@ def _common_bands(a: MapRaster, b: MapRaster) -> dict[str, tuple[int, int]]:
 def _grids(a: DatasetReader, b: DatasetReader) -> tuple[GeoBox, GeoBox | None]:
     """The finer of both grids on the common ground, no larger than a picture, and the coarser one if it is another."""
     for raster in (a, b):
+        check_placed(raster)
         if raster.crs is None:
             raise UsageError(f"{raster.name} has no CRS, so it cannot be laid over the other raster")
-    other = transform_bounds(b.crs, a.crs, *b.bounds)
+    own = grid_of_raster(a).boundingbox
+    other = transform_bounds(b.crs, a.crs, *grid_of_raster(b).boundingbox.bbox)
     left, bottom, right, top = (
-        max(a.bounds.left, other[0]),
-        max(a.bounds.bottom, other[1]),
-        min(a.bounds.right, other[2]),
-        min(a.bounds.top, other[3]),
+        max(own.left, other[0]),
+        max(own.bottom, other[1]),
+        min(own.right, other[2]),
+        min(own.top, other[3]),
     )
     if not (left < right and bottom < top):
         raise UsageError(f"{a.name} and {b.name} have no ground in common")
@@ -188,26 +194,20 @@ def _grids(a: DatasetReader, b: DatasetReader) -> tuple[GeoBox, GeoBox | None]:
 
 
 def _values(raster: DatasetReader, form: MapRaster, numbers: Sequence[int], grid: GeoBox) -> NDArray[np.float32]:
-    own = abs(raster.transform.a) if raster.crs == grid.crs else 0.0
-    enlarged = bool(own) and own >= grid.resolution.x
-    with WarpedVRT(
-        raster,
-        crs=str(grid.crs),
-        transform=grid.affine,
-        width=grid.shape.x,
-        height=grid.shape.y,
-        resampling=Resampling.nearest if enlarged else Resampling.average if own else Resampling.bilinear,
-        src_nodata=raster.nodata,
-        nodata=raster.nodata,
-        **({} if raster.nodata is not None else {"add_alpha": True}),
-    ) as warped:
-        image = warped.read(list(numbers), masked=True)
     factors, offsets = (
         np.array([one[n - 1] for n in numbers]).reshape(-1, 1, 1) for one in (form.scales, form.offsets)
     )
-    values: NDArray[np.float32] = (image.filled(0) * factors + offsets).astype(np.float32)
-    values[np.ma.getmaskarray(image)] = np.nan
-    return values
+    return (values_on(raster, numbers, grid) * factors + offsets).astype(np.float32)
+
+
+def _check_units(first: str, second: str, one: Aligned) -> None:
+    """Refuse values of other units, as DN and reflectance: nothing of a comparison of these means anything."""
+    sizes = [np.median(np.abs(side[one.both])) for side in (one.a, one.b)]
+    if min(sizes) > 0 and max(sizes) > _OTHER_UNIT * min(sizes):
+        raise UsageError(
+            f"the values of {first} are around {sizes[0]:.3g} and those of {second} around {sizes[1]:.3g}, in another "
+            "unit: declare the scale of the one that holds DN (gdal_edit.py -scale 0.0001)"
+        )
 
 
 def _difference(band: str, one: Aligned, i: int) -> BandDifference:

@@ -14,6 +14,7 @@ from rasterio.errors import RasterioError
 
 import catalog
 import tiling
+from catalog.strict_json import json_text
 from geosr.errors import ExistsError, UsageError
 from geosr.maps.preview import SHOWS, preview_png, write_rgb8
 from geosr.maps.qml import MARK, natural_style, style_of
@@ -101,7 +102,7 @@ _FORMS: dict[str, dict[str, Any]] = {
 
 
 def _add_assets(item: Location, written: dict[str, Location]) -> None:
-    content = json.loads(item.read_text(encoding="utf-8"))
+    content = json.loads(json_text(item.read_bytes()))
     for key, path in written.items():
         form = _FORMS["style" if key.endswith("style") else key]
         content["assets"][key] = {"href": _href(path, item), **form}

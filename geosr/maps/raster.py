@@ -51,6 +51,8 @@ class MapRaster:
         """Read the form of a raster. Raises :class:`catalog.CatalogError`."""
         with open_raster(path) as raster:
             names = tuple(text or str(i + 1) for i, text in enumerate(raster.descriptions))
+            if any(dtype.startswith("complex") for dtype in raster.dtypes):
+                raise UsageError(f"{path} holds complex numbers, not an image")
             colours = [colour.name for colour in colours_of(raster)]
             return cls(
                 path=path,

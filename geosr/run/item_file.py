@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tiling
+from catalog.strict_json import json_text
 from geosr.errors import ExistsError
 from tiling import Location, Occupant
 from tiling.storage import explained
@@ -55,7 +56,7 @@ def describes(path: Location, output: Location) -> bool:
     """
     with explained(path, "read"):
         try:
-            content: Any = json.loads(path.read_text(encoding="utf-8"))
+            content: Any = json.loads(json_text(path.read_bytes()))
             made_by = content["properties"]["processing:expression"]["format"]
             href: str = content["assets"]["data"]["href"]
             if made_by != "geosr" or not href.startswith("./"):

@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 import catalog
 import tiling
 from catalog import Scene
+from catalog.strict_json import json_text
 from geosr.errors import ExistsError, UsageError
 from geosr.run.item_file import ItemFile, item_path
 from geosr.run.manifest import Manifest
@@ -267,7 +268,7 @@ def _tags(path: Location) -> dict[str, str]:
 def _content(item: Location) -> dict[str, Any]:
     """Content of a JSON file; empty where that is no object."""
     try:
-        content = json.loads(item.read_text(encoding="utf-8"))
+        content = json.loads(json_text(item.read_bytes()))
     except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

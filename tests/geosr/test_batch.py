@@ -12,6 +12,7 @@ import rasterio
 from pystac.validation import validate_dict
 from rasterio.transform import from_origin
 
+from geosr.batch.collection import write_collection
 from geosr.batch.scenes import scenes_of, scenes_of_items
 from geosr.errors import UsageError
 from geosr.run.locks import lock_folder
@@ -178,6 +179,38 @@ def test_lists_name_scenes_beside_them_and_elsewhere(tmp_path, sample):
     assert found[0].source == str(tmp_path / "a.tif")
 
 
+def test_lists_may_be_utf_16(tmp_path, scenes):
+    (tmp_path / "list.txt").write_text("# of Windows\nscenes/north.tif\n", encoding="utf-16")
+    assert [scene.name for scene in scenes_of([str(tmp_path / "list.txt")])] == ["north"]
+
+
+def test_an_item_that_others_have_edited_does_not_end_the_batch(tmp_path, scenes):
+    """The Collection has those that are whole, with a byte order mark or without, and the others are named."""
+    out = tmp_path / "out"
+    assert batch(scenes, "-o", out).returncode == 0
+    item = json.loads((out / "north.json").read_text())
+    for change in (
+        {"links": None},
+        {"links": ["x"]},
+        {"bbox": "x"},
+        {"properties": {**item["properties"], "gsd": [1]}},
+        {"properties": {**item["properties"], "gsd": "2.5"}},
+        {"properties": {**item["properties"], "start_datetime": 5}},
+    ):
+        (out / "north.json").write_text(json.dumps(item | change))
+        assert write_collection(out) == (2, ["north.json"]), change
+    (out / "north.json").write_text(json.dumps(item | {"links": None}))
+    done = run_here("batch", scenes, "-o", out, "--model", "bicubic", "--json")
+    assert "north.json is left out of the Collection" in done.stderr
+    heights = {"bbox": [*item["bbox"][:2], 0, *item["bbox"][2:], 100]}
+    (out / "north.json").write_text(json.dumps(item | heights), encoding="utf-8-sig")
+    assert batch(scenes, "-o", out).returncode == 0
+    assert not (out / "north.tif.json").exists()
+    collection = pystac.Collection.from_file(str(out / "collection.json"))
+    assert len(list(collection.get_items())) == 3
+    assert collection.extent.spatial.bboxes[0][3] == pytest.approx(item["bbox"][3])
+
+
 def test_two_batches_at_once_do_no_harm(tmp_path, scenes):
     out = tmp_path / "out"
     batch(scenes, "-o", out)
@@ -226,6 +259,8 @@ def test_an_interrupted_batch_tells_what_it_did(monkeypatch, tmp_path, scenes):
         (["scenes", "-o", "out", "--model", ""], "--model is empty"),
         (["scenes", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"], "give one of them"),
         (["scenes", "-o", "s3://bucket/x"], "writes to a folder on a disk"),
+        (["latin.txt", "-o", "out"], "latin.txt is no text in UTF-8"),
+        (["layers", "-o", "out"], "would have its product where layers of layers/a.tif go, a_measured.tif"),
     ],
 )
 def test_wrong_input_is_one_line(tmp_path, scenes, sample, arguments, message):
@@ -233,6 +268,10 @@ def test_wrong_input_is_one_line(tmp_path, scenes, sample, arguments, message):
     (tmp_path / "file").touch()
     (tmp_path / "scenes2").mkdir()
     write_raster(tmp_path / "scenes2" / "north.tif", sample[:, :8, :8])
+    (tmp_path / "latin.txt").write_bytes("Gelände.tif".encode("cp1252"))
+    (tmp_path / "layers").mkdir()
+    for name in ("a", "a_measured"):
+        (tmp_path / "layers" / f"{name}.tif").touch()
     before = sorted(tmp_path.rglob("*"))
     done = run_here("batch", *arguments, cwd=tmp_path)
     assert done.returncode == 2

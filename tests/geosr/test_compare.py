@@ -7,8 +7,11 @@ import re
 
 import numpy as np
 import pytest
-from rasterio.transform import from_origin
+import rasterio
+from rasterio.shutil import copy
+from rasterio.transform import Affine, from_origin
 
+from catalog import SourceError
 from geosr.errors import UsageError
 from geosr.maps.compare import compare
 from geosr.maps.compare_page import page_of
@@ -52,6 +55,53 @@ def test_differences_at_both_resolutions(low, high):
         assert (coarse.mean, coarse.rmse) == pytest.approx((0.002, 0.002), abs=1e-6)
         assert coarse.correlation == pytest.approx(1, abs=1e-6)
         assert (fine.count, coarse.count) == (96 * 128 - 16, 24 * 32 - 1)
+
+
+def test_what_was_not_measured_is_left_out_however_a_raster_says_so(tmp_path):
+    """By a nodata value of each band, a mask or an alpha band; and rows may run to the north."""
+    pixels = (
+        1000 + np.arange(24 * 32, dtype=np.uint16).reshape(1, 24, 32) * np.arange(1, 5, dtype=np.uint16)[:, None, None]
+    )
+    plain = write_raster(tmp_path / "plain.tif", pixels)
+    holed = pixels + np.uint16(7)
+    holed[2, :, :10] = 65535
+    copy(write_raster(tmp_path / "a.tif", holed), tmp_path / "bands.vrt", driver="VRT")
+    parts = (tmp_path / "bands.vrt").read_text().split("</VRTRasterBand>")
+    ends = [f"<NoDataValue>{value}</NoDataValue></VRTRasterBand>" for value in (0, 0, 65535, 1)]
+    (tmp_path / "bands.vrt").write_text("".join(a + b for a, b in zip(parts, [*ends, ""], strict=True)))
+    masked = write_raster(tmp_path / "masked.tif", pixels + np.uint16(7))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(masked, "r+") as raster:
+        raster.write_mask(np.broadcast_to(np.arange(32) >= 8, (24, 32)))
+    alpha = np.full((1, 24, 32), 65535, np.uint16)
+    alpha[:, :6] = 0
+    clear = write_raster(
+        tmp_path / "alpha.tif", np.concatenate([pixels + np.uint16(7), alpha]), names=(*RGBN, "a"), alpha="YES"
+    )
+    up = write_raster(
+        tmp_path / "up.tif", pixels[:, ::-1] + np.uint16(7), transform=Affine(10, 0, 359130, 0, 10, 5352100)
+    )
+    for path, counts in (
+        (tmp_path / "bands.vrt", [768, 768, 768 - 240, 768]),
+        (masked, [24 * 24] * 4),
+        (clear, [18 * 32] * 4),
+        (up, [768] * 4),
+    ):
+        for order in ((plain, path), (path, plain)):
+            found = compare(*map(str, order)).differences
+            assert [one.count for one in found] == counts, path
+            assert {abs(one.mean) for one in found} == {7.0}, path
+
+
+def test_values_of_other_units_and_rotated_grids_are_refused(tmp_path, low):
+    pixels = np.full((4, 24, 32), 0.3, np.float32)
+    with pytest.raises(UsageError, match=r"around 3e\+03 and those of .* around 0.3, in another unit"):
+        compare(
+            str(write_raster(tmp_path / "dn.tif", np.full((4, 24, 32), 3000, np.uint16))),
+            str(write_raster(tmp_path / "r.tif", pixels)),
+        )
+    turned = write_raster(tmp_path / "turned.tif", pixels, transform=Affine(8, 6, 359130, 6, -8, 5352340))
+    with pytest.raises(SourceError, match="rotated grid: warp it"):
+        compare(str(tmp_path / "r.tif"), str(turned))
 
 
 def test_bands_meet_by_name_in_any_order(tmp_path, low):
