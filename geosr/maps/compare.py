@@ -197,7 +197,8 @@ def _values(raster: DatasetReader, form: MapRaster, numbers: Sequence[int], grid
     factors, offsets = (
         np.array([one[n - 1] for n in numbers]).reshape(-1, 1, 1) for one in (form.scales, form.offsets)
     )
-    return (values_on(raster, numbers, grid) * factors + offsets).astype(np.float32)
+    values: NDArray[np.float32] = (values_on(raster, numbers, grid) * factors + offsets).astype(np.float32)
+    return values
 
 
 def _check_units(first: str, second: str, one: Aligned) -> None:

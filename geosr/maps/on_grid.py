@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import DatasetReader
 from rasterio.transform import Affine
 from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import Window
+
+from catalog.gdal import colours_of
 
 #: Pixels around the grid that interpolation into another CRS needs.
 _MARGIN_PX = 2
@@ -76,10 +79,24 @@ def _window_of(
     return Window(col, row, width, height), (1 if rows[0] <= rows[1] else -1, 1 if cols[0] <= cols[1] else -1)
 
 
+def read_measured(
+    raster: DatasetReader, numbers: Sequence[int], window: Window, shape: tuple[int, int], resampling: Resampling
+) -> np.ma.MaskedArray[Any, Any]:
+    """Read bands, masked where nodata, masks or an alpha band say that nothing was measured.
+
+    GDAL takes an alpha band for a mask in files of two or four bands alone.
+    """
+    how = {"window": window, "resampling": resampling}
+    image = raster.read(list(numbers), out_shape=(len(numbers), *shape), masked=True, **how)
+    for number, colour in enumerate(colours_of(raster), start=1):
+        if colour == ColorInterp.alpha:
+            clear = raster.read(number, out_shape=shape, **how) == 0
+            return np.ma.MaskedArray(image.data, np.ma.getmaskarray(image) | clear)
+    return np.ma.MaskedArray(image)
+
+
 def _read(
     raster: DatasetReader, numbers: Sequence[int], window: Window, shape: tuple[int, int], resampling: Resampling
 ) -> NDArray[np.float64]:
-    image = raster.read(
-        list(numbers), window=window, out_shape=(len(numbers), *shape), resampling=resampling, masked=True
-    )
+    image = read_measured(raster, numbers, window, shape, resampling)
     return np.where(np.ma.getmaskarray(image), np.nan, image.filled(0).astype(np.float64))

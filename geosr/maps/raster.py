@@ -15,6 +15,7 @@ from catalog.gdal import colours_of, open_raster
 from catalog.sensors import role_of
 from catalog.sentinel2 import band_name
 from geosr.errors import UsageError
+from geosr.maps.on_grid import read_measured
 from geosr.run.uncertainty_layers import half_width_name
 
 #: Bands of combinations and of normalised differences, by their roles.
@@ -125,13 +126,7 @@ def read_pixels(
     whole = window or Window(0, 0, raster.width, raster.height)
     share = 1.0 if longest_px is None else min(1.0, longest_px / max(whole.width, whole.height))
     rows, cols = (max(1, round(side * share)) for side in (whole.height, whole.width))
-    image = raster.read(
-        list(numbers),
-        window=whole,
-        out_shape=(len(numbers), rows, cols),
-        resampling=Resampling.average,
-        masked=True,
-    )
+    image = read_measured(raster, numbers, whole, (rows, cols), Resampling.average)
     pixels = image.filled(0).astype(np.float32)
     valid = ~np.ma.getmaskarray(image).any(axis=0) & np.isfinite(pixels).all(axis=0)
     return Shown(np.where(valid, pixels, 0).astype(np.float32), valid)

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.shutil import copy
 from rasterio.transform import Affine, from_origin
 
@@ -74,16 +75,16 @@ def test_what_was_not_measured_is_left_out_however_a_raster_says_so(tmp_path):
         raster.write_mask(np.broadcast_to(np.arange(32) >= 8, (24, 32)))
     alpha = np.full((1, 24, 32), 65535, np.uint16)
     alpha[:, :6] = 0
-    clear = write_raster(
-        tmp_path / "alpha.tif", np.concatenate([pixels + np.uint16(7), alpha]), names=(*RGBN, "a"), alpha="YES"
-    )
+    clear = write_raster(tmp_path / "alpha.tif", np.concatenate([pixels + np.uint16(7), alpha]), names=(*RGBN, "a"))
+    with rasterio.open(clear, "r+") as raster:
+        raster.colorinterp = [ColorInterp.undefined] * 4 + [ColorInterp.alpha]
     up = write_raster(
         tmp_path / "up.tif", pixels[:, ::-1] + np.uint16(7), transform=Affine(10, 0, 359130, 0, 10, 5352100)
     )
     for path, counts in (
         (tmp_path / "bands.vrt", [768, 768, 768 - 240, 768]),
         (masked, [24 * 24] * 4),
-        (clear, [18 * 32] * 4),
+        (clear, [24 * 26] * 4),
         (up, [768] * 4),
     ):
         for order in ((plain, path), (path, plain)):
@@ -112,7 +113,6 @@ def test_bands_meet_by_name_in_any_order(tmp_path, low):
 
 def test_grids_of_other_crs_and_part_of_the_ground(tmp_path, low, high):
     """In degrees, of the western half."""
-    import rasterio
     from rasterio.warp import Resampling, calculate_default_transform, reproject
 
     with rasterio.open(high) as source:
