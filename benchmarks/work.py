@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from geosr.engine.winograd.layout import Region
 from geosr.model.card import ModelCard
-from geosr.model.margins import margins
+from geosr.model.layer_margins import margins
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,4 +1,4 @@
-"""DN-to-reflectance conversion: one decision, with its reason, for every kind of source.
+"""DN-to-reflectance conversion: :func:`reflectance_of`, and one decision with its reason for every kind of source.
 
 From processing baseline 04.00 on, Sentinel-2's DN carry an offset of 1000. Catalogues deliver these DN with the
 offset, without it, or without it while declaring it; the date does not tell, for old scenes are reprocessed. Each
@@ -11,6 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from catalog.errors import RadiometryError
 from catalog.sensors import SensorProfile
@@ -47,6 +50,14 @@ class Radiometry:
                 f"scale {self.scale:g} and offset {self.offset:g} ({self.reason}) do not make reflectance: "
                 "give --scale and --offset, finite numbers and a scale other than 0"
             )
+
+
+def reflectance_of(dn: NDArray[Any], scales: ArrayLike, offsets: ArrayLike) -> NDArray[np.float32]:
+    """Convert DN ``(bands, rows, cols)`` to reflectance by the scale and the offset of each band."""
+    reflectance = dn.astype(np.float32)
+    reflectance *= np.asarray(scales, np.float32).reshape(-1, 1, 1)
+    reflectance += np.asarray(offsets, np.float32).reshape(-1, 1, 1)
+    return reflectance
 
 
 def override(scale: float | None, offset: float | None, fallback: Radiometry | None) -> Radiometry:

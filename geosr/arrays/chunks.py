@@ -58,7 +58,7 @@ def joined(tasks: Sequence[Any], plan: ChunkPlan, bands: int, dtype: np.dtype[An
 
 
 def _part(image: Any, plan: ChunkPlan, chunk: Chunk, spec: ModelSpec) -> tuple[Any, Reflection]:
-    reflection = reflect(grow(chunk.core, spec.card.halo_px * 2), plan.extent.shape)
+    reflection = reflect(grow(chunk.core, spec.card.margin_px), plan.extent.shape)
     rows, cols = reflection.inside.toslices()
     return image[:, rows, cols], reflection
 

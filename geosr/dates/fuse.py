@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from catalog import BandSpec
+from catalog.radiometry import reflectance_of
 from geosr.dates.correct import DatedWindow, correction
 from geosr.dates.survey import Survey, Tile, survey_dates
 from geosr.inference.plausible import plausible_range
@@ -101,7 +102,7 @@ class WindowFuser:
             return image, np.zeros((len(valid) - 1, *valid[0].shape[1:]), dtype=np.float32)
         reference, *others = self._windows(pixels, valid)
         measured = enlarge(valid[0], self.card.scale)
-        high = np.where(measured, image, image.dtype.type(0)).astype(np.float32) * self._scale + self._offset
+        high = reflectance_of(np.where(measured, image, image.dtype.type(0)), self._scale, self._offset)
         high = np.where(measured, high, self._repeated(reference.pixels)).astype(np.float32)
         with torch.inference_mode():
             change, weights = correction(high, reference, others, survey, self.sensor(), corner_px)
@@ -123,7 +124,7 @@ class WindowFuser:
 
     def _window(self, pixels: NDArray[Any], valid: NDArray[np.bool_], bands: Sequence[BandSpec]) -> DatedWindow:
         scale, offset = column([band.scale for band in bands]), column([band.offset for band in bands])
-        reflectance = np.where(valid, pixels, pixels.dtype.type(0)).astype(np.float32) * scale + offset
+        reflectance = reflectance_of(np.where(valid, pixels, pixels.dtype.type(0)), scale, offset)
         if valid.any() and not valid.all():
             reflectance = np.asarray(fill_invalid(reflectance, valid, reach_px=_FILL_PX))
         return DatedWindow(reflectance, np.asarray(valid.all(axis=0)))

@@ -9,7 +9,7 @@ from geosr import hardware
 from geosr.engine import EngineSpec, Parallel
 from geosr.errors import UsageError
 from geosr.model.card import ModelCard, NetworkSize
-from geosr.model.margins import kept_margin
+from geosr.model.layer_margins import kept_margin
 
 #: Sides of a chunk's core, LR pixels, that are chosen from. All are multiples of two of the output's blocks, so that
 #: chunks encode the first overview as well; the larger, the less of the work is done twice in margins.

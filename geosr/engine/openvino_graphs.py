@@ -22,7 +22,7 @@ from geosr.model import kernels
 from geosr.model.bfloat16 import Rounded
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import Base
-from geosr.model.margins import kept_margin
+from geosr.model.layer_margins import kept_margin
 
 
 @dataclass(frozen=True)

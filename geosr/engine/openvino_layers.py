@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geosr.engine.openvino_import import op
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE
-from geosr.model.margins import margins
+from geosr.model.layer_margins import margins
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 

@@ -18,7 +18,7 @@ from geosr.engine.buffers import BufferPool
 from geosr.engine.rows import ArrayRows, ImageSink, Rows, stream_rows
 from geosr.model import kernels
 from geosr.model.card import ModelCard
-from geosr.model.margins import crop
+from geosr.model.layer_margins import crop
 from geosr.model.weights import read_weights
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from geosr.engine.uncertainty import UncertaintyEstimator
 from geosr.errors import DeviceError, ModelError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
-from geosr.model.margins import crop, kept_margin
+from geosr.model.layer_margins import crop, kept_margin
 from geosr.model.reduced_precision import reduce_precision
 from geosr.model.weights import read_rounded, read_weights
 

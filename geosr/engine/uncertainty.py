@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from geosr.engine import MARGIN_PX
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
-from geosr.model.margins import crop, kept_margin
+from geosr.model.layer_margins import crop, kept_margin
 from geosr.model.measured_fraction import MeasuredFraction
 from geosr.model.scene_calibration import calibration_ratios
 

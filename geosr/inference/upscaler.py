@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import BandSpec
+from catalog.radiometry import reflectance_of
 from geosr import hardware
 from geosr.engine import Engine, EngineOutput, EngineSpec, Parallel, check_engine
 from geosr.engine.buffers import BufferPool
@@ -104,17 +105,12 @@ class Upscaler:
         self._memory, self._images = BufferPool(parallel.threads), BufferPool()
         self._mapping = mapping
         self.scale = card.scale
-        self.halo_px = card.halo_px
+        self.halo_px, self.margin_px = card.halo_px, card.margin_px
         self.dn_scale = column([band.scale for band in bands])
         self.dn_offset = column([band.offset for band in bands])
         self._reference = column(card.reference_reflectance or [_UNIT_REFERENCE])
         self._overshoot = card.overshoot
         self._to_dn = ToDn(bands, mapping, self._reference, card.scale, self._threads, self._memory)
-
-    @property
-    def margin_px(self) -> int:
-        """LR pixels that have to be read around a core: the halo, and as much again to fill invalid pixels from."""
-        return 2 * self.halo_px
 
     def calibration_ratios(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
         """Errors of the model when it makes a window from itself: ``|error| / half-width``, for each of its bands.
@@ -257,10 +253,7 @@ class Upscaler:
     def _reflectance(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         # What was not measured may be a number that 32 bits cannot hold.
         measured_dn = pixels if valid.all() else np.where(valid, pixels, pixels.dtype.type(0))
-        reflectance = measured_dn.astype(np.float32)
-        reflectance *= self.dn_scale
-        reflectance += self.dn_offset
-        return reflectance
+        return reflectance_of(measured_dn, self.dn_scale, self.dn_offset)
 
     def _uncertainty(
         self, upscaled: EngineOutput, valid: NDArray[np.bool_], width_factors: Sequence[float]

@@ -265,6 +265,11 @@ class ModelCard(BaseModel):
         return tuple(self.input_limit / one for one in self.reference_reflectance or ()) if self.input_limit else ()
 
     @property
+    def margin_px(self) -> int:
+        """LR pixels to be read around a chunk's core: the halo, and as much again to fill invalid pixels from."""
+        return 2 * self.halo_px
+
+    @property
     def learned(self) -> bool:
         """True when there is a network, whose detail is estimated."""
         return self.network is not None or self.stack is not None

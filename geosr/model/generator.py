@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosr.model.kernels import PLAUSIBLE_REACH_PX, UNDERSHOOT, Base
-from geosr.model.margins import crop, kept_margin
+from geosr.model.layer_margins import crop, kept_margin
 from geosr.model.rrdb import RRDBNet
 from geosr.model.sensor import Sensor, upsample_polyphase
 
@@ -78,7 +78,7 @@ class Generator(nn.Module):
     def inside(self, lr: Tensor, halo_px: int) -> Tensor:
         """Upscale the inside of chunks with a margin of ``halo_px``, computed as engines do.
 
-        Of the margin, the network keeps only what the layers that follow need; see :mod:`geosr.model.margins`.
+        Of the margin, the network keeps only what the layers that follow need; see :mod:`geosr.model.layer_margins`.
         """
         residual, margin = None, halo_px
         if self.network is not None:

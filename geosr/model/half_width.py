@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geosr.model.margins import crop
+from geosr.model.layer_margins import crop
 from geosr.model.sensor import upsample_polyphase
 
 #: Added to mean squares before their logarithm, (units of reference reflectance)²: below Sentinel-2's noise.

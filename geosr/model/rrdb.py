@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from geosr.model.card import Tail
 from geosr.model.half_width import HalfWidthHead
 from geosr.model.kernels import RESIDUAL_SCALE
-from geosr.model.margins import crop, margins
+from geosr.model.layer_margins import crop, margins
 
 
 class RRDBNet(nn.Module):
@@ -81,7 +81,7 @@ class RRDBNet(nn.Module):
     def features(self, lr: Tensor, halo_px: int = 0) -> Tensor:
         """Features from which pixels and half-widths are made: ``(n, features, rows, cols)``.
 
-        Of a margin of ``halo_px`` no more is kept than :func:`geosr.model.margins.kept_margin`.
+        Of a margin of ``halo_px`` no more is kept than :func:`geosr.model.layer_margins.kept_margin`.
         """
         shallow: Tensor = self.conv_first(lr)
         deep = shallow

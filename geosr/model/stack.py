@@ -25,7 +25,7 @@ from geosr.model.card import FusionSize, ModelCard
 from geosr.model.fusion import FusionNet, FusionNetwork
 from geosr.model.generator import Generator
 from geosr.model.kernels import sensor_sigmas
-from geosr.model.margins import crop
+from geosr.model.layer_margins import crop
 from geosr.model.sensor import Sensor, upsample_polyphase
 from geosr.model.weights import check_informative, find_weights, misfit
 from geosr.model.zoo import read_card

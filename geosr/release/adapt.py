@@ -12,10 +12,11 @@ from pathlib import Path
 
 from catalog.sensors import SensorBand, SensorProfile
 from geosr.errors import ModelError, UsageError
+from geosr.evaluate.chunk_margin import measure_on_sample
 from geosr.model.card import ModelCard, read_card_file
 from geosr.model.esrgan_checkpoint import Checkpoint, read_checkpoint
 from geosr.model.widen import COLOURS, widen
-from geosr.release.card_files import measure_halo, places, write
+from geosr.release.card_files import places, write
 
 #: Steps of back-projection after the network, as many as the default model has.
 STEPS = 16
@@ -147,7 +148,7 @@ def _bands(request: Adaptation) -> list[SensorBand]:
 
 def _write(card: ModelCard, network: Checkpoint, output: Path) -> ModelCard:
     """Measure a card's margin, and put its weights and it in place."""
-    halo_px, curve = measure_halo(card, network.network())
+    halo_px, curve = measure_on_sample(card, network.network())
     card = card.model_copy(
         update={"halo_px": halo_px, "figures": {**card.figures, "halo_difference_dn": curve}},
     )

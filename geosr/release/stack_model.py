@@ -21,7 +21,7 @@ from torch import Tensor
 
 from geosr.errors import TrainingError
 from geosr.evaluate.band_sharpening import compare_reduced
-from geosr.evaluate.halo import measure_halo
+from geosr.evaluate.chunk_margin import measure_halo
 from geosr.model.card import ModelCard, Stack
 from geosr.model.generator import Generator
 from geosr.model.stack import COARSE, FINE, assemble, build_guide, multiply_adds_per_lr_pixel

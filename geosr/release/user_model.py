@@ -11,9 +11,10 @@ from pathlib import Path
 
 from catalog.sensors import SensorProfile
 from geosr.errors import TrainingError, UsageError
+from geosr.evaluate.chunk_margin import measure_on_sample
 from geosr.model.card import ModelCard
 from geosr.release.calibration import calibrate
-from geosr.release.card_files import fields_of, measure_halo, places, write
+from geosr.release.card_files import fields_of, places, write
 from geosr.training.config import TrainingConfig, read_config
 from geosr.training.loop import build_generator, load_network
 from geosr.training.run_folder import WEIGHTS, check_trained_with, read_figures
@@ -82,7 +83,7 @@ def publish(request: Publication) -> ModelCard:
         sensor=request.sensor.name,
         gsd_m=gsd_m,
     )
-    halo_px, curve = measure_halo(card, model.network)
+    halo_px, curve = measure_on_sample(card, model.network)
     calibration = None
     if config.network.width_features and request.data:
         calibration = calibrate(model, config, halo_px, request.data, _COMMAND)

@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.torch import load_file, save
 
 from geosr.errors import ModelError
-from geosr.evaluate.halo import measure_halo
+from geosr.evaluate.chunk_margin import measure_halo
 from geosr.model.card import Visual, read_card_file
 from geosr.release.zoo_model import HALO_SCENES, TrainingStage, read_scene, sha256
 from geosr.training.loop import Start, build_generator, load_network

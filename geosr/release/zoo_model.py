@@ -21,10 +21,10 @@ from torch import Tensor
 
 from catalog.sentinel2 import BANDS
 from geosr.errors import ModelError
+from geosr.evaluate.chunk_margin import measure_halo
 from geosr.evaluate.comparison import SetEvaluation
 from geosr.evaluate.comparison import compare as compare_on
 from geosr.evaluate.contenders import baselines, of_generator
-from geosr.evaluate.halo import measure_halo
 from geosr.evaluate.held_out import SETS
 from geosr.evaluate.result import figures_of
 from geosr.model.card import Calibration, ModelCard

@@ -26,6 +26,7 @@ from shapely.errors import ShapelyError
 import catalog
 from catalog import CatalogError, Scene, SceneRequest
 from catalog.fills import stray_fills
+from catalog.radiometry import reflectance_of
 from geosr import hardware
 from geosr.engine import EngineChoice, Parallel
 from geosr.errors import GeosrError
@@ -147,12 +148,8 @@ class LiveScene:
 
     def reflectance(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Convert DN to reflectance, ``(bands, rows, cols)``."""
-        scale, offset = (
-            np.array([getattr(band, name) for band in self.scene.bands], np.float32).reshape(-1, 1, 1)
-            for name in ("scale", "offset")
-        )
-        reflectance: NDArray[np.float32] = pixels.astype(np.float32) * scale + offset
-        return reflectance
+        bands = self.scene.bands
+        return reflectance_of(pixels, [band.scale for band in bands], [band.offset for band in bands])
 
     def describe(self) -> dict[str, Any]:
         """Description of the scene for clients."""

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
+from catalog.radiometry import reflectance_of
 from geosr.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _index(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _reflectance(dn: NDArray[np.uint16], scale: float, offset: float) -> Tensor:
-    return torch.from_numpy(dn.astype(np.float32) * np.float32(scale) + np.float32(offset))
+    return torch.from_numpy(reflectance_of(dn, scale, offset))
 
 
 def _whole_crops(valid: NDArray[np.uint8], side: int) -> list[tuple[int, int]]:

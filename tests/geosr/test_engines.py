@@ -23,7 +23,7 @@ from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.card import NetworkSize, read_card_file
 from geosr.model.kernels import MOST_HALO_DN
-from geosr.model.margins import crop
+from geosr.model.layer_margins import crop
 from geosr.model.rrdb import RRDBNet
 from geosr.run.pipeline import super_resolve
 from tests.conftest import DATA, REPOSITORY, read_raster, write_raster

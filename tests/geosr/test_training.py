@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from geosr.errors import ResumeError, TrainingError
-from geosr.evaluate.halo import measure_halo
+from geosr.evaluate.chunk_margin import measure_halo
 from geosr.evaluate.metrics import effective_resolution_px, psnr, spectral_angle_deg
 from geosr.model.generator import Generator
 from geosr.model.sensor import Sensor

@@ -14,7 +14,7 @@ from geosr.engine.winograd.constraint import ConstrainedImage, Constraint, chann
 from geosr.engine.winograd.dispatch import Runner
 from geosr.engine.winograd.layout import PolyphaseLayout, Region
 from geosr.engine.winograd.network import WinogradNetwork, read_layers
-from geosr.model.margins import kept_margin
+from geosr.model.layer_margins import kept_margin
 
 
 class WinogradEngine(PooledEngine):

@@ -13,7 +13,7 @@ from geosr.engine.winograd.dispatch import AddedBase, Convolution, Runner
 from geosr.engine.winograd.layout import AROUND_PX, PolyphaseLayout, Region
 from geosr.model.card import NetworkSize
 from geosr.model.kernels import RESIDUAL_SCALE
-from geosr.model.margins import margins
+from geosr.model.layer_margins import margins
 
 _LEAK = 0.2
 

@@ -1,4 +1,4 @@
-"""Rows of jobs in the database: every statement about them, and nothing of processes or files."""
+"""Rows of jobs in the database: statements about them, and nothing of processes or files."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 _KEPT_PX = 8
 
 #: How far a layer looks in effect, LR pixels. Of a pixel at the rim of what all the layers could see next to nothing
-#: arrives; ``geosr/evaluate/halo.py`` measures that no more is missed than by the margin as a whole.
+#: arrives; ``geosr/evaluate/chunk_margin.py`` measures that no more is missed than by the margin as a whole.
 _REACH_PX = 0.56
 
 _LAYERS_PER_DENSE_BLOCK = 5

@@ -14,7 +14,7 @@ from geosr.engine.winograd.engine import WinogradEngine
 from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.kernels import MOST_HALO_DN
-from geosr.model.margins import crop, kept_margin, margins
+from geosr.model.layer_margins import crop, kept_margin, margins
 
 MTF = (0.26, 0.28, 0.24, 0.26)
 DN = 10_000
