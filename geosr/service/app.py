@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import catalog
 from catalog import Restriction
 from geosr.errors import ModelError, UsageError
-from geosr.service import metrics, openapi, problems, schemas
+from geosr.service import metrics, openapi, problem_responses, problems, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
 from geosr.service.head import HeadAsGet
@@ -144,7 +144,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.state.context = context
     app.state.ready = False
-    problems.install(app)
+    problem_responses.install(app)
     # The last is the outermost: what is refused is counted and logged as well.
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit)

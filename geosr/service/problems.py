@@ -1,15 +1,11 @@
-"""Problems as ``application/problem+json`` (RFC 9457); which error gets which status is in one table."""
+"""Problems that clients are told (RFC 9457); one table says which error has which status.
+
+Imports no web framework: a job's process needs none.
+"""
 
 from __future__ import annotations
 
-import logging
-from http import HTTPStatus
 from typing import Any
-
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
 from catalog import (
     AreaError,
@@ -45,8 +41,6 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (GeosrError, 500),
 )
 
-_log = logging.getLogger(__name__)
-
 
 class Problem(Exception):  # noqa: N818
     """An answer that says what is wrong."""
@@ -59,15 +53,6 @@ class Problem(Exception):  # noqa: N818
         self.detail = detail
         self.kind = kind
         self.headers = headers or {}
-
-    def response(self) -> JSONResponse:
-        content = {
-            "type": self.kind,
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-        }
-        return JSONResponse(content, self.status, self.headers, media_type="application/problem+json")
 
 
 def busy(detail: str, seconds: int = 2) -> Problem:
@@ -88,32 +73,6 @@ def problem_of(error: Exception) -> Problem:
         if isinstance(error, kind):
             return Problem(status, for_clients(str(error)))
     return Problem(500, "internal error: the log of the service says more")
-
-
-def install(app: FastAPI) -> None:
-    """Make every error of an application a problem."""
-
-    async def known(_: Request, error: Exception) -> JSONResponse:
-        return problem_of(error).response()
-
-    async def unknown(request: Request, error: Exception) -> JSONResponse:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem_of(error).response()
-
-    async def http(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        return Problem(error.status_code, str(error.detail), headers=dict(error.headers or {})).response()
-
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        return Problem(400, explain(error.errors())).response()
-
-    app.add_exception_handler(Problem, known)
-    app.add_exception_handler(CatalogError, known)
-    app.add_exception_handler(GeosrError, known)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, unknown)
 
 
 def explain(errors: Any) -> str:

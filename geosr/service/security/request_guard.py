@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from geosr.service.problem_responses import response_of
 from geosr.service.problems import Problem
 from geosr.service.settings import ServiceSettings, is_loopback
 
@@ -32,7 +33,7 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
-            await Problem(413, _TOO_LONG).response()(scope, receive, send)
+            await response_of(Problem(413, _TOO_LONG))(scope, receive, send)
             return
         size = 0
 
@@ -69,7 +70,7 @@ class OwnPages:
             headers = Headers(scope=scope)
             refusal = self._refusal(headers.get("host", "").lower(), headers.get("origin", "").lower())
             if refusal is not None:
-                await Problem(403, refusal).response()(scope, receive, send)
+                await response_of(Problem(403, refusal))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -1,0 +1,54 @@
+"""Problems as responses, ``application/problem+json``; every error of an application becomes one."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from catalog import CatalogError
+from geosr.errors import GeosrError
+from geosr.service.problems import Problem, explain, problem_of
+
+_log = logging.getLogger(__name__)
+
+
+def response_of(problem: Problem) -> JSONResponse:
+    """Response that carries a problem."""
+    content = {
+        "type": problem.kind,
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    return JSONResponse(content, problem.status, problem.headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an application a problem."""
+
+    async def known(_: Request, error: Exception) -> JSONResponse:
+        return response_of(problem_of(error))
+
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return response_of(problem_of(error))
+
+    async def http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return response_of(Problem(error.status_code, str(error.detail), headers=dict(error.headers or {})))
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return response_of(Problem(400, explain(error.errors())))
+
+    app.add_exception_handler(Problem, known)
+    app.add_exception_handler(CatalogError, known)
+    app.add_exception_handler(GeosrError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unknown)
