@@ -76,6 +76,7 @@ ORDER = [
 SERVICE_ORDER = [
     "messages",
     "problems",
+    "problem_responses",
     "head",
     "metrics",
     "schemas",
