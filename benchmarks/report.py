@@ -24,6 +24,7 @@ _SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "ten_bands": report_quality.ten_bands,
     "uncertainty": report_quality.uncertainty,
     "change": report_quality.change,
+    "fields": report_quality.fields,
     "end_to_end": report_speed.end_to_end,
     "sources": report_speed.sources,
     "engines": report_speed.engines,

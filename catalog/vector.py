@@ -22,7 +22,7 @@ _PIECES = 256
 #: Layers that a message names.
 _LISTED = 12
 
-_POLYGONS = ("Polygon", "MultiPolygon")
+POLYGONS = ("Polygon", "MultiPolygon")
 
 
 def read_polygons(path: Path, layer: str | None = None, where: str | None = None) -> list[BaseGeometry]:
@@ -52,7 +52,7 @@ def read_polygons(path: Path, layer: str | None = None, where: str | None = None
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
-    layer = _layer_of(path, layer)
+    layer = layer_of(path, layer)
     try:
         meta, _, geometries, _ = pyogrio.raw.read(path, layer=layer, where=where, columns=[], force_2d=True)
     except (DataSourceError, DataLayerError, ValueError) as error:
@@ -63,16 +63,17 @@ def read_polygons(path: Path, layer: str | None = None, where: str | None = None
         chosen = "" if where is None else f" where {where}"
         raise AreaError(f"the layer {layer} of {path} holds no feature with a place{chosen}")
     found = [shape for shape in shapely.from_wkb(geometries, on_invalid="ignore") if shape is not None]
-    polygons = [shape for shape in found if shape.geom_type in _POLYGONS and not shape.is_empty]
+    polygons = [shape for shape in found if shape.geom_type in POLYGONS and not shape.is_empty]
     if not polygons:
         kinds = ", ".join(sorted({shape.geom_type for shape in found})) or "nothing that is a shape"
         raise AreaError(f"the layer {layer} of {path} holds no polygon: an area of interest needs one, it has {kinds}")
     if meta["crs"] is None:
         raise AreaError(f"{path} has no CRS: give it its own, as with ogr2ogr -a_srs EPSG:… OUT IN")
-    return _in_degrees(polygons, str(meta["crs"]), path)
+    return in_degrees(polygons, str(meta["crs"]), path)
 
 
-def _layer_of(path: Path, layer: str | None) -> str:
+def layer_of(path: Path, layer: str | None) -> str:
+    """Name of the layer to read: the one asked for, or the only one. Raises :class:`AreaError`."""
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
@@ -94,7 +95,7 @@ def _layer_of(path: Path, layer: str | None) -> str:
     return names[0]
 
 
-def _in_degrees(polygons: list[BaseGeometry], crs: str, path: Path) -> list[BaseGeometry]:
+def in_degrees(polygons: list[BaseGeometry], crs: str, path: Path) -> list[BaseGeometry]:
     """Project polygons with their edges bent as the projection bends them."""
     try:
         own = CRS.from_user_input(crs)

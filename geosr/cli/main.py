@@ -15,6 +15,7 @@ from geosr.cli.compare import compare
 from geosr.cli.demo import demo
 from geosr.cli.errors import fail
 from geosr.cli.evaluate import evaluate
+from geosr.cli.fields import fields
 from geosr.cli.info import info
 from geosr.cli.keys import keys
 from geosr.cli.measure import measure
@@ -61,6 +62,7 @@ for _command in (
     style,
     compare,
     change,
+    fields,
     search,
     verify,
     worker,

@@ -63,6 +63,7 @@ ORDER = [
     "maps",
     "batch",
     "change",
+    "fields",
     "training",
     "release",
     "pairs",
