@@ -33,7 +33,7 @@ from geosr.change.result import (
 )
 from geosr.change.situation_map import COLOURS, MapSubject, draw_map, map_format
 from geosr.errors import ExistsError, GeosrError, UsageError
-from geosr.maps.outputs import MapOutputs, style_path
+from geosr.maps.outputs import MapOutputs, has_style, style_path
 from geosr.maps.qml import classes_style, style_of
 from geosr.maps.raster import MapRaster
 from geosr.model.zoo import ModelRef
@@ -86,6 +86,9 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
     reporter = reporter or QuietReporter()
     if find_spec("skimage") is None:
         raise GeosrError("change needs scikit-image to register the dates: python -m pip install 'geosr[change]'")
+    if has_style(request.output):
+        # Its classes would be those of the map that is replaced.
+        request = replace(request, style=True)
     index = index_of(request.index)
     model = ModelRef(request.model or index.model)
     targets = _targets(request)

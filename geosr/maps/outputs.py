@@ -90,6 +90,12 @@ def _form_of(path: Location) -> MapRaster:
     return MapRaster.of(tiling.gdal_path(path))
 
 
+def has_style(raster: Location) -> bool:
+    """Tell whether a style that was written here lies beside a raster."""
+    path = style_path(raster)
+    return path.exists() and _shows(path, raster)
+
+
 _FORMS: dict[str, dict[str, Any]] = {
     "thumbnail": {"type": "image/png", "roles": ["thumbnail"], "title": "Preview"},
     "visual": {

@@ -134,6 +134,7 @@ def test_a_second_map_takes_the_products_over(found, capsys):
     )
     assert code == 0
     assert "less vegetation, 2.5 m: " in capsys.readouterr().out
+    assert 'label="more vegetation"' in (folder / "flood.qml").read_text(), "the style is of the former map"
     assert (folder / "flood.pdf").read_bytes().startswith(b"%PDF")
     assert (folder / "flood_before.tif").stat().st_mtime_ns == before
 
