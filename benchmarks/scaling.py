@@ -85,29 +85,30 @@ class Watcher(QuietReporter):
         self.peak, self.chunks = max(self.peak, self._process.memory_info().rss), total
 
 
-def upscale(source: Path, output: Path, core: int, *more: object) -> float:
+def upscale(source: Path, output: Path, *options: object) -> float:
     """Seconds of the command."""
     # A finished run would not be repeated.
     output.unlink(missing_ok=True)
-    command = [SCRIPTS / "geosr", "upscale", source, "-o", output, "--core", core, "--overwrite", *more]
+    command = [SCRIPTS / "geosr", "upscale", source, "-o", output, "--overwrite", *options]
     began = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     return time.perf_counter() - began
 
 
-def by_workers(folder: Path, side: int, core: int, repeats: int) -> dict[str, object]:
+def by_workers(folder: Path, side: int, core: int, repeats: int, model: str) -> dict[str, object]:
     """One against two."""
     source = folder / "scene.tif"
     write_scene(source, side)
     alone = folder / "alone.tif"
-    upscale(source, alone, core)
+    options = ("--core", core, "--model", model)
+    upscale(source, alone, *options)
     taken: dict[int, list[float]] = {1: [], 2: []}
     with scheduler(folder) as (address, _):
         for _ in range(repeats):
             for count in (1, 2):
                 with workers(address, count, folder):
                     output = folder / f"by-{count}.tif"
-                    taken[count].append(upscale(source, output, core, "--scheduler", address))
+                    taken[count].append(upscale(source, output, *options, "--scheduler", address))
                     assert output.read_bytes() == alone.read_bytes(), "the workers' bytes differ"
     return {
         "side_px": side,
@@ -163,15 +164,16 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=256, help="side of a chunk, pixels")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    side, core, repeats, many = arguments.side, arguments.core, arguments.repeats, 100
+    side, core, repeats, many, model = arguments.side, arguments.core, arguments.repeats, 100, DEFAULT_MODEL
     if arguments.smoke:
-        side, core, repeats, many = 64, 32, 1, 3
+        # A network would take seconds to compile in each of many processes.
+        side, core, repeats, many, model = 64, 32, 1, 3, "bicubic"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         content = {
-            "model": DEFAULT_MODEL,
+            "model": model,
             "engine": str(choose_engine()),
-            "workers": by_workers(folder, side, core, repeats),
+            "workers": by_workers(folder, side, core, repeats, model),
             "two_bare_networks_times_as_fast": limit(core + 2 * read_card(DEFAULT_MODEL).halo_px, repeats),
             "scheduler": scheduler_mib(folder, 8 * many, 8),
         }

@@ -15,6 +15,8 @@ fi
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --check --quiet .
 .venv/bin/mypy
-# Tests run side by side, one on each core; those of a module mostly on the same, which then sets up once what they share.
+# Tests run side by side, those of a module mostly in the same process, which then sets up once what they share. Many
+# wait for processes and services that they start: one test more than there are cores keeps those busy.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec .venv/bin/python -m pytest -n auto --dist worksteal "$@"
+cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+exec .venv/bin/python -m pytest -n "$((cores + 1))" --dist worksteal "$@"

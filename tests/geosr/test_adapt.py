@@ -144,6 +144,7 @@ def test_a_margin_that_is_too_small_is_said(tmp_path, checkpoint):
     assert "up to 9.2 DN" in "".join(notes_for(far, None, None))
 
 
+@pytest.mark.slow
 def test_an_adapted_model_upscales_a_scene_without_seams(tmp_path, sample, checkpoint):
     card = adapted(checkpoint, tmp_path)
     source = write_raster(tmp_path / "in.tif", sample[:, :80, :70])
@@ -213,6 +214,7 @@ def test_nothing_is_replaced_unasked(tmp_path, checkpoint):
     assert checkpoint.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_adapted_model_is_trained_further(tmp_path, checkpoint):
     card = adapted(checkpoint, tmp_path)
     config = tmp_path / "tune.yaml"

@@ -53,6 +53,7 @@ def test_the_result_can_be_written_and_read(tmp_path, crop):
         assert high.descriptions == low.descriptions
 
 
+@pytest.mark.slow
 def test_lazy_arrays_stay_lazy_and_give_the_same(crop):
     lazy = opened(crop, chunks={"x": 33, "y": 21})
     high = geosr.upscale(lazy, core_px=32)

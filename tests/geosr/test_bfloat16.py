@@ -183,6 +183,7 @@ def test_mixed_weights_are_each_rounded_by_themselves():
 # Engines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_image_in_bfloat16_is_near_that_in_float32(engine, sample):
     """Within 3 DN in all but a thousandth of the pixels, also of ground that is brighter than the sample."""
@@ -195,6 +196,7 @@ def test_an_image_in_bfloat16_is_near_that_in_float32(engine, sample):
         assert np.quantile(off, 0.999) < 0.6 * np.quantile(before, 0.999)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_network_that_is_all_split_is_that_in_float32(engine, tmp_path, sample):
     """With weights that bfloat16 has: sums are then exact to sixteen digits."""
@@ -323,6 +325,7 @@ def small(tmp_path, tiny):
     return card
 
 
+@pytest.mark.slow
 def test_what_is_found_brings_bfloat16_nearer(tmp_path, tiny, small):
     """On its own imagery; each of the two does."""
     model, weights = build(small, MTF), read_weights(small)

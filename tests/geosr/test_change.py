@@ -69,6 +69,7 @@ def found(dates):
     return folder, hectares, json.loads(run.stdout)
 
 
+@pytest.mark.slow
 def test_hectares_of_a_flood_are_found_on_both_grids_within_their_range(found):
     _, hectares, result = found
     for grid, pixel_m in (("fine", 2.5), ("source", 10)):

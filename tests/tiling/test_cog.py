@@ -110,6 +110,7 @@ def test_large_cogs_have_overviews_and_blocks_and_the_same_bytes_each_time(tmp_p
     assert cog_validate(tmp_path / "out.tif", strict=True) == (True, [], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "cols"), [(700, 900), (257, 129), (128, 128), (1, 1500)])
 def test_the_bytes_do_not_depend_on_the_chunks(tmp_path, rows, cols):
     """Chunks of 128 source pixels are a block, of 256 also one of the first overview, of 100 are cut anywhere."""
@@ -203,6 +204,7 @@ def test_too_little_space_is_seen_before_anything_is_written(tmp_path, monkeypat
     assert not (tmp_path / "out.tif").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_the_cog_is_written(tmp_path):
     """GDAL itself may not notice: a limit on the file's size cuts the last blocks off, as quotas do."""
     product = Product("uint16", ("B02", "B03", "B04"), nodata=0)
