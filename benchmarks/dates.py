@@ -54,14 +54,14 @@ def simulated(subject: Subject, data: Path, images: int) -> dict[str, Any]:
     errors: list[float] = []
     for which in SETS:
         of_set = gains.setdefault(which.name, {count: [] for count in COUNTS[1:]})
-        for seed, truth in enumerate(_spread(read_images(which, data, BANDS), images)):
+        for seed, truth in enumerate(spread(read_images(which, data, BANDS), images)):
             truth = truth[:, :SIDE_PX, :SIDE_PX]
             if min(truth.shape[1:]) < 128:
                 continue
-            frames, shifts = _frames(truth, subject, max(COUNTS), seed)
+            frames, shifts = frames_of(truth, subject, max(COUNTS), seed)
             single = subject(torch.from_numpy(frames[0]), BANDS)
             for count in of_set:
-                image, _ = _fused(single, frames[:count], subject, [5.0 * k for k in range(1, count)])
+                image, _ = fused(single, frames[:count], subject, [5.0 * k for k in range(1, count)])
                 of_set[count].append(psnr(image, truth) - psnr(single, truth))
             errors += _shift_errors(frames, shifts, subject)
         print(which.name, {count: round(float(np.mean(one)), 2) for count, one in of_set.items() if one}, flush=True)
@@ -107,13 +107,14 @@ def vintages(subject: Subject, data: Path, images: int) -> dict[str, Any]:
         frames = [_seen(truth, (0.0, 0.0), subject, rng)]
         frames += [_seen(one, tuple(rng.uniform(-SHIFT_PX, SHIFT_PX, 2)), subject, rng) for one in older]
         single = subject(torch.from_numpy(frames[0]), BANDS)
-        image, _ = _fused(single, frames, subject, [365.0] * len(older))
+        image, _ = fused(single, frames, subject, [365.0] * len(older))
         gains.append(psnr(image, truth) - psnr(single, truth))
     print("vintages", len(gains), "mean", round(float(np.mean(gains)), 3), "worst", round(min(gains), 3), flush=True)
     return {"places": len(gains), "mean_db": _mean(gains), "worst_db": _mean([min(gains)])}
 
 
-def _spread(images: Sequence[Tensor], most: int) -> Sequence[Tensor]:
+def spread(images: Sequence[Tensor], most: int) -> Sequence[Tensor]:
+    """At most so many images, from all over the set."""
     return images[:: -(-len(images) // most)]
 
 
@@ -123,7 +124,8 @@ def _seen(truth: Tensor, shift: tuple[float, ...], subject: Subject, rng: np.ran
     return lr + np.float32(NOISE) * rng.normal(size=lr.shape).astype(np.float32)
 
 
-def _frames(truth: Tensor, subject: Subject, count: int, seed: int) -> tuple[Frames, list[tuple[float, ...]]]:
+def frames_of(truth: Tensor, subject: Subject, count: int, seed: int) -> tuple[Frames, list[tuple[float, ...]]]:
+    """Simulate so many dates of an image; and their shifts."""
     rng = np.random.default_rng(seed)
     shifts: list[tuple[float, ...]] = [(0.0, 0.0)]
     shifts += [tuple(rng.uniform(-SHIFT_PX, SHIFT_PX, 2)) for _ in range(count - 1)]
@@ -160,9 +162,10 @@ def _survey(frames: Frames, subject: Subject, days: Sequence[float] | None = Non
     return survey_dates(tiles, transfers, subject.sensor(BANDS), (shape[0], shape[1]), days)
 
 
-def _fused(
+def fused(
     single: Tensor, frames: Frames, subject: Subject, days: Sequence[float]
 ) -> tuple[Tensor, NDArray[np.float32]]:
+    """Correct one date's image by the other frames; and their weights."""
     windows = [DatedWindow(one, np.ones(one.shape[1:], dtype=bool)) for one in frames]
     survey = _survey(frames, subject, days)
     change, weights = correction(single.numpy(), windows[0], windows[1:], survey, subject.sensor(BANDS))
