@@ -60,7 +60,8 @@ def assert_alike(printed, shown):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted(path.name for path in TUTORIALS.glob("*.md")))
 def test_a_tutorial_does_what_it_says(tmp_path, page):
-    pytest.importorskip("skimage", reason="the extra [change] is not installed")
+    for module, extra in (("skimage", "change"), ("exactextract", "fields")):
+        pytest.importorskip(module, reason=f"the extra [{extra}] is not installed")
     names = {"__name__": "tutorial"}
     found = list(blocks((TUTORIALS / page).read_text(encoding="utf-8")))
     assert sum(shown is not None for *_, shown in found) >= 3

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 
 #: Beginning of the lines that the command writes for people: its errors, and servers that it waits for.
 _SPOKEN = "geosr: "
+
+#: Note with which ``geosr fields`` begins an image.
+_IMAGE = re.compile(r"image (\d+) of (\d+)\b")
 
 #: Share of a run that its chunks take; the product is assembled in the rest.
 _CHUNKS = 0.95
@@ -46,9 +50,17 @@ class Progress:
         if kind == "chunk":
             self._advance(event)
             return None
+        if kind == "note":
+            self._count_images(str(event.get("text", "")))
         if kind == "note" and str(event.get("text", "")).endswith("is up to date: nothing to do"):
             self._begun += 1
         return str(event["text"]) if "text" in event else None
+
+    def _count_images(self, text: str) -> None:
+        image = _IMAGE.match(text)
+        if image is not None:
+            number, total = map(int, image.groups())
+            self.percent = max(self.percent, 100 * (number - 1) / max(total, 1))
 
     def _advance(self, event: dict[str, object]) -> None:
         total, finished = event.get("chunks"), event.get("finished")

@@ -21,8 +21,8 @@ def command() -> str:
     found = shutil.which("geosr")
     if found is None:
         raise QgsProcessingException(
-            "the command geosr is not on the PATH of QGIS: install it (python -m pip install 'geosr[cpu,change]'), and "
-            "name it in Settings, Options, Processing, Providers, geosr"
+            "the command geosr is not on the PATH of QGIS: install it (python -m pip install "
+            "'geosr[cpu,change,fields]'), and name it in Settings, Options, Processing, Providers, geosr"
         )
     return found
 
@@ -56,11 +56,12 @@ class GeosrProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         from .change import ChangeAlgorithm
+        from .fields import FieldsAlgorithm
         from .scene import SceneAlgorithm
         from .search import SearchAlgorithm
         from .upscale import UpscaleAlgorithm
 
-        for algorithm in (UpscaleAlgorithm, SceneAlgorithm, SearchAlgorithm, ChangeAlgorithm):
+        for algorithm in (UpscaleAlgorithm, SceneAlgorithm, SearchAlgorithm, ChangeAlgorithm, FieldsAlgorithm):
             self.addAlgorithm(algorithm())
 
     def supportedOutputRasterLayerExtensions(self) -> list[str]:

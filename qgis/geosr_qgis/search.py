@@ -20,6 +20,7 @@ from .product import ProductAlgorithm
 FIRST = "FIRST"
 LAST = "LAST"
 MAX_CLOUD = "MAX_CLOUD"
+DATES = "DATES"
 FILL = "FILL"
 API = "API"
 COLLECTION = "COLLECTION"
@@ -46,6 +47,13 @@ class SearchAlgorithm(ProductAlgorithm):
         )
         self.add_mask_clouds()
         self.add(
+            QgsProcessingParameterNumber(
+                DATES, "Dates to sharpen the image by", defaultValue=1, minValue=1, maxValue=16
+            ),
+            "One date's image is sharpened by others. There are no half-widths then.",
+            advanced=True,
+        )
+        self.add(
             QgsProcessingParameterBoolean(FILL, "Fill gaps from other overpasses, clearest first", False), advanced=True
         )
         self.add(
@@ -67,7 +75,9 @@ class SearchAlgorithm(ProductAlgorithm):
             self.parameterAsDateTime(parameters, name, context).toString("yyyy-MM-dd") if parameters.get(name) else None
             for name in (FIRST, LAST)
         )
+        dates = self.parameterAsInt(parameters, DATES, context)
         options: dict[str, Value] = {
+            "--dates": dates if dates > 1 else None,
             "--datetime": period(first, last),
             "--max-cloud": self.parameterAsDouble(parameters, MAX_CLOUD, context),
             "--fill": self.parameterAsBoolean(parameters, FILL, context),

@@ -50,8 +50,15 @@ def test_the_command_takes_what_the_plugin_builds(tmp_path):
     options = {"--output": "out.tif", "--index": "ndvi", "--least": 0.1, "--least-hectares": 0.1, "--report": "a.html"}
     done = run_here(*command_line("geosr", "change", ["a.tif", "b.tif"], options)[1:], cwd=tmp_path)
     assert "a.tif" in done.stderr
+    options = {"--output": "t.gpkg", "--fields": "f.gpkg", "--layer": "f", "--id": "name", "--index": "ndvi,r=B08/B04"}
+    done = run_here(*command_line("geosr", "fields", ["a.tif"], {**options, "--plots": "p"})[1:], cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert "No such option" not in done.stderr
+    assert ".tif" in done.stderr or "f.gpkg" in done.stderr
     done = run_here(
-        *command_line("geosr", "upscale", [], {"--output": "o.tif", "--datetime": period("2024-06-01", None)})[1:]
+        *command_line(
+            "geosr", "upscale", [], {"--output": "o.tif", "--datetime": period("2024-06-01", None), "--dates": 2}
+        )[1:]
     )
     assert "search with --bbox or --aoi and --datetime" in done.stderr
 
@@ -110,6 +117,12 @@ def test_a_product_that_is_up_to_date_counts():
     progress.read(event("note", text="a.tif is up to date: nothing to do"))
     progress.read(event("begin", description="after", chunks=2, finished=1))
     assert progress.percent == pytest.approx(73.75)
+
+
+def test_images_of_fields_are_counted():
+    progress = Progress()
+    progress.read(event("note", text="image 3 of 4: may.tif, 2024-05-14 10:05 UTC"))
+    assert progress.percent == 50
 
 
 def test_the_last_spoken_line_is_the_error_and_earlier_ones_are_read():

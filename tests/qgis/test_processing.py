@@ -27,6 +27,8 @@ def in_qgis(tmp_path_factory):
         window = Window(100, 60, SIDE, SIDE)
         pixels, transform, crs = raster.read(window=window), raster.window_transform(window), raster.crs
     write_raster(folder / "scene.tif", pixels, crs=crs, transform=transform, nodata=0, scale=1e-4, offset=0.0)
+    with rasterio.open(folder / "scene.tif", "r+") as scene:
+        scene.update_tags(TIFFTAG_DATETIME="2024:05:14 10:05:00")
     changed = pixels.copy()
     changed[:, 20:44, 20:44] = [[[700]], [[600]], [[450]], [[150]]]
     write_raster(folder / "later.tif", changed, crs=crs, transform=transform, nodata=0, scale=1e-4, offset=0.0)
@@ -91,7 +93,7 @@ def test_errors_are_the_one_line_of_the_command(in_qgis):
 def test_layers_are_loaded_in_their_styles_and_cancelling_leaves_none(in_qgis):
     folder = in_qgis[1]
     upscale = {"INPUT": "scene.tif", "OUTPUT": str(folder / "up.tif")}
-    upscaled, change, cancelled, lost, ill_named, nowhere = run_session(
+    upscaled, change, fields, cancelled, lost, ill_named, nowhere = run_session(
         in_qgis,
         [
             {"algorithm": "geosr:upscale", "parameters": {**upscale, "UNCERTAINTY": True}},
@@ -102,6 +104,13 @@ def test_layers_are_loaded_in_their_styles_and_cancelling_leaves_none(in_qgis):
                     **{"POLYGONS": str(folder / "areas.gpkg"), "INDEX": 0},
                 },
                 "loaded": ["OUTPUT", "POLYGONS"],
+            },
+            {
+                "algorithm": "geosr:fields",
+                "parameters": {
+                    **{"PRODUCTS": [str(folder / "up.tif")], "FIELDS": "area.geojson", "INDEX": "ndvi,ratio=B08/B04"},
+                    "OUTPUT": str(folder / "fields.gpkg"),
+                },
             },
             {
                 "algorithm": "geosr:upscale",
@@ -126,6 +135,8 @@ def test_layers_are_loaded_in_their_styles_and_cancelling_leaves_none(in_qgis):
         "Changed areas": "singleSymbol",
     }
     assert change["results"]["MORE_HECTARES"] == pytest.approx(24 * 24 * 0.01, rel=0.05)
+    assert fields["layers"] == {"Statistics of fields": "singleSymbol"}
+    assert fields["results"]["ROWS"] == 2
     assert cancelled["layers"] == {}
     assert "goes on where it was" in cancelled["log"]
     assert not (folder / "cancelled.tif").exists()
