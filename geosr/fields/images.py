@@ -157,12 +157,13 @@ def _image_of(source: str, bands: Sequence[str]) -> FieldImage:
         image = _product(source, *item)
     else:
         scene = catalog.open_scene(SceneRequest(source, bands=_asked(source, bands)))
-        if scene.datetime is None:
+        time = _date_of(scene.datetime, scene.period)
+        if time is None:
             raise UsageError(
                 f"{source} does not tell when it was acquired, and a table of dates needs it: set its time with "
                 "gdal_edit.py -mo ACQUISITIONDATETIME=2024-06-01T10:00:00Z, or name its STAC Item"
             )
-        image = FieldImage(scene.id, source, scene, scene.datetime)
+        image = FieldImage(scene.id, source, scene, time)
     missing = [band for band in bands if band not in image.scene.names]
     if missing:
         raise UsageError(f"{source} has no {' and no '.join(missing)}, which the measures need: leave it or them out")
@@ -199,8 +200,12 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _product(source: str, cog: Path, item: dict[str, Any]) -> FieldImage:
     """A product: its pixels are the COG's, scale, offset and time the Item's."""
-    told = item["properties"].get("datetime")
-    if told is None:
+    instant, *period = (
+        None if told is None else _time(told)
+        for told in map(item["properties"].get, ("datetime", "start_datetime", "end_datetime"))
+    )
+    time = _date_of(instant, (period[0], period[1]) if period[0] and period[1] else None)
+    if time is None:
         raise UsageError(
             f"the Item of {cog} does not tell when it was acquired, and a table of dates needs it: make the product "
             "anew with --acquired"
@@ -217,18 +222,29 @@ def _product(source: str, cog: Path, item: dict[str, Any]) -> FieldImage:
     with rasterio.open(cog) as raster:
         tags = raster.tags()
     links = [str(link["href"]) for link in item.get("links", []) if link.get("rel") == "derived_from"]
-    time = dt.datetime.fromisoformat(told)
     return FieldImage(
         str(item["id"]),
         source,
         replace(scene, bands=tuple(specs)),
-        time if time.tzinfo else time.replace(tzinfo=dt.UTC),
+        time,
         cog,
         tags.get("GEOSR_MODEL", ""),
         tags.get("GEOSR_WEIGHTS_SHA256", ""),
         tags.get("GEOSR_MANIFEST", ""),
         tuple(_path_of(link) for link in links),
     )
+
+
+def _time(told: str) -> dt.datetime:
+    time = dt.datetime.fromisoformat(told)
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+def _date_of(instant: dt.datetime | None, period: tuple[dt.datetime, dt.datetime] | None) -> dt.datetime | None:
+    """Time of an image: its instant, or the beginning of the day that it was acquired on; None for longer periods."""
+    if instant is not None or period is None:
+        return instant
+    return period[0] if period[1] - period[0] < dt.timedelta(days=1) else None
 
 
 def _path_of(address: str) -> str:

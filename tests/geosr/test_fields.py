@@ -262,6 +262,19 @@ def test_wrong_input_is_one_line_and_leaves_nothing(farm, tmp_path, monkeypatch,
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_day_is_a_date_of_a_table(farm, tmp_path, sample):
+    """Of a raster that is named by it, and of its product."""
+    (tmp_path / "products").mkdir()
+    path = write_raster(tmp_path / "2024-05-14.tif", sample[:, 40:64, 40:60], nodata=0)
+    product = tmp_path / "products" / "p.tif"
+    assert call_geosr("upscale", path, "-o", product, "--model", "bicubic", "-q") == 0
+    for image in (path, product):
+        assert (
+            call_geosr("fields", image, "--fields", farm / "fields.gpkg", "-o", tmp_path / "t.csv", "--overwrite") == 0
+        )
+        assert set(pd.read_csv(tmp_path / "t.csv").time.str[:10]) == {"2024-05-14"}
+
+
 def test_an_image_without_a_time_is_refused(farm, tmp_path, sample, capsys):
     path = write_raster(tmp_path / "in.tif", sample[:, :24, :20], nodata=0)
     assert call_geosr("fields", path, "--fields", farm / "fields.gpkg", "-o", tmp_path / "t.csv") == 2
