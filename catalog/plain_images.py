@@ -44,6 +44,11 @@ def plain_image_names(raster: DatasetReader, names: Sequence[str]) -> tuple[list
         raise SourceError(
             f"{raster.name} holds numbers of a palette's colours: expand them first, gdal_translate -expand rgb IN OUT"
         )
+    if raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+        raise SourceError(
+            f"{raster.name} counts brightness from white (MINISWHITE), and would come out as its negative: turn it "
+            "round first, gdal_translate -scale 0 255 255 0 IN OUT"
+        )
     if any(name in sentinel2.BANDS for name in names):
         return list(names), []
     coloured = [colour.name for colour in colours_of(raster)]

@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from catalog import radiometry, sentinel2
 from catalog.acquisition import Acquisition, acquisition_of
 from catalog.arrays import measured_pixels, unlike_any
+from catalog.declared_scale import declared_scale
 from catalog.errors import SourceError
 from catalog.gdal import colours_of, open_raster, parts_of
 from catalog.grids import repeat, repeated_window
@@ -24,7 +25,7 @@ from catalog.pixel_size import gsd_m_of
 from catalog.placing import check_placed, grid_of_raster, other_placement
 from catalog.plain_images import brightness, is_plain_image, plain_image_names
 from catalog.radiometry import Radiometry
-from catalog.raster_notes import assumed_note, contradictions, nodata_note, scale_note
+from catalog.raster_notes import assumed_note, contradictions, nodata_note, scale_note, unused_scale_note
 from catalog.sampling import BandSample, sample_band
 from catalog.scene import BandSpec, Pixels, Scene
 from catalog.sensors import SensorBand, SensorProfile, band_name, known_bands
@@ -164,6 +165,7 @@ def open_raster_scene(
         if acquired is not None and acquired.told_by == "TIFFTAG_DATETIME":
             notes.append("acquired at the file's TIFFTAG_DATETIME, if that is not when it was made: see --acquired")
         notes += scale_note(specs, geobox, sensor)
+        notes += [] if plain or scale is not None else unused_scale_note(raster, keep)
         notes += notes_on(rasters)
         notes += [] if sensor is None else contradictions(raster, keep, specs, sensor)
         return Scene(
@@ -187,7 +189,7 @@ def open_raster_scene(
             datetime=None if acquired is None else acquired.instant,
             period=None if acquired is None else acquired.period,
             nodata_declared=any(value is not None for value in declared) or transparent or nodata is not None,
-            scaled=any((raster.scales[i], raster.offsets[i]) != (1.0, 0.0) for i in keep),
+            scaled=not plain and any(map(_is_known, specs, reasons)),
             plain_image=plain,
             sources=(without_query(path),),
             files=tuple(file for file in rasters if not is_remote(file)),
@@ -274,9 +276,9 @@ def _band_spec(
         decided = brightness(raster)
     elif scale is not None:
         # A scale from the user stands in for whatever the type would mean; an offset in the file holds on.
-        decided = Radiometry(scale, raster.offsets[i] if offset is None else offset, "given by the user")
+        decided = Radiometry(scale, declared_scale(raster, i)[1] if offset is None else offset, "given by the user")
     else:
-        own = (dtype, raster.scales[i], raster.offsets[i])
+        own = (dtype, *declared_scale(raster, i))
         decided = radiometry.of_raster(*own) if sensor is None else radiometry.of_sensor(*own, sensor)
     if scale is not None or offset is not None:
         decided = radiometry.override(scale, offset, decided)
@@ -293,6 +295,11 @@ def _band_spec(
         role=band.role if isinstance(band, SensorBand) else "",
     )
     return spec, decided.reason
+
+
+def _is_known(spec: BandSpec, reason: str) -> bool:
+    """Tell whether a file, a user or a profile gives a band's scale and offset, which a product then declares."""
+    return (spec.scale, spec.offset) != (1.0, 0.0) and not reason.startswith("assumed")
 
 
 def _colour(raster: DatasetReader, i: int) -> str:

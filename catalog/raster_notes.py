@@ -8,6 +8,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
 from catalog import sentinel2
+from catalog.declared_scale import declared_scale, told_in_metadata
 from catalog.pixel_size import described_size
 from catalog.scene import BandSpec
 from catalog.sensors import SensorProfile
@@ -35,6 +36,18 @@ def scale_note(specs: Sequence[BandSpec], geobox: GeoBox, sensor: SensorProfile 
             whose = "Sentinel-2" if sensor is None else sensor.name
             return [f"pixels of {described_size(geobox)}, where {whose}'s {name} has {native:g} m"]
     return []
+
+
+def unused_scale_note(raster: DatasetReader, keep: Sequence[int]) -> list[str]:
+    """A word on scale and offset that stand in metadata which GDAL does not take them from."""
+    told = [
+        text
+        for i in keep
+        if declared_scale(raster, i) == (1.0, 0.0) and (text := told_in_metadata(raster, i)) is not None
+    ]
+    if not told:
+        return []
+    return [f"the file's metadata tell {told[0]}, which is not applied: give --scale and --offset if it holds"]
 
 
 def nodata_note(specs: Sequence[BandSpec], declared: Sequence[float | None]) -> list[str]:

@@ -70,6 +70,9 @@ _DECORATED = re.compile(
     r"(?:\.jp2|\.tiff?)?"
 )
 
+#: What GDAL adds to the names of bands in ENVI's headers.
+_WAVELENGTH = re.compile(r" \([\d.]+(?: (?:nanomet\w+|micromet\w+|nm|um|µm))?\)$")
+
 #: Names of the mission and its satellites, collections and products.
 _NAMES = re.compile(r"sentinel[-_ ]?2|^S2[A-D]?(?:_|$)|^L[12][AC]_T\d\d", re.IGNORECASE)
 
@@ -83,9 +86,10 @@ def band_name(text: str) -> str | None:
     """ESA's name for a band called ``text`` by a file or catalogue, as ``B02`` for ``blue`` or ``B02_10m``.
 
     Also by the names of GDAL's driver (``B2, central wavelength 490 nm``), of Earth Engine's images and their
-    composites (``B2``, ``0_B2``, ``B2_median``), and of ESA's files (``T33UUP_20230815T100031_B02_10m``).
+    composites (``B2``, ``0_B2``, ``B2_median``), of ESA's files (``T33UUP_20230815T100031_B02_10m``), and of ENVI's
+    (``B02 (490 nanometers)``).
     """
-    text = text.strip().lower()
+    text = _WAVELENGTH.sub("", text.strip().lower())
     if text in _BY_ALIAS:
         return _BY_ALIAS[text]
     number = _DECORATED.fullmatch(text)

@@ -137,7 +137,11 @@ def _joined_scene(request: SceneRequest, sources: tuple[str, ...]) -> Scene:
     if items:
         raise RequestError(f"{items[0]} is a STAC Item, and the other sources are not all: join sources of one kind")
     refuse_idle({"fill": request.fill}, f"{sources[0]} is not made of STAC Items")
-    scene = mosaic_scenes([file_scene(request, source) for source in dict.fromkeys(sources)])
+    distinct: dict[str, str] = {}
+    for source in sources:
+        distinct.setdefault(source if is_remote(source) else str(Path(source).resolve()), source)
+    scenes = [file_scene(request, source) for source in distinct.values()]
+    scene = mosaic_scenes(scenes) if len(scenes) > 1 else scenes[0]
     return cropped(scene, request, scene.id)
 
 

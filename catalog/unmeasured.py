@@ -72,7 +72,9 @@ def unmeasured_in(
     """
     dtype = np.dtype(raster.dtypes[index - 1])
     check_given_nodata(given, dtype)
-    read = [value for value in (raster.nodatavals[index - 1], told, given) if value is not None]
+    # A value that no pixel of the type can have would mark other pixels when it is written.
+    values = (raster.nodatavals[index - 1], told, given)
+    read = [value for value in values if value is not None and _holds(dtype.name, value)]
     nodata = read[0] if read else None
     if np.issubdtype(dtype, np.floating):
         return Unmeasured(math.nan if nodata is None else nodata, tuple(read[1:]), tuple(read))

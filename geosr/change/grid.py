@@ -13,6 +13,7 @@ from geosr.change.dates import Reader
 from geosr.change.extent import REACHES, Difference, find_seeds
 from geosr.change.indices import SpectralIndex
 from geosr.change.levels import Levels, measure_levels
+from geosr.errors import UsageError
 
 #: Side of the windows that are computed at once, pixels.
 _WINDOW_PX = 2048
@@ -90,7 +91,10 @@ class Grid:
                 yield Window(int(left), int(top), width, height)
 
     def levels(self, least: float) -> Levels:
-        """Measure the levels in windows spread over the grid; ``least`` is the smallest difference that counts."""
+        """Measure the levels in windows spread over the grid; ``least`` is the smallest difference that counts.
+
+        Raises :class:`UsageError` where the dates have no pixel in common.
+        """
         sampled = []
         for window in self._sampled():
             difference = self.difference(window)
@@ -102,6 +106,8 @@ class Grid:
             )
             sampled.append(np.stack([one[::_SAMPLE_STEP, ::_SAMPLE_STEP][known] for one in parts]))
         index, width, *others = np.concatenate(sampled, axis=1)
+        if not index.size:
+            raise UsageError("no pixel was measured on both dates: choose dates, or an area, with common ground")
         before, after = np.stack(others[:2]), np.stack(others[2:4])
         crossed = [one > 0 for one in others[4:]]
         found = measure_levels(index, width)
@@ -109,5 +115,5 @@ class Grid:
             not seeds.any() or bool(after[:, seeds].std(axis=1).sum() <= before[:, seeds].std(axis=1).sum())
             for seeds in find_seeds(index - found.centre, found.factor * width, crossed, least)
         ]
-        edge = _EDGE_OF_MEDIAN * float(np.median(np.hypot(*(after - before)))) if index.size else 0.0
+        edge = _EDGE_OF_MEDIAN * float(np.median(np.hypot(*(after - before))))
         return replace(found, edge=edge, shown_later=(later[0], later[1]))

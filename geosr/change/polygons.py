@@ -11,7 +11,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask, rasterize, shapes
-from rasterio.windows import Window, from_bounds
+from rasterio.transform import Affine
+from rasterio.windows import Window
 from shapely import STRtree
 from shapely.geometry import MultiPolygon, box, mapping, shape
 from shapely.ops import transform as map_coordinates
@@ -65,7 +66,7 @@ def changed_areas(
         classes = rasterio.band(raster, 2)
         for outline, kind in shapes(classes, mask=classes, connectivity=8, transform=raster.transform):
             outer = shape(outline)
-            window = _whole(from_bounds(*outer.bounds, raster.transform))
+            window = _window_of(outer.bounds, raster.transform)
             within = ~geometry_mask([outline], (window.height, window.width), raster.window_transform(window))
             sure = np.where(within, raster.read(1, window=window), 0)
             counts = [int((sure >= level).sum()) for level in (SURE, LIKELY, PERHAPS)]
@@ -79,9 +80,12 @@ def changed_areas(
             yield ChangedArea(int(kind), geometry, hectares, low, high, mean)
 
 
-def _whole(window: Window) -> Window:
-    """Window of an outline of pixels, whose bounds are whole numbers but for rounding."""
-    return Window(*(round(one) for one in (window.col_off, window.row_off, window.width, window.height)))
+def _window_of(bounds: tuple[float, float, float, float], transform: Affine) -> Window:
+    """Window of an outline of pixels, whose bounds are whole numbers of them but for rounding; rows may run north."""
+    left, bottom, right, top = bounds
+    corners = (~transform * (left, top), ~transform * (right, bottom))
+    cols, rows = (sorted(round(value) for value in axis) for axis in zip(*corners, strict=True))
+    return Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
 
 
 def burn(areas: Sequence[ChangedArea], unknown: NDArray[np.bool_], window: Window, transform: Any) -> NDArray[np.uint8]:

@@ -220,3 +220,15 @@ def test_each_band_of_a_vrt_may_have_a_nodata_value_of_its_own(tmp_path, dn, dty
     larger = [array.repeat(4, axis=1).repeat(4, axis=2) for array in (pixels, expected)]
     assert (measured == larger[1]).all()
     assert (made[measured] == larger[0][measured]).all()
+
+
+def test_nodata_that_no_pixel_can_have_marks_none(tmp_path, dn):
+    pixels = dn.astype(np.int16)
+    pixels[(slice(None), *HOLE)] = 0
+    copy(write_raster(tmp_path / "a.tif", pixels), tmp_path / "a.vrt", driver="VRT")
+    text = (tmp_path / "a.vrt").read_text()
+    end = "<NoDataValue>-9999.5</NoDataValue></VRTRasterBand>"
+    (tmp_path / "a.vrt").write_text(text.replace("</VRTRasterBand>", end))
+    scene, _, valid = read(tmp_path / "a.vrt")
+    assert (valid == hole_in(range(4))).all()
+    assert {band.nodata for band in scene.bands} == {0.0}

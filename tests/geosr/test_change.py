@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from rasterio.transform import from_origin
+from rasterio.transform import Affine, from_origin
 from scipy import ndimage
 
 from geosr.change.dates import _median_lines
 from geosr.change.extent import LIKELY, PERHAPS, REACHES, SURE, Difference, certainty
+from geosr.change.grid import Grid
 from geosr.change.indices import INDICES
 from geosr.change.levels import measure_levels
+from geosr.change.polygons import changed_areas
+from geosr.errors import UsageError
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample
 from geosr.registration.harmonise import Line
@@ -184,6 +187,36 @@ def test_dates_on_different_grids_are_refused(dates, tmp_path, capsys):
     code = call_geosr("change", dates[0] / "before.tif", moved, "-o", tmp_path / "out.tif")
     assert code == 2
     assert "are not on one grid: give both the same --bbox" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("step_x", "step_y"), [(10, -10), (10, 10), (-10, -10)])
+def test_areas_are_found_on_grids_that_run_either_way(tmp_path, step_x, step_y):
+    transform = Affine(step_x, 0, 500_000, 0, step_y, 5_300_000)
+    sure = np.zeros((2, 12, 20), np.uint8)
+    sure[:, 3:6, 10:14] = np.array([SURE, 2], np.uint8)[:, None, None]
+    for name, pixels in (("sure", sure), ("difference", np.where(sure[:1] > 0, 0.4, 0).astype(np.float32))):
+        write_raster(tmp_path / f"{name}.tif", pixels, names=(), transform=transform)
+    (area,) = changed_areas(tmp_path / "sure.tif", tmp_path / "difference.tif", 0.01, 0.01)
+    assert area.hectares == pytest.approx(0.12)
+    assert area.mean_difference == pytest.approx(0.4)
+    west, east = sorted((500_000 + 10 * step_x, 500_000 + 14 * step_x))
+    south, north = sorted((5_300_000 + 3 * step_y, 5_300_000 + 6 * step_y))
+    assert area.geometry.bounds == (west, south, east, north)
+
+
+def test_dates_without_a_common_pixel_are_refused():
+    class Half:
+        def __init__(self, upper):
+            self.upper = upper
+
+        def read(self, window):
+            rows = np.arange(window.row_off, window.row_off + window.height)[:, None]
+            seen = np.broadcast_to((rows < 20) == self.upper, (window.height, window.width))
+            return np.full((2, window.height, window.width), 0.1, np.float32), seen
+
+    grid = Grid(INDICES["ndwi"], Half(True), Half(False), None, (40, 40), None, None, 10.0, 0.01, 2)
+    with pytest.raises(UsageError, match="no pixel was measured on both dates"):
+        grid.levels(0.1)
 
 
 def test_an_index_carries_its_bands_half_widths():

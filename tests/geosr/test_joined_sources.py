@@ -77,6 +77,17 @@ def test_the_first_source_counts_where_they_overlap_unless_it_has_a_hole(tmp_pat
     assert (high[:, ::4, ::4] == expected).all()
 
 
+def test_a_source_that_is_named_twice_is_one(tmp_path, scene):
+    first = tile(tmp_path / "a.tif", scene[:, :16, :16], 0, 0)
+    (tmp_path / "link.tif").symlink_to(first)
+    assert (
+        upscaled(tmp_path / "two.tif", first, tmp_path / "link.tif", *QUICK)
+        == upscaled(tmp_path / "one.tif", first, *QUICK)
+    ).all()
+    with rasterio.open(tmp_path / "two.tif") as raster:
+        assert "joined" not in raster.tags()["GEOSR_NOTES"]
+
+
 def test_sources_may_have_other_nodata_values(tmp_path, scene):
     pixels = scene[:, :16, :32].astype(np.int16)
     left, right = pixels[:, :, :16].copy(), pixels[:, :, 16:].copy()
