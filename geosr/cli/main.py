@@ -12,6 +12,7 @@ import typer
 from geosr.cli.batch import batch
 from geosr.cli.change import change
 from geosr.cli.compare import compare
+from geosr.cli.cube import cube
 from geosr.cli.demo import demo
 from geosr.cli.errors import fail
 from geosr.cli.evaluate import evaluate
@@ -63,6 +64,7 @@ for _command in (
     compare,
     change,
     fields,
+    cube,
     search,
     verify,
     worker,

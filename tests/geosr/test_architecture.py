@@ -64,6 +64,7 @@ ORDER = [
     "batch",
     "change",
     "fields",
+    "cube",
     "training",
     "release",
     "pairs",
