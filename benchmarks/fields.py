@@ -94,6 +94,22 @@ def summary(rows: list[dict[str, Any]], edges: np.ndarray) -> list[dict[str, Any
     return found
 
 
+def alike(sets: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Summary of several sets, each of which counts as much as any other."""
+    found = []
+    for thirds in zip(*sets, strict=True):
+        one = {"fields": sum(third["fields"] for third in thirds), "hectares": thirds[0]["hectares"]}
+        squares = {key: np.mean([third["rms"][key] ** 2 for third in thirds]) for key in ERRORS}
+        one["rms"] = {key: round(float(np.sqrt(square)), 5) for key, square in squares.items()}
+        for key, digits in (("nearer_than_source", 4), ("mean_half_width", 5)):
+            one[key] = round(float(np.mean([third[key] for third in thirds])), digits)
+        one["coverage"] = {
+            key: round(float(np.mean([third["coverage"][key] for third in thirds])), 4) for key in thirds[0]["coverage"]
+        }
+        found.append(one)
+    return found
+
+
 def main() -> None:
     """Measure every set."""
     parser = arguments_of(__doc__)
@@ -108,9 +124,11 @@ def main() -> None:
         own = {key: [one for one in rows if one["measure"] == name] for key, rows in by_set.items()}
         together = [one for rows in own.values() for one in rows]
         edges = np.quantile([one["pixels"] for one in together], (0, 1 / 3, 2 / 3, 1))
+        of_sets = {key: summary(rows, edges) for key, rows in own.items()}
         content["measures"][name] = {
-            "all sets": summary(together, edges),
-            **{key: summary(rows, edges) for key, rows in own.items()},
+            "all sets alike": alike(list(of_sets.values())),
+            "all fields pooled": summary(together, edges),
+            **of_sets,
         }
     keep("fields", command_of(parser, arguments), content, arguments.results)
 

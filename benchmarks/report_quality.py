@@ -280,6 +280,7 @@ def fields(result: dict[str, Any]) -> str:
         "their size. Errors are root mean squares of the index; at 10 m the source's pixels are weighted by the exact share that "
         "lies in the field. Coverage is the share of fields whose true mean lies within the half-width, which promises 90 %; beside "
         "it, that of half-widths as if the errors of pixels were independent, or one error of all. "
+        "The first rows count each set alike, as the calibration does, the next each field alike, of which most are of one set. "
         f"{in_words(result['machine'])}",
         "| set | fields | hectares, least to most | error, 2.5 m | 10 m | bicubic | back-projection | nearer than 10 m "
         f"| half-width, mean | coverage | independent | dependent |\n|{'---|' * 12}",
