@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
+from geosr.cli.output import print_json
 
 if TYPE_CHECKING:
     from geosr.evaluate.evaluation import Evaluation
@@ -90,7 +90,7 @@ def evaluate(
         evaluation = run(request, reporter_for(as_json=as_json, quiet=quiet))
         written = [] if output is None else write(evaluation, output)
         if as_json:
-            typer.echo(to_json(content_of(evaluation), indent=2))
+            print_json(content_of(evaluation))
             return
         _print_tables(evaluation)
         if written:
@@ -118,7 +118,7 @@ def _evaluate_real(
     evaluation = evaluate_real(RealRequest(model, data, against), reporter_for(as_json=as_json, quiet=quiet))
     written = [] if output is None else write_real(evaluation, output)
     if as_json:
-        typer.echo(to_json(content_of(evaluation), indent=2))
+        print_json(content_of(evaluation))
         return
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table_of("On real images", titles(evaluation), rows(evaluation)))

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors
+from geosr.cli.output import print_json
 from geosr.cli.serve import Config, Data, service_settings
 
 keys = typer.Typer(help="API keys of the service.", no_args_is_help=True)
@@ -47,7 +47,7 @@ def list_keys(config: Config = None, data: Data = None, as_json: opt.Json = Fals
 
         rows = known.list_keys(Database(settings.data))
         if as_json:
-            typer.echo(to_json(rows, indent=2))
+            print_json(rows)
             return
         table = Table("id", "name", "created (UTC)", "revoked (UTC)", box=None)
         for row in rows:

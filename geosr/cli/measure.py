@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
+from geosr.cli.output import print_json
 from geosr.cli.scene_request import SourceOptions, scene_request
 
 
@@ -35,7 +35,7 @@ def measure(
         request = scene_request(SourceOptions(source, bands, scale, offset, sensor=sensor))
         quality = measure_scene(request)
         if as_json:
-            typer.echo(to_json(quality.as_json(), indent=2))
+            print_json(quality.as_json())
             return
         Console(width=None if sys.stdout.isatty() else 160).print(
             table_of(f"{quality.source}: noise, blur and registration", list(TITLES), rows(quality))

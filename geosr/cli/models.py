@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
+from geosr.cli.output import print_json
 
 if TYPE_CHECKING:
     from geosr.model.card import ModelCard
@@ -60,7 +60,7 @@ def list_models(ctx: typer.Context, as_json: opt.Json = False, debug: opt.Debug 
         cards = zoo.shipped_cards()
         if as_json:
             content = [{**card.model_dump(mode="json"), "main_figures": main_figures(card, cards[0])} for card in cards]
-            typer.echo(to_json(content, indent=2))
+            print_json(content)
             return
         console = Console(width=None if sys.stdout.isatty() else 160)
         console.print(_table(cards, zoo.DEFAULT_MODEL))
@@ -83,7 +83,7 @@ def show(
     with errors(debug):
         from geosr.model import zoo
 
-        typer.echo(to_json(zoo.read_card(name).model_dump(mode="json"), indent=2))
+        print_json(zoo.read_card(name).model_dump(mode="json"))
 
 
 @models.command()
@@ -223,7 +223,7 @@ def _print_written(card: ModelCard, output: Path, as_json: bool) -> None:
     notes = notes_for(card, None, None)
     if as_json:
         written = {"card": str(output), "weights": str(card.weights_path), "halo_px": card.halo_px, "notes": notes}
-        typer.echo(to_json(written, indent=2))
+        print_json(written)
         return
     typer.echo(f"wrote {output} and {card.weights_path}: {card.description}")
     for note in notes:

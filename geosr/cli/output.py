@@ -6,8 +6,6 @@ from typing import Any
 
 import typer
 
-from catalog.strict_json import to_json
-
 
 def print_published(published: Any, *, as_json: bool, **more: str) -> None:
     """Print a published product: its files, and how well it agrees with its source."""
@@ -43,4 +41,6 @@ def print_pairs(pairs: dict[str, Any], *, as_json: bool) -> None:
 
 def print_json(content: Any) -> None:
     """Print indented JSON."""
+    from catalog.strict_json import to_json
+
     typer.echo(to_json(content, indent=2, default=str))

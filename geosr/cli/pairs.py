@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from catalog.strict_json import to_json
 from geosr.cli import options as opt
 from geosr.cli.errors import errors, usage
+from geosr.cli.output import print_json
 
 pairs = typer.Typer(help="Training pairs from co-registered sensors.", no_args_is_help=True)
 
@@ -62,7 +62,7 @@ def build(
         )
         built = run(request, reporter_for(as_json=as_json, quiet=quiet))
         if as_json:
-            typer.echo(to_json({"output": str(built.output), "kept": built.kept, "rejected": built.rejected}, indent=2))
+            print_json({"output": str(built.output), "kept": built.kept, "rejected": built.rejected})
             return
         left_out = ", ".join(f"{count} {reason}" for reason, count in built.rejected.items()) or "none"
         typer.echo(f"wrote {built.output}: {built.kept} patches; left out: {left_out}")

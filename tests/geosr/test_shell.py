@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -25,6 +26,12 @@ from tests.conftest import run_here
 def test_words_are_completed_in_bash(typed, completed):
     environment = {"_GEOSR_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
     assert set(run_here(**environment).stdout.split()) == completed
+
+
+def test_completion_loads_nothing_that_it_does_not_need():
+    """Each press of the key starts the command."""
+    code = "import sys, geosr.cli.main; print({'rasterio', 'catalog', 'dask', 'torch'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_manual_pages_are_of_every_command_and_option(tmp_path):
