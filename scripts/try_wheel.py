@@ -85,7 +85,10 @@ def try_wheel(wheel: Path, *, borrow: bool) -> dict[str, str]:
         strays = [file for file in files if not Path(file).is_relative_to(home.resolve())]
         if strays:
             raise SystemExit(f"{strays[0]} is not of the wheel")
-        seen["upscaled"] = _run(geosr, "demo", cwd=elsewhere).splitlines()[0]
+        where = "from importlib.resources import files; print(files('geosr') / 'data' / 'sample.tif')"
+        sample = _run(home / "bin/python", "-c", where, cwd=elsewhere).strip()
+        part = "--bbox=0.010,-0.013,0.013,-0.010"
+        seen["upscaled"] = _run(geosr, "upscale", sample, part, "-o", "part.tif", "-q", cwd=elsewhere).splitlines()[0]
         seen["manual"] = (home / "share" / "man" / "man1" / "geosr-upscale.1").read_text().splitlines()[2]
         completion = {"_GEOSR_COMPLETE": "complete_bash", "COMP_WORDS": "geosr ups", "COMP_CWORD": "1"}
         seen["completed"] = _run(geosr, cwd=elsewhere, **completion).strip()
