@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from tests.conftest import SAMPLE, read_raster, write_raster
 from tests.qgis.here import plugin_environment, qgis_process, qgis_python
+from tests.stac_items import serve, write_item
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +79,25 @@ def test_qgis_process_upscales_a_layer_within_polygons(in_qgis):
     assert 128 <= part.shape[1] <= 136
     assert (part > 0).all(axis=0).sum() == 128 * 128
     assert (folder / "part.qml").exists()
+
+
+def test_qgis_process_upscales_an_area_of_a_catalogue(in_qgis, sample):
+    folder = in_qgis[1]
+    item = write_item(folder / "catalogue", "one", sample)
+    with serve(folder / "catalogue", item) as api:
+        done = run_process(
+            in_qgis,
+            *("run", "geosr:search", "--EXTENT=300600,301300,5398900,5399500 [EPSG:32633]", "--MODEL=bicubic"),
+            *("--FIRST=2023-08-01", "--LAST=2023-08-31", f"--API={api}", f"--OUTPUT={folder / 'found.tif'}"),
+        )
+    assert "OUTPUT:\t" in done.stdout, done.stdout + done.stderr
+    assert "--datetime=2023-08-01/2023-08-31 --max-cloud=20" in done.stdout
+    with rasterio.open(folder / "found.tif") as raster:
+        assert raster.res == (2.5, 2.5)
+        left, bottom, right, top = raster.bounds
+    # The box in degrees around the extent.
+    assert 300500 < left <= 300600 < 301300 <= right < 301400
+    assert 5398800 < bottom <= 5398900 < 5399500 <= top < 5399600
 
 
 def test_errors_are_the_one_line_of_the_command(in_qgis):
