@@ -41,6 +41,9 @@ _SLOPING_TILES = 9
 #: Share of pixels that are the same in two dates from which they are one date.
 _SAME = 0.9
 
+#: Pixels by which a copy may be moved along an axis: as far as dates may be shifted.
+_MOVES = (0, -1, 1)
+
 #: Gains between which two dates show the same ground.
 _GAINS = (0.3, 3.0)
 
@@ -193,12 +196,25 @@ def _sharpened(tile: Tile, sensor: Sensor) -> Pixels:
 
 
 def _same(tiles: Sequence[Tile], date: int, other: int) -> bool:
+    """Tell whether two dates have the same pixels, be they moved by one: copies hold nothing more."""
+    return any(_same_moved(tiles, date, other, (down, across)) for down in _MOVES for across in _MOVES)
+
+
+def _same_moved(tiles: Sequence[Tile], date: int, other: int, move: tuple[int, int]) -> bool:
     equal = total = 0
     for tile in tiles:
-        both = tile.valid[date] & tile.valid[other]
-        equal += int((tile.pixels[date] == tile.pixels[other]).all(axis=0)[both].sum())
+        rows, cols = tile.valid[0].shape
+        here, there = zip(*map(_moved_slices, move, (rows, cols)), strict=True)
+        both = tile.valid[date][here] & tile.valid[other][there]
+        same = (tile.pixels[date][:, *here] == tile.pixels[other][:, *there]).all(axis=0)
+        equal += int(same[both].sum())
         total += int(both.sum())
     return total > 0 and equal > _SAME * total
+
+
+def _moved_slices(move: int, side: int) -> tuple[slice, slice]:
+    """Pixels of two images along one axis, of which the second shows what the first does, moved."""
+    return slice(max(0, -move), side - max(0, move)), slice(max(0, move), side - max(0, -move))
 
 
 def _weighted(fit: DateFit, days: float | None) -> DateFit:

@@ -222,6 +222,14 @@ def test_a_date_shifted_by_a_pixel_more_says_the_same(dates):
     assert np.abs(again - change)[:, 32:-32, 32:-32].std() < 5e-4
 
 
+@pytest.mark.parametrize("move", [(1, 0), (0, -1), (-1, 1)])
+def test_a_copy_that_is_moved_by_a_pixel_is_left_out(dates, move):
+    _, frames = dates
+    moved = np.roll(frames[0], move, axis=(1, 2))
+    again = np.roll(frames[1], move, axis=(1, 2))
+    assert [type(one) for one in survey([*frames[:2], moved, again]).dates] == [DateFit, Unused, Unused]
+
+
 @pytest.mark.parametrize("contrast", [0.05, 0.15, -0.06])
 def test_change_does_not_leak(dates, contrast):
     _, frames = dates
