@@ -1,4 +1,4 @@
-"""What the algorithms that make one product share."""
+"""Parameters and the run that the algorithms of one product share."""
 
 from __future__ import annotations
 

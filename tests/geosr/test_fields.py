@@ -263,7 +263,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(farm, tmp_path, monkeypatch,
 
 
 def test_a_day_is_a_date_of_a_table(farm, tmp_path, sample):
-    """Of a raster that is named by it, and of its product."""
+    """Both for a raster that is named by its day, and for its product."""
     (tmp_path / "products").mkdir()
     path = write_raster(tmp_path / "2024-05-14.tif", sample[:, 40:64, 40:60], nodata=0)
     product = tmp_path / "products" / "p.tif"

@@ -1,4 +1,4 @@
-"""What surrounds the command in a shell: completion of its words, manual pages, and its installation from a wheel."""
+"""The command in a shell: completion of its words, manual pages, and its installation from a wheel."""
 
 from __future__ import annotations
 
