@@ -19,6 +19,7 @@ import pytest
 import rasterio
 from hypothesis import settings
 from pystac.validation import validate_dict
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine, from_origin
 
 from catalog import gdal, web
@@ -149,7 +150,9 @@ def run_here(*arguments: object, cwd: Path | None = None, **environment: str) ->
     ):
         # Warnings are shown as a process shows them; pytest would keep them to itself.
         warnings.resetwarnings()
-        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        hidden = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+        # The last as catalog.gdal hides it.
+        for category in (*hidden, NotGeoreferencedWarning):
             warnings.simplefilter("ignore", category)
         warnings.showwarning = _show_warning
         code = call_geosr(*arguments)

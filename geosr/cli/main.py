@@ -17,6 +17,7 @@ from geosr.cli.demo import demo
 from geosr.cli.errors import fail
 from geosr.cli.evaluate import evaluate
 from geosr.cli.fields import fields
+from geosr.cli.image import image, video
 from geosr.cli.info import info
 from geosr.cli.keys import keys
 from geosr.cli.measure import measure
@@ -62,6 +63,8 @@ for _command in (
     preview,
     style,
     compare,
+    image,
+    video,
     change,
     fields,
     cube,

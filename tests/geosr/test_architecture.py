@@ -61,6 +61,7 @@ ORDER = [
     "arrays",
     "evaluate",
     "maps",
+    "plain_images",
     "batch",
     "change",
     "fields",
