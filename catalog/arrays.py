@@ -29,6 +29,12 @@ def band_specs(
         raise RadiometryError(
             f"{dtype} values without a scale are brightness, not reflectance: give scale, as scale=1/255"
         )
+    for name, number in (("scale", scale), ("offset", offset)):
+        if number is not None and not (math.isfinite(number) and (number or name == "offset")):
+            raise RadiometryError(
+                f"the array's {name} {number:g} does not make reflectance: give scale and offset, finite numbers and a "
+                "scale other than 0"
+            )
     fallback = None if scale is not None else radiometry.of_raster(dtype, 1.0, 0.0)
     decided = radiometry.override(scale, offset, fallback)
     if nodata is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -37,8 +38,12 @@ class Tally:
     """Box of each job that the service has accepted, by the job's id."""
     unanswered_orders: int = 0
     """Orders of jobs whose answers were lost with a connection."""
-    refused: dict[int, int] = field(default_factory=Counter)
-    """Requests that were refused as too many, by the second; orders apart, which wait for the queue."""
+    asked: Counter[int] = field(default_factory=Counter)
+    """Requests by the second in which they were answered; orders apart, which wait for the queue."""
+    refused: Counter[int] = field(default_factory=Counter)
+    """Those among them that were refused as too many."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why, in the service's words."""
 
     def note(self, kind: str, fault: str = "") -> None:
         """Count an answer."""
@@ -46,6 +51,11 @@ class Tally:
             self.counts[kind] += 1
             if fault:
                 self.faults.append(f"{kind}: {fault}")
+
+    def share_refused(self, begin: float, end: float) -> float:
+        """Share of the requests between two moments that were refused; 0 without any."""
+        asked = sum(count for second, count in self.asked.items() if begin <= second < end)
+        return sum(count for second, count in self.refused.items() if begin <= second < end) / max(1, asked)
 
     @property
     def server_errors(self) -> int:
@@ -71,9 +81,14 @@ def ask(tally: Tally, http: httpx.Client, chance: random.Random) -> None:
         return
     good = answer.status_code in _GOOD
     tally.note(f"{kind}, {answer.status_code}", "" if good else f"{answer.request.url}: {answer.text[:200]}")
-    if answer.status_code in _LATER:
+    refused, second = answer.status_code in _LATER, int(time.monotonic())
+    if kind != "job":
         with tally.lock:
-            tally.refused[int(time.monotonic())] += kind != "job"
+            tally.asked[second] += 1
+            tally.refused[second] += refused
+            if refused:
+                tally.reasons[re.sub(r"\d+", "…", answer.text)[:80]] += 1
+    if refused:
         time.sleep(0.2)
 
 

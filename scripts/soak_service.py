@@ -36,8 +36,8 @@ _PAUSE_S = 5.0
 #: Shares of the time at which the service is killed, and from which to which it is overloaded.
 _KILLS, _OVERLOAD = (0.1, 0.25), (0.4, 0.6)
 
-#: Seconds after the overload in which requests may still be refused.
-_RECOVERY_S = 60
+#: Seconds after the overload in which more may be refused than before it, and how much of all requests is more.
+_RECOVERY_S, _MORE_REFUSED = 60, 0.05
 
 #: Growth of the service's memory that is no leak, bytes.
 _GROWTH_BYTES = 200 * 2**20
@@ -136,7 +136,8 @@ def service(folder: Path, seconds: int, seed: int) -> Iterator[Outcome]:
         before = load.memory[min(len(load.memory) - 1, max(1, len(load.memory) // 10))]
         growth = load.memory[-1] - before
         recovery = _recovery_s(load)
-        yield Outcome("recovery", "" if recovery <= _RECOVERY_S else f"requests were refused for {recovery} s more")
+        late = f"more was refused for {recovery} s: {dict(tally.reasons)}"
+        yield Outcome("recovery", "" if recovery <= _RECOVERY_S else late)
         yield Outcome(
             "memory after the load",
             "" if growth < _GROWTH_BYTES else f"grew by {growth >> 20} MiB",
@@ -144,7 +145,8 @@ def service(folder: Path, seconds: int, seed: int) -> Iterator[Outcome]:
                 "memory after the last start, MiB": before >> 20,
                 "most memory, MiB": max(load.memory) >> 20,
                 "memory after the load, MiB": load.memory[-1] >> 20,
-                "seconds after the overload until nothing is refused": recovery,
+                **_shares(load),
+                "seconds after the overload until no more is refused than before": recovery,
                 "answers 5xx but for 503": tally.server_errors,
             },
         )
@@ -175,14 +177,25 @@ def _digest(running: Service, job: str) -> str:
     return hashlib.sha256((running.data / "jobs" / job / "product.tif").read_bytes()).hexdigest()
 
 
+def _shares(load: _Load) -> dict[str, float]:
+    """Shares of requests that were refused, percent."""
+    moments = [load.begun + share * load.seconds for share in (_KILLS[1], *_OVERLOAD, 1)]
+    moments[-2:-1] = [moments[-2], moments[-2] + _RECOVERY_S]
+    spans = {"before the overload": (0, 1), "in it": (1, 2), "a minute after it": (3, 4)}
+    return {
+        f"refused {name}, %": round(100 * load.tally.share_refused(moments[first], moments[last]), 1)
+        for name, (first, last) in spans.items()
+    }
+
+
 def _recovery_s(load: _Load) -> int:
-    """Seconds from the end of the overload to the last request that was refused within a minute of another one."""
-    end = int(load.begun + _OVERLOAD[1] * load.seconds)
-    last = end
-    for second in sorted(second for second, count in load.tally.refused.items() if count):
-        if last <= second <= last + 60:
-            last = second
-    return last - end
+    """Seconds from the end of the overload until no more is refused than before it, in the half minute after."""
+    begin, end = (load.begun + share * load.seconds for share in (_KILLS[1], _OVERLOAD[1]))
+    usual = load.tally.share_refused(begin, load.begun + _OVERLOAD[0] * load.seconds)
+    for second in range(int(load.begun + load.seconds - end)):
+        if load.tally.share_refused(end + second, end + second + 30) <= usual + _MORE_REFUSED:
+            return second
+    return int(load.begun + load.seconds - end)
 
 
 def _settle(running: Service) -> None:

@@ -14,6 +14,7 @@ from catalog import BandSpec
 from catalog.arrays import band_specs
 from catalog.sentinel2 import NODATA_DN
 from geosr.arrays.encoding import Storage, declared_nodata
+from geosr.arrays.numbers import number_in
 from geosr.errors import UsageError
 
 
@@ -113,8 +114,12 @@ def _empty_dn(da: xr.DataArray, storage: Storage | None) -> float | None:
 def _declared(da: xr.DataArray, name: str, per_band: str, count: int) -> list[float | None]:
     """Scales or offsets that still have to be applied; rioxarray writes neutral ones into every array."""
     neutral = {"scale_factor": 1.0, "add_offset": 0.0}[name]
-    values = da.attrs.get(per_band, [da.attrs.get(name)] * count)
+    argument = {"scale_factor": "scale", "add_offset": "offset"}[name]
+    values = da.attrs.get(per_band, da.attrs.get(name))
+    if values is None or isinstance(values, str) or np.size(values) == 1:
+        number = number_in(values, per_band if per_band in da.attrs else name, argument)
+        return [None if number == neutral else number] * count
     if len(values) != count:
-        argument = {"scale_factor": "scale", "add_offset": "offset"}[name]
         raise UsageError(f"the attribute {per_band} is for {len(values)} bands, and there are {count}: give {argument}")
-    return [None if value is None or float(value) == neutral else float(value) for value in values]
+    numbers = [number_in(value, per_band, argument) for value in values]
+    return [None if number == neutral else number for number in numbers]

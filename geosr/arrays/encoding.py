@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from catalog.sentinel2 import NODATA_DN
+from geosr.arrays.numbers import number_in
 from geosr.errors import UsageError
 
 #: Encoding that says how values become those of a file.
@@ -52,13 +53,13 @@ class Storage:
         Arithmetic in place keeps the encoding of values that it does not fit any more: of DN that have become
         reflectance, all would be stored as 0. So it holds only if a step of it can be a DN, and if it can store nodata.
         """
-        dtype = np.dtype(da.encoding.get("dtype", da.dtype))
+        dtype = _stored_type(da)
         if not np.issubdtype(dtype, np.integer) or not np.issubdtype(da.dtype, np.floating):
             return None
         if any(key in da.encoding for key in _NOT_WRITTEN):
             return None
-        scale = float(da.encoding.get("scale_factor", 1.0))
-        offset = float(da.encoding.get("add_offset", 0.0))
+        scale = _encoded(da, "scale_factor", "scale", 1.0)
+        offset = _encoded(da, "add_offset", "offset", 0.0)
         step = abs(scale * reflectance_scale)
         limits = np.iinfo(dtype)
         if step > _COARSEST_STEP or step * (float(limits.max) - float(limits.min)) < _LEAST_RANGE:
@@ -66,7 +67,7 @@ class Storage:
         fill = da.encoding.get("_FillValue", da.encoding.get("missing_value"))
         if nodata is None and fill is None:
             return cls(str(dtype), scale, offset, fill=NODATA_DN, nodata=NODATA_DN * scale + offset)
-        storage = cls(str(dtype), scale, offset, fill=None if fill is None else float(fill), nodata=math.nan)
+        storage = cls(str(dtype), scale, offset, fill=number_in(fill, "_FillValue", "nodata"), nodata=math.nan)
         return storage if nodata is None or math.isnan(nodata) else storage._filled_for(nodata)
 
     def _filled_for(self, nodata: float) -> Storage | None:
@@ -104,20 +105,27 @@ def declared_nodata(da: xr.DataArray, argument: float | None) -> float | None:
         if integers and not math.isnan(nodata) and not _holds(da.dtype, nodata):
             raise UsageError(f"nodata {nodata:g} is no value of {da.dtype}")
         return nodata
-    encoded = da.encoding.get("_FillValue")
+    encoded = number_in(da.encoding.get("_FillValue"), "_FillValue", "nodata")
     if integers and encoded is not None:
-        return float(encoded) if _holds(da.dtype, float(encoded)) else None
+        return encoded if _holds(da.dtype, encoded) else None
+    for name in ("_FillValue", *NODATA_ATTRIBUTES):
+        if np.ndim(da.attrs.get(name, 0)) or np.size(da.attrs.get(name, 0)) != 1:
+            # rioxarray takes plain numbers alone.
+            return number_in(da.attrs[name], name, "nodata")
     try:
         known = da.rio.nodata
     except (OverflowError, ValueError):
         # A value that the type does not hold: no pixel has it.
         return None
-    return None if known is None else float(known)
+    except TypeError:
+        # rioxarray takes plain numbers alone, and floats that were read with nodata have NaN in its place.
+        return None if encoded is None else math.nan
+    return number_in(known, "nodata", "nodata")
 
 
 def set_encoding(result: xr.DataArray, da: xr.DataArray, storage: Storage | None, nodata: float | None) -> None:
     """Let the result of an array be written as the array is, with its declared nodata."""
-    stored = np.dtype(da.encoding.get("dtype", da.dtype))
+    stored = _stored_type(da)
     if np.issubdtype(da.dtype, np.integer):
         # Integers are stored as they are: a scale in their encoding would be applied to them.
         keys: tuple[str, ...] = ("_FillValue",)
@@ -137,6 +145,22 @@ def set_encoding(result: xr.DataArray, da: xr.DataArray, storage: Storage | None
     for name in NODATA_ATTRIBUTES:
         if name in result.attrs:
             result.attrs[name] = da.dtype.type(nodata)
+
+
+def _stored_type(da: xr.DataArray) -> np.dtype[Any]:
+    """Type of the array in a file, as its encoding says. Raises :class:`UsageError`."""
+    try:
+        stored: np.dtype[Any] = np.dtype(da.encoding.get("dtype", da.dtype))
+    except TypeError:
+        raise UsageError(
+            f"the array's encoding has the type {da.encoding['dtype']!r}, which is none: del da.encoding['dtype']"
+        ) from None
+    return stored
+
+
+def _encoded(da: xr.DataArray, name: str, argument: str, default: float) -> float:
+    number = number_in(da.encoding.get(name), f"the encoding's {name}", argument)
+    return default if number is None else number
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:

@@ -12,7 +12,10 @@ import xarray as xr
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from catalog import SourceError
 from catalog.arrays import unlike_any
+from catalog.fills import LOWEST, fill_text, fills_in
+from catalog.spelling import PYTHON
 from geosr.arrays.bands import GivenRadiometry, StoredBands, band_names
 from geosr.arrays.chunks import joined
 from geosr.arrays.grid import grid_of
@@ -136,15 +139,17 @@ def _label(data: xr.DataArray, times: str, index: int) -> str:
     return str(label.astype("datetime64[s]")).replace("T00:00:00", "") if label.dtype.kind == "M" else str(label)
 
 
-def _days_apart(data: xr.DataArray, times: str, order: list[int]) -> list[float] | None:
-    """Days from the reference to each other date; None where labels are no dates."""
+def _days_apart(data: xr.DataArray, times: str, order: list[int]) -> list[float | None] | None:
+    """Days from the reference to each other date, where known; None where labels are no dates."""
     if times not in data.coords or data.coords[times].dtype.kind != "M":
         return None
     labels = data.coords[times].values[order]
-    return [float(one) for one in np.abs(labels[1:] - labels[0]) / np.timedelta64(1, "D")]
+    days = np.abs(labels[1:] - labels[0]) / np.timedelta64(1, "D")
+    # A label may be NaT.
+    return [float(one) if np.isfinite(one) else None for one in days]
 
 
-def _survey(images: Any, fuser: WindowFuser, days_apart: list[float] | None) -> Survey:
+def _survey(images: Any, fuser: WindowFuser, days_apart: list[float | None] | None) -> Survey:
     rows, cols = images.shape[-2:]
     windows = tile_windows((rows, cols))
     parts = [images[:, :, down, across] for down, across in windows]
@@ -194,8 +199,24 @@ def _fuse_chunk(
     fuser: WindowFuser,
     survey: Survey,
 ) -> NDArray[Any]:
-    fused, _ = fuser(single, list(images), _validity(images, fuser), survey, corner)
+    valid = _validity(images, fuser)
+    _check_fills(images, valid, fuser, survey)
+    fused, _ = fuser(single, list(images), valid, survey, corner)
     return fused[:, within[0], within[1]]
+
+
+def _check_fills(images: NDArray[Any], valid: list[NDArray[np.bool_]], fuser: WindowFuser, survey: Survey) -> None:
+    """Refuse fill values that nothing declares, in the dates that take part; the reference is judged when upscaled.
+
+    Raises :class:`catalog.SourceError`.
+    """
+    used = [number for number, date in enumerate(survey.dates, start=1) if isinstance(date, DateFit)]
+    for number in used:
+        for pixels, measured, band in zip(images[number], valid[number], fuser.bands, strict=True):
+            values = pixels[measured].astype(np.float64)
+            for fill in fills_in(values, band):
+                if fill * band.scale + band.offset < LOWEST:
+                    raise SourceError(f"the array has a date in which {band.name}: {fill_text(values, fill, PYTHON)}")
 
 
 def _validity(images: NDArray[Any], fuser: WindowFuser) -> list[NDArray[np.bool_]]:

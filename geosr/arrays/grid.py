@@ -34,6 +34,7 @@ def grid_of(da: xr.DataArray) -> GeoBox:
     Raises :class:`UsageError` when rows and columns are not the last two dimensions, and when there is a CRS or are
     coordinates without a regular grid.
     """
+    _check_form(da)
     spatial = da.odc.spatial_dims
     if spatial is not None and spatial != da.dims[-2:]:
         raise UsageError(
@@ -87,6 +88,17 @@ def grid_mapping(da: xr.DataArray) -> str:
         holders = [own for own, coordinate in da.coords.items() if _places(coordinate, _CRS_ATTRIBUTES)]
         name = holders[0] if holders else "spatial_ref"
     return str(name)
+
+
+def _check_form(da: xr.DataArray) -> None:
+    """Refuse arrays of no size, and coordinates and values that only look like numbers."""
+    if any(np.isnan(size) for size in da.shape):
+        raise UsageError("the sizes of the array's chunks are not known: compute them, da.data.compute_chunk_sizes()")
+    if str(da.attrs.get("_Unsigned", "")).lower() == "true" and da.dtype.kind == "i":
+        raise UsageError(f"the array holds unsigned numbers as {da.dtype} (_Unsigned): decode them, xr.decode_cf(ds)")
+    for dim in da.dims[-2:]:
+        if dim in da.coords and da.coords[dim].dtype.kind in "SUOM":
+            raise UsageError(f"the coordinates of {dim} are {da.coords[dim].dtype} and no numbers: assign the grid's")
 
 
 def _check_coordinates(da: xr.DataArray) -> None:

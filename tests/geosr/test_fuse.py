@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 import geosr
+from catalog import SourceError
 from geosr.dates.sampling import ShiftedSensor
 from geosr.errors import UsageError
 from geosr.model.kernels import mtf_to_sigma
@@ -129,3 +130,22 @@ def test_what_is_no_series_is_refused(series):
         geosr.fuse(series, "2023-07-03", MODEL, uncertainty=True)
     with pytest.raises(UsageError, match="several sampling distances"):
         geosr.fuse(series, "2023-07-03", "s2-ten-x4")
+
+
+def test_a_date_without_a_label_counts_as_any_other(series):
+    unlabelled = series.assign_coords(time=np.array(["2023-07-03", "NaT", "2023-07-13"], "datetime64[ns]"))
+    fused = geosr.fuse(unlabelled, "2023-07-03", MODEL)
+    assert np.abs(fused.values.astype(int) - geosr.fuse(series, "2023-07-03", MODEL).values.astype(int)).max() <= 1
+    assert "nan" not in fused.attrs["GEOSR_DATES"]
+
+
+def test_a_fill_that_nothing_declares_is_refused_in_any_date(series):
+    """One pixel of it would be taken for dark ground."""
+    filled = series.astype(np.int16)
+    filled.values[1, 0, 5, 5] = -9999
+    with pytest.raises(SourceError, match=r"has a date in which B02: .* are -9999, .* give nodata=-9999"):
+        geosr.fuse(filled, "2023-07-03", MODEL)
+    declared = filled.assign_attrs(_FillValue=-9999)
+    fused = geosr.fuse(declared, "2023-07-03", MODEL)
+    away = np.abs(fused.values.astype(int) - geosr.fuse(series, "2023-07-03", MODEL).values.astype(int))[:, 80:, 80:]
+    assert away.max() <= 1
