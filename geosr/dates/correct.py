@@ -93,7 +93,7 @@ def correction(
     change: Pixels = np.zeros_like(image)
     for own_sensor, departure, value in zip(sensors, departures, values, strict=True):
         change += own_sensor.spread(value, departure)
-    return _without_coarse(change, sensor), weights
+    return _without_coarse(change, sensor, sensors[0]), weights
 
 
 def _said_by_reference(
@@ -117,13 +117,11 @@ def _solved(said: Sequence[Weighed], most: float, gram: torch.Tensor) -> Pixels:
     return values
 
 
-def _without_coarse(change: Pixels, sensor: Sensor) -> Pixels:
+def _without_coarse(change: Pixels, sensor: Sensor, own: ShiftedSensor) -> Pixels:
     """Take out the coarse part of a correction, as the sensor sees it: coarse radiometry is the reference's."""
+    seen = own.observe(change)
+    coarse = torch.from_numpy(np.stack([ndimage.gaussian_filter(band, _COARSE_PX) for band in seen]))[None]
     with torch.inference_mode():
-        fine = torch.from_numpy(change)[None]
-        seen = sensor.observe(fine)[0].numpy()
-        coarse = torch.from_numpy(np.stack([ndimage.gaussian_filter(band, _COARSE_PX) for band in seen]))[None]
-        nothing = torch.zeros(1, len(change) * sensor.scale**2, *seen.shape[1:])
-        pull, _ = sensor.pull(nothing, -coarse, None, _STEPS)
-        result: Pixels = (fine + upsample(pull, sensor.scale))[0].numpy()
-    return result
+        pull, _ = sensor.pull_by(-coarse, None, _STEPS)
+        change += upsample(pull, sensor.scale)[0].numpy()
+    return change

@@ -140,12 +140,17 @@ class WindowFuser:
             bounds = plausible_range(reference.pixels.astype(np.float32), 0, self.card.overshoot)
             low, most = map(self._repeated, bounds)
             high = np.minimum(np.maximum(high, low), most)
-        values = (high - self._offset) / self._scale
+        values = high - self._offset
+        values /= self._scale
         if not np.issubdtype(image.dtype, np.integer):
             return np.where(changed, values.astype(image.dtype), image)
         limits = np.iinfo(image.dtype)
-        values = np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max)
-        result = np.where(changed, values.astype(image.dtype), image)
+        if image.dtype.itemsize > 2:
+            values = values.astype(np.float64)
+        np.rint(values, out=values)
+        np.clip(values, limits.min, limits.max, out=values)
+        result = image.copy()
+        np.copyto(result, values, where=changed, casting="unsafe")
         for own, band, moved in zip(result, self.bands, changed, strict=True):
             for nodata in band.unmeasured:
                 taken = moved & (own == nodata)

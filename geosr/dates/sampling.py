@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 #: Whole source pixels that the shifted Gaussian reaches: 3.8 standard deviations at the longest shift.
 REACH_PX = 3
@@ -23,6 +22,9 @@ LONGEST_PX = 1.5
 
 #: How far a date's shift may be from its mean over the scene, source pixels, for the Taylor series to hold.
 LARGEST_DEPARTURE_PX = 0.2
+
+#: Departures below this, source pixels, are errors of the shifts, and are not looked at.
+LEAST_DEPARTURE_PX = 0.02
 
 #: Standard deviations of the product of two Gaussians beyond which it is left out.
 _GRAM_SIGMAS = 3.0
@@ -64,12 +66,35 @@ class ShiftedSensor:
     def spread(self, values: Pixels, departure_px: Pixels | None = None) -> Pixels:
         """The adjoint: ``(bands, rows, cols)`` to the image that each value is seen in."""
         down, across = self._down, self._across
-        channels = _convolved(values, down.taps, across.taps)
+        values = np.asarray(values, dtype=np.float32)
+        wide = self._into_cols(values, across.taps)
         if departure_px is not None:
-            channels += _convolved(values * departure_px[0], down.slope, across.taps)
-            channels += _convolved(values * departure_px[1], down.taps, across.slope)
-        image: Pixels = F.pixel_shuffle(channels, self._scale)[0].numpy()
+            wide += self._into_cols(values * departure_px[1], across.slope)
+        image = self._into_rows(wide, down.taps)
+        if departure_px is not None:
+            image += self._into_rows(self._into_cols(values * departure_px[0], across.taps), down.slope)
         return image
+
+    def _into_rows(self, values: Pixels, taps: Pixels) -> Pixels:
+        """The adjoint of :meth:`_along_rows`."""
+        scale, rows = self._scale, values.shape[1]
+        padded = np.pad(values, ((0, 0), (REACH_PX, REACH_PX), (0, 0)))
+        result = np.empty((len(values), scale * rows, values.shape[2]), dtype=np.float32)
+        for top in range(0, rows, _STRIP):
+            bottom = min(top + _STRIP, rows)
+            matrix = _spread_matrix(taps, bottom - top, scale).transpose(0, 2, 1)
+            np.matmul(matrix, padded[:, top : bottom + 2 * REACH_PX], out=result[:, scale * top : scale * bottom])
+        return result
+
+    def _into_cols(self, values: Pixels, taps: Pixels) -> Pixels:
+        scale, cols = self._scale, values.shape[2]
+        padded = np.pad(values, ((0, 0), (0, 0), (REACH_PX, REACH_PX)))
+        result = np.empty((*values.shape[:2], scale * cols), dtype=np.float32)
+        for left in range(0, cols, _STRIP):
+            right = min(left + _STRIP, cols)
+            matrix = _spread_matrix(taps, right - left, scale)
+            result[..., scale * left : scale * right] = padded[..., left : right + 2 * REACH_PX] @ matrix
+        return result
 
     def _along_rows(self, padded: Pixels, taps: Pixels) -> Pixels:
         """Blur and sample the rows of an image with a margin, some at a time: most of the matrix is 0."""
@@ -139,10 +164,7 @@ def _band_matrix(taps: Pixels, count: int, scale: int) -> Pixels:
     return matrix
 
 
-def _convolved(values: Pixels, down: Pixels, across: Pixels) -> Tensor:
-    """Polyphase channels that source pixels spread into, ``(1, bands * scale * scale, rows, cols)``."""
-    bands, side = len(values), 2 * REACH_PX + 1
-    polyphase = (taps.reshape(bands, side, -1).transpose(0, 2, 1)[..., ::-1] for taps in (down, across))
-    kernel = np.einsum("bpy,bqx->bpqyx", *polyphase).reshape(-1, 1, side, side)
-    source = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None]
-    return F.conv2d(source, torch.from_numpy(kernel.astype(np.float32)), padding=REACH_PX, groups=bands)
+def _spread_matrix(taps: Pixels, count: int, scale: int) -> Pixels:
+    """The matrix ``(bands, count + 2 reach, scale count)`` from source pixels to the fine ones that show them."""
+    wider = _band_matrix(taps, count + 2 * REACH_PX, scale)
+    return wider[:, :, 2 * REACH_PX * scale : (2 * REACH_PX + count) * scale]

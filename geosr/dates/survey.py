@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geosr.dates.sampling import LARGEST_DEPARTURE_PX, LONGEST_PX, Pixels, ShiftedSensor
+from geosr.dates.sampling import LARGEST_DEPARTURE_PX, LEAST_DEPARTURE_PX, LONGEST_PX, Pixels, ShiftedSensor
 from geosr.model.sensor import Sensor, upsample
 from geosr.registration.align import measure_shift
 from geosr.registration.harmonise import Line, harmonise
@@ -98,10 +98,12 @@ class DateFit:
     """The square of that over the variance of the band's detail."""
     weight: tuple[float, ...] = ()
     """Weight of a pixel that shows no change, for each band."""
+    varies_px: float = 0.0
+    """Largest distance of a shift from ``shift_px`` along an axis, over the scene."""
 
     def departure(self, top_px: int, left_px: int, shape: tuple[int, int]) -> Pixels | None:
         """The shifts beyond ``shift_px`` of a window's pixels, ``(2, rows, cols)``; None where there are none."""
-        if self.surface.order == 0:
+        if self.varies_px < LEAST_DEPARTURE_PX:
             return None
         rows, cols = np.mgrid[: shape[0], : shape[1]].astype(np.float64) + 0.5
         down, across = self.surface.at(rows + top_px, cols + left_px)
@@ -242,7 +244,8 @@ def _fit(
     varies = max(float(np.abs(one - centre).max()) for one, centre in zip(corners, shift, strict=True))
     if varies > LARGEST_DEPARTURE_PX:
         return Unused(f"its shift varies by {varies:.2f} pixels over the scene, more than {LARGEST_DEPARTURE_PX:g}")
-    return _weigh(date, tiles, sharp, sensor, surface, shift)
+    fit = _weigh(date, tiles, sharp, sensor, surface, shift)
+    return fit if isinstance(fit, Unused) else replace(fit, varies_px=varies)
 
 
 def _register(

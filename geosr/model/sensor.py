@@ -81,13 +81,17 @@ class Sensor(nn.Module):
         A step leaves of the residual the residual minus its own step, ``observe(U(residual))``, which is
         a small filter at low resolution: further steps cost next to nothing, and all are interpolated at once.
         """
-        residual = lr - self.observe_polyphase(polyphase)
+        pull, left = self.pull_by(lr - self.observe_polyphase(polyphase), valid, steps)
+        return pull, lr - left
+
+    def pull_by(self, residual: Tensor, valid: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
+        """Sum of the back-projection steps that a residual asks for, and what they leave of it."""
         pull = torch.zeros_like(residual)
         for _ in range(steps):
             step = residual if valid is None else residual * valid
             pull = pull + step
             residual = residual - self._upsample_observe(step)
-        return pull, lr - residual
+        return pull, residual
 
     def fine_noise(self, noise: Tensor) -> Tensor:
         """An estimate of noise, ``(n, bands, rows, cols)``, without its coarse part, which is radiometry.
