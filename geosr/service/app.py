@@ -235,7 +235,6 @@ def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
             "api": settings.api,
             "max_area_km2": settings.max_area_km2,
             "max_upload_bytes": settings.max_upload_bytes,
-            "url": context.url(""),
             "basemap": settings.basemap and {"tiles": settings.basemap, "credits": settings.basemap_credits},
             "places": settings.places is not None,
         }

@@ -63,7 +63,7 @@ def is_drawn(pixels):
     return pixels.std() > 3
 
 
-def order_a_box(page, x=(300, 420), y=(250, 370)):
+def order_a_box(page, x=(450, 570), y=(300, 420)):
     page.get_by_role("button", name="Draw a box").click()
     page.mouse.move(x[0], y[0])
     page.mouse.down()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import mimetypes
 import re
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ def files_server(folder: Path) -> Iterator[str]:
             part = content[first : last + 1]
             self.send_response(206 if wanted else 200)
             self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Type", mimetypes.guess_type(path.name)[0] or "application/octet-stream")
             self.send_header("Content-Length", str(len(part)))
             if wanted:
                 self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")

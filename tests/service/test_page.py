@@ -21,8 +21,6 @@ from tests.service.files import files_server
 from tests.small_model import write_small_model
 from tests.stac_items import serve, write_item
 
-pytestmark = pytest.mark.slow
-
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 # What is waited for is computed, where tests share two cores.
@@ -30,7 +28,10 @@ expect.set_options(timeout=120_000)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -45,7 +46,7 @@ ARGUMENTS = [
     "--enable-unsafe-swiftshader",
 ]
 
-DESKTOP = {"width": 1280, "height": 800}
+DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
@@ -118,7 +119,7 @@ def test_the_page_opens_with_the_scene_before_and_after(page):
 
 
 def test_the_swipe_shows_more_or_less_of_the_original(page):
-    place = (400, 400)
+    place = (600, 450)
     page.locator("#swipe").fill("100")
     original = seen(page, *place, is_drawn)
     page.locator("#swipe").fill("0")
@@ -129,22 +130,22 @@ def test_the_swipe_shows_more_or_less_of_the_original(page):
     frame = handle.bounding_box()
     page.mouse.move(frame["x"] + 30, frame["y"] + 30)
     page.mouse.down()
-    page.mouse.move(700, 400)
+    page.mouse.move(900, 400)
     page.mouse.up()
     assert float(page.locator("#swipe").input_value()) > 60
     seen(page, *place, lambda pixels: np.abs(pixels - original).mean() < 1)
 
 
 def test_bands_change_what_is_shown_and_stay_after_a_reload(page):
-    before = seen(page, 600, 300, is_drawn)
-    page.get_by_role("radio", name="Vegetation, NDVI").check()
+    before = seen(page, 800, 350, is_drawn)
+    page.locator("#bands").select_option("ndvi")
     settled(page)
-    seen(page, 600, 300, differs(before, by=5))
-    expect(page.locator("#index-legend")).to_be_visible()
+    seen(page, 800, 350, differs(before, by=5))
+    expect(page.locator("#legend")).to_be_visible()
     photograph(page, "desktop-2-ndvi")
     page.reload()
     page.wait_for_selector("#stage[data-scene][aria-busy=false]")
-    expect(page.get_by_role("radio", name="Vegetation, NDVI")).to_be_checked()
+    expect(page.locator("#bands")).to_have_value("ndvi")
 
 
 def test_tiles_that_a_busy_service_could_not_give_are_asked_for_again(page):
@@ -158,27 +159,27 @@ def test_tiles_that_a_busy_service_could_not_give_are_asked_for_again(page):
 
     page.route(re.compile("layer=sr&bands=false-colour"), refuse_first)
     page.locator("#swipe").fill("0")
-    before = seen(page, 600, 300, is_drawn)
-    page.get_by_role("radio", name="False colour").check()
-    seen(page, 600, 300, lambda pixels: is_drawn(pixels) and differs(before, by=5)(pixels))
+    before = seen(page, 800, 350, is_drawn)
+    page.locator("#bands").select_option("false-colour")
+    seen(page, 800, 350, lambda pixels: is_drawn(pixels) and differs(before, by=5)(pixels))
     assert refused
     expect(page.get_by_role("alert")).to_be_hidden()
     page.wrong[:] = [text for text in page.wrong if "503" not in text]
 
 
 def test_uncertainty_is_laid_over_with_a_legend(page):
-    before = seen(page, 700, 300, is_drawn)
-    page.get_by_label("Uncertainty", exact=True).check()
+    before = seen(page, 800, 350, is_drawn)
+    page.locator("#right").select_option("uncertainty.demo")
     settled(page)
-    expect(page.locator("#uncertainty-legend")).to_contain_text("90 % interval")
-    seen(page, 700, 300, differs(before, by=5))
+    expect(page.locator("#legend")).to_contain_text("90 % interval")
+    seen(page, 800, 350, differs(before, by=5))
     photograph(page, "desktop-3-uncertainty")
 
 
 def test_a_pixel_is_inspected_and_is_that_of_the_product(page, shown):
     job = shown.submit(scene="demo", uncertainty=True)
     assert shown.wait(job)["status"] == "successful"
-    page.mouse.click(620, 420)
+    page.mouse.click(600, 420)
     table = page.locator("#pixel table")
     expect(table).to_be_visible()
     col, row = map(int, re.findall(r"column (\d+), row (\d+)", page.locator("#pixel").inner_text())[0])
@@ -199,10 +200,9 @@ def test_a_pixel_is_inspected_by_keyboard(page):
 
 
 def test_a_scene_is_found_shown_and_upscaled(page, shown):
-    page.get_by_text("Find or upload a scene").click()
     page.locator("#from").fill("2023-08-01")
     page.locator("#to").fill("2023-08-31")
-    page.locator("#box").fill("11.9, 48.5, 12.9, 49.2")
+    page.locator("#place").fill("11.9, 48.5, 12.9, 49.2")
     page.get_by_role("button", name="Search").click()
     found = page.locator("#found li")
     expect(found).to_have_count(1)
@@ -217,7 +217,6 @@ def test_a_scene_is_found_shown_and_upscaled(page, shown):
 
 
 def test_a_search_that_finds_nothing_says_what_to_do(page):
-    page.get_by_text("Find or upload a scene").click()
     page.locator("#from").fill("1999-01-01")
     page.locator("#to").fill("1999-01-02")
     page.get_by_role("button", name="Search").click()
@@ -261,8 +260,8 @@ def test_the_wheel_zooms_over_the_handle_of_the_swipe_as_well(page):
 
 
 def test_a_box_is_drawn_by_touch_over_any_distance(phone):
-    phone.get_by_role("button", name="Draw a box").click()
-    phone.locator("#stage").scroll_into_view_if_needed()
+    phone.locator("#tabs").get_by_role("button", name="Order").tap()
+    phone.get_by_role("button", name="Draw a box").tap()
     frame = phone.locator("#maps").bounding_box()
     left, top = frame["x"] + frame["width"] * 0.25, frame["y"] + frame["height"] * 0.25
     finger = phone.context.new_cdp_session(phone)
@@ -317,7 +316,6 @@ def test_a_box_that_is_none_is_refused_with_a_reason(page):
 
 
 def test_an_upload_is_shown_and_one_that_is_none_is_refused(page, tmp_path):
-    page.get_by_text("Find or upload a scene").click()
     nothing = tmp_path / "nothing.tif"
     nothing.write_bytes(b"nothing")
     page.locator("#file").set_input_files(nothing)
@@ -334,19 +332,20 @@ def test_an_upload_is_shown_and_one_that_is_none_is_refused(page, tmp_path):
 def test_the_page_on_a_phone(phone):
     assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
     photograph(phone, "phone-1-opened")
-    phone.get_by_role("radio", name="Vegetation, NDVI").check()
-    phone.locator("#view-section").scroll_into_view_if_needed()
+    # The map and what is done with it are seen together, whatever part is open.
+    for part in ("Find", "Look", "Order", "Results"):
+        phone.locator("#tabs").get_by_role("button", name=part).tap()
+        expect(phone.locator("#tabs [aria-current=true]")).to_have_text(part)
+        assert phone.locator("#maps").bounding_box()["height"] > 200
+        assert phone.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    phone.locator("#tabs").get_by_role("button", name="Look").tap()
+    phone.locator("#bands").select_option("ndvi")
     photograph(phone, "phone-2-ndvi")
-    phone.get_by_label("Uncertainty", exact=True).check()
+    phone.locator("#right").select_option("uncertainty.demo")
     photograph(phone, "phone-3-uncertainty")
     phone.locator("#inspect-middle").click()
     expect(phone.locator("#pixel table")).to_be_visible()
     photograph(phone, "phone-4-pixel")
-    phone.locator("#order-section").scroll_into_view_if_needed()
-    photograph(phone, "phone-5-order")
-    phone.get_by_text("Find or upload a scene").click()
-    phone.locator("#find-section").scroll_into_view_if_needed()
-    photograph(phone, "phone-6-find")
 
 
 def test_everything_can_be_reached_by_keyboard_and_has_a_name(page):

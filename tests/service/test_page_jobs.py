@@ -12,12 +12,13 @@ from tests.conftest import SAMPLE
 from tests.service.conftest import BOX, served
 from tests.service.test_page import ARGUMENTS, CHROMIUM, DESKTOP, is_own
 
-pytestmark = pytest.mark.slow
-
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +60,9 @@ def ordered(page, box):
 
 def test_without_maps_the_page_says_so_and_all_else_goes_on(page, tmp_path):
     expect(page.locator("#no-maps")).to_contain_text("WebGL")
-    expect(page.locator("#view-section")).to_be_hidden()
+    expect(page.locator("#look")).to_be_hidden()
     expect(page.locator("#facts")).to_contain_text("EPSG:32631")
     assert "scene=demo" in page.url
-    page.get_by_text("Find or upload a scene").click()
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("alert")).to_contain_text("box")
     mine = tmp_path / "mine.tif"
@@ -100,7 +100,7 @@ def test_the_focus_stays_where_it_is_while_a_job_runs(page, slow):
     page.keyboard.press("Enter")
     expect(running).to_have_count(0)
     # What had it is gone: the list it was in has it.
-    expect(page.locator("#jobs-section summary")).to_be_focused(timeout=120_000)
+    expect(page.locator("#results-title")).to_be_focused(timeout=120_000)
 
 
 def test_the_focus_stays_in_a_row_whose_job_ends(page, slow):

@@ -1,6 +1,9 @@
 // Requests to the service: the key, and what goes wrong as one sentence.
 
+import { field } from "/page/dom.js";
+
 const STORED = "geosr-key";
+const AGAIN_MS = 3000;
 
 export const key = {
   get: () => sessionStorage.getItem(STORED),
@@ -26,10 +29,27 @@ export async function ask(path, { method = "GET", json, body, type, prefer } = {
   try {
     answer = await fetch(path, { method, headers: sent, body: json ? JSON.stringify(json) : body });
   } catch {
-    throw new Refused("The service does not answer. It is tried again.", 0);
+    offline();
+    throw new Refused(null, 0);
   }
   if (answer.status === 204) return null;
   const content = await answer.json().catch(() => null);
   if (!answer.ok) throw new Refused(content?.detail ?? `The service answered ${answer.status}.`, answer.status);
   return content;
+}
+
+let asking = null;
+
+// Say that the service does not answer, until it does.
+export function offline() {
+  field("offline").hidden = false;
+  if (asking) return;
+  asking = setInterval(async () => {
+    const answer = await fetch("/healthz").catch(() => null);
+    if (!answer?.ok) return;
+    clearInterval(asking);
+    asking = null;
+    field("offline").hidden = true;
+    window.dispatchEvent(new Event("answers-again"));
+  }, AGAIN_MS);
 }

@@ -1,7 +1,8 @@
 // Orders, their progress on the map, and what has become of them.
 
-import { ask } from "/page/api.js";
+import { ask, headers } from "/page/api.js";
 import { element, field } from "/page/dom.js";
+import { state } from "/page/state.js";
 
 const OFTEN_MS = 1000;
 const SELDOM_MS = 15000;
@@ -10,17 +11,20 @@ const LINK_LEFT_MS = 60 * SELDOM_MS;
 const NAMES = { accepted: "waits", running: "runs", successful: "finished", failed: "failed", dismissed: "cancelled" };
 
 export class Jobs {
-  constructor(maps) {
+  // `show` takes a finished job to the map; `changed` is called when finished jobs came, went or were renamed.
+  constructor(maps, { show, changed }) {
     this.maps = maps;
+    this.show = show;
+    this.changed = changed;
     this.running = false;
     this.results = new Map();
   }
 
-  begin(attempt) {
+  async begin(attempt) {
     this.attempt = attempt;
     if (this.running) return;
     this.running = true;
-    this.#look();
+    await this.#look();
   }
 
   async order(inputs) {
@@ -32,10 +36,10 @@ export class Jobs {
     let active = false;
     try {
       active = await this.#refresh();
-      field("jobs-section").removeAttribute("aria-busy");
+      field("results").removeAttribute("aria-busy");
     } catch {
       // The service may be starting again: jobs go on after that.
-      field("jobs-section").setAttribute("aria-busy", "true");
+      field("results").setAttribute("aria-busy", "true");
       active = true;
     }
     clearTimeout(this.timer);
@@ -45,7 +49,9 @@ export class Jobs {
   async #refresh() {
     const { jobs } = await ask("/jobs?limit=20");
     const shown = jobs.filter((job) => job.status !== "dismissed");
-    await Promise.all(shown.filter((job) => job.status === "successful").map((job) => this.#fetchResults(job)));
+    const finished = shown.filter((job) => job.status === "successful");
+    await Promise.all(finished.map((job) => this.#fetchResults(job)));
+    this.#keepProducts(finished);
     field("no-jobs").hidden = shown.length > 0;
     this.#list(shown);
     const current = shown.find((job) => job.status === "running");
@@ -56,6 +62,15 @@ export class Jobs {
       this.timer = setTimeout(() => this.#look(), OFTEN_MS);
     }
     return active;
+  }
+
+  #keepProducts(finished) {
+    const now = finished.map((job) => [job.jobID, { id: job.jobID, title: nameOf(job), inputs: job.inputs }]);
+    const text = JSON.stringify(now);
+    if (text === this.kept) return;
+    this.kept = text;
+    state.products = new Map(now);
+    this.changed();
   }
 
   async #fetchResults(job) {
@@ -91,7 +106,9 @@ export class Jobs {
 
   #update(row, job) {
     if (row.dataset.status === job.status) {
-      row.querySelector(".what").textContent = described(job);
+      const what = row.querySelector(".what");
+      // Not while it is given a name.
+      if (what) what.textContent = described(job);
       const bar = row.querySelector("progress");
       if (!bar) return;
       progress(bar, job);
@@ -105,35 +122,83 @@ export class Jobs {
   }
 
   #row(job) {
-    const state = element("strong", { className: `status-${job.status}`, textContent: NAMES[job.status] });
-    const row = element("li", {}, element("div", {}, state, " ", element("span", { className: "what", textContent: described(job) })));
+    const title = element("div", {}, element("strong", { className: `status-${job.status}`, textContent: NAMES[job.status] }), " ", element("span", { className: "what", textContent: described(job) }));
+    const row = element("li", {}, title);
     row.dataset.job = job.jobID;
     row.dataset.status = job.status;
     if (job.status === "running" || job.status === "accepted") {
       const bar = element("progress", { max: 100, ariaLabel: "Progress" });
       progress(bar, job);
-      const cancel = element("button", { type: "button", textContent: "Cancel" });
-      cancel.addEventListener("click", async () => {
-        await this.attempt(async () => {
-          await ask(`/jobs/${job.jobID}`, { method: "DELETE" });
-          await this.#refresh();
-        }, cancel);
-        // It lost the focus meanwhile, for it could not be used.
-        (cancel.isConnected ? cancel : summary()).focus();
-      });
-      row.append(bar, element("p", { className: "hint", textContent: told(job) }), cancel);
-    } else if (job.status === "successful") {
-      row.append(this.#downloads(job));
-      if (job.inputs.sharpness) row.append(element("p", { className: "hint", textContent: "Sharpened to look like imagery: more of its detail is false, and it is not for measuring." }));
-    } else {
-      row.append(element("p", { className: "hint", textContent: job.message }));
-    }
+      row.append(bar, element("p", { className: "hint", textContent: told(job) }), this.#remover(job, "Cancel"));
+    } else if (job.status === "successful") this.#finished(row, title, job);
+    else row.append(element("p", { className: "hint", textContent: job.message }), this.#remover(job, "Delete"));
     return row;
   }
 
+  #finished(row, title, job) {
+    row.className = "done";
+    const picture = element("img", { alt: "", loading: "lazy" });
+    this.#preview(job, picture);
+    const show = element("button", { type: "button", textContent: "Show" });
+    show.addEventListener("click", () => this.show(job, show));
+    const rename = element("button", { type: "button", textContent: "Rename" });
+    rename.addEventListener("click", () => this.#rename(row, job));
+    const parts = [title, element("div", { className: "buttons" }, show, rename, this.#remover(job, "Delete")), this.#downloads(job)];
+    if (job.inputs.sharpness) parts.push(element("p", { className: "hint", textContent: "Sharpened to look like imagery: more of its detail is false, and it is not for measuring." }));
+    row.append(picture, element("div", {}, ...parts));
+  }
+
+  async #preview(job, picture) {
+    const answer = await fetch(`/jobs/${job.jobID}/files/product_preview.png`, { headers: headers() }).catch(() => null);
+    if (answer?.ok) picture.src = URL.createObjectURL(await answer.blob());
+  }
+
+  #remover(job, textContent) {
+    const button = element("button", { type: "button", textContent });
+    button.addEventListener("click", async () => {
+      await this.attempt(async () => {
+        await ask(`/jobs/${job.jobID}`, { method: "DELETE" });
+        await this.#refresh();
+      }, button);
+      // It lost the focus meanwhile, for it could not be used.
+      (button.isConnected ? button : summary()).focus();
+    });
+    return button;
+  }
+
+  // A field in the place of the name; Enter keeps what it has, Escape does not.
+  #rename(row, job) {
+    const what = row.querySelector(".what");
+    const input = element("input", { value: job.title ?? "", maxLength: 120, ariaLabel: "Name of the result", placeholder: described(job) });
+    what.replaceWith(input);
+    input.focus();
+    let over = false;
+    const end = async (kept) => {
+      if (over) return;
+      over = true;
+      input.replaceWith(what);
+      if (kept) {
+        const changed = await this.attempt(() => ask(`/jobs/${job.jobID}`, { method: "PATCH", json: { title: input.value } }));
+        if (changed) {
+          job.title = changed.title;
+          what.textContent = described(job);
+          await this.attempt(() => this.#refresh());
+        }
+      }
+      row.querySelectorAll(".buttons button")[1].focus();
+    };
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") end(true);
+      if (event.key === "Escape") end(false);
+    });
+    input.addEventListener("blur", () => end(true));
+  }
+
   #downloads(job) {
-    const links = Object.entries(this.results.get(job.jobID)).map(([name, { href, length }]) => {
-      const link = element("a", { href: ofThisAddress(href), textContent: `${name} (${size(length)})` });
+    const found = this.results.get(job.jobID);
+    const links = Object.entries(found).map(([name, { href, length }]) => {
+      const textContent = name === "bundle" ? "all as zip" : `${name} (${size(length)})`;
+      const link = element("a", { href: ofThisAddress(href), textContent });
       link.setAttribute("download", "");
       return link;
     });
@@ -145,14 +210,16 @@ export class Jobs {
 const ofThisAddress = (href) => new URL(href, location.href).pathname;
 
 // Where the focus goes when what had it is no more.
-const summary = () => field("jobs-section").querySelector("summary");
+const summary = () => field("results-title");
 
 // A job that has not begun, or does not know its chunks yet, has a bar without a value.
 function progress(bar, job) {
   if (job.status === "running" && job.chunks.all) bar.value = job.progress;
 }
 
-const described = (job) => `${job.created.slice(0, 16).replace("T", " ")}, ${describe(job.inputs)}`;
+const nameOf = (job) => job.title ?? `${job.created.slice(0, 16).replace("T", " ")}${job.inputs.bbox ? ", a box" : ""}`;
+
+const described = (job) => job.title ?? `${job.created.slice(0, 16).replace("T", " ")}, ${describe(job.inputs)}`;
 
 function told(job) {
   const { finished, all } = job.chunks;

@@ -1,20 +1,29 @@
-// The page: what is shown follows from one state, which the address keeps.
+// The page: its parts put together. What is shown follows from one state, which the address keeps.
 
-import { ask, key, Refused } from "/page/api.js";
-import { element, field, say } from "/page/dom.js";
+import { ask, key, offline, Refused } from "/page/api.js";
+import { element, field, options, say } from "/page/dom.js";
+import { draw } from "/page/drawing.js";
+import { Find, listenForDrops, sceneOfItem, upload } from "/page/find.js";
+import { Inspect } from "/page/inspect.js";
 import { Jobs } from "/page/jobs.js";
-import { openMaps, polygon } from "/page/maps.js";
-import { showPixel } from "/page/pixel.js";
-import { addScene, listFound, upload } from "/page/scenes.js";
-
-const state = { scenes: [], scene: null, bands: null, box: null };
+import { boundsOfProduct, isChoice } from "/page/layers.js";
+import { Look } from "/page/look.js";
+import { openMaps } from "/page/maps.js";
+import { Order } from "/page/order.js";
+import { copyLink, share, takePicture } from "/page/share.js";
+import { keep, kept, state } from "/page/state.js";
 
 const maps = openMaps((error) => {
   if (error?.name === "AbortError") return;
-  if (error?.status === 401 || error?.status === 403) return needKey(error.message);
-  say(error?.status ? `A tile could not be shown (${error.status}).` : error?.message);
+  if (error?.status === 401 || error?.status === 403) needKey(error.message);
+  else if (error?.status) say(`A tile could not be shown (${error.status}).`);
+  else offline();
 });
-const jobs = new Jobs(maps);
+const inspect = new Inspect(maps);
+const order = new Order(maps);
+const look = new Look(maps, working);
+const jobs = new Jobs(maps, { show: (job, button) => attempt(() => showProduct(job), button), changed: productsChanged });
+let find = null;
 window.geosr = { maps, state };
 
 async function attempt(work, button) {
@@ -38,9 +47,23 @@ function needKey(message) {
   field("key").focus();
 }
 
+// Of a phone's parts below the map, one is shown.
+function openTab(name) {
+  document.body.dataset.tab = name;
+  for (const button of field("tabs").children) {
+    if (button.dataset.tab === name) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+}
+
 async function start() {
   const about = await attempt(() => ask("/about"));
   await maps.ready;
+  find = new Find(maps, { about, open: (item, button) => attempt(() => sceneOfItem(item).then(added), button), compare: (item, button) => attempt(() => compareWith(item), button) });
+  if (about?.basemap) {
+    maps.basemap(about.basemap);
+    field("credits").textContent += `; ${about.basemap.credits}`;
+  }
   if (about?.keys && !key.get()) return needKey("This service needs an API key.");
   await load();
 }
@@ -50,48 +73,49 @@ async function load() {
   if (!answer) return;
   field("key-form").hidden = true;
   state.scenes = answer.scenes;
-  const kept = new URLSearchParams(location.hash.slice(1));
   listScenes();
-  if (state.scenes.length === 0) {
+  await jobs.begin(attempt);
+  const before = kept();
+  if (state.scenes.length) await choose(before.scene ?? state.scenes[0].id, before);
+  else {
     field("empty").hidden = false;
-    field("find-section").open = true;
-    field("find-section").scrollIntoView();
     field("stage").dataset.scene = "";
-  } else await choose(kept.get("scene") ?? state.scenes[0].id, kept);
-  jobs.begin(attempt);
+    openTab("find");
+  }
 }
 
 function listScenes() {
-  field("scene").replaceChildren(...state.scenes.map((one) => element("option", { value: one.id, textContent: one.title })));
+  field("scene").replaceChildren(...options(state.scenes.map((one) => [one.id, one.title]), state.scene?.id));
 }
 
-async function choose(id, kept = null) {
+async function choose(id, before = {}) {
   const known = state.scenes.some((one) => one.id === id) ? id : state.scenes[0].id;
   const scene = await attempt(() => ask(`/scenes/${known}`));
   if (!scene) return;
   field("empty").hidden = true;
-  state.scene = scene;
+  Object.assign(state, { scene, left: before.left, right: before.right, bands: before.bands ?? state.bands, rescale: before.rescale ?? null });
+  if (before.sharpness) state.sharpness = before.sharpness;
+  for (const name of ["opacity", "swipe"]) if (typeof before[name] === "number") state[name] = before[name];
   field("scene").value = scene.id;
-  const wanted = kept?.get("bands");
-  state.bands = wanted && bandChoices(scene).some(([name]) => name === wanted) ? wanted : scene.default_bands;
+  field("remove-scene").hidden = scene.kind === "demo";
   showFacts(scene);
-  showBands(scene);
-  working(true);
-  maps.show(scene, state.bands);
-  const view = kept?.get("at")?.split("/").map(Number);
-  if (view?.length === 3 && view.every(Number.isFinite)) maps.go(view);
-  else maps.look(scene.bbox);
-  setBox(null);
-  showUncertainty();
-  showSharpness();
+  inspect.clear();
+  find.leave();
+  if (before.at) maps.go(before.at);
+  else if (!before.stay) maps.look(scene.bbox);
+  maps.swipe(state.swipe);
+  order.setBox(null);
+  showLook();
   field("stage").dataset.scene = scene.id;
-  keep();
 }
 
-function keep() {
-  if (!state.scene) return;
-  const at = maps.view();
-  history.replaceState(null, "", `#${new URLSearchParams({ scene: state.scene.id, bands: state.bands, ...(at && { at }) })}`);
+// Lists, layers, marks and the address follow the state.
+function showLook() {
+  look.list();
+  field("order-sharpness").value = state.sharpness;
+  order.show();
+  keep(maps.view());
+  return attempt(() => look.show());
 }
 
 function showFacts(scene) {
@@ -105,72 +129,47 @@ function showFacts(scene) {
   };
   const rows = Object.entries(facts).filter(([, value]) => value);
   field("facts").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]));
-  field("mark").textContent = `${scene.detail}.`;
 }
 
-function bandChoices(scene) {
-  const named = scene.combinations.map((one) => [one.name, one.title]);
-  return [...named, ...scene.bands.map((band) => [band.name, `${band.name}, grey`])];
+function remember(scene) {
+  state.scenes = [scene, ...state.scenes.filter((one) => one.id !== scene.id)];
+  listScenes();
 }
 
-function showBands(scene) {
-  const choices = bandChoices(scene).map(([name, title]) => {
-    const input = element("input", { type: "radio", name: "bands", value: name, checked: name === state.bands });
-    input.addEventListener("change", () => {
-      state.bands = name;
-      working(true);
-      maps.show(scene, name);
-      showUncertainty();
-      showIndex(scene);
-      keep();
-    });
-    return element("label", {}, input, ` ${title}`);
-  });
-  field("bands").replaceChildren(...choices);
-  showIndex(scene);
+async function added(scene) {
+  remember(scene);
+  await choose(scene.id);
+  openTab("look");
 }
 
-function showIndex(scene) {
-  const shown = scene.combinations.find((one) => one.name === state.bands);
-  legend(field("index-legend"), shown?.legend, "−1", "1", shown?.title ?? "");
+// Another date at the left, as fine as the scene at the right; the view stays.
+async function compareWith(item) {
+  const other = await sceneOfItem(item);
+  if (!state.scene || other.id === state.scene.id) return added(other);
+  remember(other);
+  listScenes();
+  if (!isChoice(`sr.${other.id}`)) throw new Refused("This scene does not meet the one that is shown: show it alone.", 400);
+  Object.assign(state, { left: `sr.${other.id}`, right: `sr.${state.scene.id}` });
+  await showLook();
+  find.leave();
+  maps.look(state.scene.bbox);
+  openTab("look");
 }
 
-function showUncertainty() {
-  const scene = state.scene;
-  if (!scene) return;
-  const box = field("uncertainty");
-  box.disabled = !scene.uncertainty;
-  const shown = box.checked && scene.uncertainty;
-  maps.uncertainty(scene, state.bands, shown, field("opacity").value / 100);
-  const [low, high] = scene.half_width.range;
-  const title = `Half-width of the ${Math.round(100 * (scene.level ?? 0.9))} % interval, reflectance`;
-  legend(field("uncertainty-legend"), shown ? scene.half_width.legend : null, `±${low}`, `±${high} or more`, title);
+function productsChanged() {
+  if (!state.scene) return;
+  look.list();
+  look.tell();
 }
 
-function legend(place, colours, low, high, title) {
-  place.hidden = !colours;
-  if (!colours) return;
-  const bar = element("div", { className: "bar", role: "img", ariaLabel: `${title}: from ${low} to ${high}` });
-  bar.style.background = `linear-gradient(to right, ${colours.join(", ")})`;
-  place.replaceChildren(title, bar, element("div", { className: "ends" }, element("span", { textContent: low }), element("span", { textContent: high })));
+async function showProduct(job) {
+  const id = job.inputs.scene;
+  if (id && id !== state.scene?.id && state.scenes.some((one) => one.id === id)) await choose(id, { stay: true });
+  if (!state.scene) throw new Refused("There is no scene to show it beside: search for one, or upload it.", 400);
+  state.right = `product.${job.jobID}`;
+  await showLook();
+  maps.look(await boundsOfProduct(job.jobID));
 }
-
-function setBox(box) {
-  state.box = box;
-  field("box").value = box ? box.map((value) => value.toFixed(5)).join(", ") : "";
-  maps.shape("box", box ? [polygon(box)] : []);
-}
-
-// Null for none; throws what the user is told.
-function boxOfField() {
-  const text = field("box").value.trim();
-  if (!text) return null;
-  const numbers = text.split(/[\s,]+/).map(Number);
-  if (numbers.length !== 4 || !numbers.every(Number.isFinite)) throw new Refused("The box is four numbers in degrees: west, south, east, north.", 400);
-  return numbers;
-}
-
-const inspect = (place) => state.scene && attempt(() => showPixel(state.scene, place));
 
 // From what is chosen, before any tile is asked for, until all is drawn.
 function working(busy) {
@@ -178,88 +177,121 @@ function working(busy) {
   field("working").hidden = !busy;
   field("stage").setAttribute("aria-busy", String(busy));
 }
-maps.listen({ clicked: inspect, moved: keep, slid: (percent) => (field("swipe").value = percent), working });
 
-field("scene").addEventListener("change", (event) => choose(event.target.value));
-field("swipe").addEventListener("input", (event) => maps.swipe(event.target.value));
-field("uncertainty").addEventListener("change", showUncertainty);
-field("opacity").addEventListener("input", showUncertainty);
-field("clouds").addEventListener("input", (event) => (field("clouds-value").textContent = event.target.value));
-field("inspect-middle").addEventListener("click", () => state.scene && inspect(maps.middle()));
-field("box").addEventListener("change", () =>
-  attempt(async () => {
-    const box = boxOfField();
-    maps.shape("box", box ? [polygon(box)] : []);
-    state.box = box;
-  }),
-);
-field("whole").addEventListener("click", () => setBox(null));
+const inspectPlace = (place) => state.scene && attempt(() => inspect.pixel(place));
 
-let stopDrawing = null;
-field("draw").addEventListener("click", () => {
-  if (stopDrawing) return stopDrawing();
-  field("draw").setAttribute("aria-pressed", "true");
-  stopDrawing = maps.draw((box) => {
-    stopDrawing = null;
-    field("draw").setAttribute("aria-pressed", "false");
-    if (box) setBox(box);
-  });
+// In the scene its pixels are looked at; elsewhere a footprint is that of a scene that was found.
+function clicked(place, footprints) {
+  const [west, south, east, north] = state.scene?.bbox ?? [0, 0, 0, 0];
+  const inside = west <= place.lng && place.lng <= east && south <= place.lat && place.lat <= north;
+  if (!inside && footprints.length) {
+    openTab("find");
+    return find.choose(footprints[0].properties.id);
+  }
+  return inspectPlace(place);
+}
+
+maps.listen({
+  clicked,
+  moved: () => keep(maps.view()),
+  slid: (percent) => {
+    state.swipe = Math.round(percent);
+    field("swipe").value = state.swipe;
+    keep(maps.view());
+  },
+  working,
 });
 
-field("key-form").addEventListener("submit", (event) => {
+// Only one thing is drawn at a time.
+let stopDrawing = null;
+function drawBy(button, kind, done) {
+  button.addEventListener("click", () => {
+    const same = button.getAttribute("aria-pressed") === "true";
+    stopDrawing?.();
+    if (same) return;
+    button.setAttribute("aria-pressed", "true");
+    stopDrawing = draw(maps, kind, (shape) => {
+      stopDrawing = null;
+      button.setAttribute("aria-pressed", "false");
+      if (shape) done(shape);
+    });
+  });
+}
+drawBy(field("draw"), "box", (box) => order.setBox(box));
+drawBy(field("draw-line"), "line", (line) => attempt(() => inspect.profile(line)));
+
+const on = (id, event, act) => field(id).addEventListener(event, act);
+const onSubmit = (id, act) =>
+  on(id, "submit", (event) => {
+    event.preventDefault();
+    attempt(act, event.submitter);
+  });
+
+for (const name of ["left", "right", "bands", "sharpness"]) {
+  on(name, "change", (event) => {
+    state[name] = event.target.value;
+    // Limits of other bands would be wrong ones.
+    if (name === "bands") state.rescale = null;
+    showLook();
+  });
+}
+on("swap", "click", () => {
+  [state.left, state.right] = [state.right, state.left];
+  showLook();
+});
+on("stretch", "change", (event) => attempt(() => look.stretch(event.target.value).then(() => keep(maps.view()))));
+on("opacity", "input", (event) => {
+  state.opacity = Number(event.target.value);
+  showLook();
+});
+on("swipe", "input", (event) => {
+  state.swipe = Number(event.target.value);
+  maps.swipe(state.swipe);
+  keep(maps.view());
+});
+on("scene", "change", (event) => choose(event.target.value));
+on("remove-scene", "click", (event) =>
+  attempt(async () => {
+    await ask(`/scenes/${state.scene.id}`, { method: "DELETE" });
+    state.scenes = state.scenes.filter((one) => one.id !== state.scene.id);
+    state.scene = null;
+    listScenes();
+    history.replaceState(null, "", "#");
+    await load();
+  }, event.target),
+);
+on("clouds", "input", (event) => (field("clouds-value").textContent = event.target.value));
+on("inspect-middle", "click", () => state.scene && inspectPlace(maps.middle()));
+on("box", "change", () => attempt(async () => order.takeBox()));
+on("whole", "click", () => order.setBox(null));
+on("order-sharpness", "input", () => order.show());
+on("dismiss", "click", () => say(null));
+on("share", "click", () => state.scene && attempt(share));
+on("copy-link", "click", copyLink);
+on("picture", "click", (event) => state.scene && attempt(() => takePicture(maps), event.target));
+on("tabs", "click", (event) => event.target.dataset.tab && openTab(event.target.dataset.tab));
+
+on("key-form", "submit", (event) => {
   event.preventDefault();
   key.set(field("key").value.trim());
   load();
 });
-field("search-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  attempt(async () => {
-    const bbox = boxOfField() ?? maps.bounds();
-    if (!bbox) throw new Refused("Give a box to search in: west, south, east, north.", 400);
-    const found = await ask("/catalogue/search", {
-      method: "POST",
-      json: { bbox, datetime: `${field("from").value}/${field("to").value}`, max_cloud: Number(field("clouds").value) },
-    });
-    maps.shape("footprints", found.features);
-    if (!found.features.length) throw new Refused("Nothing found: widen the dates or the area, or allow more clouds.", 404);
-    listFound(found, (item, button) => attempt(() => addScene(item).then(added), button));
-  }, event.submitter);
+onSubmit("search-form", () => {
+  openTab("find");
+  return find.search();
 });
-field("upload-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  attempt(() => upload(field("file").files[0]).then(added), event.submitter);
+onSubmit("upload-form", () => upload(field("file").files[0]).then(added));
+onSubmit("line-form", () => inspect.profile(inspect.typed()));
+onSubmit("order-form", async () => {
+  await jobs.order(order.inputs());
+  openTab("results");
 });
-field("order-sharpness").addEventListener("input", showSharpness);
-field("order-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  attempt(async () => {
-    if (!state.scene) throw new Refused("There is no scene to be upscaled: search for one, or upload it.", 400);
-    const sharpness = wantedSharpness();
-    const inputs = { scene: state.scene.id, uncertainty: !sharpness && field("order-uncertainty").checked && state.scene.uncertainty };
-    if (sharpness) inputs.sharpness = sharpness;
-    const box = boxOfField();
-    if (box) inputs.bbox = box;
-    if (field("order-rapid").checked) inputs.priority = "rapid";
-    await jobs.order(inputs);
-  }, event.submitter);
+listenForDrops((file) => attempt(() => upload(file).then(added)));
+window.addEventListener("answers-again", () => (state.scene ? showLook() : load()));
+window.addEventListener("hashchange", () => {
+  const before = kept();
+  if (state.scenes.length) choose(before.scene ?? state.scene?.id, before);
 });
-
-const wantedSharpness = () => (state.scene?.visual ? Number(field("order-sharpness").value) : 0);
-
-// Half-widths are calibrated for sharpness 0 alone.
-function showSharpness() {
-  const sharpness = wantedSharpness();
-  field("order-sharpness").disabled = !state.scene?.visual;
-  field("order-sharpness-value").textContent = sharpness ? `${sharpness}: a visual product, not for measuring` : "0, for analysis";
-  field("order-uncertainty").disabled = sharpness > 0;
-}
-
-async function added(scene) {
-  state.scenes = [scene, ...state.scenes.filter((one) => one.id !== scene.id)];
-  listScenes();
-  await choose(scene.id);
-  if (!jobs.running) jobs.begin(attempt);
-}
 
 const today = new Date();
 field("to").value = today.toISOString().slice(0, 10);

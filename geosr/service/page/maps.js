@@ -1,21 +1,26 @@
-// Two maps, the original and its super-resolution, with a swipe between them; or none, where a browser cannot draw them.
+// Two maps with one view and a swipe between them; or none, where a browser cannot draw them.
 
 import * as library from "/page/vendor/maplibre-gl.mjs";
 import { headers } from "/page/api.js";
+import { NoMaps } from "/page/no_maps.js";
 
 // The compare plugin takes the library from there.
 window.maplibregl = { ...library };
 library.setWorkerUrl("/page/vendor/maplibre-gl-worker.mjs");
 await import("/page/vendor/maplibre-gl-compare.js");
 
-const RETINA = window.devicePixelRatio > 1 ? 2 : 1;
 const SHAPES = {
-  footprints: { color: "#0b6e5f", fill: 0.06 },
+  footprints: { color: "#0b6e5f", fill: 0 },
+  highlight: { color: "#d4680f", fill: 0.12 },
   growth: { color: "#0b6e5f", fill: 0.35 },
   box: { color: "#d4680f", fill: 0.08 },
+  line: { color: "#d4680f", fill: 0 },
 };
 
-function newMap(container) {
+// What is drawn comes below these.
+const LOWEST_SHAPE = "footprints-fill";
+
+function newMap(container, title) {
   return new library.Map({
     container,
     style: { version: 8, sources: {}, layers: [{ id: "ground", type: "background", paint: { "background-color": "rgba(0,0,0,0)" } }] },
@@ -27,7 +32,9 @@ function newMap(container) {
     pitchWithRotate: false,
     touchPitch: false,
     fadeDuration: 100,
-    transformRequest: (url) => ({ url, headers: headers() }),
+    locale: { "Map.Title": title },
+    // The key is for this service alone.
+    transformRequest: (url) => ({ url, headers: url.startsWith(`${location.origin}/`) ? headers() : {} }),
   });
 }
 
@@ -43,10 +50,12 @@ export function openMaps(onError) {
 
 class Maps {
   drawn = true;
+  #shown = { left: [], right: [] };
+  #markers = [];
 
   constructor(onError) {
-    this.before = newMap("before");
-    this.after = newMap("after");
+    this.before = newMap("before", "Left map");
+    this.after = newMap("after", "Right map");
     this.both = [this.before, this.after];
     this.compare = new window.maplibregl.Compare(this.before, this.after, "#maps");
     // The handle lies over the maps: the wheel turns for what is below it.
@@ -56,19 +65,19 @@ class Maps {
       this.after.getCanvas().dispatchEvent(new WheelEvent("wheel", event));
     });
     for (const map of this.both) map.on("error", (event) => (event.tile && event.error?.status === 503 ? later(map, event) : onError(event.error)));
-    for (const map of this.both) map.addControl(new library.ScaleControl({ unit: "metric" }), "bottom-left");
+    this.before.addControl(new library.ScaleControl({ unit: "metric" }), "bottom-left");
     this.after.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
     this.ready = Promise.all(this.both.map((map) => new Promise((done) => map.once("load", done)))).then(() => this.#addShapes());
   }
 
-  // Tell of clicks, moves, the swipe's handle, and of when the sharpened side is being drawn: it alone makes one wait.
+  // Tell of clicks, moves, the swipe's handle, and of when something is being drawn.
   listen({ clicked, moved, slid, working }) {
     for (const map of this.both) {
-      map.on("click", (event) => clicked(event.lngLat));
-      map.on("moveend", moved);
+      map.on("click", (event) => clicked(event.lngLat, map.queryRenderedFeatures(event.point, { layers: [LOWEST_SHAPE] })));
+      map.on("dataloading", () => map.areTilesLoaded() || working(true));
+      map.on("idle", () => this.both.every((one) => one.areTilesLoaded()) && working(false));
     }
-    this.after.on("dataloading", () => this.after.areTilesLoaded() || working(true));
-    this.after.on("idle", () => working(false));
+    this.after.on("moveend", moved);
     this.compare.on("slideend", ({ currentPosition }) => slid((100 * currentPosition) / this.after.getContainer().clientWidth));
   }
 
@@ -78,8 +87,15 @@ class Maps {
         map.addSource(name, { type: "geojson", data: { type: "FeatureCollection", features: [] } });
         const filter = name === "growth" ? ["==", ["get", "finished"], true] : ["literal", true];
         map.addLayer({ id: `${name}-fill`, type: "fill", source: name, filter, paint: { "fill-color": look.color, "fill-opacity": look.fill } });
-        map.addLayer({ id: `${name}-line`, type: "line", source: name, paint: { "line-color": look.color, "line-width": name === "box" ? 2 : 1 } });
+        map.addLayer({ id: `${name}-line`, type: "line", source: name, paint: { "line-color": look.color, "line-width": ["box", "line", "highlight"].includes(name) ? 2 : 1 } });
       }
+    }
+  }
+
+  basemap({ tiles }) {
+    for (const map of this.both) {
+      map.addSource("basemap", { type: "raster", tiles: [tiles], tileSize: 256, maxzoom: 19 });
+      map.addLayer({ id: "basemap", type: "raster", source: "basemap" }, map.getStyle().layers[1]?.id);
     }
   }
 
@@ -87,43 +103,39 @@ class Maps {
     for (const map of this.both) map.getSource(name)?.setData({ type: "FeatureCollection", features });
   }
 
-  // Show a scene's layers in some bands, or what changed of that.
-  show(scene, bands) {
-    this.#tiles(this.before, "original", scene, bands);
-    this.#tiles(this.after, "sr", scene, bands);
-  }
-
-  uncertainty(scene, bands, shown, opacity) {
-    if (!shown) return this.#remove(this.after, "uncertainty");
-    if (!this.after.getLayer("uncertainty") || this.shownUncertainty !== scene.id + bands) {
-      this.#tiles(this.after, "uncertainty", scene, bands);
-      this.shownUncertainty = scene.id + bands;
+  // Show layers on a side, the lowest first; what is there already stays.
+  side(which, layers) {
+    const map = which === "left" ? this.before : this.after;
+    const shown = this.#shown[which];
+    const same = layers.findIndex((layer, i) => shown[i]?.url !== layer.url);
+    const first = same < 0 ? layers.length : same;
+    for (let i = first; i < shown.length; i++) {
+      map.removeLayer(`layer-${i}`);
+      map.removeSource(`layer-${i}`);
     }
-    this.after.setPaintProperty("uncertainty", "raster-opacity", opacity);
+    for (let i = first; i < layers.length; i++) {
+      const { url, bounds, minzoom, maxzoom } = layers[i];
+      map.addSource(`layer-${i}`, { type: "raster", tiles: [url], tileSize: 256, bounds, minzoom, maxzoom });
+      map.addLayer({ id: `layer-${i}`, type: "raster", source: `layer-${i}`, paint: { "raster-fade-duration": 150, "raster-resampling": "nearest" } }, LOWEST_SHAPE);
+    }
+    layers.forEach(({ opacity }, i) => map.setPaintProperty(`layer-${i}`, "raster-opacity", opacity));
+    this.#shown[which] = layers;
+    // It says that it is idle after it was drawn, also when nothing is to be loaded.
+    map.triggerRepaint();
   }
 
-  clear() {
-    for (const map of this.both) for (const layer of ["original", "sr", "uncertainty"]) this.#remove(map, layer);
-  }
-
-  #tiles(map, layer, scene, bands) {
-    this.#remove(map, layer);
-    const query = new URLSearchParams({ layer, bands, scale: RETINA });
-    map.addSource(layer, {
-      type: "raster",
-      tiles: [`${location.origin}/scenes/${scene.id}/tiles/{z}/{x}/{y}?${query}`],
-      tileSize: 256,
-      bounds: scene.bbox,
-      minzoom: layer === "uncertainty" ? Math.max(scene.zooms.first, scene.zooms.super_resolved - 1) : scene.zooms.first,
-      // Finer than a few tile pixels for each of the product's, there is nothing to see.
-      maxzoom: scene.zooms.super_resolved + 4,
-    });
-    map.addLayer({ id: layer, type: "raster", source: layer, paint: { "raster-fade-duration": 150, "raster-resampling": "nearest" } }, layer === "uncertainty" ? "footprints-fill" : map.getLayer("uncertainty") ? "uncertainty" : "footprints-fill");
-  }
-
-  #remove(map, layer) {
-    if (map.getLayer(layer)) map.removeLayer(layer);
-    if (map.getSource(layer)) map.removeSource(layer);
+  // The place that is inspected; null for none.
+  mark(place) {
+    for (const marker of this.#markers) marker.remove();
+    const element = () => Object.assign(document.createElement("div"), { className: "marker" });
+    this.#markers = place ? this.both.map((map) => new library.Marker({ element: element() }).setLngLat(place).addTo(map)) : [];
+    // It is said beside the map what is there; the mark itself is nothing to use.
+    for (const marker of this.#markers) {
+      marker.getElement().removeAttribute("aria-label");
+      marker.getElement().removeAttribute("role");
+      marker.getElement().removeAttribute("tabindex");
+      marker.getElement().setAttribute("aria-hidden", "true");
+    }
   }
 
   swipe(percent) {
@@ -151,91 +163,6 @@ class Maps {
   bounds() {
     return this.after.getBounds().toArray().flat();
   }
-
-  // The next drag on the map becomes a box, in degrees.
-  draw(done) {
-    const maps = document.getElementById("maps");
-    maps.classList.add("drawing");
-    for (const map of this.both) map.dragPan.disable();
-    let start = null;
-    const place = (event) => {
-      const frame = maps.getBoundingClientRect();
-      return this.after.unproject([event.clientX - frame.left, event.clientY - frame.top]);
-    };
-    const boxOf = (a, b) => [Math.min(a.lng, b.lng), Math.min(a.lat, b.lat), Math.max(a.lng, b.lng), Math.max(a.lat, b.lat)];
-    let pointer = null;
-    const down = (event) => {
-      // A second finger draws nothing.
-      if (start) return;
-      pointer = event.pointerId;
-      start = place(event);
-      event.preventDefault();
-      event.stopPropagation();
-    };
-    const move = (event) => start && event.pointerId === pointer && this.shape("box", [polygon(boxOf(start, place(event)))]);
-    const end = (box) => {
-      maps.classList.remove("drawing");
-      for (const map of this.both) map.dragPan.enable();
-      maps.removeEventListener("pointerdown", down, true);
-      window.removeEventListener("pointermove", move);
-      window.removeEventListener("pointerup", up);
-      window.removeEventListener("pointercancel", cancel);
-      window.removeEventListener("keydown", escape);
-      done(box);
-    };
-    const up = (event) => {
-      if (!start || event.pointerId !== pointer) return;
-      const box = boxOf(start, place(event));
-      end(box[0] < box[2] && box[1] < box[3] ? box : null);
-    };
-    const cancel = (event) => event.pointerId === pointer && end(null);
-    const escape = (event) => event.key === "Escape" && end(null);
-    maps.addEventListener("pointerdown", down, true);
-    window.addEventListener("pointermove", move);
-    window.addEventListener("pointerup", up);
-    window.addEventListener("pointercancel", cancel);
-    window.addEventListener("keydown", escape);
-    return () => end(null);
-  }
-}
-
-// What stands for them otherwise: all that needs no picture goes on.
-class NoMaps {
-  drawn = false;
-  both = [];
-  ready = Promise.resolve();
-
-  constructor() {
-    document.getElementById("maps").hidden = true;
-    document.getElementById("no-maps").hidden = false;
-    document.getElementById("view-section").hidden = true;
-    document.getElementById("draw").hidden = true;
-    for (const label of document.querySelectorAll(".side")) label.hidden = true;
-  }
-
-  show(scene) {
-    this.scene = scene;
-  }
-
-  middle() {
-    const [west, south, east, north] = this.scene.bbox;
-    return { lng: (west + east) / 2, lat: (south + north) / 2 };
-  }
-
-  view() {
-    return null;
-  }
-
-  bounds() {
-    return null;
-  }
-
-  listen() {}
-  shape() {}
-  uncertainty() {}
-  swipe() {}
-  look() {}
-  go() {}
 }
 
 const waiting = new Set();
@@ -250,9 +177,4 @@ function later(map, { sourceId }) {
     waiting.delete(source);
     if (map.getSource(sourceId) === source) map.refreshTiles(sourceId);
   }, 5000);
-}
-
-export function polygon([west, south, east, north]) {
-  const ring = [[west, south], [east, south], [east, north], [west, north], [west, south]];
-  return { type: "Feature", properties: {}, geometry: { type: "Polygon", coordinates: [ring] } };
 }
