@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import diskcache  # type: ignore[import-untyped]
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
@@ -217,7 +217,7 @@ def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
         context.jobs.counts()
         return {"status": "ready"}
 
-    @app.get("/metrics", tags=["service"])
+    @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
     def prometheus() -> Response:
         """Counts for Prometheus."""
         for status, count in context.jobs.counts().items():

@@ -39,7 +39,9 @@ _OPEN = (
 def definition(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
     """The OpenAPI 3.1 document of an application, made once."""
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        document = _with_tuples(
+            get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        )
         for path, operations in document["paths"].items():
             for operation in operations.values():
                 _describe_problems(operation["responses"])
@@ -62,6 +64,18 @@ def _describe_problems(responses: dict[str, Any]) -> None:
     for status in ("4XX", "5XX"):
         content = responses[status]["content"]
         responses[status]["content"] = {"application/problem+json": content.pop("application/json", content)}
+
+
+def _with_tuples(part: Any) -> Any:
+    """Schemas whose tuples are those of 3.1: older libraries list them as ``items``."""
+    if isinstance(part, list):
+        return [_with_tuples(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    made = {name: _with_tuples(value) for name, value in part.items()}
+    if isinstance(made.get("items"), list):
+        made["prefixItems"] = made.pop("items")
+    return made
 
 
 def _older(part: Any) -> Any:

@@ -54,6 +54,14 @@ def test_what_takes_too_much_memory_or_time_is_refused(result, path):
     assert_problem(ask(f"{result}/{path}"), 400)
 
 
+def test_no_tile_is_warped_from_far_away(result):
+    """A tile of a whole hemisphere took minutes and gigabytes: it was warped in the product's own pixels."""
+    for place in ("WebMercatorQuad/0/0/0", "WebMercatorQuad/9/256/256", "WGS1984Quad/1/1/1"):
+        assert_problem(ask(f"{result}/tiles/{place}.png?bidx=1"), 404)
+    shown = ask(f"{result}/tiles/WebMercatorQuad/13/4096/4096.png?bidx=1&rescale=0,3000")
+    assert shown.status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [

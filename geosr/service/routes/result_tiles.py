@@ -16,6 +16,7 @@ from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.jobs.record import SUCCESSFUL
 from geosr.service.problems import Problem
 from geosr.service.routes.delivery import OUTPUTS
+from geosr.service.tiles.bounded_reader import BoundedReader
 from geosr.service.tiles.titiler_import import (
     BidxExprParams,
     DefaultDependency,
@@ -56,6 +57,7 @@ _log = logging.getLogger(__name__)
 def add_result_tiles(app: FastAPI) -> None:
     """Map tiles of finished jobs; a job's id stands for its file, and no address is taken."""
     factory = _ResultTiler(
+        reader=BoundedReader,
         path_dependency=_raster,
         router=APIRouter(tags=["result tiles"], route_class=_Route),
         environment_dependency=lambda: {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"},

@@ -8,6 +8,7 @@ from geosr.hardware import without_modules
 with without_modules("xarray", "rioxarray"):
     from rio_tiler.colormap import cmap
     from rio_tiler.errors import PointOutsideBounds, RioTilerError, TileOutsideBounds
+    from rio_tiler.io import Reader
     from titiler.core.dependencies import BidxExprParams, DefaultDependency, HistogramParams, PreviewParams
     from titiler.core.factory import TilerFactory
 
@@ -17,6 +18,7 @@ __all__ = [
     "HistogramParams",
     "PointOutsideBounds",
     "PreviewParams",
+    "Reader",
     "RioTilerError",
     "TileOutsideBounds",
     "TilerFactory",
