@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,7 @@ def clip(area: BaseGeometry, grounds: Sequence[BaseGeometry]) -> BaseGeometry:
     return area.intersection(shapely.union_all([_turn(ground, degrees) for degrees in (0.0, *_TURNS_DEG)]))
 
 
+@lru_cache(maxsize=32)
 def footprint_of(geobox: GeoBox, npoints: int = 20) -> BaseGeometry:
     """The outline of a grid in degrees, ``npoints`` vertices a side; in one piece where it crosses the antimeridian.
 

@@ -135,7 +135,7 @@ def _collect(
         table.write(rows)
     if rows.empty:
         raise UsageError(f"no field of {request.fields} lies on an image: see the notes on their places, geosr info")
-    plots = 0 if request.plots is None else draw_series(rows, request.plots)
+    plots = 0 if request.plots is None else draw_series(rows, request.plots, fresh=bool(computed))
     return FieldsResult(str(table.path), len(rows), tuple(computed), tuple(skipped), plots, tuple(dict.fromkeys(notes)))
 
 
@@ -202,7 +202,7 @@ def _rows_of(
     hectares = None if sides is None else sides[0] * sides[1] / 10_000
     rows: list[dict[str, Any]] = []
     for field in fields:
-        pixels = read_field(image, field, bands)
+        pixels = read_field(image, field, bands, half_widths=errors is not None)
         if pixels is None:
             continue
         coarse = None if source is None or source is image else read_field(source, field, bands)
@@ -212,10 +212,10 @@ def _rows_of(
             "measured_fraction": _measured_fraction(image, pixels),
         }
         for measure in measures:
-            found = measure_field(image, pixels, measure, request.percentiles, errors)
+            found = measure_field(pixels, measure, request.percentiles, errors)
             at_source = None
             if coarse is not None and source is not None:
-                at_source = measure_field(source, coarse, measure, (), None)
+                at_source = measure_field(coarse, measure, (), None)
             rows.append(
                 {
                     **dict(zip(KEYS, (field.id, image.time, image.name, measure.name), strict=True)),

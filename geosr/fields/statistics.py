@@ -22,6 +22,10 @@ class FieldPixels:
     cover: Cover
     bands: dict[str, NDArray[np.float32]]
     measured: NDArray[np.bool_]
+    half_widths: dict[str, NDArray[np.float32]]
+    """Half-widths of the bands; empty where they were not read."""
+    known: NDArray[np.bool_]
+    """Pixels that have half-widths."""
 
     @property
     def measured_share(self) -> float:
@@ -29,13 +33,20 @@ class FieldPixels:
         return float(self.cover.weights[self.measured].sum()) / self.cover.pixels
 
 
-def read_field(image: FieldImage, field: Feature, bands: Sequence[str]) -> FieldPixels | None:
+def read_field(
+    image: FieldImage, field: Feature, bands: Sequence[str], *, half_widths: bool = False
+) -> FieldPixels | None:
     """Read the pixels of a field; None where the image does not meet it."""
     covered = cover(field.polygon, image.scene.geobox, str(field.id))
     if covered is None:
         return None
     reflectance, measured = image.read(bands, covered.window)
-    return FieldPixels(covered, dict(zip(bands, reflectance, strict=True)), measured)
+    widths, known = {}, measured
+    reader = image.half_widths(bands) if half_widths else None
+    if reader is not None:
+        read, known = reader.read(covered.window)
+        widths = dict(zip(bands, read, strict=True))
+    return FieldPixels(covered, dict(zip(bands, reflectance, strict=True)), measured, widths, known)
 
 
 def describe(
@@ -67,7 +78,7 @@ def percentile_name(percentile: float) -> str:
 
 
 def measure_field(
-    image: FieldImage, pixels: FieldPixels, measure: Measure, percentiles: Sequence[float], errors: MeanErrors | None
+    pixels: FieldPixels, measure: Measure, percentiles: Sequence[float], errors: MeanErrors | None
 ) -> dict[str, float | None]:
     """Statistics of a measure over a field; None each where nothing is measured."""
     values = measure.of(pixels.bands)
@@ -77,18 +88,16 @@ def measure_field(
         names = ["mean", "half_width", "median", "std", *map(percentile_name, percentiles)]
         return {**dict.fromkeys(names), "count": 0.0}
     found: dict[str, float | None] = {**describe(values[used], weights[used], percentiles)}
-    found["half_width"] = None if errors is None else _half_width(image, pixels, measure, weights, errors)
+    found["half_width"] = None if errors is None else _half_width(pixels, measure, weights, errors)
     return found
 
 
 def _half_width(
-    image: FieldImage, pixels: FieldPixels, measure: Measure, weights: NDArray[np.float32], errors: MeanErrors
+    pixels: FieldPixels, measure: Measure, weights: NDArray[np.float32], errors: MeanErrors
 ) -> float | None:
     """Half-width of a mean, from those of its pixels."""
-    reader = image.half_widths(measure.bands)
-    if reader is None:
+    if not pixels.half_widths:
         return None
-    widths, known = reader.read(pixels.cover.window)
-    of_measure = measure.half_width(pixels.bands, dict(zip(measure.bands, widths, strict=True)))
-    weights = np.where(known & np.isfinite(of_measure), weights, 0)
+    of_measure = measure.half_width(pixels.bands, pixels.half_widths)
+    weights = np.where(pixels.known & np.isfinite(of_measure), weights, 0)
     return errors.half_width_of_mean(measure, np.nan_to_num(of_measure), weights) if weights.any() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import duckdb
 import geopandas
@@ -23,6 +24,7 @@ from geosr.fields.coverage import cover
 from geosr.fields.half_width import MeanErrors, scale_of_mean
 from geosr.fields.measures import measure_of, measures_of
 from tests.conftest import call_geosr, run_here, write_raster
+from tests.small_model import write_small_model
 from tests.stac_items import write_item
 
 LEFT, TOP = 359130, 5352340
@@ -212,6 +214,30 @@ def test_a_mean_errs_by_the_correlation_of_its_pixels():
     assert np.array(found) == pytest.approx(np.array([2, 1, 3, 3]) * 0.1 / 20)
 
 
+def test_means_have_half_widths_where_the_model_is_calibrated(farm, tmp_path, monkeypatch):
+    product = tmp_path / "p.tif"
+    upscale = ("upscale", farm / "s0.tif", "-o", product, "--model", write_small_model(tmp_path), "--uncertainty", "-q")
+    assert call_geosr(*upscale) == 0
+    outline = shapely.box(LEFT - 50, TOP - 290, LEFT + 250, TOP + 50)
+    geopandas.GeoDataFrame(geometry=[outline], crs="EPSG:32633").to_file(tmp_path / "all.geojson")
+    wanted = FieldsRequest((str(product),), tmp_path / "all.geojson", tmp_path / "t.csv", ("B04",))
+    uncalibrated = collect_fields(wanted)
+    assert "means have no half-widths: they are not calibrated for model mine" in uncalibrated.notes
+    assert read(wanted.output)["half_width"].isna().all()
+    monkeypatch.setattr(
+        collect, "errors_of_model", lambda _: MeanErrors(level=0.9, correlation=(1, 0), factors={"B04": 2})
+    )
+    collect_fields(replace(wanted, overwrite=True))
+    (row,) = read(wanted.output).to_dict("records")
+    with rasterio.open(tmp_path / "p_uncertainty.tif") as raster:
+        widths = raster.read(3)[raster.read_masks(3) > 0] * 1e-4
+    assert row["half_width"] == pytest.approx(2 * np.sqrt((widths**2).sum()) / len(widths), abs=2e-6)
+    assert row["count"] == pytest.approx(len(widths), abs=0.1)
+    with rasterio.open(tmp_path / "p_measured.tif") as raster:
+        percent = raster.read(1)
+    assert row["measured_fraction"] == pytest.approx(percent[percent < 255].mean() / 100, abs=1e-5)
+
+
 def test_fields_are_named_by_a_column_or_their_number(farm):
     path = farm / "fields.gpkg"
     assert [one.id for one in read_features(path)] == [1, 2, 3]
@@ -225,6 +251,9 @@ def test_fields_are_drawn_over_time(farm, tmp_path):
     assert result.plots == 2
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["edge.png", "home.png"]
     assert (tmp_path / "plots" / "home.png").read_bytes().startswith(b"\x89PNG")
+    # Nothing is drawn anew without a new date, but for what is missing.
+    (tmp_path / "plots" / "edge.png").unlink()
+    assert collect_fields(request(farm, tmp_path / "t.csv", plots=tmp_path / "plots")).plots == 1
 
 
 @pytest.mark.parametrize(
