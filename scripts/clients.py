@@ -1,0 +1,234 @@
+"""Real clients against a running service: OWSLib, pystac-client, rio-tiler and GDAL, each printing what it did.
+
+    geosr serve --demo &
+    python -m pip install owslib
+    python scripts/clients.py http://127.0.0.1:8000 [--key KEY]
+
+The service has to have the bundled sample. A client that is not installed is left out, and said to be; one that fails
+is printed with its reason, and the exit code is 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+#: A part of the sample, and a tile in its middle.
+BOX = [0.005, -0.012, 0.012, -0.005]
+TILE = (16, 32770, 32770)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A service, and the key to it."""
+
+    address: str
+    key: str | None
+    product: str = ""
+    """Address of the product that was ordered first."""
+    item: str = ""
+    """Id of its Item."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.key is None else {"X-API-Key": self.key}
+
+
+def order(session: Session) -> Session:
+    """Order the product that the others look at."""
+    content = {"inputs": {"scene": "demo", "bbox": BOX}}
+    headers = {**session.headers, "Prefer": "respond-async"}
+    answer = requests.post(f"{session.address}/processes/upscale/execution", json=content, headers=headers, timeout=600)
+    answer.raise_for_status()
+    job = answer.json()
+    # Answered once it is there.
+    content = {**content, "response": "document"}
+    done = requests.post(
+        f"{session.address}/processes/upscale/execution", json=content, headers=session.headers, timeout=600
+    )
+    done.raise_for_status()
+    product = str(done.json()["product"]["href"])
+    jobs = requests.get(f"{session.address}/jobs/{job['jobID']}", headers=session.headers, timeout=60).json()
+    print(f"requests      ordered a box of the sample: job {job['jobID'][:8]} is {jobs['status']}")
+    return Session(session.address, session.key, product, job["jobID"])
+
+
+def owslib_processes(session: Session) -> str:
+    """Describe and execute the process."""
+    from owslib.ogcapi.processes import Processes
+
+    api = Processes(session.address, headers=session.headers)
+    (one,) = api.processes()
+    described = api.process(one["id"])
+    result = api.execute("upscale", {"scene": "demo", "bbox": BOX})
+    found = requests.get(api.response_headers.get("Location", session.product), headers=session.headers, timeout=60)
+    return f"{len(described['inputs'])} inputs of {one['id']}, executed: {', '.join(result)}; HTTP {found.status_code}"
+
+
+def owslib_records(session: Session) -> str:
+    """Read collections and items as OGC API – Features."""
+    from owslib.ogcapi.features import Features
+
+    api = Features(session.address, headers=session.headers)
+    items = api.collection_items("results", limit=5)
+    return f"collections {api.feature_collections()}, {len(items['features'])} items of results; {api.links[0]['rel']}"
+
+
+def owslib_wmts(session: Session) -> str:
+    """Read capabilities, and a tile by them."""
+    from owslib.wmts import WebMapTileService
+
+    wmts = WebMapTileService(f"{session.address}/scenes/demo/wmts", headers=session.headers)
+    zoom, col, row = TILE
+    place = {"tilematrixset": "GoogleMapsCompatible", "tilematrix": str(zoom), "row": row, "column": col}
+    address = wmts.buildTileResource(layer="sr", style="default", format="image/png", **place)
+    picture = requests.get(address, headers=session.headers, timeout=300)
+    return f"layers {', '.join(wmts.contents)}; tile of {size_of(picture)} from {urlsplit(address).path}"
+
+
+def pystac_client(session: Session) -> str:
+    """Search the results, and validate what is found."""
+    from pystac_client import Client
+
+    client = Client.open(session.address, headers=session.headers)
+    found = list(client.search(collections=["results"], bbox=[0, -0.1, 0.1, 0]).items())
+    item = next(one for one in found if one.id == session.item)
+    thumbnail = requests.get(item.assets["thumbnail"].href, headers=session.headers, timeout=60)
+    classes = len(client.get_conforms_to())
+    return f"{classes} conformance classes, {len(found)} items; {item.id[:8]}: thumbnail {size_of(thumbnail)}"
+
+
+def rio_tiler(session: Session) -> str:
+    """Read a tile and statistics of the product over HTTP."""
+    from rio_tiler.io import Reader
+
+    with gdal_with(session), Reader(session.product) as source:
+        tile = source.tile(32770, 32770, 16, indexes=(3, 2, 1))
+        counted = source.statistics(max_size=256)
+    return f"tile {tile.data.shape}, mean of red {counted['b3'].mean:.1f} DN"
+
+
+def rio_tiler_xyz(session: Session) -> str:
+    """Follow the TileJSON of a live layer."""
+    about = requests.get(
+        f"{session.address}/scenes/demo/tilejson.json?layer=original", headers=session.headers, timeout=60
+    ).json()
+    zoom, col, row = TILE
+    address = about["tiles"][0].replace("{z}", str(zoom)).replace("{x}", str(col)).replace("{y}", str(row))
+    picture = requests.get(address, headers=session.headers, timeout=60)
+    return f"TileJSON {about['tilejson']}, zoom {about['minzoom']} to {about['maxzoom']}: tile of {size_of(picture)}"
+
+
+def gdal_cog(session: Session) -> str:
+    """Open the product where it is, and read one window."""
+    import rasterio
+
+    with gdal_with(session), rasterio.open(session.product) as raster:
+        window = raster.read(3, window=rasterio.windows.Window(20, 30, 64, 64))
+        size = f"{raster.width} × {raster.height} px of {raster.res[0]} m"
+        return f"{size}, bands {', '.join(map(str, raster.descriptions))}, window mean {window.mean():.1f} DN"
+
+
+def gdal_wmts(session: Session) -> str:
+    """Open the WMTS as GDAL's and QGIS's driver does."""
+    import rasterio
+
+    with gdal_with(session), rasterio.open(f"WMTS:{session.address}/scenes/demo/wmts,layer=original") as raster:
+        # The sample, at a hundredth of the finest level.
+        left, top = (int(value) for value in ~raster.transform * (200.0, -200.0))
+        window = rasterio.windows.Window(left, top, 51_200, 51_200)
+        part = raster.read(1, window=window, out_shape=(512, 512))
+        return f"{raster.count} bands, CRS {raster.crs}, a window with {len(set(part.ravel().tolist()))} grey levels"
+
+
+def gdal_xyz(session: Session) -> str:
+    """Open the XYZ tiles as QGIS's layer of that name does."""
+    import rasterio
+
+    description = (
+        "<GDAL_WMS><Service name='TMS'><ServerUrl>"
+        f"{session.address}/scenes/demo/tiles/${{z}}/${{x}}/${{y}}?layer=original"
+        "</ServerUrl></Service><DataWindow><UpperLeftX>-20037508.34</UpperLeftX><UpperLeftY>20037508.34</UpperLeftY>"
+        "<LowerRightX>20037508.34</LowerRightX><LowerRightY>-20037508.34</LowerRightY><TileLevel>16</TileLevel>"
+        "<TileCountX>1</TileCountX><TileCountY>1</TileCountY><YOrigin>top</YOrigin></DataWindow>"
+        "<Projection>EPSG:3857</Projection><BlockSizeX>256</BlockSizeX><BlockSizeY>256</BlockSizeY>"
+        "<BandsCount>4</BandsCount><ZeroBlockHttpCodes>404</ZeroBlockHttpCodes></GDAL_WMS>"
+    )
+    with gdal_with(session), rasterio.open(description) as raster:
+        _, col, row = TILE
+        part = raster.read(window=rasterio.windows.Window(col * 256, row * 256, 256, 256))
+        return f"tile {part.shape}, mean colour {part[:3].mean():.1f}, opaque {100 * (part[3] == 255).mean():.0f} %"
+
+
+@contextmanager
+def gdal_with(session: Session) -> Iterator[None]:
+    """GDAL's settings for the service, its key among them."""
+    import rasterio
+
+    headers = "\r\n".join(f"{name}: {value}" for name, value in session.headers.items())
+    options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_HEADERS": headers or None}
+    host = urlsplit(session.address).hostname or ""
+    before = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = host
+    try:
+        with rasterio.Env(**{name: value for name, value in options.items() if value}):
+            yield
+    finally:
+        os.environ.pop("no_proxy")
+        if before is not None:
+            os.environ["no_proxy"] = before
+
+
+def size_of(answer: requests.Response) -> str:
+    """Size of a picture. Raises where it is none."""
+    from PIL import Image
+
+    answer.raise_for_status()
+    with Image.open(io.BytesIO(answer.content)) as picture:
+        return f"{picture.width} × {picture.height} px"
+
+
+CLIENTS: tuple[Callable[[Session], str], ...] = (
+    owslib_processes,
+    owslib_records,
+    owslib_wmts,
+    pystac_client,
+    rio_tiler,
+    rio_tiler_xyz,
+    gdal_cog,
+    gdal_wmts,
+    gdal_xyz,
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Let each client do its part; 1 when one failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", help="of the service, as http://127.0.0.1:8000")
+    parser.add_argument("--key", help="API key, where the service asks for one")
+    given: Any = parser.parse_args(arguments)
+    session, failed = order(Session(given.address.rstrip("/"), given.key)), 0
+    for client in CLIENTS:
+        name = client.__name__.replace("_", " ")
+        try:
+            print(f"{name:<17} {client(session)}", flush=True)
+        except ModuleNotFoundError as error:
+            print(f"{name:<17} left out: {error.name} is not installed", flush=True)
+        # Whatever goes wrong with one is said, and the others go on.
+        except Exception as error:
+            failed += 1
+            print(f"{name:<17} FAILED: {type(error).__name__}: {error}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
