@@ -105,6 +105,16 @@ def adapt(
             show_default="16",
         ),
     ] = None,
+    white: Annotated[
+        float,
+        typer.Option(
+            "--white",
+            min=0.01,
+            max=10,
+            metavar="VALUE",
+            help="Reflectance that is 1 at the network's input; 1 for photographs.",
+        ),
+    ] = 0.3,
     overwrite: _Overwrite = False,
     as_json: opt.Json = False,
     debug: opt.Debug = False,
@@ -121,7 +131,8 @@ def adapt(
         from geosr.release.adapt import adapt as run
 
         steps = STEPS if back_projection is None else back_projection
-        _print_written(run(Adaptation(checkpoint, chosen, profile, output, name, steps, overwrite)), output, as_json)
+        request = Adaptation(checkpoint, chosen, profile, output, name, steps, overwrite, white)
+        _print_written(run(request), output, as_json)
 
 
 @models.command()

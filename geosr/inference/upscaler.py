@@ -320,8 +320,8 @@ def _check_detail(upscaler: Upscaler, card: ModelCard, bands: Sequence[BandSpec]
     Raises :class:`ModelError`.
     """
     side = _PROBE_PX + 2 * upscaler.margin_px
-    # Fields and roads, the same in all bands: reflectance between 0.1 and 0.3.
-    rows, cols = np.mgrid[:side, :side] // 3
+    # Fields, the same in all bands: reflectance between 0.1 and 0.3. Smaller ones are grain to some networks.
+    rows, cols = np.mgrid[:side, :side] // (_PROBE_PX // 2)
     reflectance = (0.2 + 0.1 * np.where((rows + cols) % 2, 1, -1)).astype(np.float32)
     pixels = (reflectance - upscaler.dn_offset) / upscaler.dn_scale
     image = upscaler(pixels, np.ones(pixels.shape, dtype=bool)).image

@@ -98,7 +98,7 @@ def map_bands(
     if by_role is not None:
         return by_role
     plain_image = plain_image and card.stack is None
-    if plain_image and {"red", "green", "blue"} <= set(scene) and set(_COLOURS) < set(card.bands):
+    if plain_image and {"red", "green", "blue"} <= set(scene) and set(_COLOURS) <= set(card.bands):
         return _from_colours(tuple(name for name in scene if name in _COLOURS.values()), card.bands)
     if plain_image and len(scene) == 1:
         count = len(card.bands)

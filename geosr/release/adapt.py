@@ -2,6 +2,7 @@
 
 What the published network takes as 0 to 1 is reflectance divided by a fixed reference, linear and never stretched: 0.3,
 and 0.5 of infrared, as for the default model. So a landscape fills the network's range; what is brighter goes beyond.
+Photographs need 1.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from geosr.release.card_files import places, write
 #: Steps of back-projection after the network, as many as the default model has.
 STEPS = 16
 
-#: Reflectance that is 1 at the network's input, and that of infrared.
+#: Reflectance that is 1 at the network's input, and how many times as much it is of infrared.
 REFERENCE = 0.3
-_INFRARED_REFERENCE = 0.5
+_OF_INFRARED = 5 / 3
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Adaptation:
     """Name of the model; None for that of the card's file."""
     steps: int = STEPS
     overwrite: bool = False
+    white: float = REFERENCE
+    """Reflectance, or brightness of plain images, that is 1 at the network's input."""
 
 
 def adapt(request: Adaptation) -> ModelCard:
@@ -77,7 +80,7 @@ def adapt(request: Adaptation) -> ModelCard:
             + (", seen through the sensor once more." if request.steps else ", without back-projection.")
         ),
         bands=names,
-        reference_reflectance=tuple(_INFRARED_REFERENCE if role == "nir" else REFERENCE for role in roles),
+        reference_reflectance=tuple(request.white * _OF_INFRARED if role == "nir" else request.white for role in roles),
         mtf_nyquist=tuple(band.mtf_nyquist for band in chosen),
         base="none",
         steps=request.steps,

@@ -6,11 +6,15 @@ import numpy as np
 import pydicom
 import pytest
 import rasterio
+import torch
 from PIL import Image, ImageCms
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from rasterio.enums import ColorInterp
+from safetensors.torch import save_file
 
+from geosr.model.card import read_card_file
+from geosr.model.rrdb import RRDBNet
 from tests.conftest import read_raster, run_here
 
 
@@ -207,3 +211,27 @@ def test_slices_keep_their_values_and_their_place(tmp_path):
         assert one.SOPInstanceUID == one.file_meta.MediaStorageSOPInstanceUID
     assert slices[0].SeriesInstanceUID == slices[1].SeriesInstanceUID != "1.2.3"
     assert slices[0].SOPInstanceUID != slices[1].SOPInstanceUID
+
+
+def test_a_published_network_of_photographs_is_a_model_for_them(tmp_path):
+    network = RRDBNet(3, 3, features=8, growth=4, blocks=1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for layer in (network.conv_first, network.conv_up1, network.conv_up2, network.conv_hr, network.conv_last):
+            # It repeats its input's pixels.
+            for colour in range(3):
+                layer.weight[colour, colour, 1, 1] = 1
+    save_file(network.state_dict(), tmp_path / "published.safetensors")
+    card = tmp_path / "restore.json"
+    adapting = ("--sensor", "generic-rgb", "--bands", "red,green,blue", "--white", 1, "--back-projection", 0)
+    run = run_here("models", "adapt", tmp_path / "published.safetensors", *adapting, "-o", card)
+    assert run.returncode == 0, run.stderr
+    assert read_card_file(card).reference_reflectance == (1, 1, 1)
+    grey = photograph()[..., 0]
+    for name, pixels in (("colour", photograph()), ("grey", grey)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        run = run_here("image", tmp_path / f"{name}.png", "-o", tmp_path / f"{name}_x4.png", "--model", card)
+        assert run.returncode == 0, run.stderr
+        expected = np.moveaxis(pixels.reshape(24, 36, -1), -1, 0).repeat(4, axis=1).repeat(4, axis=2)
+        assert np.abs(read_raster(tmp_path / f"{name}_x4.png").astype(int) - expected).max() <= 1
