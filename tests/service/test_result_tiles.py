@@ -58,6 +58,8 @@ def test_no_tile_is_warped_from_far_away(result):
     """A tile of a whole hemisphere took minutes and gigabytes: it was warped in the product's own pixels."""
     for place in ("WebMercatorQuad/0/0/0", "WebMercatorQuad/9/256/256", "WGS1984Quad/1/1/1"):
         assert_problem(ask(f"{result}/tiles/{place}.png?bidx=1"), 404)
+    # A power of this one would be computed for ever.
+    assert ask(f"{result}/tiles/WebMercatorQuad/-23515609858879348/0/0.png?bidx=1").status_code in (400, 404)
     shown = ask(f"{result}/tiles/WebMercatorQuad/13/4096/4096.png?bidx=1&rescale=0,3000")
     assert shown.status_code == 200
 
