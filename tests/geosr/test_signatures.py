@@ -30,6 +30,7 @@ REFERRING = (
     "geosr/batch/",
     "geosr/change/",
     "geosr/cli/",
+    "geosr/plain_images/",
     "geosr/run/demo.py",
     "geosr/run/describe.py",
     "geosr/service/jobs/inputs.py",

@@ -24,8 +24,8 @@ from geosr.errors import GeosrError, ResumeError
 from geosr.progress import QuietReporter
 from geosr.run.pipeline import super_resolve
 from geosr.run.request import Cluster, UpscaleRequest
+from geosr.service.jobs.display_files import write_display_files
 from geosr.service.jobs.inputs import UpscaleInputs
-from geosr.service.jobs.looks import write_looks
 from geosr.service.messages import for_clients
 from geosr.service.problems import problem_of
 from geosr.settings import settings
@@ -124,7 +124,7 @@ def main() -> int:
             max_pixels=spec.max_pixels,
         )
         _attempt(request)
-        write_looks(folder / PRODUCT)
+        write_display_files(folder / PRODUCT)
     except (GeosrError, CatalogError, TilingError, MemoryError) as error:
         problem = problem_of(error)
         message = for_clients(str(error)) if str(error) else type(error).__name__

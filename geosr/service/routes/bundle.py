@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi import Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from geosr.service.jobs.looks import PREVIEW, style_path
+from geosr.service.jobs.display_files import PREVIEW, style_path
 from geosr.service.jobs.record import SUCCESSFUL, Job
 from geosr.service.problems import Problem
 from geosr.service.results.item import item_bytes

@@ -18,10 +18,10 @@ from geosr.errors import GeosrError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf, address_of, client_of
 from geosr.service.jobs.chunk_progress import finished_parts
+from geosr.service.jobs.display_files import PREVIEW
 from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
 from geosr.service.jobs.job_filter import JobSearch
 from geosr.service.jobs.job_store import JobOrder
-from geosr.service.jobs.looks import PREVIEW
 from geosr.service.jobs.record import RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, Problem
 from geosr.service.routes.bundle import BUNDLE, bundle_of, preview_of

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
-from geosr.service.jobs.looks import PREVIEW
+from geosr.service.jobs.display_files import PREVIEW
 from geosr.service.jobs.record import SUCCESSFUL, Job
 from geosr.service.problems import Problem, explain
 from geosr.service.results.extent import extent_of

@@ -17,7 +17,7 @@ _PREVIEW_PX = 512
 _STYLES = {"uncertainty": "uncertainty", "measured": "measured"}
 
 
-def write_looks(product: Path) -> None:
+def write_display_files(product: Path) -> None:
     """Write a preview of a product, and styles of it and of the layers beside it.
 
     Raises :class:`catalog.CatalogError` or :class:`tiling.TilingError`.
