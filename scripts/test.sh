@@ -17,6 +17,6 @@ fi
 .venv/bin/mypy
 # Tests run side by side, those of a module mostly in the same process, which then sets up once what they share. Many
 # wait for processes and services that they start: one test more than there are cores keeps those busy.
+cores="$(getconf _NPROCESSORS_ONLN)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
 exec .venv/bin/python -m pytest -n "$((cores + 1))" --dist worksteal "$@"
