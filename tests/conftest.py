@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,12 @@ RGBN = ("B02", "B03", "B04", "B08")
 
 #: Seconds of the first wait for a server that fails, as users have it.
 FIRST_WAIT_S = web.FIRST_WAIT_S
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let interrupts reach the processes that tests start: a suite in a shell's background would ignore them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
+from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, get_worker, wait
 
 from catalog import Restriction, restricted, restriction_in_force
 from geosr.engine import Parallel
@@ -37,6 +38,9 @@ _CONNECT_S = 30
 
 #: Seconds after which it is asked how many workers there are: they come and go.
 _LOOK_S = 2.0
+
+#: Seconds for which there may be no worker. One that dies is started again in a few.
+_ALONE_S = 60.0
 
 
 Part = TypeVar("Part")
@@ -154,18 +158,17 @@ def submit_bounded(
     limit = _SubmissionLimit(client, ahead)
     remaining = iter(parts)
     running: set[Future] = set()
-    done = as_completed()
     try:
         while True:
             while len(running) < limit.now() and (part := next(remaining, None)) is not None:
-                future = client.submit(*call(part), pure=False)
-                running.add(future)
-                done.add(future)
+                running.add(client.submit(*call(part), pure=False))
             if not running:
                 return
-            future = next(done)
-            running.discard(future)
-            yield future.result()
+            waiting = list(running)
+            for future in _watched(client, partial(_first_done, waiting)):
+                running.discard(future)
+                # A worker that dies takes finished parts with it, which are then made anew.
+                yield _watched(client, partial(_result, future))
     except KilledWorker as error:
         raise WorkerError(
             f"worker processes died again and again at the same {each}, most likely for want of memory: "
@@ -174,6 +177,40 @@ def submit_bounded(
     finally:
         with suppress(Exception):
             client.cancel(list(running))
+
+
+def _first_done(futures: list[Future], seconds: float) -> set[Future] | None:
+    try:
+        return set(wait(futures, timeout=seconds, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return None
+
+
+def _result(future: Future, seconds: float) -> Any:
+    try:
+        return future.result(timeout=seconds)
+    except TimeoutError:
+        if future.status == "error":
+            # It is the task's own.
+            raise
+        return None
+
+
+def _watched(client: Client, look: Callable[[float], Any]) -> Any:
+    """Wait for something that workers bring about; ``look`` waits for so many seconds, and returns None in vain.
+
+    Raises :class:`WorkerError` where the workers are gone and do not come back.
+    """
+    alone: float | None = None
+    while (found := look(_LOOK_S)) is None:
+        now = time.monotonic()
+        alone = None if client.nthreads() else (alone or now)
+        if alone is not None and now - alone > _ALONE_S:
+            raise WorkerError(
+                f"worker processes died, and none came back in {_ALONE_S:g} s: the same command, with other --workers "
+                "or another --scheduler, goes on with what is finished"
+            )
+    return found
 
 
 class _SubmissionLimit:

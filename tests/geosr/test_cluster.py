@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from distributed import Client, LocalCluster
 
 from catalog import SceneRequest
 from geosr.errors import WorkerError
 from geosr.model import zoo
 from geosr.progress import QuietReporter
+from geosr.run import cluster
 from geosr.run.checkpoint import work_folder
 from geosr.run.pipeline import super_resolve
 from geosr.run.request import UpscaleRequest
@@ -195,3 +197,29 @@ def test_the_schedulers_memory_does_not_depend_on_the_number_of_chunks(tmp_path,
 def _scheduler_process(address: str) -> int:
     port = int(address.rpartition(":")[2])
     return next(c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN" and c.pid)
+
+
+def test_a_run_ends_where_its_workers_are_gone(monkeypatch):
+    monkeypatch.setattr(cluster, "_LOOK_S", 0.1)
+    monkeypatch.setattr(cluster, "_ALONE_S", 0.3)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as workers,
+        Client(workers) as client,
+    ):
+        parts = cluster.submit_bounded(client, [1, -1, 2], lambda part: (abs, part), ahead=1, each="part")
+        assert next(parts) == 1
+        workers.scale(0)
+        with pytest.raises(WorkerError, match="none came back"):
+            list(parts)
+
+
+def test_a_part_that_runs_out_of_time_says_so_itself():
+    def late(part):
+        raise TimeoutError("the server is slow")
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as workers,
+        Client(workers) as client,
+        pytest.raises(TimeoutError, match="the server is slow"),
+    ):
+        list(cluster.submit_bounded(client, [1], lambda part: (late, part), ahead=1, each="part"))
