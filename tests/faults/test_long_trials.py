@@ -21,6 +21,7 @@ def tried(module, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_mutated_input_of_each_kind_is_refused_or_right(tmp_path):
     tried("scripts.fuzz", "--count", len(KINDS), "--seed", 11, "--output", tmp_path / "fuzz.json")
     content = json.loads((tmp_path / "fuzz.json").read_text())

@@ -126,6 +126,7 @@ def read_pixels_from(server, tmp_path, faults):
     assert valid.all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "use", [read_item_from, search_at, read_results_of, ask_version_of, open_raster_from, read_pixels_from]
@@ -316,6 +317,7 @@ def test_nothing_that_grants_access_is_written_or_shown(server, tmp_path, capfd,
     assert_silent(caplog.text + "".join(capfd.readouterr()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["", "404", "503", "reset", "half", "drip"])
 def test_errors_do_not_tell_what_grants_access(server, tmp_path, monkeypatch, capfd, caplog, fault):
     monkeypatch.setattr(web, "TOTAL_S", 0.5)

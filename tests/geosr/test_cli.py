@@ -26,6 +26,7 @@ def ok(result):
     return result
 
 
+@pytest.mark.slow
 def test_search_and_upscale_give_the_pixels_of_the_file(tmp_path, sample):
     """The area's pixels are those of the whole file's product: they see what lies around them."""
     item = write_item(tmp_path, "one", sample)
@@ -65,6 +66,7 @@ def test_help_and_version():
     assert "upscale" in alone.stdout
 
 
+@pytest.mark.slow
 def test_an_area_over_two_items_is_one_seamless_cog(tmp_path, sample):
     left = write_item(tmp_path, "left", sample[:, :, :150])
     right = write_item(tmp_path, "right", sample[:, :, 150:], left=301500)

@@ -79,6 +79,7 @@ def assert_holds(farm, cube, *numbers):
                     np.testing.assert_allclose(decoded[band + name].values[place], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_are_read_as_they_are_and_added_date_by_date(farm, tmp_path, kind):
     cube = tmp_path / kind

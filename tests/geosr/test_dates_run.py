@@ -76,6 +76,7 @@ def rms(image: np.ndarray) -> float:
     return float(np.sqrt(np.mean((image / 10_000 - ground())[:, 32:-32, 32:-32] ** 2)))
 
 
+@pytest.mark.slow
 def test_it_is_what_fuse_makes_whatever_the_chunks_and_resumes_to_the_same_bytes(tmp_path, frames, series):
     array = xr.DataArray(
         np.stack(frames),

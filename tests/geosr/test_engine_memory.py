@@ -36,6 +36,7 @@ def short_of_memory(engine, monkeypatch, limit):
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 def test_too_little_memory_halves_what_is_computed_at_once(masked, sample, monkeypatch):
     card = zoo.read_card(zoo.DEFAULT_MODEL)

@@ -68,6 +68,7 @@ def entering(card, sample):
     return sample.astype(np.float32) / DN / reference, reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("engine", OURS)
@@ -132,6 +133,7 @@ def test_the_image_is_the_same_with_uncertainty_and_without(name, sample):
     assert again.half_width is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*OURS, "torch"])
 def test_pixels_do_not_depend_on_the_number_of_threads(name, sample):
     card = zoo.read_card(zoo.DEFAULT_MODEL)
@@ -178,6 +180,7 @@ def card_of(folder, **content):
     return read_card_file(folder / "card.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["none", "nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize(("steps", "noise_limit"), [(0, 0), (1, 0), (3, 0), (3, 0.02), (0, 0.02)])
 @pytest.mark.parametrize("engine", OURS)

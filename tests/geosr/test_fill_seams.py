@@ -16,6 +16,7 @@ def upscaled(path, output, *, core_px, model):
     return read_raster(output).astype(int)
 
 
+@pytest.mark.slow
 def test_a_band_that_is_missing_over_a_wide_part_leaves_no_seams(tmp_path, sample):
     from geosr.model.zoo import DEFAULT_MODEL
 

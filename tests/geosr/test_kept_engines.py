@@ -27,6 +27,7 @@ OURS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", OURS)
 @pytest.mark.parametrize("colours", [(2, 1, 0), (2,)])
 def test_engines_agree_on_what_they_do_not_know_of_a_picture(tmp_path, sample, engine, colours):

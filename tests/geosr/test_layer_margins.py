@@ -37,6 +37,7 @@ def test_most_of_a_deep_network_has_the_whole_margin():
     assert needed[-1] < 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharpness", [0.0, 1.0])
 @pytest.mark.parametrize("engine", [OpenVinoEngine, TorchEngine, WinogradEngine])
 def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):

@@ -28,6 +28,7 @@ def run(source, **options):
     return super_resolve(request, recorder), recorder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "hole"), [("uint16", 0), ("float32", np.nan)])
 @pytest.mark.parametrize("core_px", [64, 256])
 def test_overviews_leave_out_what_is_not_measured_even_if_undeclared(tmp_path, dtype, hole, core_px):

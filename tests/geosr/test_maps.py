@@ -94,6 +94,7 @@ def test_files_for_maps_go_with_a_product(tmp_path, red):
     assert json.loads((tmp_path / "out.json").read_text()) == item
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--uncertainty",)])
 def test_some_bands_are_written_of_all_that_are_computed(tmp_path, red, more):
     """In the order asked for, with the pixels of a run that writes all; resuming knows them apart."""

@@ -173,6 +173,7 @@ def tensors(state):
     return [tensor for one in inside for tensor in tensors(one)]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_bytes(tmp_path, fidelity):
     """Generator, discriminator and both optimisers go on from where they were."""
     config = configured(tmp_path)
@@ -194,6 +195,7 @@ def test_the_stage_needs_weights_to_begin_with(tmp_path):
         train(configured(tmp_path), SAMPLE.parent, tmp_path / "run", quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stage",
     [

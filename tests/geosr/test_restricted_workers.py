@@ -20,6 +20,7 @@ def folder(tmp_path):
     restrict(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_workers_open_no_more_than_the_run_may(folder, workers):
     """The source turns into a link to another file once the run has looked at it."""

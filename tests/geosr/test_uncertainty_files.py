@@ -77,6 +77,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, source, model):
     assert tree_of(tmp_path) == LEFT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:900])])
 @pytest.mark.parametrize("name", ["out_uncertainty.tif", "out_measured.tif", "out.tif"])
 def test_what_is_missing_or_damaged_is_made_anew(tmp_path, source, model, name, damage):
@@ -94,6 +95,7 @@ def test_what_is_missing_or_damaged_is_made_anew(tmp_path, source, model, name, 
     assert recorder.computed == []
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_product_is_in_place_does_not_lock_the_layers(tmp_path, source, model):
     super_resolve(request(source, model))
     undisturbed = outputs(tmp_path)

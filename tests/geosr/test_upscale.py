@@ -112,6 +112,7 @@ def test_austria(tmp_path):
     assert (consistency_dn(read_raster(source), read_raster(output)) <= [12, 12, 12, 20]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (1, 500), (7, 3), (2, 2), (300, 1)])
 def test_any_size(tmp_path, sample, rows, cols):
     tiled = np.tile(sample, (1, 2, 2))[:, :rows, :cols]

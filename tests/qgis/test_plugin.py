@@ -169,6 +169,7 @@ def cancelled(*arguments):
     return run([sys.executable, "-c", WAITING, *arguments], os.environ, lines.append, lambda: bool(lines))
 
 
+@pytest.mark.slow
 def test_a_cancelled_command_is_interrupted_as_from_the_keyboard():
     """Tests of kills show that it keeps what the next run goes on from."""
     assert (cancelled().code, cancelled().cancelled) == (130, True)
@@ -179,6 +180,7 @@ def test_a_cancelled_command_that_does_not_end_is_killed(monkeypatch):
     assert cancelled("deaf").code == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_mistake_while_lines_are_read_leaves_no_command_behind():
     def read(line):
         raise ValueError(line)

@@ -14,6 +14,9 @@ from tests.service.conftest import served
 from tests.stac_items import serve, write_item
 from tests.web_files import web_files
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 PERIOD = {"bbox": [14, 47, 15, 48], "datetime": "2023-08-15"}
 
 

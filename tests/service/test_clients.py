@@ -11,6 +11,9 @@ from geosr.service.openapi import as_3_0
 from geosr.service.results.extent import extent_of
 from tests.service.conftest import BOX, served
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 PATHS = [
     "/",
     "/conformance",

@@ -13,6 +13,9 @@ from rasterio.transform import from_origin
 
 from tests.conftest import write_raster
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 WEST, NORTH, SIDE_PX = 12.0, 60.0, 96
 
 

@@ -15,6 +15,9 @@ from geosr.service.security.signed_links import SignedLinks
 from tests.conftest import SAMPLE, run_here
 from tests.service.conftest import BOX, served
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 ASYNC = {"Prefer": "respond-async"}
 
 

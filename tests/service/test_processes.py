@@ -10,6 +10,9 @@ from rio_cogeo import cog_validate
 
 from tests.service.conftest import BOX
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 NOT_READY = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/result-not-ready"
 NO_SUCH_JOB = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/no-such-job"
 NO_SUCH_PROCESS = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/no-such-process"

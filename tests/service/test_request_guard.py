@@ -12,6 +12,9 @@ from geosr.service.security.request_guard import MOST_BODY_BYTES
 from tests.conftest import SAMPLE
 from tests.service.conftest import served
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 JSON = {"content-type": "application/json"}
 
 

@@ -9,6 +9,9 @@ import rasterio
 
 from tests.service.conftest import BOX
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 #: In the middle of the job's box.
 TILE = "tiles/WebMercatorQuad/16/32769/32769"
 

@@ -10,6 +10,9 @@ import pytest
 from geosr.service.results.period_and_area import Period, parse_period, period_of_item
 from tests.service.conftest import BOX
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 GEOJSON = "application/geo+json"
 SQUARE = [[[0, -0.02], [0.02, -0.02], [0.02, 0], [0, 0], [0, -0.02]]]
 

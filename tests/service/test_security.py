@@ -20,6 +20,9 @@ from tests.conftest import SAMPLE, write_raster
 from tests.service.conftest import BOX, served
 from tests.stac_items import write_item
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 SECRET = b"a secret of this machine"
 
 

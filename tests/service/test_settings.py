@@ -12,6 +12,9 @@ from geosr.service.settings import ServiceSettings, read_settings
 from tests.conftest import REPOSITORY, run_geosr
 from tests.service.conftest import served
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 
 def write(folder: Path, text: str) -> Path:
     path = folder / "service.yaml"

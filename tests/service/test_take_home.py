@@ -16,6 +16,9 @@ from PIL import Image
 from tests.conftest import SAMPLE
 from tests.service.conftest import BOX, served
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 PLACE = [{"display_name": "Regensburg", "boundingbox": ["48.9", "49.1", "12.0", "12.2"], "other": 1}]
 
 

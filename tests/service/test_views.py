@@ -13,6 +13,9 @@ from rasterio.warp import transform as transform_points
 
 from tests.conftest import SAMPLE
 
+# Services start in processes of their own.
+pytestmark = pytest.mark.slow
+
 #: In the middle of the sample.
 TILE = "16/32770/32770"
 
