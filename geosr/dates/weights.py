@@ -59,12 +59,13 @@ def weigh(
     difference = on_line(date, fit.lines) - seen
     usable = shrunk(valid, _GROWTH_PX) & measured
     usable &= ~_cloud_or_shadow(difference, seen, usable)
-    change = _oddness(difference, seen, usable, fit) > 1
-    usable &= ~_grown(change & usable, _CHANGE_GROWTH_PX)
-    odd = _oddness(difference, seen, usable, fit)
+    residual, odd = _oddness(difference, seen, usable, fit)
+    change = (odd > 1) & usable
+    if change.any():
+        usable &= ~_grown(change, _CHANGE_GROWTH_PX)
+        residual, odd = _oddness(difference, seen, usable, fit)
     share = np.where(usable & (odd < 1), (1 - np.minimum(odd, 1)) ** 2, 0.0)
-    residual = np.where(usable, difference - local_mean(difference, usable), 0.0)
-    return Weighed(residual, np.asarray(fit.weight)[:, None, None] * share)
+    return Weighed(np.where(usable, residual, 0.0), np.asarray(fit.weight)[:, None, None] * share)
 
 
 def shrunk(area: _Mask, px: int) -> _Mask:
@@ -86,8 +87,11 @@ def _cloud_or_shadow(difference: _Values, seen: NDArray[np.floating], usable: _M
     return _grown((clouded | shaded) & usable, _CHANGE_GROWTH_PX)
 
 
-def _oddness(difference: _Values, seen: NDArray[np.floating], usable: _Mask, fit: DateFit) -> _Values:
-    """Squared difference over what is allowed, ``(rows, cols)``: the most of all bands' own and of their mean."""
+def _oddness(difference: _Values, seen: NDArray[np.floating], usable: _Mask, fit: DateFit) -> tuple[_Values, _Values]:
+    """Return the difference without its local mean, and the mean over the bands of its square over what is allowed.
+
+    The shapes are ``(bands, rows, cols)`` and ``(rows, cols)``.
+    """
     residual = difference - local_mean(difference, usable)
     detail = seen - local_mean(seen, usable)
     known = np.maximum(ndimage.gaussian_filter(usable.astype(np.float64), _LOCAL_PX), 1e-6)
@@ -97,4 +101,4 @@ def _oddness(difference: _Values, seen: NDArray[np.floating], usable: _Mask, fit
         found = ndimage.gaussian_filter(np.where(usable, band**2, 0.0), _LOCAL_PX) / known
         strength = ndimage.gaussian_filter(np.where(usable, own**2, 0.0), _DETAIL_PX) / wide
         total += found / ((_NOISE_LIMIT * noise) ** 2 + _DETAIL_SHARE * strength)
-    return total / len(residual)
+    return residual, total / len(residual)
