@@ -36,10 +36,10 @@ _AHEAD = 2
 #: Seconds to wait for a scheduler, and for its first worker.
 _CONNECT_S = 30
 
-#: Seconds after which it is asked how many workers there are: they come and go.
+#: Seconds between two counts of the workers: they come and go.
 _LOOK_S = 2.0
 
-#: Seconds for which there may be no worker. One that dies is started again in a few.
+#: Longest time without any worker, seconds. One that dies is started again within a few.
 _ALONE_S = 60.0
 
 
@@ -152,8 +152,9 @@ def submit_bounded(
 ) -> Iterator[Any]:
     """Stream results of the parts of a job, as they finish; no more than ``ahead`` per thread wait.
 
-    ``call`` gives a part's function and arguments; ``each`` is what a part is called. The first error ends it, and what
-    was handed out is cancelled. Raises :class:`WorkerError` where workers die again and again.
+    ``call`` gives a part's function and arguments, whose result is never None; ``each`` is what a part is called. The
+    first error ends it, and what was handed out is cancelled. Raises :class:`WorkerError` where workers die again and
+    again, or are gone.
     """
     limit = _SubmissionLimit(client, ahead)
     remaining = iter(parts)
@@ -190,14 +191,12 @@ def _result(future: Future, seconds: float) -> Any:
     try:
         return future.result(timeout=seconds)
     except TimeoutError:
-        if future.status == "error":
-            # It is the task's own.
-            raise
-        return None
+        # A part that failed is asked again: the error is its own, and it is there at once.
+        return future.result() if future.status == "error" else None
 
 
 def _watched(client: Client, look: Callable[[float], Any]) -> Any:
-    """Wait for something that workers bring about; ``look`` waits for so many seconds, and returns None in vain.
+    """Wait for a result of workers; ``look`` waits for as many seconds as it is given, and returns None in vain.
 
     Raises :class:`WorkerError` where the workers are gone and do not come back.
     """
