@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from catalog.errors import RadiometryError
 from catalog.sensors import SensorProfile
@@ -52,11 +52,13 @@ class Radiometry:
             )
 
 
-def reflectance_of(dn: NDArray[Any], scales: ArrayLike, offsets: ArrayLike) -> NDArray[np.float32]:
-    """Convert DN ``(bands, rows, cols)`` to reflectance by the scale and the offset of each band."""
-    reflectance = dn.astype(np.float32)
-    reflectance *= np.asarray(scales, np.float32).reshape(-1, 1, 1)
-    reflectance += np.asarray(offsets, np.float32).reshape(-1, 1, 1)
+def reflectance_of(
+    dn: NDArray[Any], scales: ArrayLike, offsets: ArrayLike, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """Convert DN ``(bands, rows, cols)`` to reflectance of a type by the scale and the offset of each band."""
+    reflectance = dn.astype(dtype)
+    reflectance *= np.asarray(scales, dtype).reshape(-1, 1, 1)
+    reflectance += np.asarray(offsets, dtype).reshape(-1, 1, 1)
     return reflectance
 
 

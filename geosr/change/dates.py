@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from scipy import ndimage
 
 from catalog import BandSpec, Scene
+from catalog.radiometry import reflectance_of
 from geosr.errors import UsageError
 from geosr.registration.align import measure_shift
 from geosr.registration.harmonise import Line, harmonise
@@ -87,10 +88,8 @@ class SceneReader:
 
 
 def _reflectance(dn: NDArray[Any], bands: Sequence[BandSpec], *, offset: bool) -> NDArray[np.float32]:
-    scales, offsets = (
-        np.array([getattr(one, name) for one in bands]).reshape(-1, 1, 1) for name in ("scale", "offset")
-    )
-    reflectance = dn * scales + (offsets if offset else 0)
+    scales, offsets = [one.scale for one in bands], [one.offset if offset else 0.0 for one in bands]
+    reflectance = reflectance_of(dn, scales, offsets, np.float64)
     made: NDArray[np.float32] = np.nan_to_num(reflectance, posinf=0.0, neginf=0.0).astype(np.float32)
     return made
 

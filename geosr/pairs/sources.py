@@ -23,6 +23,7 @@ from catalog.gdal import open_raster
 from catalog.items import is_item, read_item
 from catalog.overpass import SCL_KEYS, GivenBands, scene_of_items
 from catalog.plausibility import judged
+from catalog.radiometry import reflectance_of
 from catalog.resample import read_resampled
 from catalog.safe import is_safe
 from catalog.spelling import CONFIGURED
@@ -41,16 +42,6 @@ class PairView:
     nodata: float | None
     """A further DN without measurement."""
 
-    @property
-    def scales(self) -> NDArray[np.float64]:
-        """Reflectance per DN ``(bands, 1, 1)``."""
-        return np.array([self.scene.bands[i].scale for i in self.order]).reshape(-1, 1, 1)
-
-    @property
-    def offsets(self) -> NDArray[np.float64]:
-        """Reflectance at DN 0 ``(bands, 1, 1)``."""
-        return np.array([self.scene.bands[i].offset for i in self.order]).reshape(-1, 1, 1)
-
     def read(self, window: Window) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Reflectance ``(bands, rows, cols)`` in a window of the scene's grid, and what was measured in all bands.
 
@@ -64,7 +55,8 @@ class PairView:
             measured = measured & (pixels < np.iinfo(pixels.dtype).max).all(axis=0)
         if self.nodata is not None:
             measured = measured & (pixels != self.nodata).all(axis=0)
-        reflectance = pixels.astype(np.float64) * self.scales + self.offsets
+        bands = [self.scene.bands[i] for i in order]
+        reflectance = reflectance_of(pixels, [one.scale for one in bands], [one.offset for one in bands], np.float64)
         return np.where(measured, reflectance, 0.0), measured
 
 

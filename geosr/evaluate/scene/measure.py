@@ -13,6 +13,7 @@ from rasterio.windows import Window
 
 import catalog
 from catalog import SceneRequest
+from catalog.radiometry import reflectance_of
 from geosr.evaluate.scene.blur import Blur, measure_blur
 from geosr.evaluate.scene.noise import Noise, measure_noise
 from geosr.evaluate.scene.registration import BandRegistration, measure_registration
@@ -67,9 +68,8 @@ def measure_scene(request: SceneRequest) -> SceneQuality:
     scene = catalog.open_scene(request)
     window = _middle(scene.area)
     dn, measured = scene.reader.read(window)
-    scales = np.array([band.scale for band in scene.bands]).reshape(-1, 1, 1)
-    offsets = np.array([band.offset for band in scene.bands]).reshape(-1, 1, 1)
-    reflectance = dn.astype(np.float64) * scales + offsets
+    scales, offsets = ([getattr(band, name) for band in scene.bands] for name in ("scale", "offset"))
+    reflectance = reflectance_of(dn, scales, offsets, np.float64)
     profile = catalog.read_sensor(scene.sensor or "sentinel-2")
     known = {band.name: profile.band(band.name) for band in scene.bands}
     bands = tuple(
