@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -29,6 +29,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"QUALITY": 95},
     "GTiff": {"compress": "deflate", "predictor": 2, "tiled": True, "BIGTIFF": "IF_SAFER"},
 }
+
+#: Drivers of files that may hold several frames.
+_ANIMATED = ("GIF", "PNG", "WEBP")
 
 _ORIENTATION = "EXIF_Orientation"
 
@@ -60,11 +63,14 @@ class PlainImage:
 
 
 def read_image(path: Path) -> PlainImage:
-    """Read an image as a viewer shows it: palettes expanded, turned as EXIF says.
+    """Read an image as a viewer shows it: palettes and few bits expanded, turned as EXIF says.
 
-    Raises :class:`UsageError` for what is no image of 8 or 16 bits, :class:`catalog.SourceError` for no raster at all.
+    Raises :class:`UsageError` for what is no single image of 8 or 16 bits, :class:`catalog.SourceError` for no raster
+    at all.
     """
     with open_raster(str(path)) as raster:
+        if len(raster.subdatasets) > 1 or (raster.driver in _ANIMATED and _is_animated(path)):
+            raise UsageError(f"{path} holds several images: save each as a file, or take geosr video for an animation")
         colours = colours_of(raster)
         kept = {str(dtype) for dtype in raster.dtypes}
         if len(kept) > 1 or not kept <= {"uint8", "uint16"}:
@@ -133,8 +139,29 @@ def _coloured(
     wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if len(shown) == 3 and set(wanted) <= set(colours):
         shown = [colours.index(one) + 1 for one in wanted]
-    opaque = None if alpha is None else raster.read(alpha)
-    return raster.read(shown), opaque
+    pixels = _whole_range(raster, raster.read(shown))
+    if alpha is not None:
+        return pixels, raster.read(alpha)
+    flags = raster.mask_flag_enums[0]
+    # A PNG may name one colour as clear. Other kinds' nodata values are no transparency.
+    if MaskFlags.per_dataset in flags or (raster.driver == "PNG" and MaskFlags.nodata in flags):
+        clear = raster.read_masks(shown[0]) == 0
+        return pixels, np.where(clear, 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype) if clear.any() else None
+    return pixels, None
+
+
+def _whole_range(raster: DatasetReader, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Values of 1 to 7 bits spread over 8, and those that count from white turned round."""
+    structure = raster.tags(ns="IMAGE_STRUCTURE")
+    bits = int(raster.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", structure.get("NBITS", pixels.dtype.itemsize * 8)))
+    if structure.get("MINISWHITE") == "YES":
+        pixels = 2**bits - 1 - pixels
+    return pixels if bits >= 8 else np.rint(pixels * (255 / (2**bits - 1))).astype(np.uint8)
+
+
+def _is_animated(path: Path) -> bool:
+    with Image.open(path) as image:
+        return bool(getattr(image, "is_animated", False))
 
 
 def _expanded(raster: DatasetReader) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -28,6 +28,12 @@ NOTE = "geosr is no medical device: upscaled slices are for research, presentati
 #: Elements that describe pixels which are no longer there.
 _OF_THE_PIXELS = ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingRangeLimit")
 
+#: Sequences by which a file of several frames describes the place of each.
+_BY_FRAME = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DetectorInformationSequence")
+
+#: Groups of elements that draw layers over the pixels, on their grid; odd numbers between them are private.
+_OVERLAYS = range(0x6000, 0x6100, 2)
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -48,6 +54,8 @@ def read_slice(path: Path) -> Slice:
         raise UsageError(f"{path} is no DICOM image that can be read: {error}") from error
     if not str(content.PhotometricInterpretation).startswith("MONOCHROME"):
         raise UsageError(f"{path} has {content.PhotometricInterpretation} colours: slices are grey")
+    if any(name in content for name in _BY_FRAME):
+        raise UsageError(f"{path} says pixel spacing and position by frame: save each frame as a slice of its own")
     if values.dtype.itemsize > 2:
         raise UsageError(f"{path} has {content.BitsAllocated} bits a pixel: 8 or 16 are taken")
     return Slice(path, content, values.reshape(-1, *values.shape[-2:]))
@@ -84,6 +92,9 @@ def upscale_slice(one: Slice, upscaler: ImageUpscaler, brightness: Brightness, s
     for name in _OF_THE_PIXELS:
         if name in made:
             delattr(made, name)
+    for element in list(made):
+        if element.tag.group in _OVERLAYS:
+            del made[element.tag]
     return made
 
 

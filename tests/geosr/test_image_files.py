@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from geosr.model.card import read_card_file
 from geosr.model.rrdb import RRDBNet
+from geosr.plain_images.files import read_image
 from tests.conftest import read_raster, run_here
 
 
@@ -102,6 +103,49 @@ def test_palettes_are_the_colours_that_they_stand_for(tmp_path):
     for name in ("in", "rgb"):
         convert(tmp_path / f"{name}.png", "-o", tmp_path / f"{name}_out.png")
     assert (read_raster(tmp_path / "in_out.png") == read_raster(tmp_path / "rgb_out.png")).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bits_are_shown_from_black_to_white(tmp_path, bits):
+    grey = np.arange(64).reshape(1, 8, 8) % 2**bits
+    for name, driver, more in (
+        ("in.png", "PNG", {}),
+        ("in.tif", "GTiff", {}),
+        ("white.tif", "GTiff", {"photometric": "MINISWHITE"}),
+    ):
+        shape = {"count": 1, "height": 8, "width": 8, "dtype": "uint8", "nbits": bits}
+        with rasterio.open(tmp_path / name, "w", driver=driver, **shape, **more) as raster:
+            raster.write(grey.astype(np.uint8))
+        with Image.open(tmp_path / name) as seen:
+            shown = np.asarray(seen.convert("L"))
+        assert (read_image(tmp_path / name).pixels == shown).all()
+        assert (shown.min(), shown.max()) == (0, 255)
+
+
+def test_values_that_count_from_white_are_turned_round(tmp_path):
+    shape = {"count": 1, "height": 8, "width": 8, "dtype": "uint16", "photometric": "MINISWHITE"}
+    with rasterio.open(tmp_path / "in.tif", "w", driver="GTiff", **shape) as raster:
+        raster.write(np.arange(64, dtype=np.uint16).reshape(1, 8, 8))
+    assert read_image(tmp_path / "in.tif").pixels.ravel().tolist() == list(range(65535, 65535 - 64, -1))
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_a_colour_that_a_png_names_as_clear_is_transparent(tmp_path, colours):
+    pixels = photograph() if colours == 3 else photograph()[..., 0]
+    clear = (20, 20, 128) if colours == 3 else 20
+    Image.fromarray(pixels).save(tmp_path / "in.png", transparency=clear)
+    image = read_image(tmp_path / "in.png")
+    hidden = (pixels == clear).all(axis=-1) if colours == 3 else pixels == clear
+    assert hidden.any()
+    assert (image.alpha == np.where(hidden, 0, 255)).all()
+
+
+@pytest.mark.parametrize("name", ["in.tif", "in.gif", "in.webp", "in.png"])
+def test_one_of_several_images_is_not_taken_for_all(tmp_path, name):
+    first, second = Image.fromarray(photograph()), Image.fromarray(photograph()[::-1])
+    first.save(tmp_path / name, save_all=True, append_images=[second])
+    assert "holds several images" in refused(tmp_path / name, "-o", tmp_path / "out.png")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_series_of_16_bits_has_one_white(tmp_path):
@@ -211,6 +255,31 @@ def test_slices_keep_their_values_and_their_place(tmp_path):
         assert one.SOPInstanceUID == one.file_meta.MediaStorageSOPInstanceUID
     assert slices[0].SeriesInstanceUID == slices[1].SeriesInstanceUID != "1.2.3"
     assert slices[0].SOPInstanceUID != slices[1].SOPInstanceUID
+
+
+def test_slices_have_no_layer_of_the_coarser_grid(tmp_path):
+    write_slice(tmp_path / "in.dcm", np.zeros((8, 8), np.int16))
+    content = pydicom.dcmread(tmp_path / "in.dcm")
+    block = content.private_block(0x6001, "other", create=True)
+    block.add_new(0x10, "LO", "stays")
+    content.add_new(0x60000010, "US", 8)
+    content.add_new(0x60000011, "US", 8)
+    content.add_new(0x60003000, "OW", bytes(8))
+    content.save_as(tmp_path / "in.dcm")
+    convert(tmp_path / "in.dcm", "-o", tmp_path / "out.dcm")
+    groups = {element.tag.group for element in pydicom.dcmread(tmp_path / "out.dcm")}
+    assert 0x6000 not in groups
+    assert 0x6001 in groups
+
+
+def test_slices_whose_frames_have_places_of_their_own_are_refused(tmp_path):
+    spacing = pydicom.Dataset()
+    spacing.PixelSpacing = [0.5, 0.5]
+    shared = pydicom.Dataset()
+    shared.PixelMeasuresSequence = [spacing]
+    write_slice(tmp_path / "in.dcm", np.zeros((8, 8), np.int16), SharedFunctionalGroupsSequence=[shared])
+    assert "says pixel spacing and position by frame" in refused(tmp_path / "in.dcm", "-o", tmp_path / "out.dcm")
+    assert not (tmp_path / "out.dcm").exists()
 
 
 def test_a_published_network_of_photographs_is_a_model_for_them(tmp_path):
