@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 #: Outlines that are off by less look the same, degrees: a tenth of a metre.
@@ -22,6 +25,17 @@ def outline_of(geobox: GeoBox) -> dict[str, Any]:
     polygon = shapely.simplify(geobox.footprint("EPSG:4326", buffer=0).geom, _TOLERANCE_DEG)
     outline: dict[str, Any] = shapely.geometry.mapping(polygon)
     return outline
+
+
+def pixels_at(
+    geobox: GeoBox, longitudes: NDArray[np.float64], latitudes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows and columns of places, with fractions; not finite where the grid's CRS does not reach."""
+    assert geobox.crs is not None
+    place = CRS("EPSG:4326").transformer_to_crs(geobox.crs)(longitudes, latitudes)
+    with np.errstate(invalid="ignore"):
+        cols, rows = ~geobox.affine * place
+    return rows, cols
 
 
 def name_of(geobox: GeoBox) -> str:

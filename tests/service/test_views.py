@@ -109,10 +109,18 @@ def test_a_profile_has_the_values_of_its_points(service):
         for band, line in zip(point["bands"], found["bands"], strict=True):
             assert line["before"][i] == pytest.approx(band["before"]["reflectance"], abs=2e-5)
             assert line["after"][i] == pytest.approx(band["after"]["reflectance"], abs=2e-5)
-    for line, reason in (("1,2,3", "four numbers"), ("10,10,11,11", "no pixel"), ("nan,0,1,1", "180")):
+    refused = [("1,2,3", "four numbers"), ("10,10,11,11", "no pixel"), ("nan,0,1,1", "180"), ("1,1,nan,1", "180")]
+    # Where the scene's CRS does not reach.
+    refused.append(("93,0,93,0", "no pixel"))
+    for line, reason in refused:
         answer = service.http.get("/scenes/demo/profile", params={"line": line})
         assert answer.status_code in (400, 404)
         assert reason in answer.json()["detail"]
+
+
+def test_there_is_no_pixel_where_the_crs_does_not_reach(service):
+    answer = service.http.get("/scenes/demo/point", params={"lon": 93, "lat": 0})
+    assert answer.status_code == 404, answer.text
 
 
 def test_wmts_lists_layers_whose_tiles_are_there(service):

@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 import diskcache  # type: ignore[import-untyped]
 import numpy as np
-from rasterio.crs import CRS
-from rasterio.warp import transform as transform_points
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +19,7 @@ import catalog
 import tiling
 from geosr.service import metrics
 from geosr.service.cache import keep
+from geosr.service.geography import pixels_at
 from geosr.service.problems import Problem, busy
 from geosr.service.scenes import LiveScene
 from geosr.service.tiles import render
@@ -120,10 +119,7 @@ class Tiles:
 
         Raises :class:`Problem` outside the scene.
         """
-        (x,), (y,) = transform_points(
-            "EPSG:4326", CRS.from_user_input(str(live.scene.geobox.crs)), [longitude], [latitude]
-        )
-        col, row = ~live.scene.geobox.affine * (x, y)
+        (row,), (col,) = pixels_at(live.scene.geobox, np.array([longitude]), np.array([latitude]))
         rows, cols = live.scene.geobox.shape
         if not (0 <= row < rows and 0 <= col < cols):
             raise Problem(404, "the scene has no pixel there")

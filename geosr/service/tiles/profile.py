@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Geod
-from rasterio.crs import CRS
-from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 from starlette.concurrency import run_in_threadpool
 
+from geosr.service.geography import pixels_at
 from geosr.service.problems import Problem
 from geosr.service.scenes import LiveScene
 from geosr.service.tiles.live_chunks import ChunkKey, LiveChunk, known_pixels
@@ -31,7 +30,8 @@ def parse_line(text: str) -> Line:
         lon, lat, lon_too, lat_too = (float(part) for part in text.split(","))
     except ValueError:
         raise Problem(400, "line: give four numbers, longitude,latitude,longitude,latitude") from None
-    if not (max(abs(lon), abs(lon_too)) <= 180 and max(abs(lat), abs(lat_too)) <= 90):
+    # Each by itself, for the larger of a number and NaN may be the number.
+    if not (abs(lon) <= 180 and abs(lon_too) <= 180 and abs(lat) <= 90 and abs(lat_too) <= 90):
         raise Problem(400, "line: its ends are not within 180 degrees of longitude and 90 of latitude")
     return lon, lat, lon_too, lat_too
 
@@ -40,17 +40,15 @@ async def profile_of(tiles: Tiles, live: LiveScene, line: Line) -> dict[str, Any
     """Reflectance along a line. Raises :class:`Problem` where the scene has no pixel along it, or the line is long."""
     lon, lat, lon_too, lat_too = line
     share = np.linspace(0, 1, POINTS)
-    place = lon + share * (lon_too - lon), lat + share * (lat_too - lat)
-    crs = CRS.from_user_input(str(live.scene.geobox.crs))
-    x, y = (np.asarray(values) for values in transform_points("EPSG:4326", crs, *(list(part) for part in place)))
-    cols, rows = ~live.scene.geobox.affine * (x, y)
+    rows, cols = pixels_at(live.scene.geobox, lon + share * (lon_too - lon), lat + share * (lat_too - lat))
     height, width = live.scene.geobox.shape
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     if not inside.any():
         raise Problem(404, "the scene has no pixel along the line")
     core = tiles.chunks.core_px
     owner = [
-        ChunkKey(live.id, int(row) // core, int(col) // core, live.calibrated) if there else None
+        # Without half-widths, as the map's own tiles have them.
+        ChunkKey(live.id, int(row) // core, int(col) // core, uncertainty=False) if there else None
         for row, col, there in zip(rows, cols, inside, strict=True)
     ]
     keys = list(dict.fromkeys(key for key in owner if key is not None))
