@@ -10,6 +10,10 @@ _WMTS = "http://www.opengis.net/wmts/1.0"
 _OWS = "http://www.opengis.net/ows/1.1"
 _XLINK = "http://www.w3.org/1999/xlink"
 
+# Once: the table is the process' own, and requests that change it at a time meet.
+for _prefix, _name in (("", _WMTS), ("ows", _OWS), ("xlink", _XLINK)):
+    ElementTree.register_namespace(_prefix, _name)
+
 _GRID = "GoogleMapsCompatible"
 _LEVELS = 23
 _TILE_PX = 256
@@ -33,8 +37,6 @@ class WmtsLayer:
 
 def capabilities(layers: Sequence[WmtsLayer], address: str) -> bytes:
     """The document that lists layers; ``address`` is its own."""
-    for prefix, name in (("", _WMTS), ("ows", _OWS), ("xlink", _XLINK)):
-        ElementTree.register_namespace(prefix, name)
     root = ElementTree.Element(f"{{{_WMTS}}}Capabilities", version="1.0.0")
     service = ElementTree.SubElement(root, f"{{{_OWS}}}ServiceIdentification")
     for name, text in (("Title", "geosr"), ("ServiceType", "OGC WMTS"), ("ServiceTypeVersion", "1.0.0")):
