@@ -118,7 +118,7 @@ def _request(kind: str, http: httpx.Client, chance: random.Random) -> httpx.Resp
     if kind == "tile":
         zoom = chance.choice((14, 15, 16, 17))
         x, y = (2 ** (zoom - 1) + chance.randrange(-1, 4) for _ in range(2))
-        layer = chance.choice(("sr", "source", "sr", "nowhere"))
+        layer = chance.choice(("sr", "original", "sr", "nowhere"))
         return http.get(f"/scenes/demo/tiles/{zoom}/{x}/{y}", params={"layer": layer})
     if kind == "point":
         return http.get("/scenes/demo/point", params={"lon": chance.uniform(0, 0.03), "lat": -chance.uniform(0, 0.03)})
