@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: The extension by which a server sends a file itself: nothing of the file is read then.
 _BY_PATH = "http.response.pathsend"
+
+
+class _AnsweredError(Exception):
+    """Ends an application whose answer has been sent: what it would go on to read is for nobody."""
 
 
 class HeadAsGet:
@@ -22,8 +28,10 @@ class HeadAsGet:
         async def without_body(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)
-            elif message["type"] == _BY_PATH or not message.get("more_body", False):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if message.get("more_body", False):
+                raise _AnsweredError
 
         asked = {
             **scope,
@@ -33,7 +41,8 @@ class HeadAsGet:
             "extensions": {**(scope.get("extensions") or {}), _BY_PATH: {}},
         }
         try:
-            await self._app(asked, receive, without_body)
+            with suppress(_AnsweredError):
+                await self._app(asked, receive, without_body)
         finally:
             # Who counts requests looks for their route here.
             scope.update({name: asked[name] for name in ("route", "path_params") if name in asked})

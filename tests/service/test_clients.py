@@ -23,6 +23,7 @@ PATHS = [
     "/jobs/JOB/results",
     "/jobs/JOB/files/product.tif",
     "/jobs/JOB/files/product.json",
+    "/jobs/JOB/files/product.zip",
     "/jobs/JOB/map/WebMercatorQuad/tilejson.json",
     "/collections/results/items",
     "/scenes/demo/tiles/14/8192/8192",
