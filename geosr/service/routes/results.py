@@ -212,12 +212,14 @@ def _item(job: Job, context: Context) -> dict[str, Any]:
         name = str(asset["href"]).rpartition("/")[2]
         if name in names:
             asset["href"] = context.url(f"/jobs/{job.id}/files/{name}")
-    content["assets"]["thumbnail"] = {
-        "href": context.url(f"/jobs/{job.id}/files/{PREVIEW}"),
-        "type": "image/png",
-        "title": "Preview",
-        "roles": ["thumbnail"],
-    }
+    # Results of earlier versions have none.
+    if path.with_name(PREVIEW).exists():
+        content["assets"]["thumbnail"] = {
+            "href": context.url(f"/jobs/{job.id}/files/{PREVIEW}"),
+            "type": "image/png",
+            "title": "Preview",
+            "roles": ["thumbnail"],
+        }
     tiles = context.link(f"/jobs/{job.id}/map/WebMercatorQuad/tilejson.json", "tilejson")
     kept = [link for link in content["links"] if link.get("rel") == "derived_from"]
     return {
