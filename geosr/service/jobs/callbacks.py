@@ -82,10 +82,9 @@ class Callbacks:
                     if answer.status_code < 300:
                         return
                     reason = f"it answered {answer.status_code}"
-            except requests.RequestException as error:
+            # Of the connection, or of files that were removed meanwhile.
+            except OSError as error:
                 reason = type(error).__name__
-            except Problem as error:
-                reason = error.detail
             if pause is None or self._stopped.wait(pause):
                 break
         _log.warning("callback of a job was not taken: %s", reason, extra={"job": job.id})
