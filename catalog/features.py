@@ -11,7 +11,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from catalog.errors import AreaError
-from catalog.vector import POLYGONS, in_degrees, layer_of
+from catalog.vector import POLYGONS, in_degrees, read_layer
 
 
 @dataclass(frozen=True)
@@ -51,36 +51,15 @@ def read_features(
         The file cannot be read, has no such layer or column, no CRS, a name twice, or a feature that is no polygon.
 
     """
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError, FieldError
-
-    layer = layer_of(path, layer)
-    try:
-        columns = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
-        if id_column is not None and id_column not in columns:
-            raise AreaError(f"{path} has no column {id_column!r}: it has {', '.join(columns) or 'none'}")
-        wanted = [] if id_column is None else [id_column]
-        meta, fids, geometries, values = pyogrio.raw.read(
-            path, layer=layer, where=where, columns=wanted, force_2d=True, return_fids=True
-        )
-    except (DataSourceError, DataLayerError, FieldError, ValueError) as error:
-        chosen = "" if where is None else f" where {where}"
-        raise AreaError(f"cannot read the layer {layer} of {path}{chosen}: {error}") from error
-    if geometries is None or not len(geometries):
-        raise AreaError(
-            f"the layer {layer} of {path} holds no feature with a place{'' if where is None else f' where {where}'}"
-        )
-    ids = _ids(fids if id_column is None else values[0], id_column, path)
-    shapes = list(shapely.from_wkb(geometries, on_invalid="ignore"))
-    for name, shape in zip(ids, shapes, strict=True):
+    content = read_layer(path, layer, where, [] if id_column is None else [id_column])
+    ids = _ids(content.numbers if id_column is None else content.attributes[id_column], id_column, path)
+    for name, shape in zip(ids, content.shapes, strict=True):
         if shape is None or shape.is_empty or shape.geom_type not in POLYGONS:
             kind = "no place" if shape is None or shape.is_empty else f"a {shape.geom_type}"
             raise AreaError(f"feature {name} of {path} is {kind}, not a polygon: choose others with --where")
         if not np.isfinite(shapely.get_coordinates(shape)).all():
             raise AreaError(f"feature {name} of {path} has coordinates that are not finite numbers")
-    if meta["crs"] is None:
-        raise AreaError(f"{path} has no CRS: give it its own, as with ogr2ogr -a_srs EPSG:… OUT IN")
-    polygons = in_degrees([shapely.make_valid(shape) for shape in shapes], str(meta["crs"]), path)
+    polygons = in_degrees([shapely.make_valid(shape) for shape in content.shapes], content.crs, path)
     return [Feature(name, polygon) for name, polygon in zip(ids, polygons, strict=True)]
 
 

@@ -5,10 +5,14 @@ Polygons come out in longitude and latitude. What is GeoJSON in degrees is read 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from shapely.errors import ShapelyError
@@ -48,31 +52,63 @@ def read_polygons(path: Path, layer: str | None = None, where: str | None = None
         The file cannot be read, has no such layer, no CRS or no polygon.
 
     """
-    # With it comes pandas, which what reads no such file need not wait for.
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    layer = layer_of(path, layer)
-    try:
-        meta, _, geometries, _ = pyogrio.raw.read(path, layer=layer, where=where, columns=[], force_2d=True)
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        if where is not None:
-            raise AreaError(f"cannot select from {path} where {where}: {error}") from error
-        raise AreaError(f"cannot read the layer {layer} of {path}: {error}") from error
-    if geometries is None or not len(geometries):
-        chosen = "" if where is None else f" where {where}"
-        raise AreaError(f"the layer {layer} of {path} holds no feature with a place{chosen}")
-    found = [shape for shape in shapely.from_wkb(geometries, on_invalid="ignore") if shape is not None]
+    content = read_layer(path, layer, where)
+    found = [shape for shape in content.shapes if shape is not None]
     polygons = [shape for shape in found if shape.geom_type in POLYGONS and not shape.is_empty]
     if not polygons:
         kinds = ", ".join(sorted({shape.geom_type for shape in found})) or "nothing that is a shape"
-        raise AreaError(f"the layer {layer} of {path} holds no polygon: an area of interest needs one, it has {kinds}")
+        raise AreaError(
+            f"the layer {content.name} of {path} holds no polygon: an area of interest needs one, it has {kinds}"
+        )
+    return in_degrees(polygons, content.crs, path)
+
+
+@dataclass(frozen=True)
+class LayerContent:
+    """Features of one layer of a vector file."""
+
+    name: str
+    crs: str
+    numbers: NDArray[np.int64]
+    """Number of each feature in the file."""
+    shapes: list[BaseGeometry | None]
+    """Shape of each feature in the layer's CRS; None where it has none that can be read."""
+    attributes: dict[str, NDArray[Any]]
+    """Values of each feature in the columns that were asked for."""
+
+
+def read_layer(path: Path, layer: str | None, where: str | None, columns: Sequence[str] = ()) -> LayerContent:
+    """Read the features of a layer, with some of their attributes.
+
+    Raises :class:`AreaError` where the file cannot be read, or has no such layer or column, no feature or no CRS.
+    """
+    # With it comes pandas, which what reads no such file need not wait for.
+    import pyogrio
+    from pyogrio.errors import DataLayerError, DataSourceError, FieldError
+
+    name = _layer_of(path, layer)
+    try:
+        known = [str(one) for one in pyogrio.read_info(path, layer=name)["fields"]] if columns else []
+        for column in columns:
+            if column not in known:
+                raise AreaError(f"{path} has no column {column!r}: it has {', '.join(known) or 'none'}")
+        meta, numbers, geometries, values = pyogrio.raw.read(
+            path, layer=name, where=where, columns=list(columns), force_2d=True, return_fids=True
+        )
+    except (DataSourceError, DataLayerError, FieldError, ValueError) as error:
+        if where is not None:
+            raise AreaError(f"cannot select from {path} where {where}: {error}") from error
+        raise AreaError(f"cannot read the layer {name} of {path}: {error}") from error
+    if geometries is None or not len(geometries):
+        chosen = "" if where is None else f" where {where}"
+        raise AreaError(f"the layer {name} of {path} holds no feature with a place{chosen}")
     if meta["crs"] is None:
         raise AreaError(f"{path} has no CRS: give it its own, as with ogr2ogr -a_srs EPSG:… OUT IN")
-    return in_degrees(polygons, str(meta["crs"]), path)
+    shapes = list(shapely.from_wkb(geometries, on_invalid="ignore"))
+    return LayerContent(name, str(meta["crs"]), numbers, shapes, dict(zip(meta["fields"], values, strict=True)))
 
 
-def layer_of(path: Path, layer: str | None) -> str:
+def _layer_of(path: Path, layer: str | None) -> str:
     """Name of the layer to read: the one asked for, or the only one. Raises :class:`AreaError`."""
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
