@@ -75,6 +75,7 @@ def _ids(values: np.ndarray, column: str | None, path: Path) -> list[str | int]:
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
         raise AreaError(
-            f"{len(twice)} values of {column} occur more than once in {path}, as {twice[0]}: an --id is not"
+            f"{len(twice)} values of {column} occur more than once in {path}, as {twice[0]}: choose an --id "
+            "that names each feature once"
         )
     return ids
