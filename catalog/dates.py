@@ -34,8 +34,8 @@ from catalog.scene import Scene
 from catalog.sensors import band_name
 from catalog.sources import (
     SceneRequest,
-    check_name,
     cropped,
+    distinct_sources,
     file_scene,
     items_scene,
     of_one_sensor,
@@ -216,13 +216,8 @@ def _dates_of(request: SceneRequest, alone: str | None) -> list[_Date]:
     """Dates of a request, in the order of its sources, of Items the latest first; nothing is joined to ``alone``."""
     if request.source is None:
         return _dates_of_items(request, search_items(request), alone)
-    sources = tuple(dict.fromkeys((request.source, *request.more_sources)))
-    for one in sources:
-        check_name(one)
-    items = [source for source in sources if is_item(source)]
-    if items and len(items) < len(sources):
-        raise RequestError(f"{items[0]} is a STAC Item, and the other sources are not all: take dates of one kind")
-    if items:
+    sources = distinct_sources(request, "take dates")
+    if is_item(sources[0]):
         return _dates_of_items(request, [item for source in sources for item in read_items(source)], alone)
     groups: list[list[tuple[str, Scene]]] = []
     for source in sources:

@@ -98,18 +98,37 @@ def open_scene(request: SceneRequest) -> Scene:
 
 
 def _open(request: SceneRequest) -> Scene:
-    source = request.source
-    if source is None:
+    if request.source is None:
         return items_scene(request, search_items(request))
-    for one in (source, *request.more_sources):
-        check_name(one)
-    if request.more_sources:
-        return _joined_scene(request, (source, *request.more_sources))
-    if is_item(source):
-        refuse_idle({"plain-image": request.plain_image, "acquired": request.acquired}, f"{source} is a STAC Item")
-        return items_scene(request, read_items(source))
-    refuse_idle({"fill": request.fill}, f"{source} is not made of STAC Items")
-    return cropped(file_scene(request, source), request, source)
+    sources = distinct_sources(request, "join sources")
+    first = sources[0]
+    if is_item(first):
+        refuse_idle({"plain-image": request.plain_image, "acquired": request.acquired}, f"{first} is a STAC Item")
+        return items_scene(request, [item for source in sources for item in read_items(source)])
+    refuse_idle({"fill": request.fill}, f"{first} is not made of STAC Items")
+    scenes = [file_scene(request, source) for source in sources]
+    if len(scenes) == 1:
+        return cropped(scenes[0], request, first)
+    joined = mosaic_scenes(scenes)
+    return cropped(joined, request, joined.id)
+
+
+def distinct_sources(request: SceneRequest, purpose: str) -> tuple[str, ...]:
+    """List the sources of a request, a file that has several names once.
+
+    Raises :class:`RequestError` where some are STAC Items and others are not, and :class:`SourceError` for names that
+    no file can have. ``purpose`` is what the sources are for, in words of the message.
+    """
+    assert request.source is not None
+    distinct: dict[str, str] = {}
+    for source in (request.source, *request.more_sources):
+        _check_name(source)
+        distinct.setdefault(source if is_remote(source) else str(Path(source).resolve()), source)
+    sources = tuple(distinct.values())
+    items = [source for source in sources if is_item(source)]
+    if 0 < len(items) < len(sources):
+        raise RequestError(f"{items[0]} is a STAC Item, and the other sources are not all: {purpose} of one kind")
+    return sources
 
 
 def file_scene(request: SceneRequest, source: str) -> Scene:
@@ -128,24 +147,7 @@ def cropped(scene: Scene, request: SceneRequest, what: str) -> Scene:
     return scene if covered > 0.999 else scene.with_warnings(f"the source covers {100 * covered:.0f} % of the area")
 
 
-def _joined_scene(request: SceneRequest, sources: tuple[str, ...]) -> Scene:
-    """Scene of several sources."""
-    items = [source for source in sources if is_item(source)]
-    if len(items) == len(sources):
-        refuse_idle({"plain-image": request.plain_image, "acquired": request.acquired}, f"{items[0]} is a STAC Item")
-        return items_scene(request, [item for source in sources for item in read_items(source)])
-    if items:
-        raise RequestError(f"{items[0]} is a STAC Item, and the other sources are not all: join sources of one kind")
-    refuse_idle({"fill": request.fill}, f"{sources[0]} is not made of STAC Items")
-    distinct: dict[str, str] = {}
-    for source in sources:
-        distinct.setdefault(source if is_remote(source) else str(Path(source).resolve()), source)
-    scenes = [file_scene(request, source) for source in distinct.values()]
-    scene = mosaic_scenes(scenes) if len(scenes) > 1 else scenes[0]
-    return cropped(scene, request, scene.id)
-
-
-def check_name(source: str) -> None:
+def _check_name(source: str) -> None:
     """Refuse a source whose name no file can have, before libraries do in words of their own."""
     try:
         source.encode()

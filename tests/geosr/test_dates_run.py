@@ -273,6 +273,11 @@ def test_items_and_searches(tmp_path, frames):
     assert np.abs(one - other).max() <= 1
 
 
+def linked(path, target):
+    path.symlink_to(target)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "options", "message", "code"),
     [
@@ -289,6 +294,7 @@ def test_items_and_searches(tmp_path, frames):
         (lambda f, p: write(f / "b.tif", p), ["--crs", "EPSG:3857"], "--crs would have no effect", 2),
         (lambda f, p: write(f / "b.tif", p), ["--plain-image"], "--plain-image would have no effect", 2),
         (lambda f, p: f / "a.tif", [], "is the only date", 2),
+        (lambda f, p: linked(f / "link.tif", f / "a.tif"), [], "is the only date", 2),
         (lambda f, p: f / "missing.tif", [], "does not exist", 1),
         (lambda f, p: write_item(f, "item", np.concatenate([p, p])), [], "take dates of one kind", 2),
     ],
