@@ -111,6 +111,19 @@ def test_a_signed_link_leads_to_a_file_without_a_key(guarded):
     assert int(refused.headers["retry-after"]) > 60
 
 
+def test_a_key_in_an_address_goes_on_to_the_tiles_that_it_leads_to(guarded):
+    service, mine = guarded
+    key = mine["X-API-Key"]
+    for document in ("tilejson.json?layer=original", "wmts?bands=B04"):
+        path = f"/scenes/demo/{document}"
+        # Programs that cannot send headers send none with tiles either.
+        assert f"api_key={key}" in service.http.get(f"{path}&api_key={key}").text
+        assert key not in service.http.get(path, headers=mine).text
+    (tiles,) = service.http.get(f"/scenes/demo/tilejson.json?layer=original&api_key={key}").json()["tiles"]
+    address = tiles.replace("{z}", "14").replace("{x}", "8192").replace("{y}", "8192")
+    assert service.http.get(address).status_code == 200
+
+
 def test_new_scenes_are_counted(guarded):
     service, mine = guarded
     content = SAMPLE.read_bytes()

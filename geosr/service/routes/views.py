@@ -86,6 +86,17 @@ class LayerQuery:
         return urlencode(shown if self.sharpness == "0" else {**shown, "sharpness": self.sharpness}, safe=",")
 
 
+def _address(request: Request, context: Context, live: LiveScene, query: LayerQuery, place: str) -> str:
+    """Address of a layer's tiles. A key in the request's address goes on: programs that put it there send no headers.
+
+    Raises :class:`Problem`.
+    """
+    asked, key = query.asked(live), request.query_params.get("api_key")
+    if key and context.settings.with_keys:
+        asked += f"&{urlencode({'api_key': key})}"
+    return context.url(f"/scenes/{live.id}/tiles/{place}?{asked}")
+
+
 def _layer_query(
     layer: live_tiles.TileLayer = "sr",
     bands: Bands = None,
@@ -106,7 +117,9 @@ LayerQueryOf = Annotated[LayerQuery, Depends(_layer_query)]
 
 
 @router.get("/scenes/{scene_id}/tilejson.json", response_model=schemas.TileJson)
-def tilejson(scene_id: str, context: ContextOf, caller: CallerOf, query: LayerQueryOf) -> dict[str, Any]:
+def tilejson(
+    request: Request, scene_id: str, context: ContextOf, caller: CallerOf, query: LayerQueryOf
+) -> dict[str, Any]:
     """TileJSON 3.0 of a layer."""
     live = context.scenes.get(scene_id, caller)
     first, fine = live_tiles.zooms(live)
@@ -114,7 +127,7 @@ def tilejson(scene_id: str, context: ContextOf, caller: CallerOf, query: LayerQu
     return {
         "tilejson": "3.0.0",
         "name": f"{live.title}, {query.layer}",
-        "tiles": [context.url(f"/scenes/{scene_id}/tiles/{{z}}/{{x}}/{{y}}?{query.asked(live)}")],
+        "tiles": [_address(request, context, live, query, "{z}/{x}/{y}")],
         "bounds": bounds,
         "center": [(bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2, fine],
         "minzoom": max(first, fine - 1) if query.layer == "uncertainty" else first,
@@ -124,14 +137,21 @@ def tilejson(scene_id: str, context: ContextOf, caller: CallerOf, query: LayerQu
 
 
 @router.get("/scenes/{scene_id}/wmts", response_class=Response, responses={200: {"content": {"application/xml": {}}}})
-def wmts(scene_id: str, context: ContextOf, caller: CallerOf, bands: Bands = None, rescale: Rescale = None) -> Response:
+def wmts(
+    request: Request,
+    scene_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    bands: Bands = None,
+    rescale: Rescale = None,
+) -> Response:
     """WMTS capabilities of a scene's layers, for programs that take no addresses with {z}/{x}/{y}."""
     live = context.scenes.get(scene_id, caller)
     shown = ["sr", "original", *(["uncertainty"] if live.calibrated else [])]
     layers = []
     for layer in shown:
         query = LayerQuery(layer, bands, rescale if layer != "uncertainty" else None, "0", None)  # type: ignore[arg-type]
-        address = context.url(f"/scenes/{scene_id}/tiles/{{TileMatrix}}/{{TileCol}}/{{TileRow}}?{query.asked(live)}")
+        address = _address(request, context, live, query, "{TileMatrix}/{TileCol}/{TileRow}")
         layers.append(WmtsLayer(layer, f"{live.title}, {layer}", address, live.bounds))
     return Response(capabilities(layers, context.url(f"/scenes/{scene_id}/wmts")), media_type="application/xml")
 
