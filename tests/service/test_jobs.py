@@ -227,6 +227,28 @@ def test_keys_are_made_shown_once_and_revoked(tmp_path):
     assert run_here("keys", "revoke", key_id, "--data", data).returncode == 2
 
 
+#: Paths below a scene and below a job.
+OF_SCENES = (
+    "",
+    "/tilejson.json",
+    "/wmts",
+    "/tiles/14/8192/8192",
+    "/point?lon=0.01&lat=-0.01",
+    "/profile?line=0.01,-0.01,0.02,-0.02",
+    "/stretch?bbox=0,-0.02,0.02,0",
+)
+OF_JOBS = (
+    "/results",
+    "/growth",
+    "/links",
+    "/files/product.zip",
+    "/files/product_preview.png",
+    "/files/product.tif",
+    "/map/info",
+    "/map/tiles/WebMercatorQuad/16/32769/32769.png",
+)
+
+
 def test_a_product_of_someone_elses_scene_is_given_to_nobody_else(tmp_path):
     data = tmp_path / "data"
     mine, theirs = ({"X-API-Key": run_here("keys", "create", name, "--data", data).stdout.split()[1]} for name in "ab")
@@ -235,6 +257,19 @@ def test_a_product_of_someone_elses_scene_is_given_to_nobody_else(tmp_path):
         request = {"inputs": {"scene": scene, "bbox": BOX}}
         done = service.http.post("/processes/upscale/execution", json=request, headers=mine)
         assert done.status_code == 200
+        job = done.json()["product"]["href"].split("/")[-3]
+        assert service.http.get(f"/scenes/{scene}/tiles/14/8192/8192?layer=original", headers=mine).status_code == 200
+        for method, path in (
+            *(("GET", f"/scenes/{scene}{path}") for path in OF_SCENES),
+            *(("GET", f"/jobs/{job}{path}") for path in OF_JOBS),
+            ("PATCH", f"/jobs/{job}"),
+            ("DELETE", f"/jobs/{job}"),
+            ("DELETE", f"/scenes/{scene}"),
+        ):
+            content = {"title": "theirs"} if method == "PATCH" else None
+            answer = service.http.request(method, path, json=content, headers=theirs)
+            assert answer.status_code == 404, (method, path)
+        assert "title" not in service.http.get(f"/jobs/{job}", headers=mine).json()
         # Neither the product nor that there is such a scene.
         answers = [
             service.http.post(
