@@ -147,7 +147,6 @@ async function compareWith(item) {
   const other = await sceneOfItem(item);
   if (!state.scene || other.id === state.scene.id) return added(other);
   remember(other);
-  listScenes();
   if (!isChoice(`sr.${other.id}`)) throw new Refused("This scene does not meet the one that is shown: show it alone.", 400);
   Object.assign(state, { left: `sr.${other.id}`, right: `sr.${state.scene.id}` });
   await showLook();

@@ -1,6 +1,6 @@
 // Taking home what is seen: a link, addresses for other programs, and a picture with its scale and credits.
 
-import { ask, key } from "/page/api.js";
+import { key } from "/page/api.js";
 import { field, tell } from "/page/dom.js";
 import { layersOf } from "/page/layers.js";
 import { state } from "/page/state.js";
@@ -9,9 +9,8 @@ const EQUATOR_M = 40_075_017;
 const WORLD_PX = 512;
 
 export async function share() {
-  const root = location.origin;
-  field("share-link").value = `${root}/${location.hash}`;
-  const { xyz, wmts, tilejson } = await addresses(state.right, root);
+  field("share-link").value = `${location.origin}/${location.hash}`;
+  const { xyz, wmts, tilejson } = await addresses(state.right);
   field("share-xyz").value = xyz;
   field("share-wmts").value = wmts;
   field("share-wmts").parentElement.hidden = !wmts;
@@ -21,21 +20,17 @@ export async function share() {
   field("share-link").select();
 }
 
-async function addresses(choice, root) {
-  const [kind, id, since] = choice.split(".");
-  if (kind === "product") {
-    const [{ url }] = await layersOf(choice);
-    const [path, query] = url.slice(location.origin.length).split("?");
-    return { xyz: `${root}${path}?${query}`, wmts: "", tilejson: `${root}/jobs/${id}/map/WebMercatorQuad/tilejson.json?${query}` };
-  }
-  const asked = new URLSearchParams({ layer: kind, bands: state.bands });
-  if (since) asked.set("since", since);
-  if (state.rescale && kind !== "uncertainty" && kind !== "change") asked.set("rescale", state.rescale);
-  if (kind === "sr" && state.sharpness !== "0") asked.set("sharpness", state.sharpness);
-  const base = `${root}/scenes/${id}`;
-  const own = await ask(`/scenes/${id}/tilejson.json?${asked}`);
-  const wmts = new URLSearchParams({ bands: state.bands, ...(state.rescale && { rescale: state.rescale }) });
-  return { xyz: `${base}/tiles/{z}/{x}/{y}?${new URL(own.tiles[0]).searchParams}`, wmts: `${base}/wmts?${wmts}`, tilejson: `${base}/tilejson.json?${asked}` };
+// Of the upper layer, as the map shows it; for programs in tiles of the usual size.
+async function addresses(choice) {
+  const [kind, id] = choice.split(".");
+  const [path, query] = (await layersOf(choice)).at(-1).url.split("?");
+  if (kind === "product") return { xyz: `${path}?${query}`, wmts: "", tilejson: `${location.origin}/jobs/${id}/map/WebMercatorQuad/tilejson.json?${query}` };
+  const asked = new URLSearchParams(query);
+  asked.delete("scale");
+  const base = `${location.origin}/scenes/${id}`;
+  const rescale = asked.get("rescale") ?? state.rescale;
+  const all = new URLSearchParams({ bands: state.bands, ...(rescale && { rescale }) });
+  return { xyz: `${path}?${asked}`, wmts: `${base}/wmts?${all}`, tilejson: `${base}/tilejson.json?${asked}` };
 }
 
 export async function copyLink() {
