@@ -236,26 +236,25 @@ class Scenes:
 
     def open_already(self, scene_id: str, caller: Caller) -> LiveScene | None:
         """A scene of a caller's that is open; None where it is not, or not theirs."""
-        live = self._open.get(scene_id)
-        return live if live is not None and live.key_id in (None, caller.key_id) else None
+        with self._lock:
+            live = self._open.get(scene_id)
+            if live is None or live.key_id not in (None, caller.key_id):
+                return None
+            self._open.move_to_end(scene_id)
+            return live
 
     def get(self, scene_id: str, caller: Caller) -> LiveScene:
         """An open scene. Raises :class:`Problem`, or :class:`catalog.CatalogError` when it cannot be opened."""
         self.source_of(scene_id, caller)
-        with self._lock:
-            if scene_id in self._open:
-                self._open.move_to_end(scene_id)
-                return self._open[scene_id]
+        already = self.open_already(scene_id, caller)
+        if already is not None:
+            return already
         row = self._database.row("SELECT * FROM scenes WHERE id = ?", (scene_id,))
         assert row is not None
         live = self._open_scene(
             scene_id, row["kind"], row["title"], row["source"], row["created"], row["key_id"], row["nodata"]
         )
-        with self._lock:
-            live = self._open.setdefault(scene_id, live)
-            while len(self._open) > _KEPT_OPEN:
-                self._open.popitem(last=False)
-        return live
+        return self._keep_open(live)
 
     def nodata_of(self, scene_id: str) -> float | None:
         """The DN that a scene was added with as one without measurement."""
@@ -352,8 +351,14 @@ class Scenes:
             "INSERT INTO scenes (id, key_id, kind, title, source, created, nodata) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (scene_id, caller.key_id, kind, title, source, created, nodata),
         )
+        return self._keep_open(live)
+
+    def _keep_open(self, live: LiveScene) -> LiveScene:
+        """Keep a scene open, or the same that another request has opened meanwhile; close the longest unused."""
         with self._lock:
-            self._open[scene_id] = live
+            live = self._open.setdefault(live.id, live)
+            while len(self._open) > _KEPT_OPEN:
+                self._open.popitem(last=False)
         return live
 
     def _open_scene(
