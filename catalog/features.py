@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from catalog.area import unwrap
 from catalog.errors import AreaError
 from catalog.vector import POLYGONS, in_degrees, read_layer
 
@@ -21,7 +22,7 @@ class Feature:
     id: str | int
     """Value of the column that names it, or its number in the file."""
     polygon: BaseGeometry
-    """Its place, in degrees."""
+    """Its place, in degrees; where it crosses the antimeridian, its west is beyond 180°."""
 
 
 def read_features(
@@ -60,7 +61,7 @@ def read_features(
         if not np.isfinite(shapely.get_coordinates(shape)).all():
             raise AreaError(f"feature {name} of {path} has coordinates that are not finite numbers")
     polygons = in_degrees([shapely.make_valid(shape) for shape in content.shapes], content.crs, path)
-    return [Feature(name, polygon) for name, polygon in zip(ids, polygons, strict=True)]
+    return [Feature(name, unwrap(polygon)) for name, polygon in zip(ids, polygons, strict=True)]
 
 
 def _ids(values: np.ndarray, column: str | None, path: Path) -> list[str | int]:

@@ -138,7 +138,7 @@ def in_degrees(polygons: list[BaseGeometry], crs: str, path: Path) -> list[BaseG
         transform = Transformer.from_crs(own, "EPSG:4326", always_xy=True)
     except ProjError as error:
         raise AreaError(f"the CRS of {path} is not one that leads to longitude and latitude: {error}") from error
-    if own.is_geographic and transform.description == "noop":
+    if own.equals("EPSG:4326", ignore_axis_order=True):
         return polygons
     west, south, east, north = shapely.total_bounds(polygons)
     step = max(east - west, north - south) / _PIECES

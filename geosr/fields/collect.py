@@ -16,14 +16,22 @@ import pandas as pd
 
 import catalog
 from catalog import Scene
-from catalog.area import footprint_of
 from catalog.features import Feature, read_features
+from geosr.change.dates import SceneReader
 from geosr.errors import ExistsError, GeosrError, UsageError
 from geosr.fields.half_width import MeanErrors, errors_of_model
 from geosr.fields.images import FieldImage, cloud_masked, images_of, open_source
 from geosr.fields.measures import Measure, measures_of
 from geosr.fields.plots import draw_series
-from geosr.fields.statistics import describe, measure_field, percentile_name, read_field
+from geosr.fields.statistics import (
+    FieldPixels,
+    describe,
+    is_percentile_name,
+    measure_field,
+    percentile_name,
+    read_field,
+    where_measured,
+)
 from geosr.fields.table import KEYS, RUN, FieldTable
 from geosr.progress import QuietReporter, Reporter
 from geosr.run.locks import LOCK, lock_folder
@@ -118,6 +126,7 @@ def _collect(
     runs = [_run_of(image, settings) for image in images]
     if not rows.empty:
         _check_rows(rows, images, runs, table.path)
+        _check_columns(rows, fields, request)
     there = set() if rows.empty else set(rows[RUN])
     notes: list[str] = []
     computed, skipped = [], []
@@ -183,6 +192,19 @@ def _check_rows(rows: pd.DataFrame, images: Sequence[FieldImage], runs: Sequence
             )
 
 
+def _check_columns(rows: pd.DataFrame, fields: Sequence[Feature], request: FieldsRequest) -> None:
+    """Refuse a table with other percentiles, and one with fields whose places are not known."""
+    others = set(rows["field"]) - {field.id for field in fields}
+    wanted = {percentile_name(one) for one in request.percentiles}
+    if others:
+        differ = f"of fields that are not in {request.fields}, as {sorted(map(str, others))[0]}"
+    elif {name for name in rows.columns if is_percentile_name(name)} != wanted:
+        differ = "with other percentiles"
+    else:
+        return
+    raise ExistsError(f"{request.output} has rows {differ}: write another table, or --overwrite")
+
+
 def _rows_of(
     image: FieldImage,
     fields: Sequence[Feature],
@@ -192,8 +214,6 @@ def _rows_of(
 ) -> list[dict[str, Any]]:
     """Rows of one image, field by field."""
     bands = sorted({band for measure in measures for band in measure.bands})
-    near = footprint_of(image.scene.geobox)
-    fields = [field for field in fields if field.polygon.intersects(near)]
     errors = _errors_of(image, measures, notes)
     source = _source_of(image, bands, request, notes)
     masked = None if source is None else cloud_masked(source, bands)
@@ -205,17 +225,21 @@ def _rows_of(
         pixels = read_field(image, field, bands, half_widths=errors is not None)
         if pixels is None:
             continue
-        coarse = None if source is None or source is image else read_field(source, field, bands)
+        at_source = None
+        if source is not None:
+            at_source = pixels if source is image else read_field(source, field, bands)
         shares = {
             "nodata_share": 1 - min(1.0, pixels.measured_share),
-            "cloud_share": None if source is None else _cloud_share(source, masked, field, bands),
+            "cloud_share": None if at_source is None or masked is None else _cloud_share(masked, at_source, bands),
             "measured_fraction": _measured_fraction(image, pixels),
         }
+        # The figures at both pixels are of one part of the field.
+        coarse = None
+        if at_source is not None and source is not None and source is not image:
+            coarse = where_measured(at_source, source, pixels, image)
         for measure in measures:
             found = measure_field(pixels, measure, request.percentiles, errors)
-            at_source = None
-            if coarse is not None and source is not None:
-                at_source = measure_field(coarse, measure, (), None)
+            found_coarse = {} if coarse is None else measure_field(coarse, measure, (), None)
             rows.append(
                 {
                     **dict(zip(KEYS, (field.id, image.time, image.name, measure.name), strict=True)),
@@ -225,8 +249,8 @@ def _rows_of(
                     "area_ha": None if hectares is None else (found["count"] or 0.0) * hectares,
                     **shares,
                     "pixel_m": side_m,
-                    **{f"source_{name}": (at_source or {}).get(name) for name in ("mean", "std", "count")},
-                    "source_pixel_m": None if at_source is None or source is None else source.gsd_m,
+                    **{f"source_{name}": found_coarse.get(name) for name in ("mean", "std", "count")},
+                    "source_pixel_m": source.gsd_m if coarse is not None and source is not None else None,
                 }
             )
     return rows
@@ -256,22 +280,13 @@ def _source_of(image: FieldImage, bands: Sequence[str], request: FieldsRequest, 
     return None
 
 
-def _cloud_share(source: FieldImage, masked: Scene | None, field: Feature, bands: Sequence[str]) -> float | None:
-    """Share of a field under clouds and shadows of the source's classification; None where it has none."""
-    if masked is None:
-        return None
-    pixels = read_field(source, field, bands)
-    if pixels is None:
-        return None
-    scene = masked.select(tuple(bands))
-    area = scene.area
-    window = pixels.cover.window
-    moved = type(window)(area.col_off + window.col_off, area.row_off + window.row_off, window.width, window.height)
-    clear = np.logical_and.reduce(scene.reader.read(moved)[1], axis=0)
+def _cloud_share(masked: Scene, pixels: FieldPixels, bands: Sequence[str]) -> float:
+    """Share of a field under clouds and shadows of the source's classification."""
+    clear = SceneReader(masked, tuple(bands)).read(pixels.cover.window)[1]
     return float(pixels.cover.weights[pixels.measured & ~clear].sum()) / pixels.cover.pixels
 
 
-def _measured_fraction(image: FieldImage, pixels: Any) -> float | None:
+def _measured_fraction(image: FieldImage, pixels: FieldPixels) -> float | None:
     """Mean measured share of the local detail of a field; None without the layer."""
     share = image.measured_fraction(pixels.cover.window)
     if share is None:

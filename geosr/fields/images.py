@@ -31,6 +31,9 @@ from tiling import Location
 #: Value of the measured layer where nothing was measured.
 _NOTHING_MEASURED = 255
 
+#: A product and its source are of one date if their times differ by less.
+_ONE_DATE = dt.timedelta(hours=24)
+
 
 @dataclass(frozen=True)
 class FieldImage:
@@ -121,6 +124,9 @@ def open_source(image: FieldImage, bands: Sequence[str], *, remote: bool) -> Fie
         scene = catalog.open_scene(SceneRequest(sources[0], sources[1:], bands=_asked(sources[0], bands)))
     except CatalogError as error:
         return str(error)
+    time = _date_of(scene.datetime, scene.period)
+    if time is not None and abs(time - image.time) > _ONE_DATE:
+        return f"{scene.id} is of another date, {time:%Y-%m-%d}"
     missing = [band for band in bands if band not in scene.names]
     if missing:
         return f"{scene.id} has no {', '.join(missing)}"
@@ -138,10 +144,11 @@ def open_source(image: FieldImage, bands: Sequence[str], *, remote: bool) -> Fie
 
 def cloud_masked(image: FieldImage, bands: Sequence[str]) -> Scene | None:
     """A source without the pixels under clouds; None where it has no classification."""
-    if not (is_item(image.source) or is_safe(image.source)):
+    first, *more = image.derived_from or (image.source,)
+    if not (is_item(first) or is_safe(first)):
         return None
     try:
-        return catalog.open_scene(SceneRequest(image.source, bands=tuple(bands), mask_clouds=True))
+        return catalog.open_scene(SceneRequest(first, tuple(more), bands=tuple(bands), mask_clouds=True))
     except CatalogError:
         return None
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.warp import transform
 
 from catalog.features import Feature
 from geosr.fields.coverage import Cover, cover
@@ -49,6 +52,27 @@ def read_field(
     return FieldPixels(covered, dict(zip(bands, reflectance, strict=True)), measured, widths, known)
 
 
+def where_measured(pixels: FieldPixels, image: FieldImage, others: FieldPixels, other_image: FieldImage) -> FieldPixels:
+    """Pixels of a field on one image without those in whose middle another image has no measurement."""
+    window, other = pixels.cover.window, others.cover.window
+    grid, other_grid = image.scene.geobox, other_image.scene.geobox
+    cols, rows = np.meshgrid(
+        np.arange(window.width) + window.col_off + 0.5, np.arange(window.height) + window.row_off + 0.5
+    )
+    place: Any = grid.affine * (cols.ravel(), rows.ravel())
+    if grid.crs != other_grid.crs:
+        place = tuple(map(np.asarray, transform(grid.crs, other_grid.crs, *place)))
+    col, row = (np.floor(one).astype(int) for one in ~other_grid.affine * place)
+    inside = (row >= 0) & (row < other_grid.shape.y) & (col >= 0) & (col < other_grid.shape.x)
+    # The middle of a pixel at the outline may lie beside the other image's window, which ends there.
+    near = (
+        np.clip(row - other.row_off, 0, other.height - 1),
+        np.clip(col - other.col_off, 0, other.width - 1),
+    )
+    kept = (inside & others.measured[near]).reshape(pixels.measured.shape)
+    return replace(pixels, measured=pixels.measured & kept)
+
+
 def describe(
     values: NDArray[np.float32], weights: NDArray[np.float32], percentiles: Sequence[float]
 ) -> dict[str, float]:
@@ -75,6 +99,11 @@ def describe(
 def percentile_name(percentile: float) -> str:
     """Name of a percentile's column: ``p10``, ``p2_5``."""
     return "p" + f"{percentile:g}".replace(".", "_")
+
+
+def is_percentile_name(column: str) -> bool:
+    """Tell a percentile's column by its name."""
+    return re.fullmatch(r"p\d[\d_]*", column) is not None
 
 
 def measure_field(

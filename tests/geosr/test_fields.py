@@ -177,6 +177,69 @@ def test_clouds_of_the_classification_are_a_share_of_the_field(tmp_path, sample)
     assert (row["nodata_share"], row["pixel_m"], row["count"]) == (0, 10, pytest.approx(480, abs=0.1))
 
 
+def test_the_source_counts_where_the_product_has_a_measurement(tmp_path, sample):
+    """Two Items are joined, and upscaled without their clouds: figures at both pixels leave these out."""
+    for name, top, value in (("north", 5400000, 9), ("south", 5400000 - 240, 4)):
+        scl = np.full((12, 10), 4, np.uint8)
+        scl[:, :4] = value
+        write_item(tmp_path, name, sample[:, :24, :20], scl=scl, top=top)
+    items, product = (tmp_path / "south.json", tmp_path / "north.json"), tmp_path / "p.tif"
+    assert call_geosr("upscale", *items, "-o", product, "--mask-clouds", "--model", "bicubic", "-q") == 0
+    outline = shapely.box(300000, 5400000 - 480, 300200, 5400000)
+    geopandas.GeoDataFrame(geometry=[outline], crs="EPSG:32633").to_file(tmp_path / "f.geojson")
+    assert call_geosr("fields", product, "--fields", tmp_path / "f.geojson", "-o", tmp_path / "t.csv") == 0
+    (row,) = read(tmp_path / "t.csv").to_dict("records")
+    # Eight of twenty columns of the northern half, and three that the blur reaches, there and below it.
+    assert row["cloud_share"] == pytest.approx(row["nodata_share"], abs=1e-3)
+    assert row["cloud_share"] > 0.25
+    assert row["source_count"] == pytest.approx(row["count"] / 16, rel=1e-3)
+    assert row["source_mean"] == pytest.approx(row["mean"], abs=2e-3)
+
+
+def test_a_source_of_another_date_has_no_figures(farm, tmp_path):
+    product = tmp_path / "p.tif"
+    for name in ("p0.tif", "p0.json"):
+        (tmp_path / name.replace("p0", "p")).write_bytes((farm / "products" / name).read_bytes())
+    item = json.loads((tmp_path / "p.json").read_text().replace("./p0", "./p"))
+    (link,) = [one for one in item["links"] if one["rel"] == "derived_from"]
+    link["href"] = (farm / "s1.tif").as_uri()
+    (tmp_path / "p.json").write_text(json.dumps(item))
+    made = collect_fields(FieldsRequest((str(product),), farm / "fields.gpkg", tmp_path / "t.csv"))
+    assert any("has no figures at its source's pixels: s1 is of another date, 2024-06-01" in one for one in made.notes)
+    assert read(tmp_path / "t.csv")["source_mean"].isna().all()
+
+
+def test_fields_beyond_the_antimeridian_are_found(tmp_path, sample):
+    """The grid of zone 1 crosses 180°, its fields have longitudes of either side, and one of them has both."""
+    left, top = 295000, 6000000
+    place = {"crs": "EPSG:32601", "transform": rasterio.transform.from_origin(left, top, 1000, 1000)}
+    path = write_raster(tmp_path / "2024-05-01.tif", sample[:, :24, :20], nodata=0, **place)
+    outlines = [shapely.box(left + x, top - 9000, left + x + 3000, top - 6000) for x in (0, 3000, 6000, 15000)]
+    fields = geopandas.GeoDataFrame(geometry=outlines, crs="EPSG:32601")
+    assert (fields.to_crs(4326).bounds.maxx > 0).tolist() == [True, True, True, False]
+    assert (fields.to_crs(4326).bounds.minx > 0).tolist() == [True, True, False, False]
+    for crs in (32601, 4326):
+        fields.to_crs(crs).to_file(tmp_path / f"{crs}.gpkg")
+        collect_fields(FieldsRequest((str(path),), tmp_path / f"{crs}.gpkg", tmp_path / f"{crs}.csv"))
+        assert read(tmp_path / f"{crs}.csv")["count"].tolist() == pytest.approx([9, 9, 9, 9], abs=0.01)
+
+
+def test_rows_of_other_columns_or_fields_are_refused_and_stay(farm, tmp_path):
+    table = tmp_path / "t.geoparquet"
+    first = replace(request(farm, table), sources=(str(farm / "products" / "p0.json"),))
+    collect_fields(first)
+    before, later = table.read_bytes(), replace(first, sources=(str(farm / "products" / "p1.json"),))
+    for percentiles in ((10.0,), (10.0, 50.0, 90.0), ()):
+        with pytest.raises(GeosrError, match="has rows with other percentiles"):
+            collect_fields(replace(later, percentiles=percentiles))
+    with pytest.raises(GeosrError, match=r"has rows of fields that are not in .*fields.gpkg, as edge"):
+        collect_fields(replace(later, where="name = 'home'"))
+    with pytest.raises(GeosrError, match=r"has rows of fields that are not in .*fields.gpkg, as edge"):
+        collect_fields(replace(later, id_column=None))
+    assert table.read_bytes() == before
+    assert collect_fields(later).computed == ("p1",)
+
+
 def test_weights_are_the_covered_share_of_each_pixel():
     grid = GeoBox((4, 4), rasterio.Affine(10, 0, 500000, 0, -10, 5300000), "EPSG:32633")
     outline = shapely.box(500005, 5300000 - 25, 500020, 5300000 - 10)
