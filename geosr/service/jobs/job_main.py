@@ -124,7 +124,7 @@ def main() -> int:
             max_pixels=spec.max_pixels,
         )
         _attempt(request)
-        write_display_files(folder / PRODUCT)
+        add_display_files(folder / PRODUCT)
     except (GeosrError, CatalogError, TilingError, MemoryError) as error:
         problem = problem_of(error)
         message = for_clients(str(error)) if str(error) else type(error).__name__
@@ -132,6 +132,14 @@ def main() -> int:
         return 1
     emit(event="done")
     return 0
+
+
+def add_display_files(product: Path) -> None:
+    """Write the preview and styles of a finished product, which is whole without them as well."""
+    try:
+        write_display_files(product)
+    except (CatalogError, TilingError) as error:
+        emit(event="note", text=f"the product has no preview, or not all styles: {error}")
 
 
 def _attempt(request: UpscaleRequest) -> None:
