@@ -50,8 +50,7 @@ def order(session: Session) -> Session:
     answer = requests.post(f"{session.address}/processes/upscale/execution", json=content, headers=headers, timeout=600)
     answer.raise_for_status()
     job = answer.json()
-    # Answered once it is there.
-    content = {**content, "response": "document"}
+    # The same order without a preference: answered once it is there.
     done = requests.post(
         f"{session.address}/processes/upscale/execution", json=content, headers=session.headers, timeout=600
     )

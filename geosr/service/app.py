@@ -268,7 +268,7 @@ def _landing(context: Context) -> dict[str, Any]:
 
 
 class _Observed:
-    """Counts and logs requests, and says what the page may do."""
+    """Count and log requests, and add headers that say what the page may do."""
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self._app = app
@@ -282,7 +282,7 @@ class _Observed:
             return
         began, status = time.perf_counter(), 500
 
-        async def told(message: Message) -> None:
+        async def with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -290,12 +290,12 @@ class _Observed:
             await send(message)
 
         try:
-            await self._app(scope, receive, told)
+            await self._app(scope, receive, with_headers)
         finally:
             taken = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "none")
             metrics.REQUESTS.labels(scope["method"], route, status).inc()
             metrics.REQUEST_SECONDS.labels(route).observe(taken)
             job = scope.get("path_params", {}).get("job_id")
-            told_too = {"status": status, "ms": round(1000 * taken, 1), "job": job}
-            _log.info("%s %s", scope["method"], scope["path"], extra=told_too)
+            fields = {"status": status, "ms": round(1000 * taken, 1), "job": job}
+            _log.info("%s %s", scope["method"], scope["path"], extra=fields)
