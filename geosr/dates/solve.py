@@ -36,10 +36,10 @@ def solve(residual: Tensor, weights: Tensor, gram: Tensor, bands: int, most: flo
     step = left / theta
     found = torch.zeros_like(residual)
     rho = delta / theta
-    for _ in range(STEPS):
+    for _ in range(STEPS - 1):
         found = found + step
         left = left - (step + overlap(weights * step)) / diagonal
         following = 1 / (2 * theta / delta - rho)
         step = following * rho * step + 2 * following / delta * left
         rho = following
-    return weights * found
+    return weights * (found + step)
