@@ -54,7 +54,7 @@ class RunDates:
 
     @classmethod
     def of(cls, series: DateSeries, count: int | None, card: ModelCard) -> RunDates:
-        """Further dates of a series. Raises :class:`UsageError` for a model whose images no dates correct."""
+        """Take the further dates of a series. Raises :class:`UsageError` for a model whose images no dates correct."""
         if card.stack is not None:
             raise UsageError(
                 f"model {card.name} serves bands of several sampling distances: several dates make one image of bands "
