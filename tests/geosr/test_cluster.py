@@ -7,13 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, SchedulerPlugin
 
 from catalog import SceneRequest
 from geosr.errors import WorkerError
@@ -202,13 +203,21 @@ def _scheduler_process(address: str) -> int:
 def test_a_run_ends_where_its_workers_are_gone(monkeypatch):
     monkeypatch.setattr(cluster, "_LOOK_S", 0.1)
     monkeypatch.setattr(cluster, "_ALONE_S", 0.3)
+    gone = threading.Event()
+
+    class Leaving(SchedulerPlugin):
+        def remove_worker(self, *_, **__):
+            gone.set()
+
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as workers,
         Client(workers) as client,
     ):
+        workers.scheduler.add_plugin(Leaving())
         parts = cluster.submit_bounded(client, [1, -1, 2], lambda part: (abs, part), ahead=1, each="part")
         assert next(parts) == 1
         workers.scale(0)
+        assert gone.wait(60)
         with pytest.raises(WorkerError, match="none came back"):
             list(parts)
 
@@ -223,3 +232,14 @@ def test_a_part_that_runs_out_of_time_says_so_itself():
         pytest.raises(TimeoutError, match="the server is slow"),
     ):
         list(cluster.submit_bounded(client, [1], lambda part: (late, part), ahead=1, each="part"))
+
+
+def test_an_error_that_comes_as_a_wait_ends_is_the_parts_own():
+    class Failing:
+        status = "error"
+
+        def result(self, timeout=None):
+            raise TimeoutError if timeout is not None else ValueError("its own")
+
+    with pytest.raises(ValueError, match="its own"):
+        cluster._result(Failing(), 0.1)
