@@ -28,6 +28,9 @@ _BASELINE_FIELDS = (
 _PRODUCT_FIELDS = ("s2:product_uri", "sentinel2:product_title", "sentinel:product_id", "title")
 _FLAG_FIELDS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 
+#: Beginning of the reason for a scale that only a convention gives.
+_ASSUMED = "assumed"
+
 _WIDE_INTEGERS = ("uint16", "int16", "uint32", "int32")
 
 
@@ -60,6 +63,11 @@ def reflectance_of(
     reflectance *= np.asarray(scales, dtype).reshape(-1, 1, 1)
     reflectance += np.asarray(offsets, dtype).reshape(-1, 1, 1)
     return reflectance
+
+
+def is_assumed(reason: str) -> bool:
+    """Tell whether nothing but a convention gives a band's scale and offset, by their reason."""
+    return reason.startswith(_ASSUMED)
 
 
 def override(scale: float | None, offset: float | None, fallback: Radiometry | None) -> Radiometry:
@@ -236,7 +244,8 @@ def of_raster(dtype: str, scale: float, offset: float) -> Radiometry:
         return Radiometry(
             1 / QUANTIFICATION,
             0.0,
-            "assumed, for the file holds neither scale nor offset; --offset -0.1 if its DN are of baseline 04.00 on",
+            f"{_ASSUMED}, for the file holds neither scale nor offset; --offset -0.1 if its DN are of baseline 04.00 "
+            "on",
         )
     raise RadiometryError(
         f"{dtype} values without a scale are a plain image, not reflectance: give --scale (such as 0.0039 for 1/255), "

@@ -299,7 +299,7 @@ def _band_spec(
 
 def _is_known(spec: BandSpec, reason: str) -> bool:
     """Tell whether a file, a user or a profile gives a band's scale and offset, which a product then declares."""
-    return (spec.scale, spec.offset) != (1.0, 0.0) and not reason.startswith("assumed")
+    return (spec.scale, spec.offset) != (1.0, 0.0) and not radiometry.is_assumed(reason)
 
 
 def _colour(raster: DatasetReader, i: int) -> str:

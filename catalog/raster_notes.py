@@ -10,13 +10,14 @@ from rasterio.io import DatasetReader
 from catalog import sentinel2
 from catalog.declared_scale import declared_scale, told_in_metadata
 from catalog.pixel_size import described_size
+from catalog.radiometry import is_assumed
 from catalog.scene import BandSpec
 from catalog.sensors import SensorProfile
 
 
 def assumed_note(specs: Sequence[BandSpec], reasons: Sequence[str]) -> list[str]:
     """A word on the bands whose DN are taken for Sentinel-2's because nothing tells what they are."""
-    assumed = [(spec.name, reason) for spec, reason in zip(specs, reasons, strict=True) if reason.startswith("assumed")]
+    assumed = [(spec.name, reason) for spec, reason in zip(specs, reasons, strict=True) if is_assumed(reason)]
     if not assumed:
         return []
     which = "" if len(assumed) == len(specs) else f"{', '.join(name for name, _ in assumed)}: "
