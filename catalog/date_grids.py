@@ -47,16 +47,9 @@ def on_grid_of(reference: Scene, scene: Scene) -> Scene:
     )
     if apart:
         raise SourceError(f"{scene.id} shows none of the ground of the reference {reference.id}")
-    order = tuple(scene.names.index(name) for name in reference.names)
-    part = Part(scene.reader.select(order), Window(col, row, own.shape.x, own.shape.y))
-    return replace(
-        scene,
-        bands=tuple(scene.bands[i] for i in order),
-        radiometry=tuple(scene.radiometry[i] for i in order),
-        geobox=common,
-        area=area,
-        reader=MosaicReader((part,), scene.dtype, len(order)),
-    )
+    scene = scene.take(tuple(scene.names.index(name) for name in reference.names))
+    part = Part(scene.reader, Window(col, row, own.shape.x, own.shape.y))
+    return replace(scene, geobox=common, area=area, reader=MosaicReader((part,), scene.dtype, len(scene.bands)))
 
 
 def check_as_taken(scene: Scene) -> None:

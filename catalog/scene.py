@@ -179,11 +179,27 @@ class Scene:
         keep = tuple(i for i, band in enumerate(self.bands) if band.name in names)
         if len(keep) == len(self.bands):
             return self
+        return self.take(keep)
+
+    def take(self, positions: tuple[int, ...]) -> Scene:
+        """Keep bands by their positions.
+
+        Parameters
+        ----------
+        positions
+            Positions of the bands to keep, from 0, in the order that they are to have.
+
+        Returns
+        -------
+        Scene
+            Scene with these bands.
+
+        """
         return replace(
             self,
-            bands=tuple(self.bands[i] for i in keep),
-            radiometry=tuple(self.radiometry[i] for i in keep),
-            reader=self.reader.select(keep),
+            bands=tuple(self.bands[i] for i in positions),
+            radiometry=tuple(self.radiometry[i] for i in positions),
+            reader=self.reader.select(positions),
         )
 
     def with_warnings(self, *notes: str) -> Scene:

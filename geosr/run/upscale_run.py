@@ -49,14 +49,7 @@ class Run:
     @cached_property
     def written(self) -> Scene:
         """Scene with the written bands only, which describes the product; it is not read."""
-        if self.keep is None:
-            return self.scene
-        bands, reasons = self.scene.bands, self.scene.radiometry
-        return replace(
-            self.scene,
-            bands=tuple(bands[i] for i in self.keep),
-            radiometry=tuple(reasons[i] for i in self.keep),
-        )
+        return self.scene if self.keep is None else self.scene.take(self.keep)
 
     @property
     def described(self) -> Scene:
