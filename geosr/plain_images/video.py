@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +156,14 @@ def _pieces(folder: Path, frames: int) -> list[Path]:
 
 
 def _make_pieces(source: Path, folder: Path, frames: int, upscaler: ImageUpscaler, reporter: Reporter) -> None:
-    pieces = _pieces(folder, frames)
+    pieces, aspect = _pieces(folder, frames), _pixel_aspect(source)
     done = sum(piece.exists() for piece in pieces)
     for number, (piece, images) in enumerate(
         zip(pieces, _groups(source, upscaler, pieces, reporter, done), strict=True)
     ):
         if images is not None:
             part = piece.with_suffix(".part.mkv")
-            _encode(images, part)
+            _encode(images, part, aspect)
             part.replace(piece)
             reporter.chunk(piece.stem, sum(one.exists() for one in pieces[: number + 1]), len(pieces))
 
@@ -190,14 +191,27 @@ def _groups(
 def _upright(frame: Any) -> NDArray[np.uint8]:
     """Red, green and blue ``(3, rows, cols)``, turned as players turn it."""
     colours = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.moveaxis(np.rot90(colours, round(frame.rotation / 90)), -1, 0))
+    return np.ascontiguousarray(np.moveaxis(np.rot90(colours, _turns(frame)), -1, 0))
+
+
+def _turns(frame: Any) -> int:
+    """Quarter turns, against the clock, by which players show a frame."""
+    return round(float(frame.rotation) / 90)
+
+
+def _pixel_aspect(source: Path) -> Fraction:
+    """Width of a pixel by its height, in upright frames."""
+    with av.open(str(source)) as container:
+        stream = container.streams.video[0]
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        return 1 / aspect if _turns(next(container.decode(stream))) % 2 else aspect
 
 
 def _codec() -> str:
     return next(name for name in _CODECS if name in av.codecs_available)
 
 
-def _encode(images: Iterator[NDArray[np.uint8]], piece: Path) -> None:
+def _encode(images: Iterator[NDArray[np.uint8]], piece: Path, aspect: Fraction) -> None:
     with av.open(str(piece), "w") as container:
         stream: Any = None
         for number, image in enumerate(images):
@@ -208,6 +222,7 @@ def _encode(images: Iterator[NDArray[np.uint8]], piece: Path) -> None:
                 context = stream.codec_context
                 context.colorspace = context.color_primaries = context.color_trc = _BT709
                 context.color_range = _TELEVISION
+                context.sample_aspect_ratio = aspect
             frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
             frame.pts = number

@@ -72,6 +72,24 @@ def test_frames_are_upscaled_at_their_times_and_the_sound_is_kept(tmp_path, sour
     assert "--overwrite replaces it" in again.stderr
 
 
+@pytest.mark.parametrize(("turn", "aspect"), [(0, Fraction(4, 3)), (90, Fraction(3, 4))])
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_pixels_that_are_not_square_stay_so(tmp_path, monkeypatch, turn, aspect, ending):
+    with av.open(str(tmp_path / "in.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = COLS, ROWS, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((ROWS, COLS, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    monkeypatch.setattr(video, "_turns", lambda _: turn // 90)
+    upscaler, made = ImageUpscaler(ModelRef("bicubic"), EngineChoice()), tmp_path / f"out.{ending}"
+    video.upscale_video(tmp_path / "in.mp4", made, upscaler, QuietReporter())
+    with av.open(str(made)) as container:
+        stream = container.streams.video[0]
+        assert (stream.height, stream.width) == ((4 * ROWS, 4 * COLS) if turn == 0 else (4 * COLS, 4 * ROWS))
+        assert stream.sample_aspect_ratio == aspect
+
+
 class Stopping(QuietReporter):
     """Interrupts a run after some pieces."""
 
