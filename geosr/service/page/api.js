@@ -38,6 +38,14 @@ export async function ask(path, { method = "GET", json, body, type, prefer } = {
   return content;
 }
 
+// A picture that needs the key, which images do not send; none where it cannot be had.
+export async function loadPicture(path, picture) {
+  const answer = await fetch(path, { headers: headers() }).catch(() => null);
+  if (!answer?.ok) return;
+  picture.addEventListener("load", () => URL.revokeObjectURL(picture.src), { once: true });
+  picture.src = URL.createObjectURL(await answer.blob());
+}
+
 let asking = null;
 
 // Say that the service does not answer, until it does.

@@ -1,6 +1,6 @@
 // Finding scenes: the search, its calendar and list, places by name, and uploads.
 
-import { ask, headers, Refused } from "/page/api.js";
+import { ask, loadPicture, Refused } from "/page/api.js";
 import { element, field } from "/page/dom.js";
 import { state } from "/page/state.js";
 
@@ -172,11 +172,9 @@ const cloudsOf = (item) => item.properties["eo:cloud_cover"] ?? 0;
 
 const around = (boxes) => boxes.reduce((a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])]);
 
-async function thumbnail(item, picture) {
+function thumbnail(item, picture) {
   const asset = Object.values(item.assets).find((one) => one.roles?.includes("thumbnail")) ?? item.assets.thumbnail;
-  if (!asset) return;
-  const answer = await fetch(`/catalogue/thumbnail?href=${encodeURIComponent(asset.href)}`, { headers: headers() }).catch(() => null);
-  if (answer?.ok) picture.src = URL.createObjectURL(await answer.blob());
+  if (asset) loadPicture(`/catalogue/thumbnail?href=${encodeURIComponent(asset.href)}`, picture);
 }
 
 const added = new Map();

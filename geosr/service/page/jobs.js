@@ -1,6 +1,6 @@
 // Orders, their progress on the map, and what has become of them.
 
-import { ask, headers } from "/page/api.js";
+import { ask, loadPicture } from "/page/api.js";
 import { element, field } from "/page/dom.js";
 import { state } from "/page/state.js";
 
@@ -138,7 +138,7 @@ export class Jobs {
   #finished(row, title, job) {
     row.className = "done";
     const picture = element("img", { alt: "", loading: "lazy" });
-    this.#preview(job, picture);
+    loadPicture(`/jobs/${job.jobID}/files/product_preview.png`, picture);
     const show = element("button", { type: "button", textContent: "Show" });
     show.addEventListener("click", () => this.show(job, show));
     const rename = element("button", { type: "button", textContent: "Rename" });
@@ -146,11 +146,6 @@ export class Jobs {
     const parts = [title, element("div", { className: "buttons" }, show, rename, this.#remover(job, "Delete")), this.#downloads(job)];
     if (job.inputs.sharpness) parts.push(element("p", { className: "hint", textContent: "Sharpened to look like imagery: more of its detail is false, and it is not for measuring." }));
     row.append(picture, element("div", {}, ...parts));
-  }
-
-  async #preview(job, picture) {
-    const answer = await fetch(`/jobs/${job.jobID}/files/product_preview.png`, { headers: headers() }).catch(() => null);
-    if (answer?.ok) picture.src = URL.createObjectURL(await answer.blob());
   }
 
   #remover(job, textContent) {

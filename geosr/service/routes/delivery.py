@@ -90,20 +90,24 @@ def results_of(job: Job, context: Context, wanted: Delivery) -> Response:
             raise Problem(404, f"outputs: the job has no {name}")
         if output.transmission_mode == "value":
             return _file(job, files[name], OUTPUTS[name].media)
-    hrefs = {name: context.url(f"/jobs/{job.id}/files/{OUTPUTS[name].file}") for name in names}
     if wanted.response == "raw":
         links = [
-            f'<{href}>; rel="related"; type="{OUTPUTS[name].media}"; title="{name}"' for name, href in hrefs.items()
+            f'<{_address(job, context, name)}>; rel="related"; type="{OUTPUTS[name].media}"; title="{name}"'
+            for name in names
         ]
         return Response(status_code=204, headers={"Link": ", ".join(links)})
-    return JSONResponse({name: _in_document(name, files[name], href, wanted) for name, href in hrefs.items()})
+    return JSONResponse(document_of(job, context, wanted))
 
 
-def document_of(job: Job, context: Context) -> dict[str, Any]:
-    """Links to all results, as they are sent to a subscriber."""
+def document_of(job: Job, context: Context, wanted: Delivery) -> dict[str, Any]:
+    """The results of a job as a document, each by value or as a link."""
     files = job.files()
-    hrefs = {name: context.url(f"/jobs/{job.id}/files/{OUTPUTS[name].file}") for name in OUTPUTS if name in files}
-    return {name: _in_document(name, files[name], href, Delivery()) for name, href in hrefs.items()}
+    names = [name for name in wanted.outputs or OUTPUTS if name in files]
+    return {name: _in_document(name, files[name], _address(job, context, name), wanted) for name in names}
+
+
+def _address(job: Job, context: Context, name: str) -> str:
+    return context.url(f"/jobs/{job.id}/files/{OUTPUTS[name].file}")
 
 
 def _in_document(name: str, path: Path, href: str, wanted: Delivery) -> Any:
@@ -139,10 +143,15 @@ def named_file(job: Job, name: str) -> Response:
 def unless_known(request: Request, response: Response) -> Response:
     """304 where the client has what ``response`` would give, by its ETag."""
     tag = response.headers.get("etag")
-    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
-    if tag is None or not {tag, "*"} & set(known):
+    if tag is None or not is_known(request, tag):
         return response
     return Response(status_code=304, headers={"ETag": tag})
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Tell whether the client has what an ETag stands for."""
+    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+    return bool({tag, "*"} & set(known))
 
 
 def _file(job: Job, path: Path, media: str) -> Response:

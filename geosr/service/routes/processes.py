@@ -202,22 +202,17 @@ def get_file(job_id: str, name: str, request: Request, context: ContextOf, calle
 def get_links(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, dict[str, Any]]:
     """Links to a result's files that lead there without a key, for some hours."""
     files = context.jobs.get(job_id, caller).files()
-    signed = {name: context.signed_links.path(job_id, OUTPUTS[name].file) for name in OUTPUTS if name in files}
-    bundle: dict[str, Any] = {}
-    if files:
-        path, expires = context.signed_links.path(job_id, BUNDLE)
-        what = {"type": "application/zip", "title": "All of it, with a style and a preview"}
-        bundle = {"bundle": {"href": context.url(path), **what, "expires": _time(expires)}}
-    return bundle | {
-        name: {
-            "href": context.url(path),
-            "type": OUTPUTS[name].media,
-            "title": OUTPUTS[name].title,
-            "length": length_of(name, files[name]),
-            "expires": _time(expires),
-        }
-        for name, (path, expires) in signed.items()
-    }
+
+    def link(file: str, media: str, title: str, **more: Any) -> dict[str, Any]:
+        path, expires = context.signed_links.path(job_id, file)
+        return {"href": context.url(path), "type": media, "title": title, **more, "expires": _time(expires)}
+
+    links = {"bundle": link(BUNDLE, "application/zip", "All of it, with a style and a preview")} if files else {}
+    for name, output in OUTPUTS.items():
+        if name in files:
+            length = length_of(name, files[name])
+            links[name] = link(output.file, output.media, output.title, length=length)
+    return links
 
 
 @router.get("/shared/{job_id}/{expires}/{signature}/{name}", response_class=Response)
@@ -268,7 +263,7 @@ def status_of(job: Job, context: Context) -> dict[str, Any]:
 
 def announcement_of(job: Job, context: Context) -> dict[str, Any]:
     """The document that a subscriber gets of a job: its results once there are any, its status before that."""
-    return document_of(job, context) if job.status == SUCCESSFUL else status_of(job, context)
+    return document_of(job, context, Delivery()) if job.status == SUCCESSFUL else status_of(job, context)
 
 
 def _summary(context: Context) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.problems import Problem
 from geosr.service.results.period_and_area import area_of_box, parse_box
+from geosr.service.routes.delivery import is_known
 from geosr.service.sampling import percentiles
 from geosr.service.scenes import LiveScene
 from geosr.service.security.api_keys import Caller
@@ -179,7 +180,7 @@ async def tile(
     # A scene's id stands for its pixels; the model may be another after a start of the service.
     tag = f'"{hashlib.sha256(name.encode()).hexdigest()[:32]}"'
     headers = {"Cache-Control": f"private, max-age={_TILE_FRESH_S}", "ETag": tag}
-    if request.headers.get("if-none-match") == tag:
+    if is_known(request, tag):
         work.close()
         return Response(status_code=304, headers=headers)
     content = await unless_gone(request, work)
