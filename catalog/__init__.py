@@ -23,7 +23,7 @@ from catalog.gdal import forget, restrict, restricted, restriction_in_force
 from catalog.identity import check_unchanged
 from catalog.paths import without_queries
 from catalog.pixel_size import gsd_m_of, pixel_sides_m
-from catalog.publish import Result, ResultLayer, item_of_result
+from catalog.publish import Result, ResultLayer, item_of_comparison, item_of_result
 from catalog.restriction import Restriction, host_allowed
 from catalog.scene import BandSpec, PixelReader, Scene
 from catalog.search import DEFAULT_API, DEFAULT_COLLECTION, Query, describe, search
@@ -66,6 +66,7 @@ __all__ = [
     "forget",
     "gsd_m_of",
     "host_allowed",
+    "item_of_comparison",
     "item_of_result",
     "open_dates",
     "open_scene",

@@ -26,6 +26,12 @@ _EXTENSIONS = (
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 )
 
+#: Formats of the ``processing:expression`` of an image, and of a map of change between two.
+PRODUCT, CHANGE = "geosr", "geosr-change"
+
+#: Stands for a property that a scene does not have.
+_ABSENT = object()
+
 #: Vertices per side of a footprint: the edges of a tile bend by less than a pixel between them.
 _FOOTPRINT_POINTS = 12
 
@@ -74,6 +80,14 @@ class Result:
     """Parameters to repeat it with."""
     layers: Sequence[ResultLayer] = ()
     """Further rasters on its grid."""
+    title: str = "Super-resolved image"
+    """Title of its asset."""
+    bands: Sequence[Mapping[str, Any]] | None = None
+    """As in STAC, where they are not the scene's."""
+    form: str = PRODUCT
+    """Format of its ``processing:expression``: the kind of result."""
+    extensions: Sequence[str] = ()
+    """Schemas of further extensions that the bands use."""
 
 
 def item_of_result(scene: Scene, result: Result) -> pystac.Item:
@@ -92,31 +106,67 @@ def item_of_result(scene: Scene, result: Result) -> pystac.Item:
         Item with the COG and its layers as assets, and links to the scene's sources.
 
     """
+    return _item((scene,), result, scene.datetime, _interval(scene), ["data", *_roles_of(scene)])
+
+
+def item_of_comparison(scenes: Sequence[Scene], result: Result) -> pystac.Item:
+    """Describe what was made of several dates of one place as a STAC 1.1 Item.
+
+    Parameters
+    ----------
+    scenes
+        Scenes of the dates. The Item covers the time from the first to the last, and has the properties they share.
+    result
+        Name, grid, type, bands and origin of the COG.
+
+    Returns
+    -------
+    pystac.Item
+        Item with the COG and its layers as assets, and links to the sources of all scenes.
+
+    """
+    periods = [(one.datetime, one.datetime) if one.datetime else one.period or _ANY_TIME for one in scenes]
+    interval = min(start for start, _ in periods), max(end for _, end in periods)
+    return _item(scenes, result, None, interval, ["data"])
+
+
+def _item(
+    scenes: Sequence[Scene],
+    result: Result,
+    time: dt.datetime | None,
+    interval: tuple[dt.datetime | None, dt.datetime | None],
+    roles: list[str],
+) -> pystac.Item:
     geometry, bbox = _place(result.geobox)
-    start, end = _interval(scene)
+    first, *others = scenes
+    shared = {
+        key: value
+        for key, value in first.properties.items()
+        if all(one.properties.get(key, _ABSENT) == value for one in others)
+    }
     item = pystac.Item(
         id=Path(result.name).stem,
         geometry=geometry,
         bbox=bbox,
-        datetime=scene.datetime,
-        start_datetime=start,
-        end_datetime=end,
+        datetime=time,
+        start_datetime=interval[0],
+        end_datetime=interval[1],
         properties={
-            **scene.properties,
+            **shared,
             **_projection(result.geobox),
             "gsd": gsd_m_of(result.geobox),
             "processing:software": dict(result.software),
             "processing:lineage": result.lineage,
-            "processing:expression": {"format": "geosr", "expression": dict(result.expression)},
+            "processing:expression": {"format": result.form, "expression": dict(result.expression)},
         },
-        stac_extensions=list(_EXTENSIONS),
+        stac_extensions=[*_EXTENSIONS, *result.extensions],
     )
     if item.properties["gsd"] is None:
         del item.properties["gsd"]
-    item.add_asset("data", _asset(scene, result))
+    item.add_asset("data", _asset(first, result, roles))
     for layer in result.layers:
         item.add_asset(layer.key, _layer_asset(layer))
-    for source in scene.sources:
+    for source in dict.fromkeys(source for scene in scenes for source in scene.sources):
         item.add_link(pystac.Link("derived_from", _address(source), media_type=_media_type(source)))
     return item
 
@@ -162,24 +212,28 @@ def _pixels(dtype: str, nodata: float | None) -> dict[str, Any]:
     return {"data_type": dtype, **({} if nodata is None else {"nodata": _json_number(nodata)})}
 
 
-def _asset(scene: Scene, result: Result) -> pystac.Asset:
+def _roles_of(scene: Scene) -> list[str]:
+    return [] if scene.plain_image else ["reflectance"]
+
+
+def _asset(scene: Scene, result: Result, roles: list[str]) -> pystac.Asset:
+    bands = result.bands
+    if bands is None:
+        bands = [
+            {
+                "name": band.name,
+                **({"description": band.description} if band.description else {}),
+                "raster:scale": band.scale,
+                "raster:offset": band.offset,
+            }
+            for band in scene.bands
+        ]
     return pystac.Asset(
         href=f"./{result.name}",
         media_type=pystac.MediaType.COG,
-        roles=["data", "reflectance"] if not scene.plain_image else ["data"],
-        title="Super-resolved image",
-        extra_fields={
-            **_pixels(result.dtype, result.nodata),
-            "bands": [
-                {
-                    "name": band.name,
-                    **({"description": band.description} if band.description else {}),
-                    "raster:scale": band.scale,
-                    "raster:offset": band.offset,
-                }
-                for band in scene.bands
-            ],
-        },
+        roles=roles,
+        title=result.title,
+        extra_fields={**_pixels(result.dtype, result.nodata), "bands": [dict(band) for band in bands]},
     )
 
 

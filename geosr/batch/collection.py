@@ -12,6 +12,7 @@ from pystac.utils import str_to_datetime
 
 import catalog
 import tiling
+from catalog.publish import PRODUCT
 from catalog.strict_json import json_text
 
 COLLECTION = "collection.json"
@@ -89,7 +90,7 @@ def _product_item(path: Path) -> dict[str, Any] | None:
     """Content of the Item of a product that is there; None for other files."""
     try:
         content: dict[str, Any] = json.loads(json_text(path.read_bytes()))
-        if content["properties"]["processing:expression"]["format"] != "geosr":
+        if content["properties"]["processing:expression"]["format"] != PRODUCT:
             return None
         return content if (path.parent / content["assets"]["data"]["href"]).exists() else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

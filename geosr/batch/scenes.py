@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pystac
 
 from catalog.items import ground_of, is_item
+from catalog.publish import CHANGE
 from catalog.strict_json import json_text
 from geosr.errors import UsageError
 
@@ -186,11 +187,16 @@ def _in_folder(folder: Path) -> list[BatchScene]:
 
 
 def _is_item(path: Path) -> bool:
+    """Tell whether a file is the STAC Item of a scene, and not that of a map of change."""
     try:
         content = json.loads(json_text(path.read_bytes()))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(content, dict) and content.get("type") == "Feature" and "stac_version" in content
+    if not isinstance(content, dict) or content.get("type") != "Feature" or "stac_version" not in content:
+        return False
+    properties = content.get("properties")
+    made = properties.get("processing:expression") if isinstance(properties, dict) else None
+    return not (isinstance(made, dict) and made.get("format") == CHANGE)
 
 
 def _name_of(source: str) -> str:

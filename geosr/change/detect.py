@@ -20,6 +20,7 @@ from geosr.change.dates import ProductReader, Registered, Registration, SceneRea
 from geosr.change.extent import certainty
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES, SpectralIndex
+from geosr.change.item import item_text
 from geosr.change.levels import Levels
 from geosr.change.polygons import ChangedArea, burn, changed_areas, format_of, write_polygons
 from geosr.change.result import (
@@ -38,6 +39,7 @@ from geosr.maps.qml import classes_style, style_of
 from geosr.maps.raster import MapRaster
 from geosr.model.zoo import ModelRef
 from geosr.progress import QuietReporter, Reporter
+from geosr.run.item_file import ItemFile
 from geosr.run.pipeline import super_resolve
 from geosr.run.request import UpscaleRequest
 from geosr.run.scene_of_request import open_for_model
@@ -132,8 +134,10 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
             draw_map(_subject(result, index, products, drafts["map"], scenes), drafts["report"])
         if request.style:
             drafts |= _write_styles(drafts["map"], drafts["difference"], index)
-        drafts["summary"] = folder / "summary.json"
+        drafts["summary"], drafts["item"] = folder / "summary.json", folder / "item.json"
         drafts["summary"].write_text(to_json(result.as_json(), indent=2), encoding="utf-8")
+        counted = {"least": request.least, "least_hectares": request.least_hectares}
+        drafts["item"].write_bytes(item_text(result, scenes, index, model, counted, drafts, targets))
         for key, draft in drafts.items():
             shutil.move(draft, targets[key])
     return result
@@ -168,6 +172,10 @@ def _targets(request: ChangeRequest) -> dict[str, Path]:
     if request.report is not None:
         map_format(request.report)
         targets["report"] = request.report
+    item = ItemFile.of(output, overwrite=request.overwrite).path
+    if request.polygons is not None and item.absolute() == request.polygons.absolute():
+        item = output.with_name(f"{output.name}.json")
+    targets["item"] = Path(str(item))
     if len({path.absolute() for path in targets.values()}) < len(targets):
         raise UsageError("two outputs have one name: give each its own")
     if not request.overwrite:

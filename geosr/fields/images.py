@@ -19,6 +19,7 @@ from rasterio.windows import Window
 import catalog
 from catalog import CatalogError, Scene, SceneRequest
 from catalog.items import is_item
+from catalog.publish import PRODUCT
 from catalog.raster import open_raster_scene
 from catalog.safe import is_safe
 from geosr.batch.scenes import scenes_of
@@ -185,16 +186,18 @@ def _product_item(source: str) -> tuple[Path, dict[str, Any]] | None:
     path = Path(source)
     if "://" in source or not path.is_file():
         return None
-    if path.suffix.lower() == ".json":
-        content = _content(path)
-        try:
-            cog = path.parent / content["assets"]["data"]["href"]
-            own = content["properties"]["processing:expression"]["format"] == "geosr"
-        except (LookupError, TypeError):
+    cog = None
+    if path.suffix.lower() != ".json":
+        cog, path = path, Path(str(item_path(path)))
+        if not (path.exists() and describes(path, cog)):
             return None
-        return (cog, content) if own and cog.is_file() else None
-    item = item_path(path)
-    return (path, _content(Path(str(item)))) if item.exists() and describes(item, path) else None
+    content = _content(path)
+    try:
+        cog = cog or path.parent / content["assets"]["data"]["href"]
+        own = content["properties"]["processing:expression"]["format"] == PRODUCT
+    except (LookupError, TypeError):
+        return None
+    return (cog, content) if own and cog.is_file() else None
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tiling
+from catalog.publish import CHANGE, PRODUCT
 from catalog.strict_json import json_text
 from geosr.errors import ExistsError
 from tiling import Location, Occupant
@@ -50,7 +51,7 @@ def item_path(output: Location) -> Location:
 
 
 def describes(path: Location, output: Location) -> bool:
-    """Tell whether a file is the Item of a product of the name of ``output``, or of one that is no longer there.
+    """Tell whether a file is the Item of a product or map of the name of ``output``, or of one that is not there.
 
     Products that were renamed leave such Items.
     """
@@ -59,7 +60,7 @@ def describes(path: Location, output: Location) -> bool:
             content: Any = json.loads(json_text(path.read_bytes()))
             made_by = content["properties"]["processing:expression"]["format"]
             href: str = content["assets"]["data"]["href"]
-            if made_by != "geosr" or not href.startswith("./"):
+            if made_by not in (PRODUCT, CHANGE) or not href.startswith("./"):
                 return False
             return href == f"./{output.name}" or not (path.parent / href).exists()
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

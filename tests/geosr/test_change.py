@@ -11,6 +11,7 @@ import torch
 from rasterio.transform import Affine, from_origin
 from scipy import ndimage
 
+from geosr.batch.scenes import scenes_of
 from geosr.change.dates import _median_lines
 from geosr.change.extent import LIKELY, PERHAPS, REACHES, SURE, Difference, certainty
 from geosr.change.grid import Grid
@@ -21,7 +22,7 @@ from geosr.errors import UsageError
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample
 from geosr.registration.harmonise import Line
-from tests.conftest import SAMPLE, call_geosr, run_here, write_raster
+from tests.conftest import SAMPLE, assert_valid_item, call_geosr, run_here, write_raster
 from tests.geosr.test_maps import renderer_of
 
 MTF = (0.26, 0.28, 0.24, 0.26)
@@ -120,6 +121,30 @@ def test_styles_go_with_the_map_the_differences_and_both_dates(found):
     assert renderer_of((folder / "flood_difference.qml").read_text()).get("classificationMin") == "-0.5"
     for date in ("before", "after"):
         assert renderer_of((folder / f"flood_{date}.qml").read_text()).get("redBand") == "3"
+
+
+def test_the_item_of_a_map_leads_to_both_dates_and_to_all_files(found):
+    folder, _, result = found
+    assert_valid_item(folder / "flood.json")
+    item = json.loads((folder / "flood.json").read_text())
+    derived = [link["href"] for link in item["links"] if link["rel"] == "derived_from"]
+    assert derived == [(folder / name).as_uri() for name in ("before.tif", "after.tif")]
+    assert {key: asset["href"] for key, asset in item["assets"].items()} == {
+        "data": "./flood.tif",
+        "difference": "./flood_difference.tif",
+        "polygons": "./flood.geojson",
+        "report": "./flood.html",
+        "summary": "./flood_change.json",
+    }
+    properties = item["properties"]
+    assert (properties["proj:code"], properties["proj:shape"]) == ("EPSG:32633", [4 * SIDE, 4 * SIDE])
+    assert properties["geosr:hectares"]["more water"] == result["fine"]["more"]["hectares"]
+    assert properties["processing:expression"]["expression"]["least"] == 0.1
+    (band,) = item["assets"]["data"]["bands"]
+    assert [one["value"] for one in band["classification:classes"]] == [0, 1, 2]
+    assert item["assets"]["data"]["nodata"] == 255
+    # It is no image of a date: fields and batches of the folder are of the products.
+    assert [scene.name for scene in scenes_of([str(folder)])] == ["flood_after", "flood_before"]
 
 
 def test_the_situation_map_needs_no_network(found):
