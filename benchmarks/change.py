@@ -16,18 +16,24 @@ import rasterio
 import torch
 from machine import arguments_of, command_of, keep
 from rasterio.transform import from_origin
+from rasterio.windows import Window
 from scipy import ndimage
 
-from catalog import SceneRequest
+from catalog import SceneRequest, open_scene
+from geosr.change.dates import Registered, SceneReader
 from geosr.change.detect import ChangeRequest, detect_change
+from geosr.change.indices import INDICES
+from geosr.change.result import ChangeResult
 from geosr.evaluate.held_out import SETS, read_images
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor
 
+DATES = ("before", "after")
 BANDS = ("B02", "B03", "B04", "B08")
 MTF = (0.26, 0.28, 0.24, 0.26)
 NOISE = 0.001
 SHIFT_PX = (1.2, -0.8)
+EDGE_PX = 12
 PIXEL_HA = 2.5**2 / 10_000
 
 #: Water's reflectance in the four bands.
@@ -67,14 +73,40 @@ def measure(name: str, ground: np.ndarray, lobes: int) -> dict[str, object]:
         folder = Path(work)
         write_date(folder / "before.tif", ground, 1)
         write_date(folder / "after.tif", later, 2)
-        scenes = (SceneRequest(str(folder / f"{date}.tif")) for date in ("before", "after"))
+        scenes = (SceneRequest(str(folder / f"{date}.tif")) for date in DATES)
         found = detect_change(ChangeRequest(*scenes, folder / "change.tif"))
+        outside = outside_of(flood, folder, found)
     return {
         "ground": name,
         "hectares": round(float(flood.sum()) * PIXEL_HA, 3),
         "fine": {**found.as_json()["fine"]},
         "source": {**found.as_json()["source"]},
+        "outside": outside,
         "shift_px": [round(found.registration.rows_px, 3), round(found.registration.cols_px, 3)],
+    }
+
+
+def outside_of(flood: np.ndarray, folder: Path, found: ChangeResult) -> dict[str, dict[str, float]]:
+    """Sizes of the differences at least 30 m from a flood: as shown and as measured at 2.5 m, and at the source's 10 m."""
+    away = ~ndimage.binary_dilation(flood, iterations=EDGE_PX)
+    away[:EDGE_PX], away[-EDGE_PX:], away[:, :EDGE_PX], away[:, -EDGE_PX:] = False, False, False, False
+    with rasterio.open(folder / "change_difference.tif") as raster:
+        shown, _, measured = raster.read()
+    index, registration = INDICES["ndwi"], found.registration
+    before, after = (SceneReader(open_scene(SceneRequest(str(folder / f"{date}.tif"))), index.bands) for date in DATES)
+    size = (flood.shape[0] // 4, flood.shape[1] // 4)
+    moved = Registered(after, size, (registration.rows_px, registration.cols_px), registration.lines)
+    whole = Window(0, 0, size[1], size[0])
+    source = index.of(moved.read(whole)[0]) - index.of(before.read(whole)[0])
+    source -= np.median(source[away[2::4, 2::4]])
+    parts = {"shown": shown[away], "measured": measured[away], "source": source[away[2::4, 2::4]]}
+    return {
+        key: {
+            "median": round(float(np.median(np.abs(part))), 4),
+            "mean": round(float(np.abs(part).mean()), 4),
+            "rms": round(float(np.sqrt((part**2).mean())), 4),
+        }
+        for key, part in parts.items()
     }
 
 

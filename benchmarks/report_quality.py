@@ -257,14 +257,19 @@ def change(result: dict[str, Any]) -> str:
         f"`{result['command']}`: floods of known area between two simulated dates, found by `geosr change` at 2.5 m and at the "
         "source's 10 m. The later date is shifted by 0.3 and 0.2 source pixels and brighter by 2 %, and has noise of its own. "
         "Hectares have their range in parentheses. "
-        f"The last two columns are the median change of NDWI on ground that stays. {in_words(result['machine'])}",
-        "| ground, taken as 2.5 m | true hectares | more water, 2.5 m | 10 m | less water, 2.5 m | 10 m | unchanged, 2.5 m "
-        f"| 10 m |\n|{'---|' * 8}",
+        "The last columns are the mean absolute difference of NDWI at least 30 m from the flood, with the root mean square: as "
+        "the map of differences shows it at 2.5 m, as it is measured at 2.5 m, and at 10 m. "
+        f"{in_words(result['machine'])}",
+        "| ground, taken as 2.5 m | true hectares | more water, 2.5 m | 10 m | less water, 2.5 m | 10 m | outside, shown "
+        f"| measured | 10 m |\n|{'---|' * 9}",
     ]
     rows = [
         f"| {flood['ground']} | {flood['hectares']:.2f} "
         + "".join(f"| {found(flood[scale], kind)} " for kind in ("more", "less") for scale in ("fine", "source"))
-        + "".join(f"| {flood[scale]['unchanged_difference']:.4f} " for scale in ("fine", "source"))
+        + "".join(
+            f"| {flood['outside'][part]['mean']:.4f} ({flood['outside'][part]['rms']:.4f}) "
+            for part in ("shown", "measured", "source")
+        )
         + "|"
         for flood in result["floods"]
     ]

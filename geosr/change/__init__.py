@@ -2,6 +2,7 @@
 
 Start with :mod:`geosr.change.detect`, which reads from top to bottom. ``indices`` defines the spectral indices,
 ``dates`` reads the two dates on one grid, ``grid`` takes their difference, ``levels`` measures it on unchanged ground,
-``extent`` finds where change ends, ``polygons`` turns it into areas, ``result`` sums them up, and ``situation_map``
-draws the page. May import ``run``, ``evaluate`` and ``registration``.
+``extent`` finds where change ends, ``calm`` leaves out finer differences that are errors, ``polygons`` turns change
+into areas, ``result`` sums them up, ``situation_map`` draws the page, and ``item`` describes the map.
+May import ``run``, ``evaluate`` and ``registration``.
 """

@@ -16,8 +16,9 @@ from rasterio.shutil import copy as copy_raster
 
 from catalog import Scene, SceneRequest, pixel_sides_m
 from catalog.strict_json import to_json
+from geosr.change.calm import CalmDifference, MedianSize
 from geosr.change.dates import ProductReader, Registered, Registration, SceneReader, register
-from geosr.change.extent import certainty
+from geosr.change.extent import NONE, certainty
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES, SpectralIndex
 from geosr.change.item import item_text
@@ -106,9 +107,11 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
         folder = Path(name)
         levels = grids[0].levels(request.least)
         notes = registration_notes(registration) + level_notes(levels)
-        fine, areas = _map(grids[0], levels, request, folder / "fine")
         coarse = replace(grids[1], flat_width=levels.width)
-        source, _ = _map(coarse, coarse.levels(request.least), request, folder / "source")
+        coarse_levels = coarse.levels(request.least)
+        calm = CalmDifference(coarse, coarse_levels, grids[0].size[0] // coarse.size[0])
+        fine, areas = _map(grids[0], levels, request, folder / "fine", calm)
+        source, _ = _map(coarse, coarse_levels, request, folder / "source")
         notes += grid_notes(fine, source)
         drafts = {
             "map": folder / "map.tif",
@@ -271,9 +274,12 @@ def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> t
     return registration, made
 
 
-def _map(grid: Grid, levels: Levels, request: ChangeRequest, folder: Path) -> tuple[GridSummary, list[ChangedArea]]:
+def _map(
+    grid: Grid, levels: Levels, request: ChangeRequest, folder: Path, calm: CalmDifference | None = None
+) -> tuple[GridSummary, list[ChangedArea]]:
     """Write certainties and differences, and find the areas."""
     folder.mkdir()
+    shown_sizes, measured_sizes = MedianSize(), MedianSize()
     form = {
         "driver": "GTiff",
         "width": grid.size[1],
@@ -287,7 +293,7 @@ def _map(grid: Grid, levels: Levels, request: ChangeRequest, folder: Path) -> tu
     with ExitStack() as stack:
         sure = stack.enter_context(rasterio.open(folder / "certainty.tif", "w", count=2, dtype="uint8", **form))
         index = stack.enter_context(
-            rasterio.open(folder / "difference.tif", "w", count=2, dtype="float32", nodata=math.nan, **form)
+            rasterio.open(folder / "difference.tif", "w", count=3, dtype="float32", nodata=math.nan, **form)
         )
         for window in grid.windows():
             outer, inner = grid.around(window)
@@ -295,12 +301,18 @@ def _map(grid: Grid, levels: Levels, request: ChangeRequest, folder: Path) -> tu
             certainties, increase = certainty(difference, request.least, grid.reach_px, levels.shown_later)
             classes = np.where(certainties[inner] > 0, 1 + increase[inner], 0).astype(np.uint8)
             sure.write(np.stack([certainties[inner], classes]), window=window)
-            index.write(np.stack([difference.index[inner], difference.half_width[inner]]), window=window)
+            measured, half_width = difference.index[inner], difference.half_width[inner]
+            shown = measured if calm is None else calm.of(window, measured, half_width)
+            index.write(np.stack([shown, half_width, measured]), window=window)
+            unchanged = (certainties[inner] == NONE) & np.isfinite(measured)
+            shown_sizes.add(shown[unchanged])
+            measured_sizes.add(measured[unchanged])
     areas = list(
         changed_areas(folder / "certainty.tif", folder / "difference.tif", request.least_hectares, grid.pixel_hectares)
     )
-    totals = [totals_of([area for area in areas if area.kind == kind]) for kind in (1, 2)]
-    return GridSummary(round(grid.pixel_m, 3), totals[0], totals[1], round(levels.typical, 5)), areas
+    less, more = (totals_of([area for area in areas if area.kind == kind]) for kind in (1, 2))
+    medians = [round(one.value, 5) for one in (shown_sizes, measured_sizes)]
+    return GridSummary(round(grid.pixel_m, 3), less, more, *medians), areas
 
 
 def _write_map(
@@ -309,7 +321,11 @@ def _write_map(
     """Write both rasters as Cloud-Optimized GeoTIFFs."""
     plain = folder / "classes.tif"
     with rasterio.open(folder / "difference.tif", "r+") as raster:
-        raster.descriptions = (f"{index.name}, after minus before", "half-width of unchanged ground")
+        raster.descriptions = (
+            f"{index.name}, after minus before",
+            "half-width of unchanged ground, as measured",
+            f"{index.name}, after minus before, as measured",
+        )
         form = {**raster.profile, "count": 1, "dtype": "uint8", "nodata": 255}
         with rasterio.open(plain, "w", **form) as made:
             for window in grid.windows():

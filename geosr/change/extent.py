@@ -19,7 +19,7 @@ from scipy import ndimage
 NONE, PERHAPS, LIKELY, SURE = range(4)
 
 #: Half-widths by which a seed differs: 90 % of unchanged pixels differ by less than one, 99.9 % by less than two.
-_SEED_HALF_WIDTHS = 2.0
+SEED_HALF_WIDTHS = 2.0
 
 #: Reaches of a change around a pixel that its certainty depends on.
 REACHES = 5
@@ -61,7 +61,7 @@ def find_seeds(
     least: float,
 ) -> list[NDArray[np.bool_]]:
     """Pixels that have surely changed: of decreases, and of increases. NaN is no change."""
-    needed = np.maximum(least, _SEED_HALF_WIDTHS * half_width)
+    needed = np.maximum(least, SEED_HALF_WIDTHS * half_width)
     return [(sign * index > needed) & where for sign, where in zip((-1, 1), crossed, strict=True)]
 
 

@@ -25,7 +25,7 @@ _SAMPLED_WINDOWS, _SAMPLED_PX, _SAMPLE_STEP = 8, 512, 3
 _EDGE_OF_MEDIAN = 1.5
 
 #: Differences and half-widths as they are.
-_RAW = Levels(0.0, 1.0, 0.0)
+_RAW = Levels(0.0, 1.0)
 
 
 @dataclass(frozen=True)

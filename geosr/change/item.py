@@ -70,10 +70,10 @@ def item_text(
         "difference",
         targets["difference"].name,
         f"Difference of {index.name.upper()}",
-        f"{index.name.upper()} after minus before, and the half-width that unchanged ground has.",
+        f"{index.name.upper()} after minus before, and as it was measured with the half-width of unchanged ground.",
         "float32",
         float("nan"),
-        [{"name": "difference"}, {"name": "half-width"}],
+        [{"name": name} for name in ("difference", "half-width", "measured-difference")],
     )
     made = catalog.Result(
         output.name,

@@ -27,8 +27,6 @@ class Levels:
     """Median difference of the index: what harmonisation left."""
     factor: float
     """Factor on the sum in quadrature of both dates' half-widths; at most 1."""
-    typical: float
-    """Median absolute difference of the index from its centre."""
     width: float = 1.0
     """Median of the sums in quadrature."""
     edge: float = 0.0
@@ -40,7 +38,7 @@ class Levels:
 def measure_levels(difference: NDArray[np.float32], width: NDArray[np.float32]) -> Levels:
     """Measure from differences and from the sums in quadrature of their half-widths, both 1-D and finite."""
     if not difference.size:
-        return Levels(0.0, 1.0, 0.0)
+        return Levels(0.0, 1.0)
     for _ in range(_ROUNDS):
         centre = float(np.median(difference))
         away = np.abs(difference - centre)
@@ -49,4 +47,4 @@ def measure_levels(difference: NDArray[np.float32], width: NDArray[np.float32]) 
         kept = away <= _FAR * max(ratio, 1e-6) * np.maximum(width, 1e-6)
         difference, width = difference[kept], width[kept]
     # Where unchanged ground is the smaller part, the median is not its.
-    return Levels(centre if ratio < 1 else 0.0, min(1.0, ratio), float(np.median(away)), float(np.median(width)))
+    return Levels(centre if ratio < 1 else 0.0, min(1.0, ratio), float(np.median(width)))

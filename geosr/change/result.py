@@ -29,7 +29,9 @@ class GridSummary:
     less: Totals
     more: Totals
     unchanged_difference: float
-    """Median absolute difference of the index where nothing changed."""
+    """Median absolute difference of the index where nothing changed, as the map of differences has it."""
+    unchanged_measured: float
+    """The same median as measured, see :mod:`geosr.change.calm`."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,11 @@ def level_notes(levels: Levels) -> list[str]:
 
 
 def grid_notes(fine: GridSummary, source: GridSummary) -> list[str]:
-    """Say where the source's pixels are the better measure."""
-    notes = []
-    if source.unchanged_difference < fine.unchanged_difference:
-        notes.append(
-            f"where nothing changed the index differs by {source.unchanged_difference:.4f} at {source.pixel_m:g} m and "
-            f"{fine.unchanged_difference:.4f} at {fine.pixel_m:g} m: for weak change the source's pixels are the "
-            "better measure, for edges and small areas the finer ones"
-        )
-    return notes
+    """Say how differences below the errors of both dates are shown."""
+    if source.unchanged_measured >= fine.unchanged_measured:
+        return []
+    return [
+        f"where nothing changed the index as measured differs by {source.unchanged_measured:.4f} at "
+        f"{source.pixel_m:g} m and {fine.unchanged_measured:.4f} at {fine.pixel_m:g} m: weak change is shown as at "
+        f"{source.pixel_m:g} m, with finer detail where it exceeds the errors of both dates"
+    ]

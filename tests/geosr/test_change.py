@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 from rasterio.transform import Affine, from_origin
+from rasterio.windows import Window
 from scipy import ndimage
 
 from geosr.batch.scenes import scenes_of
+from geosr.change.calm import CalmDifference, MedianSize
 from geosr.change.dates import _median_lines
 from geosr.change.extent import LIKELY, PERHAPS, REACHES, SURE, Difference, certainty
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES
-from geosr.change.levels import measure_levels
+from geosr.change.levels import Levels, measure_levels
 from geosr.change.polygons import changed_areas
 from geosr.errors import UsageError
 from geosr.model.kernels import mtf_to_sigma
@@ -105,9 +108,20 @@ def test_polygons_and_map_hold_the_same_area(found):
         assert raster.profile["nodata"] == 255
         assert raster.crs.to_epsg() == 32633
     with rasterio.open(folder / "flood_difference.tif") as raster:
-        difference = raster.read(1)
+        difference, half_width, measured = raster.read()
         assert difference[2 * SIDE, 2 * SIDE] > 0.5
-        assert np.nanmedian(np.abs(difference[:40, :40])) < 0.05
+        # Nothing changed far from the flood.
+        assert np.nanmedian(np.abs(difference[:40, :40])) < 0.5 * np.nanmedian(np.abs(measured[:40, :40])) < 0.03
+        # What exceeds the errors of both dates is as it was measured.
+        surely = np.abs(difference - measured) > 3 * half_width
+        assert not surely.any()
+
+
+def test_differences_where_nothing_changed_are_not_above_those_of_the_source(found):
+    fine, source = found[2]["fine"], found[2]["source"]
+    assert 0 < fine["unchanged_difference"] < source["unchanged_difference"]
+    assert fine["unchanged_measured"] > source["unchanged_measured"] == source["unchanged_difference"]
+    assert any("weak change is shown as at 10 m" in note for note in found[2]["notes"])
 
 
 def test_styles_go_with_the_map_the_differences_and_both_dates(found):
@@ -227,6 +241,57 @@ def test_areas_are_found_on_grids_that_run_either_way(tmp_path, step_x, step_y):
     west, east = sorted((500_000 + 10 * step_x, 500_000 + 14 * step_x))
     south, north = sorted((5_300_000 + 3 * step_y, 5_300_000 + 6 * step_y))
     assert area.geometry.bounds == (west, south, east, north)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Reads from arrays."""
+
+    pixels: np.ndarray
+    seen: np.ndarray
+
+    def read(self, window):
+        rows, cols = window.toslices()
+        return self.pixels[:, rows, cols], self.seen[rows, cols]
+
+
+def test_finer_differences_count_where_they_exceed_the_errors_whatever_the_window():
+    index = INDICES["ndwi"]
+    before = np.full((2, 12, 10), 0.1, np.float32)
+    after = before.copy()
+    after[0] += 0.01 * np.arange(12, dtype=np.float32)[:, None]
+    seen = np.ones((12, 10), bool)
+    seen[:3, :3] = False
+    source = Grid(index, Held(before, seen), Held(after, seen), None, (12, 10), None, None, 10.0, 0.01, 3)
+    calm = CalmDifference(source, Levels(0.0, 1.0), 4)
+    rng = np.random.default_rng(0)
+    coarse = np.repeat(np.repeat((index.of(after) - index.of(before)), 4, 0), 4, 1)
+    fine = (coarse + 0.01 * rng.standard_normal((48, 40))).astype(np.float32)
+    fine[20:24, 20:24] = 0.9
+    fine[47, 39] = np.nan
+    half_width = np.full((48, 40), 0.05, np.float32)
+    whole = calm.of(Window(0, 0, 40, 48), fine, half_width)
+    np.testing.assert_array_equal(np.isnan(whole), np.isnan(fine))
+    np.testing.assert_allclose(whole[20:24, 20:24], 0.9)
+    # Rows differ, columns do not: no noise of the finer pixels is left in them.
+    assert whole[30:40].std(axis=1).max() < 1e-6 < 5e-3 < fine[30:40].std(axis=1).min()
+    assert whole[8:40, 30].std() == pytest.approx(coarse[8:40, 30].std(), rel=0.05)
+    # Where the source has no pixel nothing is known to be calmer.
+    np.testing.assert_array_equal(whole[:8, :8], fine[:8, :8])
+    for window in (Window(5, 7, 20, 19), Window(25, 26, 15, 22)):
+        rows, cols = window.toslices()
+        part = calm.of(window, fine[rows, cols], half_width[rows, cols])
+        np.testing.assert_allclose(part, whole[rows, cols], atol=1e-6)
+
+
+def test_the_median_of_differences_that_come_in_parts():
+    rng = np.random.default_rng(0)
+    differences = 0.03 * rng.standard_normal(5_001)
+    sizes = MedianSize()
+    assert sizes.value == 0
+    for part in np.array_split(differences, 7):
+        sizes.add(part)
+    assert sizes.value == pytest.approx(np.median(np.abs(differences)), abs=5e-5)
 
 
 def test_dates_without_a_common_pixel_are_refused():
