@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -196,3 +198,28 @@ def test_wrong_input_is_one_line_and_leaves_nothing(farm, tmp_path, monkeypatch,
     assert err.startswith("geosr: ")
     assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_appends_that_are_killed_anywhere_end_as_one_that_is_not(farm, tmp_path, kind):
+    cube, undisturbed = tmp_path / "killed" / kind, tmp_path / "undisturbed" / kind
+    for path in (cube, undisturbed):
+        path.parent.mkdir()
+    paths = [cube, undisturbed, *(farm / f"p{i}.json" for i in range(3))]
+    module = [sys.executable, "-m", "tests.geosr.killed_appends", *map(str, paths)]
+    done = subprocess.run(module, capture_output=True, text=True, timeout=300, check=True)
+    dates = [int(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert len(dates) > 3, "no append was killed"
+    assert dates == sorted(dates)
+    assert {dates[0], dates[-1]} == {1, 3}
+    assert_holds(farm, cube, 0, 1, 2)
+    with opened(cube, mask_and_scale=False) as one, opened(undisturbed, mask_and_scale=False) as other:
+        assert one.identical(other)
+    assert [path.name for path in cube.parent.iterdir()] == [kind]
+    if kind == "cube.zarr":
+        assert bytes_of(cube) == bytes_of(undisturbed)
+
+
+def bytes_of(cube):
+    return {str(path.relative_to(cube)): path.read_bytes() for path in cube.rglob("*") if path.is_file()}
