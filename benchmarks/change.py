@@ -21,8 +21,9 @@ from scipy import ndimage
 
 from catalog import SceneRequest, open_scene
 from geosr.change.dates import Registered, SceneReader
-from geosr.change.detect import ChangeRequest, detect_change
+from geosr.change.detect import detect_change
 from geosr.change.indices import INDICES
+from geosr.change.request import ChangeRequest
 from geosr.change.result import ChangeResult
 from geosr.evaluate.held_out import SETS, read_images
 from geosr.model.kernels import mtf_to_sigma

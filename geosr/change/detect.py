@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,8 @@ from geosr.change.grid import Grid
 from geosr.change.indices import INDICES, SpectralIndex
 from geosr.change.item import item_text
 from geosr.change.levels import Levels
-from geosr.change.polygons import ChangedArea, burn, changed_areas, format_of, write_polygons
+from geosr.change.polygons import ChangedArea, burn, changed_areas, write_polygons
+from geosr.change.request import ChangeRequest, names_of, product_path, reports_of, targets_of
 from geosr.change.result import (
     ChangeResult,
     GridSummary,
@@ -33,14 +34,13 @@ from geosr.change.result import (
     registration_notes,
     totals_of,
 )
-from geosr.change.situation_map import COLOURS, MapSubject, draw_map, map_format
-from geosr.errors import ExistsError, GeosrError, UsageError
+from geosr.change.situation_map import COLOURS, MapSubject, draw_map
+from geosr.errors import GeosrError, UsageError
 from geosr.maps.outputs import MapOutputs, has_style, style_path
 from geosr.maps.qml import classes_style, style_of
 from geosr.maps.raster import MapRaster
 from geosr.model.zoo import ModelRef
 from geosr.progress import QuietReporter, Reporter
-from geosr.run.item_file import ItemFile
 from geosr.run.pipeline import super_resolve
 from geosr.run.request import UpscaleRequest
 from geosr.run.scene_of_request import open_for_model
@@ -51,30 +51,6 @@ _REACH_SOURCE_PX = 3
 
 #: Modulation transfer at Nyquist of a band that nobody knows it of: the mean of Sentinel-2's.
 _TYPICAL_TRANSFER = 0.26
-
-
-@dataclass(frozen=True)
-class ChangeRequest:
-    """Two dates, what to compare, and where to write."""
-
-    before: SceneRequest
-    after: SceneRequest
-    output: Path
-    """The map: classes. Differences go to ``OUT_difference.tif``, the dates' products to ``OUT_before.tif`` and
-    ``OUT_after.tif``."""
-    index: str = "ndwi"
-    """A name of :data:`geosr.change.indices.INDICES`."""
-    model: str | None = None
-    """None for the index's own."""
-    least: float = 0.1
-    """Smallest difference of the index that counts as change."""
-    least_hectares: float = 0.1
-    """Smallest area."""
-    polygons: Path | None = None
-    report: Path | None = None
-    style: bool = False
-    """Write QGIS styles beside the map, the differences and both products."""
-    overwrite: bool = False
 
 
 def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> ChangeResult:
@@ -94,7 +70,7 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
         request = replace(request, style=True)
     index = index_of(request.index)
     model = ModelRef(request.model or index.model)
-    targets = _targets(request)
+    targets = targets_of(request)
     scenes = _open_both(request, index, model)
     _check_apart(targets, scenes)
     products = [
@@ -122,19 +98,20 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
             drafts["polygons"] = folder / f"polygons{request.polygons.suffix}"
             write_polygons(areas, drafts["polygons"], grids[0].crs, (index.less, index.more))
         times = [scene.datetime.isoformat() if scene.datetime else "time unknown" for scene in scenes]
+        before, after = (f"{name}, {time}" for name, time in zip(names_of(request, scenes), times, strict=True))
         result = ChangeResult(
             index.name,
-            f"{scenes[0].id}, {times[0]}",
-            f"{scenes[1].id}, {times[1]}",
+            before,
+            after,
             fine,
             source,
             registration,
             tuple(notes),
             {key: str(path) for key, path in targets.items()} | {"before": str(products[0]), "after": str(products[1])},
         )
-        if request.report is not None:
-            drafts["report"] = folder / f"report{request.report.suffix}"
-            draw_map(_subject(result, index, products, drafts["map"], scenes), drafts["report"])
+        for key, report in reports_of(request).items():
+            drafts[key] = folder / f"{key}{report.suffix}"
+            draw_map(_subject(result, index, products, drafts["map"], scenes), drafts[key])
         if request.style:
             drafts |= _write_styles(drafts["map"], drafts["difference"], index)
         drafts["summary"], drafts["item"] = folder / "summary.json", folder / "item.json"
@@ -153,41 +130,6 @@ def index_of(name: str) -> SpectralIndex:
     return INDICES[name.lower()]
 
 
-def _targets(request: ChangeRequest) -> dict[str, Path]:
-    """Paths of all that is written, checked before anything is computed."""
-    output = request.output
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise UsageError(f"the output {output} is a GeoTIFF: give it the ending .tif")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist")
-    targets = {
-        "map": output,
-        "difference": output.with_name(f"{output.stem}_difference{output.suffix}"),
-        "summary": output.with_name(f"{output.stem}_change.json"),
-    }
-    if request.style:
-        targets |= {f"{name}_style": Path(str(style_path(targets[name]))) for name in ("map", "difference")}
-        for name in ("before", "after"):
-            MapOutputs(style=True).check(_product_path(request, name), overwrite=request.overwrite)
-    if request.polygons is not None:
-        format_of(request.polygons)
-        targets["polygons"] = request.polygons
-    if request.report is not None:
-        map_format(request.report)
-        targets["report"] = request.report
-    item = ItemFile.of(output, overwrite=request.overwrite).path
-    if request.polygons is not None and item.absolute() == request.polygons.absolute():
-        item = output.with_name(f"{output.name}.json")
-    targets["item"] = Path(str(item))
-    if len({path.absolute() for path in targets.values()}) < len(targets):
-        raise UsageError("two outputs have one name: give each its own")
-    if not request.overwrite:
-        for path in targets.values():
-            if path.exists():
-                raise ExistsError(f"{path} exists: --overwrite replaces it")
-    return targets
-
-
 def _check_apart(targets: dict[str, Path], scenes: list[Scene]) -> None:
     """Refuse outputs that would replace what is read."""
     for path in targets.values():
@@ -198,10 +140,11 @@ def _check_apart(targets: dict[str, Path], scenes: list[Scene]) -> None:
 
 def _open_both(request: ChangeRequest, index: SpectralIndex, model: ModelRef) -> list[Scene]:
     scenes = [open_for_model(one, model.card) for one in (request.before, request.after)]
-    for scene in scenes:
+    names = names_of(request, scenes)
+    for scene, name in zip(scenes, names, strict=True):
         missing = [band for band in index.bands if band not in scene.names]
         if missing:
-            raise UsageError(f"{scene.id} has no {' and no '.join(missing)}, which {index.name} needs")
+            raise UsageError(f"{name} has no {' and no '.join(missing)}, which {index.name} needs")
     first, second = (
         (
             one.geobox.crs,
@@ -214,21 +157,27 @@ def _open_both(request: ChangeRequest, index: SpectralIndex, model: ModelRef) ->
     )
     if first != second:
         raise UsageError(
-            f"{scenes[0].id} and {scenes[1].id} are not on one grid: give both the same --bbox, and --crs where "
+            f"{names[0]} and {names[1]} are not on one grid: give both the same --bbox, and --crs where "
             "their CRS differ"
         )
     if scenes[0].geobox.crs is None:
-        raise UsageError(f"{scenes[0].id} has no CRS: hectares need one")
+        raise UsageError(f"{names[0]} has no CRS: hectares need one")
     return scenes
 
 
-def _product_path(request: ChangeRequest, name: str) -> Path:
-    return request.output.with_name(f"{request.output.stem}_{name}.tif")
-
-
 def _product(request: ChangeRequest, scene: SceneRequest, name: str, model: ModelRef, reporter: Reporter) -> Path:
-    output = _product_path(request, name)
-    upscale = UpscaleRequest(scene, output, model, uncertainty=True, overwrite=request.overwrite)
+    output = product_path(request, name)
+    upscale = UpscaleRequest(
+        scene,
+        output,
+        model,
+        request.engine,
+        request.cluster,
+        request.core_px,
+        uncertainty=True,
+        max_pixels=request.max_pixels,
+        overwrite=request.overwrite,
+    )
     published = super_resolve(upscale, reporter)
     MapOutputs(style=request.style).write(published)
     return Path(str(published.cog))

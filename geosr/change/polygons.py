@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask, rasterize, shapes
 from rasterio.transform import Affine
 from rasterio.windows import Window
 from shapely import STRtree
 from shapely.geometry import MultiPolygon, box, mapping, shape
-from shapely.ops import transform as map_coordinates
 
 from catalog.strict_json import to_json
 from geosr.change.extent import LIKELY, PERHAPS, SURE
@@ -125,10 +125,13 @@ def write_polygons(areas: Iterable[ChangedArea], path: Path, crs: Any, meanings:
     if form == "GeoJSON":
         from pyproj import Transformer
 
-        to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
+        transformer = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        placed = [
+            shapely.transform(area.geometry, lambda xy: np.column_stack(transformer.transform(*xy.T))) for area in areas
+        ]
         features = [
-            {"type": "Feature", "properties": one, "geometry": mapping(map_coordinates(to_degrees, area.geometry))}
-            for one, area in zip(fields, areas, strict=True)
+            {"type": "Feature", "properties": one, "geometry": mapping(geometry)}
+            for one, geometry in zip(fields, placed, strict=True)
         ]
         path.write_text(to_json({"type": "FeatureCollection", "features": features}), encoding="utf-8")
         return

@@ -31,7 +31,7 @@ class GridSummary:
     unchanged_difference: float
     """Median absolute difference of the index where nothing changed, as the map of differences has it."""
     unchanged_measured: float
-    """The same median as measured, see :mod:`geosr.change.calm`."""
+    """Median of the differences as measured, see :mod:`geosr.change.calm`."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ def change(
         Path | None, typer.Option("--polygons", metavar="FILE", help="Also write areas: .gpkg or .geojson.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Also write a situation map: .html or .pdf.")
+        list[Path] | None,
+        typer.Option("--report", metavar="FILE", help="Also write a situation map: .html or .pdf; again for both."),
     ] = None,
     style: Annotated[
         bool,
@@ -53,7 +54,8 @@ def change(
     Both dates are upscaled; their products stay beside the output.
     """
     with errors(debug):
-        from geosr.change.detect import ChangeRequest, detect_change
+        from geosr.change.detect import detect_change
+        from geosr.change.request import ChangeRequest
         from geosr.progress import reporter_for
 
         scenes = [
@@ -66,7 +68,11 @@ def change(
             for source in (before, after)
         ]
         request = ChangeRequest(
-            scenes[0], scenes[1], output, index, model, least, least_hectares, polygons, report, style, overwrite
+            *(scenes[0], scenes[1], output, index, model, least, least_hectares),
+            polygons=polygons,
+            reports=tuple(report or ()),
+            style=style,
+            overwrite=overwrite,
         )
         result = detect_change(request, reporter_for(as_json=as_json, quiet=quiet))
         if as_json:

@@ -24,12 +24,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import catalog
 from catalog import Restriction
 from geosr.errors import ModelError, UsageError
-from geosr.service import metrics, openapi, problem_responses, problems, schemas
+from geosr.service import fields, metrics, openapi, problem_responses, problems, schemas
 from geosr.service.context import Context
 from geosr.service.database import Database
+from geosr.service.fields import FieldSets
 from geosr.service.head import HeadAsGet
 from geosr.service.jobs.callbacks import Callbacks
+from geosr.service.jobs.processes import CHANGE, PROCESSES
 from geosr.service.jobs.queue import Jobs
+from geosr.service.routes import fields as routes_fields
 from geosr.service.routes import processes, result_tiles, results, views
 from geosr.service.routes import scenes as routes_scenes
 from geosr.service.routes.processes import CONFORMANCE, announcement_of
@@ -91,12 +94,14 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     scenes = Scenes(database, settings)
     chunks = LiveChunks(cache, settings.live_core_px, settings.live_waiting)
     callbacks = Callbacks(settings.callback_hosts, lambda job: announcement_of(job, context))
-    jobs = Jobs(database, settings, scenes, egress, callbacks)
+    field_sets = FieldSets(database, settings.data / "fields")
+    jobs = Jobs(database, settings, scenes, egress, callbacks, field_sets.expire)
     context = Context(
         settings,
         database,
         cache,
         scenes,
+        field_sets,
         Tiles(chunks, cache, settings.tile_wait_s),
         jobs,
         rates=Rates(settings.requests_per_minute),
@@ -112,6 +117,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         egress.take_over()
         catalog.restrict(Restriction((scenes.folder,), settings.allowed_hosts))
         await run_in_threadpool(scenes.tidy)
+        await run_in_threadpool(field_sets.tidy)
         if settings.demo:
             await run_in_threadpool(scenes.add_demo)
         chunks.start()
@@ -162,6 +168,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     _add_own_routes(app, context, chunks)
     app.include_router(routes_scenes.router)
     app.include_router(views.router)
+    app.include_router(routes_fields.router)
     app.include_router(processes.router)
     app.include_router(results.router)
     result_tiles.add_result_tiles(app)
@@ -237,6 +244,8 @@ def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
             "max_upload_bytes": settings.max_upload_bytes,
             "basemap": settings.basemap and {"tiles": settings.basemap, "credits": settings.basemap_credits},
             "places": settings.places is not None,
+            "change": PROCESSES[CHANGE].offered,
+            "fields": fields.offered(),
         }
 
 

@@ -9,6 +9,7 @@ import diskcache  # type: ignore[import-untyped]
 from fastapi import Depends, Request
 
 from geosr.service.database import Database
+from geosr.service.fields import FieldSets
 from geosr.service.jobs.queue import Jobs
 from geosr.service.problems import Problem
 from geosr.service.scenes import Scenes
@@ -26,6 +27,7 @@ class Context:
     database: Database
     cache: diskcache.Cache
     scenes: Scenes
+    fields: FieldSets
     tiles: Tiles
     jobs: Jobs
     rates: Rates

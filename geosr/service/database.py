@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     finished_chunks INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0, seconds_left REAL,
     created REAL NOT NULL, started REAL, finished REAL, updated REAL NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS fields (
+    id TEXT PRIMARY KEY, key_id TEXT, title TEXT NOT NULL, count INTEGER NOT NULL, created REAL NOT NULL
+) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, priority DESC, created);
 CREATE INDEX IF NOT EXISTS jobs_by_digest ON jobs (digest, status);
 PRAGMA user_version = 1;
@@ -32,7 +35,12 @@ PRAGMA user_version = 1;
 
 #: Columns that came later, in the order in which they did.
 _LATER = {
-    "jobs": (("failure_status", "INTEGER"), ("delivery", "TEXT NOT NULL DEFAULT '{}'"), ("title", "TEXT")),
+    "jobs": (
+        ("failure_status", "INTEGER"),
+        ("delivery", "TEXT NOT NULL DEFAULT '{}'"),
+        ("title", "TEXT"),
+        ("process", "TEXT NOT NULL DEFAULT 'upscale'"),
+    ),
     "scenes": (("nodata", "REAL"),),
 }
 

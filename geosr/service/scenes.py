@@ -227,12 +227,16 @@ class Scenes:
 
     def source_of(self, scene_id: str, caller: Caller) -> str:
         """Path of a scene's pixels. Raises :class:`Problem` where there is none, or it is someone else's."""
+        return str(self.row_of(scene_id, caller)["source"])
+
+    def row_of(self, scene_id: str, caller: Caller) -> Any:
+        """A scene's row in the database. Raises :class:`Problem` where there is none, or it is someone else's."""
         row = self._database.row(
-            "SELECT source FROM scenes WHERE id = ? AND (key_id IS ? OR key_id IS NULL)", (scene_id, caller.key_id)
+            "SELECT * FROM scenes WHERE id = ? AND (key_id IS ? OR key_id IS NULL)", (scene_id, caller.key_id)
         )
         if row is None:
             raise Problem(404, f"there is no scene {scene_id[:80]}")
-        return str(row["source"])
+        return row
 
     def open_already(self, scene_id: str, caller: Caller) -> LiveScene | None:
         """A scene of a caller's that is open; None where it is not, or not theirs."""
@@ -245,21 +249,14 @@ class Scenes:
 
     def get(self, scene_id: str, caller: Caller) -> LiveScene:
         """An open scene. Raises :class:`Problem`, or :class:`catalog.CatalogError` when it cannot be opened."""
-        self.source_of(scene_id, caller)
+        row = self.row_of(scene_id, caller)
         already = self.open_already(scene_id, caller)
         if already is not None:
             return already
-        row = self._database.row("SELECT * FROM scenes WHERE id = ?", (scene_id,))
-        assert row is not None
         live = self._open_scene(
             scene_id, row["kind"], row["title"], row["source"], row["created"], row["key_id"], row["nodata"]
         )
         return self._keep_open(live)
-
-    def nodata_of(self, scene_id: str) -> float | None:
-        """The DN that a scene was added with as one without measurement."""
-        row = self._database.row("SELECT nodata FROM scenes WHERE id = ?", (scene_id,))
-        return None if row is None else row["nodata"]
 
     def add_item(self, address: str, caller: Caller, nodata: float | None = None) -> LiveScene:
         """A scene of a STAC Item. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
@@ -324,7 +321,8 @@ class Scenes:
         # In one statement, so that no job is taken in between.
         gone = self._database.change(
             "DELETE FROM scenes WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
-            "jobs.status IN ('accepted', 'running') AND json_extract(jobs.inputs, '$.scene') = scenes.id)",
+            "jobs.status IN ('accepted', 'running') AND scenes.id IN (json_extract(jobs.inputs, '$.scene'), "
+            "json_extract(jobs.inputs, '$.before'), json_extract(jobs.inputs, '$.after')))",
             (scene_id,),
         )
         if not gone:

@@ -27,7 +27,8 @@ from geosr.model.zoo import ModelRef
 from geosr.run.cluster import _files_of
 from geosr.run.pipeline import super_resolve
 from geosr.run.uncertainty_layers import check_calibrated
-from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
+from geosr.service.jobs.inputs import UpscaleInputs
+from geosr.service.jobs.orders import parse_inputs
 from geosr.service.settings import ServiceSettings
 from tests.conftest import assert_valid_item, call_geosr, read_raster, write_raster
 from tests.small_model import SIZE, small_network, write_small_model

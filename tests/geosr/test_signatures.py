@@ -33,6 +33,7 @@ REFERRING = (
     "geosr/plain_images/",
     "geosr/run/demo.py",
     "geosr/run/describe.py",
+    "geosr/service/jobs/change_inputs.py",
     "geosr/service/jobs/inputs.py",
     "geosr/service/settings.py",
 )

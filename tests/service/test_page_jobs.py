@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
 import pytest
+import rasterio
+import shapely
 
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
@@ -52,6 +55,10 @@ def page(browser, slow):
     context.close()
 
 
+def state_of(page):
+    return page.evaluate("window.geosr.state.scene")
+
+
 def ordered(page, box):
     page.locator("#order-uncertainty").uncheck()
     page.locator("#box").fill(box)
@@ -67,11 +74,30 @@ def test_without_maps_the_page_says_so_and_all_else_goes_on(page, tmp_path):
     expect(page.get_by_role("alert")).to_contain_text("box")
     mine = tmp_path / "mine.tif"
     shutil.copyfile(SAMPLE, mine)
+    with rasterio.open(mine, "r+") as raster:
+        raster.update_tags(ns="IMAGERY", ACQUISITIONDATETIME="2024-06-01T10:00:00Z")
     page.locator("#file").set_input_files(mine)
     page.get_by_role("button", name="Upload").click()
     expect(page.locator("#scene option").first).to_have_text("mine.tif")
     page.locator("#inspect-middle").click()
     expect(page.locator("#pixel table")).to_be_visible(timeout=60_000)
+    # A field there over the dates that are there.
+    place = state_of(page)["bbox"]
+    middle = shapely.Point((place[0] + place[2]) / 2, (place[1] + place[3]) / 2).buffer(0.001)
+    feature = {"type": "Feature", "properties": {"name": "north"}, "geometry": shapely.geometry.mapping(middle)}
+    (tmp_path / "fields.geojson").write_text(json.dumps(feature))
+    page.locator("#describe summary").click()
+    page.locator("#file-id").fill("name")
+    page.locator("#file").set_input_files(tmp_path / "fields.geojson")
+    page.get_by_role("button", name="Upload").click()
+    page.locator("#field").select_option(label="Field north")
+    expect(page.locator("#series table tbody tr")).to_have_count(1, timeout=120_000)
+    expect(page.locator("#series table tbody tr").first).to_have_text(
+        re.compile(r"^2024-06-010\.\d{3}0\.0\d\d0\.\d{3}$")
+    )
+    expect(page.locator("#series circle")).to_have_count(1)
+    page.locator("#remove-fields").click()
+    expect(page.locator("#fields-section")).to_be_hidden()
     ordered(page, ", ".join(map(str, BOX)))
     first = page.locator("#jobs li").first
     expect(first).to_have_attribute("data-status", "successful", timeout=120_000)

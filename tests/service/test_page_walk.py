@@ -253,6 +253,90 @@ def test_find_compare_order_watch_download_and_share(walker, dates, tmp_path):
     expect(page.locator("#jobs li")).to_have_count(0)
 
 
+class Typist:
+    """Somebody with a keyboard alone, who goes on from where the focus is."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def reach(self, place):
+        """Press Tab until a place has the focus, which has to be seen there."""
+        handle = place.element_handle()
+        for _ in range(120):
+            if handle.evaluate("(one) => one === document.activeElement"):
+                assert handle.evaluate("(one) => one.matches(':focus-visible')")
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"{place} is not reached")
+
+    def press(self, place, key="Enter"):
+        self.reach(place)
+        self.page.keyboard.press(key)
+
+    def type(self, place, text):
+        self.reach(place)
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.type(text)
+
+
+def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken_home(walker, dates):
+    if walker.size == "phone":
+        pytest.skip("phones have no keyboard")
+    page, hand = walker.page, Typist(walker.page)
+
+    # Find.
+    hand.type(page.locator("#place"), "48.73, 12.32")
+    for date, digits in (("#from", "06012023"), ("#to", "08312023")):
+        hand.reach(page.locator(date))
+        page.keyboard.type(digits)
+    hand.press(page.locator("#search-form button"))
+    expect(page.locator("#found li.scene")).to_have_count(3)
+    hand.press(page.get_by_role("button", name="Show 2023-08-15"))
+    expect(page.locator("#stage")).to_have_attribute("data-scene", re.compile("."))
+    hand.press(page.get_by_role("button", name="Compare 2023-06-06"))
+    expect(page.locator("#label-before")).to_have_text("Super-resolved, 2023-06-06")
+    hand.reach(page.locator("#swipe"))
+    swipe = page.evaluate("window.geosr.state.swipe")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("window.geosr.state.swipe") == swipe + 1
+
+    # Order the change between them, and watch.
+    hand.press(page.locator("#to-change"))
+    expect(page.locator("#order-what")).to_be_focused()
+    expect(page.locator("#order-what")).to_have_value("change")
+    hand.reach(page.locator("#order-index"))
+    page.keyboard.type("veg")
+    expect(page.locator("#order-index")).to_have_value("ndvi")
+    settled(page)
+    walker.look_at("10-order-change")
+    hand.press(page.get_by_role("button", name="Order", exact=True))
+    result = page.locator("#jobs li").first
+    expect(result).to_contain_text("change of NDVI, early to late")
+
+    # Take home: the map of change with its hectares, and the situation map.
+    expect(result).to_have_attribute("data-status", "successful")
+    hand.press(result.get_by_role("button", name="Show"))
+    expect(page.locator("#legend")).to_contain_text("less vegetation")
+    expect(page.locator("#legend")).to_contain_text(re.compile(r"\d+\.\d\d ha"))
+    settled(page)
+    frame = page.locator("#maps").bounding_box()
+    # Changed ground is red or blue, whatever the model makes of it.
+    seen(page, frame["x"] + frame["width"] * 0.6, frame["y"] + frame["height"] * 0.5, is_drawn)
+    walker.look_at("11-change-result")
+    with page.expect_download() as download:
+        hand.press(result.get_by_role("link", name=re.compile(r"^situation map \(")))
+    assert "less vegetation" in download.value.path().read_text()
+
+    # Share.
+    hand.press(page.locator("#share"))
+    expect(page.locator("#share-link")).to_be_focused()
+    assert "product." in page.locator("#share-link").input_value()
+    hand.press(page.get_by_role("button", name="Close"))
+    expect(page.locator("#share-dialog")).to_be_hidden()
+    hand.press(result.get_by_role("button", name="Delete"))
+    expect(page.locator("#jobs li")).to_have_count(0)
+
+
 def test_a_service_that_does_not_answer_is_said_and_waited_for(browser, tmp_path):  # noqa: F811
     with served(tmp_path / "data", "--demo") as service:
         page = browser.new_page(viewport=DESKTOP)

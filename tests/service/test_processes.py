@@ -137,7 +137,7 @@ def test_api_definition_op_and_success(service):
 def test_process_list_and_success(service):
     answer = service.http.get("/processes")
     assert answer.status_code == 200
-    assert [one["id"] for one in answer.json()["processes"]] == ["upscale"]
+    assert [one["id"] for one in answer.json()["processes"]] == ["upscale", "change"]
     for one in answer.json()["processes"]:
         jsonschema.validate(one, SUMMARY)
 

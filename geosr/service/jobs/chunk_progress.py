@@ -13,7 +13,6 @@ from rasterio.windows import Window
 
 from geosr.run.checkpoint import work_folder
 from geosr.service.geography import outline_of
-from geosr.service.jobs.job_main import PRODUCT
 from geosr.service.jobs.record import SUCCESSFUL, Job
 from tiling import ChunkPlan
 
@@ -22,10 +21,11 @@ _CHUNK = re.compile(r"r\d{4,}c\d{4,}")
 
 def finished_parts(job: Job) -> dict[str, Any]:
     """Footprints of a job's chunks in degrees, each ``finished`` or not; empty where nothing is known yet."""
-    folder = work_folder(job.folder / PRODUCT)
-    assert isinstance(folder, Path)
-    plan = None if job.status == SUCCESSFUL else _plan(folder)
-    if plan is None:
+    # Of two scenes that are compared, one is computed at a time.
+    folders = [work_folder(job.folder / output.file) for output in job.process.outputs.values()]
+    folder = next((one for one in folders if isinstance(one, Path) and one.is_dir()), None)
+    plan = None if job.status == SUCCESSFUL or folder is None else _plan(folder)
+    if plan is None or folder is None:
         return {"type": "FeatureCollection", "features": []}
     there = {path.stem for path in folder.glob("r*c*.tif") if _CHUNK.fullmatch(path.stem)}
     features = [

@@ -1,4 +1,4 @@
-"""Inputs of the process ``upscale``, checked before anything is done."""
+"""Inputs of the process ``upscale``, and areas in degrees."""
 
 from __future__ import annotations
 
@@ -6,24 +6,19 @@ import hashlib
 import json
 import math
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import shapely
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pyproj import Geod
 
 import catalog
-from geosr.model.zoo import DEFAULT_MODEL, ModelRef, names
-from geosr.run.uncertainty_layers import check_calibrated
-from geosr.service.problems import Problem, explain
-from geosr.service.settings import ServiceSettings
+from geosr.model.zoo import DEFAULT_MODEL, ModelRef
+from geosr.service.jobs.processes import UPSCALE
+from geosr.service.problems import Problem
 from geosr.version import VERSION
 
 Priority = Literal["rapid", "normal"]
-
-#: What stands beside the value of an input in OGC's ``qualifiedInputValue``, and the CRS of its boxes.
-_QUALIFIERS = {"value", "mediaType", "encoding", "schema", "format"}
-_CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 _WGS84 = Geod(ellps="WGS84")
 
@@ -32,6 +27,8 @@ class UpscaleInputs(BaseModel):
     """A scene by its id, a STAC Item by its address, or an area and dates to search for the clearest."""
 
     model_config = ConfigDict(extra="forbid")
+
+    process: ClassVar[str] = UPSCALE
 
     scene: str | None = Field(default=None, max_length=64, description="Id of a scene of this service.")
     item: str | None = Field(default=None, max_length=2000, description="Address of a STAC Item.")
@@ -100,6 +97,11 @@ class UpscaleInputs(BaseModel):
         return None if self.dates is None else catalog.DateChoice(self.dates, self.reference)
 
     @property
+    def scenes(self) -> tuple[str, ...]:
+        """Ids of the scenes that it reads."""
+        return () if self.scene is None else (self.scene,)
+
+    @property
     def area(self) -> shapely.geometry.base.BaseGeometry | None:
         """Area of interest, in degrees."""
         if self.bbox is None and self.aoi is None:
@@ -127,43 +129,6 @@ class UpscaleInputs(BaseModel):
         content = self.model_dump(mode="json", exclude=idle)
         decisive = {"inputs": content, "model": self.model_ref.card.digest, "version": VERSION}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def parse_inputs(content: Any, settings: ServiceSettings) -> UpscaleInputs:
-    """Check inputs as far as that goes without looking at pixels. Raises :class:`Problem`, or what geosr raises."""
-    if not isinstance(content, dict):
-        raise Problem(400, 'inputs: has to be an object, as {"scene": "demo"}')
-    try:
-        plain = {name: _unqualified(name, value) for name, value in content.items()}
-        inputs = UpscaleInputs.model_validate({"model": settings.model, **plain})
-    except ValidationError as error:
-        raise Problem(400, f"inputs: {explain(error.errors())}") from error
-    # A card's path would be one of a file of this machine.
-    if inputs.model != settings.model and inputs.model not in names():
-        raise Problem(400, f"inputs: model is one of {', '.join(names())}")
-    card = inputs.model_ref.card
-    if inputs.uncertainty:
-        check_calibrated(card)
-    area = inputs.area
-    if area is not None:
-        km2 = area_km2(area)
-        if not math.isfinite(km2) or km2 > settings.max_area_km2:
-            raise Problem(
-                413,
-                f"the area's bounding box has {km2:.0f} km²: more than {settings.max_area_km2:g} km² at once",
-            )
-    return inputs
-
-
-def _unqualified(name: str, value: Any) -> Any:
-    """The value of an input that OGC's schema qualifies: by its media type, or a box by its CRS. Raises Problem."""
-    if isinstance(value, dict) and "value" in value and value.keys() <= _QUALIFIERS:
-        value = value["value"]
-    if name == "bbox" and isinstance(value, dict) and "bbox" in value and value.keys() <= {"bbox", "crs"}:
-        if value.get("crs", _CRS84) != _CRS84:
-            raise Problem(400, f"inputs: bbox is in degrees, {_CRS84}")
-        value = value["bbox"]
-    return value
 
 
 def parse_area(

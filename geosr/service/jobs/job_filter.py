@@ -24,8 +24,8 @@ class JobSearch:
     min_duration: int | None = None
     max_duration: int | None = None
     """Seconds that they ran, or have run by now; of those that have not begun, nothing is known."""
-    of_other_processes: bool = False
-    """Set where only jobs of processes are wanted that the service does not have: there are none."""
+    processes: tuple[str, ...] = ()
+    """Processes whose jobs are wanted; empty for all. Of one that the service does not have, there are none."""
 
     def __post_init__(self) -> None:
         """Raises :class:`Problem`."""
@@ -35,18 +35,19 @@ class JobSearch:
 
     def find(self, jobs: Jobs, caller: Caller, limit: int, offset: int) -> tuple[list[Job], int]:
         """Some of the caller's jobs, the latest first, and the number of all that match. Raises :class:`Problem`."""
-        if self.of_other_processes:
-            return [], 0
         if self.datetime is None and self.min_duration is None and self.max_duration is None:
-            return jobs.list(caller, self.statuses, limit, offset)
+            return jobs.list(caller, self.statuses, limit, offset, self.processes)
         period = None if self.datetime is None else parse_period(self.datetime)
-        matching = [job for job in jobs.list(caller, self.statuses, -1, 0)[0] if self._matches(job, period)]
+        matching = [
+            job for job in jobs.list(caller, self.statuses, -1, 0, self.processes)[0] if self._matches(job, period)
+        ]
         return matching[offset : offset + limit], len(matching)
 
     def address(self, limit: int, offset: int) -> str:
         """The path and the parameters of a page of them."""
         asked = {
             "status": list(self.statuses),
+            "processID": list(self.processes),
             "datetime": self.datetime,
             "minDuration": self.min_duration,
             "maxDuration": self.max_duration,

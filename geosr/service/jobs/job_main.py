@@ -11,11 +11,9 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter
 
 import catalog
 from catalog import CatalogError, Restriction, SceneRequest
@@ -26,44 +24,17 @@ from geosr.run.pipeline import super_resolve
 from geosr.run.request import Cluster, UpscaleRequest
 from geosr.service.jobs.display_files import write_display_files
 from geosr.service.jobs.inputs import UpscaleInputs
+from geosr.service.jobs.processes import CHANGE, PROCESSES, UPSCALE
+from geosr.service.jobs.spec import JobSpec
 from geosr.service.messages import for_clients
 from geosr.service.problems import problem_of
 from geosr.settings import settings
 from tiling import TilingError
 
-SPEC_FILE = "order.json"
-PRODUCT = "product.tif"
+PRODUCT = PROCESSES[UPSCALE].outputs["product"].file
 
 #: Seconds to wait for the folder, which a job of a service that was killed may hold for a moment.
 _WAIT_S = 20.0
-
-
-@dataclass(frozen=True)
-class JobSpec:
-    """Specification of a job, for its process."""
-
-    inputs: dict[str, Any]
-    source: str | None
-    """File of the scene or of the Item; None to search."""
-    api: str
-    collection: str
-    folders: tuple[str, ...]
-    hosts: tuple[str, ...]
-    max_pixels: int
-    scheduler: str | None = None
-    workers: int = 0
-
-    def write(self, folder: Path) -> None:
-        """Write the specification into a job's folder."""
-        content = TypeAdapter(JobSpec).dump_json(self, indent=2)
-        partial = folder / f".{SPEC_FILE}"
-        partial.write_bytes(content)
-        partial.replace(folder / SPEC_FILE)
-
-    @classmethod
-    def read(cls, folder: Path) -> JobSpec:
-        """Read the specification in a job's folder."""
-        return TypeAdapter(JobSpec).validate_json((folder / SPEC_FILE).read_bytes())
 
 
 class JsonLineReporter(QuietReporter):
@@ -82,6 +53,22 @@ class JsonLineReporter(QuietReporter):
         emit(event="stage", text=text)
 
 
+class TwoDatesReporter(JsonLineReporter):
+    """Tells the service of two scenes of as many chunks as of one that has them all."""
+
+    def __init__(self, first: Path) -> None:
+        """``first`` is the product of the first scene, which is there once it is finished."""
+        self._first = first
+        self._before = 0
+
+    def begin(self, description: str, total: int, finished: int, lr_pixels: int) -> None:
+        self._before = total if self._first.exists() else 0
+        super().begin(description, 2 * total, self._before + finished, lr_pixels)
+
+    def chunk(self, key: str, finished: int, total: int) -> None:
+        super().chunk(key, self._before + finished, 2 * total)
+
+
 def emit(**event: Any) -> None:
     """One line for the service."""
     sys.stdout.write(json.dumps(event) + "\n")
@@ -96,35 +83,17 @@ def main() -> int:
     folder = Path(sys.argv[1]).resolve()
     spec = JobSpec.read(folder)
     catalog.restrict(Restriction(tuple(map(Path, spec.folders)), spec.hosts))
-    inputs = UpscaleInputs.model_validate(spec.inputs)
     try:
-        defaults = settings()
-        scene = SceneRequest(
-            source=spec.source,
-            area=inputs.area,
-            datetime=inputs.datetime,
-            max_cloud=inputs.max_cloud,
-            api=spec.api,
-            collection=spec.collection,
-            fill=inputs.fill,
-            nodata=inputs.nodata,
-            mask_clouds=inputs.mask_clouds,
-        )
-        request = UpscaleRequest(
-            scene,
-            folder / PRODUCT,
-            model=inputs.model_ref,
-            # As for the command on this machine.
-            engine=EngineChoice(defaults.engine, defaults.device, defaults.precision),
-            cluster=Cluster(spec.workers, spec.scheduler),
-            core_px=defaults.core_px,
-            compression=defaults.compression,
-            uncertainty=inputs.uncertainty,
-            dates=inputs.choice,
-            max_pixels=spec.max_pixels,
-        )
-        _attempt(request)
-        add_display_files(folder / PRODUCT)
+        if spec.process == CHANGE:
+            # It takes a second to load, which others need not wait for.
+            from geosr.service.jobs.change_job import run_change
+
+            _attempt(
+                lambda: run_change(spec, folder, TwoDatesReporter(folder / PROCESSES[CHANGE].outputs["before"].file))
+            )
+        else:
+            _attempt(lambda: _upscale(spec, folder))
+            add_display_files(folder / PRODUCT)
     except (GeosrError, CatalogError, TilingError, MemoryError) as error:
         problem = problem_of(error)
         message = for_clients(str(error)) if str(error) else type(error).__name__
@@ -142,11 +111,40 @@ def add_display_files(product: Path) -> None:
         emit(event="note", text=f"the product has no preview, or not all styles: {error}")
 
 
-def _attempt(request: UpscaleRequest) -> None:
+def _upscale(spec: JobSpec, folder: Path) -> None:
+    inputs, defaults = UpscaleInputs.model_validate(spec.inputs), settings()
+    scene = SceneRequest(
+        source=spec.source,
+        area=inputs.area,
+        datetime=inputs.datetime,
+        max_cloud=inputs.max_cloud,
+        api=spec.api,
+        collection=spec.collection,
+        fill=inputs.fill,
+        nodata=inputs.nodata,
+        mask_clouds=inputs.mask_clouds,
+    )
+    request = UpscaleRequest(
+        scene,
+        folder / PRODUCT,
+        model=inputs.model_ref,
+        # As for the command on this machine.
+        engine=EngineChoice(defaults.engine, defaults.device, defaults.precision),
+        cluster=Cluster(spec.workers, spec.scheduler),
+        core_px=defaults.core_px,
+        compression=defaults.compression,
+        uncertainty=inputs.uncertainty,
+        dates=inputs.choice,
+        max_pixels=spec.max_pixels,
+    )
+    super_resolve(request, JsonLineReporter())
+
+
+def _attempt(work: Callable[[], None]) -> None:
     deadline = time.monotonic() + _WAIT_S
     while True:
         try:
-            super_resolve(request, JsonLineReporter())
+            work()
             return
         except ResumeError:
             if time.monotonic() > deadline:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geosr.service.database import Database
-from geosr.service.jobs.inputs import UpscaleInputs
+from geosr.service.jobs.orders import JobInputs
+from geosr.service.jobs.processes import PROCESSES
 from geosr.service.jobs.record import ACCEPTED, DISMISSED, FAILED, RUNNING, STATUSES, SUCCESSFUL, Job, job_of
 from geosr.service.problems import NO_SUCH_JOB, Problem
 from geosr.service.security.api_keys import Caller
@@ -22,7 +23,7 @@ _PRIORITIES = {"rapid": 1, "normal": 0}
 class JobOrder:
     """Inputs of a job, and the form of its results."""
 
-    inputs: UpscaleInputs
+    inputs: JobInputs
     delivery: str = "{}"
     """Form in which the results are wanted, JSON; no part of what is computed."""
 
@@ -63,6 +64,7 @@ class JobStore:
         values = {
             "id": job_id,
             "key_id": caller.key_id,
+            "process": inputs.process,
             "inputs": json.dumps(inputs.model_dump(mode="json", exclude_defaults=True)),
             "digest": inputs.digest(),
             "delivery": order.delivery,
@@ -83,12 +85,13 @@ class JobStore:
         return job_of(row)
 
     def list(
-        self, caller: Caller, statuses: tuple[str, ...], limit: int, offset: int
+        self, caller: Caller, statuses: tuple[str, ...], limit: int, offset: int, processes: tuple[str, ...] = ()
     ) -> tuple[builtins.list[Job], int]:
-        """Some of a caller's jobs, the latest first, and the number of all that match."""
-        wanted = statuses or STATUSES
-        where = f"key_id IS ? AND status IN ({', '.join('?' * len(wanted))})"
-        values = (caller.key_id, *wanted)
+        """Some of a caller's jobs, the latest first, and the number of all that match; of all processes by default."""
+        wanted, of = statuses or STATUSES, processes or tuple(PROCESSES)
+        marks = ("?, " * len(wanted)).rstrip(", "), ("?, " * len(of)).rstrip(", ")
+        where = f"key_id IS ? AND status IN ({marks[0]}) AND process IN ({marks[1]})"
+        values = (caller.key_id, *wanted, *of)
         rows = self._database.rows(
             f"SELECT * FROM jobs WHERE {where} ORDER BY created DESC, id LIMIT ? OFFSET ?", (*values, limit, offset)
         )
@@ -121,7 +124,7 @@ class JobStore:
             (caller.key_id, order.inputs.digest(), order.delivery, *statuses),
         )
         job = None if row is None else job_of(row)
-        if job is None or (job.status == SUCCESSFUL and "product" not in job.files()):
+        if job is None or (job.status == SUCCESSFUL and not job.has_result):
             return None
         priority = _PRIORITIES[order.inputs.priority]
         self._database.change("UPDATE jobs SET priority = max(priority, ?) WHERE id = ?", (priority, job.id))
@@ -132,13 +135,13 @@ class JobStore:
         row = self._database.row("SELECT * FROM jobs WHERE id = ?", (job_id,))
         return None if row is None else job_of(row)
 
-    def finished_earlier(self, inputs: UpscaleInputs) -> Job | None:
+    def finished_earlier(self, inputs: JobInputs) -> Job | None:
         """A job of anybody's with the same inputs whose product is still there; None without one."""
         row = self._database.row(
             "SELECT * FROM jobs WHERE digest = ? AND status = ? ORDER BY finished DESC", (inputs.digest(), SUCCESSFUL)
         )
         job = None if row is None else job_of(row)
-        return job if job is not None and "product" in job.files() else None
+        return job if job is not None and job.has_result else None
 
     def next_waiting(self) -> Job | None:
         """The job whose turn it is; None when none waits."""

@@ -8,13 +8,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from geosr.service.fetch import fetch_item
 from geosr.service.jobs.inputs import UpscaleInputs
-from geosr.service.jobs.job_main import JobSpec
+from geosr.service.jobs.orders import JobInputs
+from geosr.service.jobs.spec import DateSource, JobSpec
 from geosr.service.settings import ServiceSettings
 
 #: Seconds that a job's process has to take its chunks back from the workers of a scheduler.
@@ -24,15 +26,14 @@ _TAKE_BACK_S = 1.0
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT})
 
 
-def job_spec_of(inputs: UpscaleInputs, scene: str | None, folder: Path, settings: ServiceSettings) -> JobSpec:
-    """Specification of a job's process; ``scene`` is the file of the scene that is named.
+def job_spec_of(inputs: JobInputs, scenes: Sequence[DateSource], folder: Path, settings: ServiceSettings) -> JobSpec:
+    """Specification of a job's process; ``scenes`` are those that the inputs name.
 
     Raises :class:`geosr.service.problems.Problem` for an Item that cannot be fetched.
     """
-    source, folders = scene, [str(folder)]
-    if scene is not None:
-        folders.append(str(Path(scene).parent))
-    elif inputs.item is not None:
+    source = scenes[0].source if scenes else None
+    folders = [str(folder), *(str(Path(scene.source).parent) for scene in scenes)]
+    if isinstance(inputs, UpscaleInputs) and inputs.item is not None:
         content = fetch_item(inputs.item, settings.allowed_hosts)
         source = str(folder / "item.json")
         Path(source).write_text(json.dumps(content), encoding="utf-8")
@@ -46,6 +47,8 @@ def job_spec_of(inputs: UpscaleInputs, scene: str | None, folder: Path, settings
         max_pixels=settings.max_pixels,
         scheduler=settings.scheduler,
         workers=settings.workers,
+        process=inputs.process,
+        dates=() if isinstance(inputs, UpscaleInputs) else tuple(scenes),
     )
 
 

@@ -6,6 +6,7 @@ import builtins
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from geosr.service.jobs.callbacks import Callbacks
 from geosr.service.jobs.inputs import UpscaleInputs
 from geosr.service.jobs.job_runner import Hooks, JobRunner
 from geosr.service.jobs.job_store import JobOrder, JobStore
+from geosr.service.jobs.orders import JobInputs
 from geosr.service.jobs.process import job_spec_of
 from geosr.service.jobs.record import Job
+from geosr.service.jobs.spec import DateSource
 from geosr.service.problems import too_many
 from geosr.service.scenes import Scenes
 from geosr.service.security.api_keys import Caller
@@ -33,7 +36,9 @@ class Jobs:
         scenes: Scenes,
         egress: Egress,
         callbacks: Callbacks,
+        expire: Callable[[float], None],
     ) -> None:
+        """``expire`` forgets what else was added before a time, and is called now and then."""
         self._database = database
         self._settings = settings
         self._scenes = scenes
@@ -41,6 +46,7 @@ class Jobs:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = JobStore(database)
         self._callbacks = callbacks
+        self._expire_others = expire
         self._runner = JobRunner(self._store, settings, egress, Hooks(self._expire, callbacks.announce))
 
     def start(self) -> None:
@@ -69,9 +75,9 @@ class Jobs:
         """
         job_id, inputs = secrets.token_hex(12), order.inputs
         # Before anything else: what was made of someone else's scene is theirs as well.
-        source = self._source_of(inputs, caller)
-        if inputs.scene is not None and inputs.nodata is None:
-            inputs = inputs.model_copy(update={"nodata": self._scenes.nodata_of(inputs.scene)})
+        sources = self._sources_of(inputs, caller)
+        if isinstance(inputs, UpscaleInputs) and sources and inputs.nodata is None:
+            inputs = inputs.model_copy(update={"nodata": sources[0].nodata})
             order = replace(order, inputs=inputs)
         repeated = self._store.repeated(caller, order)
         if repeated is not None:
@@ -89,10 +95,10 @@ class Jobs:
         folder = self._folder / job_id
         folder.mkdir()
         try:
-            job_spec_of(inputs, source, folder, self._settings).write(folder)
+            job_spec_of(inputs, sources, folder, self._settings).write(folder)
             with self._database.transaction():
                 # It may have been removed meanwhile; from here on it cannot be.
-                self._source_of(inputs, caller)
+                self._sources_of(inputs, caller)
                 repeated = self._store.repeated(caller, order)
                 if repeated is None:
                     self._check_room(caller)
@@ -115,10 +121,10 @@ class Jobs:
         return self._store.get(job_id, caller)
 
     def list(
-        self, caller: Caller, statuses: tuple[str, ...], limit: int, offset: int
+        self, caller: Caller, statuses: tuple[str, ...], limit: int, offset: int, processes: tuple[str, ...] = ()
     ) -> tuple[builtins.list[Job], int]:
-        """Some of a caller's jobs, the latest first, and the number of all that match."""
-        return self._store.list(caller, statuses, limit, offset)
+        """Some of a caller's jobs, the latest first, and the number of all that match; of all processes by default."""
+        return self._store.list(caller, statuses, limit, offset, processes)
 
     def rename(self, job_id: str, title: str, caller: Caller) -> Job:
         """Give a job a name. Raises :class:`Problem`."""
@@ -138,8 +144,10 @@ class Jobs:
         """Jobs by status."""
         return self._store.counts()
 
-    def _source_of(self, inputs: UpscaleInputs, caller: Caller) -> str | None:
-        return None if inputs.scene is None else self._scenes.source_of(inputs.scene, caller)
+    def _sources_of(self, inputs: JobInputs, caller: Caller) -> builtins.list[DateSource]:
+        """Scenes as a job reads them. Raises :class:`Problem` where there is none, or one is someone else's."""
+        rows = [self._scenes.row_of(scene, caller) for scene in inputs.scenes]
+        return [DateSource(row["source"], row["title"], row["nodata"]) for row in rows]
 
     def _check_room(self, caller: Caller) -> None:
         waiting = self._store.unfinished(caller)
@@ -152,6 +160,7 @@ class Jobs:
         for job in self._store.remove_finished(before):
             self._remove_folder(job.folder)
         self._scenes.expire(before)
+        self._expire_others(before)
 
     def _remove_folder(self, folder: Path) -> None:
         """Remove a job's folder, unless others are answered from it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geosr.run.uncertainty_layers import EARLIER_NAMES
-from geosr.service.jobs.job_main import PRODUCT
+from geosr.service.jobs.processes import PROCESSES, UPSCALE, Process
 
 ACCEPTED, RUNNING, SUCCESSFUL, FAILED, DISMISSED = "accepted", "running", "successful", "failed", "dismissed"
 STATUSES = (ACCEPTED, RUNNING, SUCCESSFUL, FAILED, DISMISSED)
@@ -38,6 +38,17 @@ class Job:
     """Form in which the results are wanted, JSON."""
     title: str | None = None
     """Name that its owner has given it."""
+    process_id: str = UPSCALE
+
+    @property
+    def process(self) -> Process:
+        """Process whose job it is."""
+        return PROCESSES[self.process_id]
+
+    @property
+    def has_result(self) -> bool:
+        """True while the map or product that it has made is there."""
+        return self.process.main in self.files()
 
     @property
     def over(self) -> bool:
@@ -53,16 +64,10 @@ class Job:
 
     def files(self) -> dict[str, Path]:
         """Files that it has made, by the names of the process' outputs."""
-        stem = self.folder / PRODUCT
-        named = {
-            "product": stem,
-            "uncertainty": stem.with_name("product_uncertainty.tif"),
-            "measured": stem.with_name("product_measured.tif"),
-            "item": stem.with_suffix(".json"),
-        }
+        named = {name: self.folder / output.file for name, output in self.process.outputs.items()}
         for name, earlier in EARLIER_NAMES.items():
-            if not named[name].exists():
-                named[name] = stem.with_name(f"{stem.stem}_{earlier}.tif")
+            if name in named and not named[name].exists():
+                named[name] = self.folder / f"{self.process.stem}_{earlier}.tif"
         return {name: path for name, path in named.items() if path.exists()}
 
 
@@ -85,4 +90,5 @@ def job_of(row: Any) -> Job:
         failure_status=row["failure_status"],
         delivery=row["delivery"],
         title=row["title"],
+        process_id=row["process"],
     )

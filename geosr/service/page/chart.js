@@ -12,10 +12,10 @@ function shape(name, attributes, text) {
   return made;
 }
 
-// Lines over x; `series` have a name, values (null for none), a colour, and `dashed`.
+// Lines over x; `series` have a name, values (null for none), a colour, `dashed`, and `points` with bars of `half`.
 export function chart({ title, x, series, unit, ticks }) {
   const { width, height, left, right, top, bottom } = SIZE;
-  const values = series.flatMap((one) => one.values).filter((value) => value !== null);
+  const values = series.flatMap(({ values: own, half }) => own.flatMap((value, i) => (value === null ? [] : [value - (half?.[i] ?? 0), value + (half?.[i] ?? 0)])));
   const low = Math.min(...values);
   const high = Math.max(...values, low + 1e-6);
   const across = (value) => left + ((value - x[0]) / (x.at(-1) - x[0] || 1)) * (width - left - right);
@@ -26,11 +26,19 @@ export function chart({ title, x, series, unit, ticks }) {
   const marks = ticks ?? [[x[0], "0"], [x.at(-1), `${Math.round(x.at(-1))} ${unit}`]];
   marks.forEach(([place, text], i) => svg.append(shape("text", { x: across(place), y: height - 5, "text-anchor": i === 0 ? "start" : i === marks.length - 1 ? "end" : "middle", ...small }, text)));
   svg.append(shape("path", { d: `M${left} ${top}V${height - bottom}H${width - right}`, stroke: "currentColor", "stroke-opacity": 0.4, fill: "none" }));
-  for (const { values: line, colour, dashed } of series) {
+  for (const { values: line, colour, dashed, points, half } of series) {
     let path = "";
     line.forEach((value, i) => {
       if (value !== null) path += `${i === 0 || line[i - 1] === null ? "M" : "L"}${across(x[i]).toFixed(1)} ${up(value).toFixed(1)}`;
     });
+    if (points) {
+      line.forEach((value, i) => {
+        if (value === null) return;
+        const place = across(x[i]);
+        if (half?.[i]) svg.append(shape("path", { d: `M${place} ${up(value - half[i])}V${up(value + half[i])}`, stroke: colour }));
+        svg.append(shape("circle", { cx: place, cy: up(value), r: 3, fill: colour }));
+      });
+    }
     svg.append(shape("path", { d: path, stroke: colour, "stroke-width": 1.5, fill: "none", ...(dashed && { "stroke-dasharray": "3 3", "stroke-opacity": 0.75 }) }));
   }
   const key = series.filter((one) => one.name).flatMap(({ name, colour, dashed }) => {

@@ -8,6 +8,7 @@ const OFTEN_MS = 1000;
 const SELDOM_MS = 15000;
 // Links that hold no longer than that are asked for anew.
 const LINK_LEFT_MS = 60 * SELDOM_MS;
+const LINKS = { report: "situation map", report_pdf: "situation map, PDF" };
 const NAMES = { accepted: "waits", running: "runs", successful: "finished", failed: "failed", dismissed: "cancelled" };
 
 export class Jobs {
@@ -27,8 +28,8 @@ export class Jobs {
     await this.#look();
   }
 
-  async order(inputs) {
-    await ask("/processes/upscale/execution", { method: "POST", json: { inputs }, prefer: "respond-async" });
+  async order({ process, inputs }) {
+    await ask(`/processes/${process}/execution`, { method: "POST", json: { inputs }, prefer: "respond-async" });
     await this.#refresh();
   }
 
@@ -65,7 +66,7 @@ export class Jobs {
   }
 
   #keepProducts(finished) {
-    const now = finished.map((job) => [job.jobID, { id: job.jobID, title: nameOf(job), inputs: job.inputs }]);
+    const now = finished.map((job) => [job.jobID, { id: job.jobID, title: nameOf(job), inputs: job.inputs, process: job.processID }]);
     const text = JSON.stringify(now);
     if (text === this.kept) return;
     this.kept = text;
@@ -138,7 +139,7 @@ export class Jobs {
   #finished(row, title, job) {
     row.className = "done";
     const picture = element("img", { alt: "", loading: "lazy" });
-    loadPicture(`/jobs/${job.jobID}/files/product_preview.png`, picture);
+    loadPicture(`/jobs/${job.jobID}/files/${job.processID === "change" ? "change" : "product"}_preview.png`, picture);
     const show = element("button", { type: "button", textContent: "Show" });
     show.addEventListener("click", () => this.show(job, show));
     const rename = element("button", { type: "button", textContent: "Rename" });
@@ -192,7 +193,7 @@ export class Jobs {
   #downloads(job) {
     const found = this.results.get(job.jobID);
     const links = Object.entries(found).map(([name, { href, length }]) => {
-      const textContent = name === "bundle" ? "all as zip" : `${name} (${size(length)})`;
+      const textContent = name === "bundle" ? "all as zip" : `${LINKS[name] ?? name} (${size(length)})`;
       const link = element("a", { href: ofThisAddress(href), textContent });
       link.setAttribute("download", "");
       return link;
@@ -212,7 +213,7 @@ function progress(bar, job) {
   if (job.status === "running" && job.chunks.all) bar.value = job.progress;
 }
 
-const nameOf = (job) => job.title ?? `${job.created.slice(0, 16).replace("T", " ")}${job.inputs.bbox ? ", a box" : ""}`;
+const nameOf = (job) => job.title ?? `${job.processID === "change" ? "change, " : ""}${job.created.slice(0, 16).replace("T", " ")}${job.inputs.bbox ? ", a box" : ""}`;
 
 const described = (job) => job.title ?? `${job.created.slice(0, 16).replace("T", " ")}, ${describe(job.inputs)}`;
 
@@ -225,8 +226,9 @@ function told(job) {
 }
 
 function describe(inputs) {
-  const shown = [...field("scene").options].find((one) => one.value === inputs.scene)?.textContent;
-  const what = shown ?? inputs.scene ?? inputs.item?.split("/").pop() ?? inputs.datetime;
+  const shown = (id) => [...field("scene").options].find((one) => one.value === id)?.textContent;
+  if (inputs.before) return [`change of ${(inputs.index ?? "ndwi").toUpperCase()}`, `${shown(inputs.before) ?? inputs.before} to ${shown(inputs.after) ?? inputs.after}`, inputs.bbox ? "a box" : null].filter(Boolean).join(", ");
+  const what = shown(inputs.scene) ?? inputs.scene ?? inputs.item?.split("/").pop() ?? inputs.datetime;
   const parts = [what, inputs.bbox ? "a box" : null, inputs.uncertainty ? "with uncertainty" : null, inputs.sharpness ? `visual product, sharpness ${inputs.sharpness}` : null];
   return parts.filter(Boolean).join(", ");
 }

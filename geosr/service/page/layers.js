@@ -1,6 +1,7 @@
 // Layers of the map: what a side's choice stands for, as `sr.ID`, `change.ID.EARLIER` or `product.JOB`.
 
 import { ask } from "/page/api.js";
+import { changeJobOf, changeLayer } from "/page/change_result.js";
 import { state } from "/page/state.js";
 
 const RETINA = window.devicePixelRatio > 1 ? 2 : 1;
@@ -35,7 +36,7 @@ export function choices() {
       ],
     ]);
   }
-  const products = [...state.products.values()].filter((job) => job.inputs.scene === scene.id || job.id === productShown());
+  const products = [...state.products.values()].filter(({ id, inputs }) => [inputs.scene, inputs.before, inputs.after].includes(scene.id) || id === productShown());
   if (products.length) groups.push(["Results", products.map((job) => [`product.${job.id}`, `Result: ${job.title}`])]);
   return groups;
 }
@@ -51,6 +52,17 @@ function changeBetween(a, b) {
   return [`change.${after.id}.${before.id}`, `Change ${dateOf(before)} to ${dateOf(after)}`];
 }
 
+// The two scenes whose change can be ordered, for the sides compare them, the earlier one first; null where there is none.
+export function datesOfChange() {
+  const shown = [state.left, state.right].flatMap((choice) => {
+    const [kind, ...ids] = choice?.split(".") ?? [];
+    return kind === "product" ? [] : ids;
+  });
+  const scenes = [...new Set(shown)].map((id) => state.scenes.find((one) => one.id === id)).filter(Boolean);
+  if (scenes.length !== 2 || !state.offersChange) return null;
+  return scenes.sort((a, b) => (a.datetime ?? "").localeCompare(b.datetime ?? ""));
+}
+
 export const isChoice = (choice) => choices().some(([, entries]) => entries.some(([value]) => value === choice));
 
 export function titleOf(choice) {
@@ -61,10 +73,12 @@ export function titleOf(choice) {
 // The layers of a choice, the lowest first.
 export async function layersOf(choice) {
   const [kind, id, since] = choice.split(".");
-  if (kind === "product") return [await productLayer(id)];
-  const scene = await sceneOf(id);
+  const change = changeJobOf(choice);
+  if (kind === "product" && !change) return [await productLayer(id)];
+  const scene = await sceneOf(change ? change.inputs.after : id);
   const layer = (name, more = {}) => tiles(scene, { layer: name, bands: state.bands, ...more });
   const colours = { rescale: rescaleFor(scene) };
+  if (change) return [layer("original", colours), { ...(await changeLayer(change, 256 * RETINA)), opacity: state.opacity / 100 }];
   if (kind === "original") return [layer("original", colours)];
   if (kind === "sr") return [layer("sr", { ...colours, ...(state.sharpness !== "0" && scene.visual && { sharpness: state.sharpness }) })];
   const above = kind === "change" ? layer("change", { since }) : layer("uncertainty");
@@ -129,4 +143,7 @@ async function productLayer(id) {
   };
 }
 
-export const boundsOfProduct = async (id) => (await productLayer(id)).bounds;
+export async function boundsOfProduct(id) {
+  const change = changeJobOf(`product.${id}`);
+  return (await (change ? changeLayer(change) : productLayer(id))).bounds;
+}

@@ -1,8 +1,9 @@
 // Looking and comparing: what the two sides show, in which bands, colours and sharpness, with their legends and marks.
 
 import { ask } from "/page/api.js";
+import { changeJobOf, changeLegend } from "/page/change_result.js";
 import { element, field, options } from "/page/dom.js";
-import { choices, combination, dateOf, isChoice, layersOf, sceneOf, titleOf } from "/page/layers.js";
+import { choices, combination, dateOf, datesOfChange, isChoice, layersOf, sceneOf, titleOf } from "/page/layers.js";
 import { state } from "/page/state.js";
 
 const SIDES = [["left", "label-before"], ["right", "label-after"]];
@@ -65,8 +66,10 @@ export class Look {
     const visual = SIDES.some(([side]) => sharpened(side));
     field("mark").textContent = visual ? "Sharpened to look like imagery: more of its detail is false, and it is not for measuring." : `${state.scene.detail}.`;
     field("mark").classList.toggle("visual", visual);
-    field("opacity-field").hidden = !kinds.some((kind) => kind === "uncertainty" || kind === "change");
-    this.#legends(kinds);
+    const changes = SIDES.map(([side]) => changeJobOf(state[side])).filter(Boolean);
+    field("opacity-field").hidden = !changes.length && !kinds.some((kind) => kind === "uncertainty" || kind === "change");
+    field("to-change").hidden = !datesOfChange();
+    this.#legends(kinds, await Promise.all(changes.map(changeLegend)));
   }
 
   // With its date, where two of them are compared.
@@ -78,9 +81,8 @@ export class Look {
     return own && others ? `${title}, ${dateOf(await sceneOf(id))}` : title;
   }
 
-  #legends(kinds) {
+  #legends(kinds, parts) {
     const { scene } = state;
-    const parts = [];
     const index = combination();
     if (index?.legend && kinds.some((kind) => !["uncertainty", "change"].includes(kind))) parts.push(legend(index.legend, "−1", "1", index.title));
     if (kinds.includes("change")) {

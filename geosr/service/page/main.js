@@ -3,6 +3,7 @@
 import { ask, key, offline, Refused } from "/page/api.js";
 import { element, field, options, say } from "/page/dom.js";
 import { draw } from "/page/drawing.js";
+import { Fields, isVector } from "/page/fields.js";
 import { Find, listenForDrops, sceneOfItem, upload } from "/page/find.js";
 import { Inspect } from "/page/inspect.js";
 import { Jobs } from "/page/jobs.js";
@@ -21,6 +22,7 @@ const maps = openMaps((error) => {
 });
 const inspect = new Inspect(maps);
 const order = new Order(maps);
+const fields = new Fields(maps);
 const look = new Look(maps, working);
 const jobs = new Jobs(maps, { show: (job, button) => attempt(() => showProduct(job), button), changed: productsChanged });
 let find = null;
@@ -59,6 +61,7 @@ function openTab(name) {
 async function start() {
   const about = await attempt(() => ask("/about"));
   await maps.ready;
+  state.offersChange = Boolean(about?.change);
   find = new Find(maps, { about, open: (item, button) => attempt(() => sceneOfItem(item).then(added), button), compare: (item, button) => attempt(() => compareWith(item), button) });
   if (about?.basemap) {
     maps.basemap(about.basemap);
@@ -75,6 +78,7 @@ async function load() {
   state.scenes = answer.scenes;
   listScenes();
   await jobs.begin(attempt);
+  await attempt(() => fields.list());
   const before = kept();
   if (state.scenes.length) await choose(before.scene ?? state.scenes[0].id, before);
   else {
@@ -162,7 +166,7 @@ function productsChanged() {
 }
 
 async function showProduct(job) {
-  const id = job.inputs.scene;
+  const id = job.inputs.scene ?? job.inputs.after;
   if (id && id !== state.scene?.id && state.scenes.some((one) => one.id === id)) await choose(id, { stay: true });
   if (!state.scene) throw new Refused("There is no scene to show it beside: search for one, or upload it.", 400);
   state.right = `product.${job.jobID}`;
@@ -179,8 +183,18 @@ function working(busy) {
 
 const inspectPlace = (place) => state.scene && attempt(() => inspect.pixel(place));
 
-// In the scene its pixels are looked at; elsewhere a footprint is that of a scene that was found.
-function clicked(place, footprints) {
+function plotField(number) {
+  openTab("look");
+  return attempt(() => fields.plot(Number(number)));
+}
+
+function take(file) {
+  return isVector(file) ? fields.upload(file) : upload(file).then(added);
+}
+
+// A field is plotted; in the scene its pixels are looked at; elsewhere a footprint is that of a scene that was found.
+function clicked(place, footprints, outlines) {
+  if (outlines.length) return plotField(outlines[0].properties.number);
   const [west, south, east, north] = state.scene?.bbox ?? [0, 0, 0, 0];
   const inside = west <= place.lng && place.lng <= east && south <= place.lat && place.lat <= north;
   if (!inside && footprints.length) {
@@ -263,7 +277,11 @@ on("clouds", "input", (event) => (field("clouds-value").textContent = event.targ
 on("inspect-middle", "click", () => state.scene && inspectPlace(maps.middle()));
 on("box", "change", () => attempt(async () => order.takeBox()));
 on("whole", "click", () => order.setBox(null));
-on("order-sharpness", "input", () => order.show());
+for (const name of ["order-sharpness", "order-what"]) on(name, "input", () => order.show());
+on("to-change", "click", () => {
+  openTab("order");
+  order.chooseChange();
+});
 on("dismiss", "click", () => say(null));
 on("share", "click", () => state.scene && attempt(share));
 on("copy-link", "click", copyLink);
@@ -279,13 +297,16 @@ onSubmit("search-form", () => {
   openTab("find");
   return find.search();
 });
-onSubmit("upload-form", () => upload(field("file").files[0]).then(added));
+onSubmit("upload-form", () => take(field("file").files[0]));
 onSubmit("line-form", () => inspect.profile(inspect.typed()));
 onSubmit("order-form", async () => {
-  await jobs.order(order.inputs());
+  await jobs.order(order.wanted());
   openTab("results");
 });
-listenForDrops((file) => attempt(() => upload(file).then(added)));
+listenForDrops((file) => attempt(() => take(file)));
+on("fields", "change", (event) => attempt(() => fields.open(event.target.value)));
+on("remove-fields", "click", (event) => attempt(() => fields.remove(), event.target));
+for (const name of ["field", "field-index"]) on(name, "change", () => field("field").value !== "" && plotField(field("field").value));
 window.addEventListener("answers-again", () => (state.scene ? showLook() : load()));
 window.addEventListener("hashchange", () => {
   const before = kept();

@@ -15,6 +15,8 @@ const SHAPES = {
   growth: { color: "#0b6e5f", fill: 0.35 },
   box: { color: "#d4680f", fill: 0.08 },
   line: { color: "#d4680f", fill: 0 },
+  fields: { color: "#f2c14e", fill: 0.08 },
+  field: { color: "#d4680f", fill: 0.15 },
 };
 
 // What is drawn comes below these.
@@ -73,7 +75,7 @@ class Maps {
   // Tell of clicks, moves, the swipe's handle, and of when something is being drawn.
   listen({ clicked, moved, slid, working }) {
     for (const map of this.both) {
-      map.on("click", (event) => clicked(event.lngLat, map.queryRenderedFeatures(event.point, { layers: [LOWEST_SHAPE] })));
+      map.on("click", (event) => clicked(event.lngLat, map.queryRenderedFeatures(event.point, { layers: [LOWEST_SHAPE] }), map.queryRenderedFeatures(event.point, { layers: ["fields-fill"] })));
       map.on("dataloading", () => map.areTilesLoaded() || working(true));
       map.on("idle", () => this.both.every((one) => one.areTilesLoaded()) && working(false));
     }
@@ -87,7 +89,7 @@ class Maps {
         map.addSource(name, { type: "geojson", data: { type: "FeatureCollection", features: [] } });
         const filter = name === "growth" ? ["==", ["get", "finished"], true] : ["literal", true];
         map.addLayer({ id: `${name}-fill`, type: "fill", source: name, filter, paint: { "fill-color": look.color, "fill-opacity": look.fill } });
-        map.addLayer({ id: `${name}-line`, type: "line", source: name, paint: { "line-color": look.color, "line-width": ["box", "line", "highlight"].includes(name) ? 2 : 1 } });
+        map.addLayer({ id: `${name}-line`, type: "line", source: name, paint: { "line-color": look.color, "line-width": ["box", "line", "highlight", "field"].includes(name) ? 2 : 1 } });
       }
     }
   }

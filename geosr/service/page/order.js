@@ -1,8 +1,9 @@
 // The order of a product: its box, its size, and how it is to look.
 
 import { Refused } from "/page/api.js";
-import { field } from "/page/dom.js";
+import { field, options } from "/page/dom.js";
 import { polygon } from "/page/drawing.js";
+import { dateOf, datesOfChange } from "/page/layers.js";
 import { state } from "/page/state.js";
 
 const DEGREE_M = 111_320;
@@ -52,8 +53,14 @@ export class Order {
     field("order-size").textContent = pixel ? `About ${km2} km²: ${Math.round(wide / pixel)} × ${Math.round(tall / pixel)} px of ${pixel} m` : `About ${km2} km²`;
   }
 
-  // Half-widths are calibrated for sharpness 0 alone.
+  // What can be ordered, and half-widths, which are calibrated for sharpness 0 alone.
   show() {
+    const dates = datesOfChange();
+    const kinds = [["upscale", "Super-resolved product"], ...(dates ? [["change", `Change, ${dateOf(dates[0])} to ${dateOf(dates[1])}`]] : [])];
+    const chosen = dates && this.#isChange() ? "change" : "upscale";
+    field("order-what").replaceChildren(...options(kinds, chosen));
+    field("order-product").hidden = chosen === "change";
+    field("order-change").hidden = chosen !== "change";
     const sharpness = this.#sharpness();
     field("order-sharpness").disabled = !state.scene?.visual;
     field("order-sharpness-value").textContent = sharpness ? `${sharpness}: a visual product, not for measuring` : "0, for analysis";
@@ -61,19 +68,41 @@ export class Order {
     this.#size();
   }
 
+  #isChange() {
+    return field("order-what").value === "change";
+  }
+
+  // Choose the change between the dates that are compared, and go there.
+  chooseChange() {
+    field("order-what").value = "change";
+    this.show();
+    field("order-what").focus();
+  }
+
   #sharpness() {
     return state.scene?.visual ? Number(field("order-sharpness").value) : 0;
   }
 
-  inputs() {
+  // The process that is ordered, and its inputs.
+  wanted() {
     const { scene } = state;
     if (!scene) throw new Refused("There is no scene to be upscaled: search for one, or upload it.", 400);
-    const sharpness = this.#sharpness();
-    const inputs = { scene: scene.id, uncertainty: !sharpness && field("order-uncertainty").checked && scene.uncertainty };
-    if (sharpness) inputs.sharpness = sharpness;
+    const process = field("order-what").value;
+    const inputs = this.#isChange() ? this.#ofChange() : this.#ofProduct(scene);
     const box = this.takeBox();
     if (box) inputs.bbox = box;
     if (field("order-rapid").checked) inputs.priority = "rapid";
-    return inputs;
+    return { process, inputs };
+  }
+
+  #ofProduct(scene) {
+    const sharpness = this.#sharpness();
+    const uncertainty = !sharpness && field("order-uncertainty").checked && scene.uncertainty;
+    return { scene: scene.id, uncertainty, ...(sharpness && { sharpness }) };
+  }
+
+  #ofChange() {
+    const [before, after] = datesOfChange();
+    return { before: before.id, after: after.id, index: field("order-index").value };
   }
 }

@@ -13,6 +13,8 @@ export const state = {
   opacity: 100,
   swipe: 50,
   box: null,
+  // True where the service has what a map of change needs.
+  offersChange: false,
   // Finished jobs by their id.
   products: new Map(),
 };

@@ -1,4 +1,4 @@
-"""All of a result in one archive, and its preview."""
+"""Files of a result in one archive, and its preview."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ from pathlib import Path
 from fastapi import Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from geosr.service.jobs.display_files import PREVIEW, style_path
+from geosr.service.jobs.display_files import style_path
 from geosr.service.jobs.record import SUCCESSFUL, Job
 from geosr.service.problems import Problem
 from geosr.service.results.item import item_bytes
-from geosr.service.routes.delivery import OUTPUTS
-
-BUNDLE = "product.zip"
 
 _COPY_BYTES = 2**20
 
 
 def preview_of(job: Job) -> Response:
     """A picture of a result. Raises :class:`Problem` where there is none."""
-    path = _files_of(job)["product"].with_name(PREVIEW)
+    path = _files_of(job)[job.process.main].with_name(job.process.preview)
     if not path.exists():
         raise Problem(404, "the job has no preview")
     headers = {"Cache-Control": "private, max-age=600"}
@@ -31,37 +28,37 @@ def preview_of(job: Job) -> Response:
 
 
 def bundle_of(job: Job) -> Response:
-    """An archive of a result: rasters, Item, styles for QGIS and a preview. Raises :class:`Problem`."""
-    files = _files_of(job)
+    """An archive of a result: its files, styles for QGIS and a preview. Raises :class:`Problem`."""
+    files = {name: path for name, path in _files_of(job).items() if job.process.outputs[name].bundled}
     headers = {"Content-Disposition": f'attachment; filename="geosr-{job.id[:8]}.zip"'}
     return StreamingResponse(_archive(job, files), media_type="application/zip", headers=headers)
 
 
 def _files_of(job: Job) -> dict[str, Path]:
     files = job.files()
-    if job.status != SUCCESSFUL or "product" not in files:
+    if job.status != SUCCESSFUL or job.process.main not in files:
         raise Problem(404, "the job has no such file")
     return files
 
 
 def _archive(job: Job, files: dict[str, Path]) -> Iterator[bytes]:
     """Parts of the archive, written as they are read: rasters are compressed already, and none is held whole."""
-    out = _Parts()
+    out, outputs = _Parts(), job.process.outputs
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, path in files.items():
             if name == "item":
-                archive.writestr(_entry(job, OUTPUTS[name].file), item_bytes(path))
+                archive.writestr(_entry(job, outputs[name].file), item_bytes(path))
                 continue
-            with path.open("rb") as source, archive.open(_entry(job, OUTPUTS[name].file), "w", force_zip64=True) as to:
+            with path.open("rb") as source, archive.open(_entry(job, outputs[name].file), "w", force_zip64=True) as to:
                 while part := source.read(_COPY_BYTES):
                     to.write(part)
                     yield out.take()
             style = style_path(path)
             if style.exists():
-                archive.writestr(_entry(job, style_path(Path(OUTPUTS[name].file)).name), style.read_bytes())
-        preview = files["product"].with_name(PREVIEW)
+                archive.writestr(_entry(job, style_path(Path(outputs[name].file)).name), style.read_bytes())
+        preview = files[job.process.main].with_name(job.process.preview)
         if preview.exists():
-            archive.writestr(_entry(job, PREVIEW), preview.read_bytes())
+            archive.writestr(_entry(job, preview.name), preview.read_bytes())
     yield out.take()
 
 

@@ -12,22 +12,17 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from catalog import CatalogError
-from catalog.area import window_of
-from geosr.errors import GeosrError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf, address_of, client_of
 from geosr.service.jobs.chunk_progress import finished_parts
-from geosr.service.jobs.display_files import PREVIEW
-from geosr.service.jobs.inputs import UpscaleInputs, parse_inputs
 from geosr.service.jobs.job_filter import JobSearch
 from geosr.service.jobs.job_store import JobOrder
+from geosr.service.jobs.orders import INPUTS, parse_inputs
+from geosr.service.jobs.processes import GEOJSON, PROCESSES, Process
 from geosr.service.jobs.record import RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, Problem
-from geosr.service.routes.bundle import BUNDLE, bundle_of, preview_of
+from geosr.service.routes.bundle import bundle_of, preview_of
 from geosr.service.routes.delivery import (
-    GEOJSON,
-    OUTPUTS,
     Delivery,
     document_of,
     length_of,
@@ -35,13 +30,11 @@ from geosr.service.routes.delivery import (
     results_of,
     unless_known,
 )
+from geosr.service.routes.order_checks import check_order
 from geosr.service.routes.paging import PageOf
-from geosr.service.security.api_keys import Caller
 from geosr.version import VERSION
 
 router = APIRouter(tags=["processes"])
-
-PROCESS = "upscale"
 
 CONFORMANCE = tuple(
     f"http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/{part}"
@@ -59,9 +52,9 @@ class Execute(Delivery):
 
 @router.get("/processes", response_model=schemas.ProcessList)
 def list_processes(context: ContextOf) -> dict[str, Any]:
-    """All processes: one."""
+    """All processes."""
     return {
-        "processes": [_summary(context)],
+        "processes": [_summary(process, context) for process in PROCESSES.values() if process.offered],
         "links": [context.link("/processes", "self")],
     }
 
@@ -69,14 +62,14 @@ def list_processes(context: ContextOf) -> dict[str, Any]:
 @router.get("/processes/{process_id}", response_model=schemas.Process, response_model_exclude_none=True)
 def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
     """Inputs and outputs of a process."""
-    _check_process(process_id)
-    schema = UpscaleInputs.model_json_schema()
+    process = _process_of(process_id)
+    schema = INPUTS[process_id].model_json_schema()
     inputs = {
         name: {
             "title": name.replace("_", " ").capitalize(),
             "description": one.get("description", ""),
             "schema": _plain({key: value for key, value in one.items() if key not in ("description", "title")}),
-            "minOccurs": 0,
+            "minOccurs": int(name in schema.get("required", ())),
             "maxOccurs": 1,
         }
         for name, one in schema["properties"].items()
@@ -85,12 +78,12 @@ def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
         name: {
             "title": output.title,
             "schema": {"type": "object", "contentMediaType": output.media}
-            if output.media == GEOJSON
+            if output.media == GEOJSON or output.media.endswith("/json")
             else {"type": "string", "contentEncoding": "binary", "contentMediaType": output.media},
         }
-        for name, output in OUTPUTS.items()
+        for name, output in process.outputs.items()
     }
-    return {**_summary(context), "inputs": inputs, "outputs": outputs}
+    return {**_summary(process, context), "inputs": inputs, "outputs": outputs}
 
 
 @router.post(
@@ -98,14 +91,13 @@ def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
     responses={200: {"description": "Results"}, 201: {"description": "A job was made", "model": schemas.StatusInfo}},
 )
 async def execute(process_id: str, wanted: Execute, request: Request, context: ContextOf, caller: CallerOf) -> Response:
-    """Upscale: at once where nothing is preferred, as a job with ``Prefer: respond-async``."""
-    _check_process(process_id)
-    wanted.check()
+    """Execute a process: at once where nothing is preferred, as a job with ``Prefer: respond-async``."""
+    wanted.check(_process_of(process_id))
     if wanted.subscriber is not None:
         wanted.subscriber.check(context.settings.callback_hosts)
     context.order_rates.take(client_of(caller, request))
-    inputs = await run_in_threadpool(parse_inputs, wanted.inputs, context.settings)
-    await run_in_threadpool(_check_inside, inputs, context, caller)
+    inputs = await run_in_threadpool(parse_inputs, wanted.inputs, context.settings, process_id)
+    await run_in_threadpool(check_order, inputs, context, caller)
     delivery = wanted.model_dump_json(by_alias=True, exclude_defaults=True, exclude={"inputs"})
     order = JobOrder(inputs, delivery)
     job, is_new = await run_in_threadpool(context.jobs.submit, order, caller)
@@ -133,9 +125,12 @@ def _job_search(
     min_duration: Annotated[int | None, Query(alias="minDuration", ge=0, description="Seconds.")] = None,
     max_duration: Annotated[int | None, Query(alias="maxDuration", ge=0, description="Seconds.")] = None,
 ) -> JobSearch:
-    statuses = tuple(one for text in status or () for one in text.split(","))
-    none = (type and "process" not in type) or (process_id and PROCESS not in process_id)
-    return JobSearch(statuses, datetime, min_duration, max_duration, of_other_processes=bool(none))
+    statuses, processes = (
+        tuple(one for text in texts or () for one in text.split(",")) for texts in (status, process_id)
+    )
+    # All jobs are processes'.
+    none = ("none",) if type and "process" not in type else ()
+    return JobSearch(statuses, datetime, min_duration, max_duration, none or processes)
 
 
 @router.get("/jobs", response_model=schemas.JobList, response_model_exclude_none=True)
@@ -201,14 +196,16 @@ def get_file(job_id: str, name: str, request: Request, context: ContextOf, calle
 @router.get("/jobs/{job_id}/links")
 def get_links(job_id: str, context: ContextOf, caller: CallerOf) -> dict[str, dict[str, Any]]:
     """Links to a result's files that lead there without a key, for some hours."""
-    files = context.jobs.get(job_id, caller).files()
+    job = context.jobs.get(job_id, caller)
+    files = job.files()
 
     def link(file: str, media: str, title: str, **more: Any) -> dict[str, Any]:
         path, expires = context.signed_links.path(job_id, file)
         return {"href": context.url(path), "type": media, "title": title, **more, "expires": _time(expires)}
 
-    links = {"bundle": link(BUNDLE, "application/zip", "All of it, with a style and a preview")} if files else {}
-    for name, output in OUTPUTS.items():
+    all_of_it = "All of it, with styles and a preview"
+    links = {"bundle": link(job.process.bundle, "application/zip", all_of_it)} if files else {}
+    for name, output in job.process.outputs.items():
         if name in files:
             length = length_of(name, files[name])
             links[name] = link(output.file, output.media, output.title, length=length)
@@ -230,7 +227,7 @@ def get_shared_file(
 
 def _file_of(job: Job, name: str) -> Response:
     """A file of a finished job, or what is made of its files. Raises :class:`Problem`."""
-    made = {BUNDLE: bundle_of, PREVIEW: preview_of}.get(name)
+    made = {job.process.bundle: bundle_of, job.process.preview: preview_of}.get(name)
     return named_file(job, name) if made is None else made(job)
 
 
@@ -240,7 +237,7 @@ def status_of(job: Job, context: Context) -> dict[str, Any]:
     if job.status == SUCCESSFUL:
         links.append(context.link(f"/jobs/{job.id}/results", "http://www.opengis.net/def/rel/ogc/1.0/results"))
     status: dict[str, Any] = {
-        "processID": PROCESS,
+        "processID": job.process_id,
         "type": "process",
         "jobID": job.id,
         "status": job.status,
@@ -266,38 +263,29 @@ def announcement_of(job: Job, context: Context) -> dict[str, Any]:
     return document_of(job, context, Delivery()) if job.status == SUCCESSFUL else status_of(job, context)
 
 
-def _summary(context: Context) -> dict[str, Any]:
+def _summary(process: Process, context: Context) -> dict[str, Any]:
     return {
-        "id": PROCESS,
-        "title": "Upscale a scene four times",
-        "description": "Super-resolution of multispectral scenes: four times finer, lined up to the pixel, reflectance "
-        "kept; detail finer than the source's resolution is estimated.",
+        "id": process.id,
+        "title": process.title,
+        "description": process.description,
         "version": VERSION,
         "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
         "outputTransmission": ["reference", "value"],
         "links": [
-            context.link(f"/processes/{PROCESS}", "self"),
-            context.link(f"/processes/{PROCESS}/execution", "http://www.opengis.net/def/rel/ogc/1.0/execute"),
+            context.link(f"/processes/{process.id}", "self"),
+            context.link(f"/processes/{process.id}/execution", "http://www.opengis.net/def/rel/ogc/1.0/execute"),
         ],
     }
 
 
-def _check_inside(inputs: UpscaleInputs, context: Context, caller: Caller) -> None:
-    """Refuse an area outside the scene that is named. Raises :class:`catalog.AreaError`, or :class:`Problem`."""
-    area = inputs.area
-    if inputs.scene is None or area is None:
-        return
-    try:
-        live = context.scenes.get(inputs.scene, caller)
-    except (CatalogError, GeosrError):
-        # It is opened for the service's model: the job's may fit where that does not.
-        return
-    window_of(area, live.scene.geobox, f"scene {live.id}")
-
-
-def _check_process(process_id: str) -> None:
-    if process_id != PROCESS:
+def _process_of(process_id: str) -> Process:
+    """A process that is offered. Raises :class:`Problem`."""
+    process = PROCESSES.get(process_id)
+    if process is None:
         raise Problem(404, f"there is no process {process_id[:80]}", kind=NO_SUCH_PROCESS)
+    if not process.offered:
+        raise Problem(404, f"this service is installed without what {process_id} needs", kind=NO_SUCH_PROCESS)
+    return process
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:

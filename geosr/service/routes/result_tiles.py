@@ -15,7 +15,6 @@ from rasterio._err import CPLE_BaseError
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.jobs.record import SUCCESSFUL
 from geosr.service.problems import Problem
-from geosr.service.routes.delivery import OUTPUTS
 from geosr.service.tiles.bounded_reader import BoundedReader
 from geosr.service.tiles.titiler_import import (
     BidxExprParams,
@@ -79,10 +78,16 @@ def add_result_tiles(app: FastAPI) -> None:
     app.include_router(factory.router, prefix="/jobs/{job_id}/map")
 
 
-def _raster(job_id: str, context: ContextOf, caller: CallerOf, output: Annotated[str, Query()] = "product") -> str:
+def _raster(
+    job_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    output: Annotated[str | None, Query(description="A raster of its outputs; by default the product or map.")] = None,
+) -> str:
     """The file that is shown of a job. Raises :class:`Problem`."""
     job = context.jobs.get(job_id, caller)
-    found = job.files().get(output) if output in OUTPUTS and output != "item" else None
+    shown = job.process.main if output is None else output
+    found = job.files().get(shown) if shown in job.process.rasters else None
     if job.status != SUCCESSFUL or found is None:
         raise Problem(404, "the job has no such raster")
     return str(found)

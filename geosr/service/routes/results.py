@@ -13,13 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
-from geosr.service.jobs.display_files import PREVIEW
 from geosr.service.jobs.record import SUCCESSFUL, Job
 from geosr.service.problems import Problem, explain
 from geosr.service.results.extent import extent_of
 from geosr.service.results.item import read_item
 from geosr.service.results.period_and_area import area_of_box, area_of_geojson, parse_box, parse_period, period_of_item
-from geosr.service.routes.delivery import OUTPUTS
 from geosr.service.routes.paging import MOST, MOST_BEFORE, Page, PageOf
 from geosr.service.security.api_keys import Caller
 
@@ -207,15 +205,16 @@ def _item(job: Job, context: Context) -> dict[str, Any]:
     if job.status != SUCCESSFUL or path is None:
         raise Problem(404, "the job has no Item")
     content = read_item(path)
-    names = {output.file for output in OUTPUTS.values()} | {path.name for path in job.files().values()}
+    names = {output.file for output in job.process.outputs.values()} | {path.name for path in job.files().values()}
     for asset in content["assets"].values():
         name = str(asset["href"]).rpartition("/")[2]
         if name in names:
             asset["href"] = context.url(f"/jobs/{job.id}/files/{name}")
     # Results of earlier versions have none.
-    if path.with_name(PREVIEW).exists():
+    preview = job.process.preview
+    if path.with_name(preview).exists():
         content["assets"]["thumbnail"] = {
-            "href": context.url(f"/jobs/{job.id}/files/{PREVIEW}"),
+            "href": context.url(f"/jobs/{job.id}/files/{preview}"),
             "type": "image/png",
             "title": "Preview",
             "roles": ["thumbnail"],

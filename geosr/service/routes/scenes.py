@@ -14,10 +14,11 @@ from starlette.concurrency import run_in_threadpool
 import catalog
 from catalog import NothingFoundError
 from geosr.service import schemas
-from geosr.service.context import CallerOf, Context, ContextOf, client_of
+from geosr.service.context import CallerOf, ContextOf, client_of
 from geosr.service.fetch import fetch_places, fetch_thumbnail, with_absolute_assets
 from geosr.service.jobs.inputs import parse_area
 from geosr.service.problems import Problem
+from geosr.service.routes.receiving import received
 from geosr.service.scenes import LiveScene
 from geosr.service.tiles import live_tiles
 from geosr.service.tiles.live_change import change_legend, combinations_of
@@ -127,8 +128,11 @@ async def upload_scene(
 ) -> dict[str, Any]:
     """Show a GeoTIFF, which is the body of the request; what it does not say of its bands is said beside it."""
     context.upload_rates.take(client_of(caller, request))
-    path = await _received(request, context)
+    handle, name = tempfile.mkstemp(dir=context.scenes.folder, prefix=".upload-", suffix=".tif")
+    os.close(handle)
+    path = Path(name)
     try:
+        await received(request, path, context.settings.max_upload_bytes)
         live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, nodata, description)
         described = await run_in_threadpool(_described, live)
     finally:
@@ -195,27 +199,3 @@ def _described(live: LiveScene) -> dict[str, Any]:
         "zooms": {"first": first, "super_resolved": fine, "last": live_tiles.MAX_ZOOM},
         "half_width": {"range": list(HALF_WIDTH_RANGE), "legend": legend(HALF_WIDTH_COLORMAP)},
     }
-
-
-async def _received(request: Request, context: Context) -> Path:
-    """The body of a request in a file, as much as is allowed of it. Raises :class:`Problem`."""
-    most = context.settings.max_upload_bytes
-    announced = request.headers.get("content-length", "0")
-    _check_received(int(announced) if announced.isdigit() else 0, most)
-    handle, name = tempfile.mkstemp(dir=context.scenes.folder, prefix=".upload-", suffix=".tif")
-    path, size = Path(name), 0
-    try:
-        with os.fdopen(handle, "wb") as file:
-            async for part in request.stream():
-                size += len(part)
-                _check_received(size, most)
-                await run_in_threadpool(file.write, part)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _check_received(size: int, most: int) -> None:
-    if size > most:
-        raise Problem(413, f"uploads are taken up to {most} bytes")

@@ -15,8 +15,8 @@ from geosr.service.settings import ServiceSettings, is_loopback
 #: Longest body of a request, bytes; areas as GeoJSON are the longest that is asked for.
 MOST_BODY_BYTES = 2 * 2**20
 
-#: The route that takes more, and has a limit of its own.
-UPLOAD = "/scenes/upload"
+#: Routes that take more, and have limits of their own.
+UPLOADS = ("/scenes/upload", "/fields")
 
 _TOO_LONG = f"the body of the request is longer than {MOST_BODY_BYTES} bytes"
 
@@ -28,7 +28,7 @@ class BodyLimit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == UPLOAD:
+        if scope["type"] != "http" or scope["path"] in UPLOADS:
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")

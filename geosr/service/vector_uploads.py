@@ -1,0 +1,99 @@
+"""Uploaded vector files: what is refused before GDAL opens them, and their polygons in degrees.
+
+A GeoJSON is written anew with nothing but shapes, for its CRS could be an address, which GDAL would fetch. A GeoPackage
+is a database: views and computed columns, which can compute without end when they are read, are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from catalog.features import Feature, read_features
+from geosr.service.problems import Problem
+
+MOST_BYTES = 16 * 2**20
+
+#: Fields of one file, and points of all their outlines.
+_MOST_FIELDS = 5_000
+_MOST_POINTS = 500_000
+
+_SQLITE = b"SQLite format 3\x00"
+
+#: A CRS by its number.
+_CRS = re.compile(r"(urn:ogc:def:crs:(EPSG|OGC):[\d.]{0,8}:|(EPSG|OGC):)\w{1,12}", re.IGNORECASE | re.ASCII)
+
+
+def fields_of(path: Path, id_column: str | None) -> list[Feature]:
+    """The polygons of an uploaded GeoJSON or GeoPackage, which is renamed or written anew beside it.
+
+    Raises :class:`Problem`, or :class:`catalog.AreaError`.
+    """
+    with path.open("rb") as file:
+        beginning = file.read(len(_SQLITE))
+    clean = path.with_name(f"{path.name}.{'gpkg' if beginning == _SQLITE else 'geojson'}")
+    try:
+        if beginning == _SQLITE:
+            _check_geopackage(path)
+            path.replace(clean)
+        else:
+            clean.write_text(json.dumps(_geojson(path.read_bytes(), id_column)), encoding="utf-8")
+        fields = read_features(clean, id_column)
+    finally:
+        clean.unlink(missing_ok=True)
+    points = sum(shapely.count_coordinates(field.polygon) for field in fields)
+    if len(fields) > _MOST_FIELDS or points > _MOST_POINTS:
+        raise Problem(
+            413,
+            f"the file has {len(fields)} fields of {points} points: up to {_MOST_FIELDS} of {_MOST_POINTS} are taken",
+        )
+    return fields
+
+
+def _geojson(content: bytes, id_column: str | None) -> dict[str, Any]:
+    """Shapes of a GeoJSON, with the column that names them. Raises :class:`Problem`."""
+    try:
+        read = json.loads(content)
+        if read.get("type") == "Feature":
+            read = {**read, "type": "FeatureCollection", "features": [read]}
+        features = [
+            {
+                "type": "Feature",
+                "geometry": feature["geometry"],
+                "properties": {id_column: (feature.get("properties") or {})[id_column]} if id_column else {},
+            }
+            for feature in read["features"]
+        ]
+        crs = (read.get("crs") or {}).get("properties", {}).get("name")
+    except KeyError as error:
+        raise Problem(400, f"the fields have no {str(error)[:80]}") from error
+    except (ValueError, RecursionError, TypeError, AttributeError) as error:
+        raise Problem(415, "the upload is neither GeoJSON with features nor a GeoPackage") from error
+    made: dict[str, Any] = {"type": "FeatureCollection", "features": features}
+    if crs is None:
+        return made
+    if not isinstance(crs, str) or not _CRS.fullmatch(crs):
+        raise Problem(400, "the CRS of the GeoJSON is not named by its code, as urn:ogc:def:crs:EPSG::32633")
+    return {**made, "crs": {"type": "name", "properties": {"name": crs}}}
+
+
+def _check_geopackage(path: Path) -> None:
+    """Refuse a database that is more than tables. Raises :class:`Problem`."""
+    try:
+        database = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+        try:
+            rows = database.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master").fetchmany(1000)
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        raise Problem(415, "the upload is not a GeoPackage that can be read") from error
+    for kind, name, statement in rows:
+        words = " ".join(str(statement).lower().split())
+        virtual = words.startswith("create virtual") and not str(name).startswith("rtree_")
+        if kind == "view" or virtual or " as (" in words or "generated" in words:
+            raise Problem(415, f"the GeoPackage computes {str(name)[:80]} when it is read: give one with plain tables")
