@@ -1,6 +1,6 @@
 """Gains by further dates: simulated series, real ones with a date left out, and real change between vintages.
 
-    python benchmarks/dates.py --data DATA [--model MODEL] [--only simulated,real,vintages] [--images 8]
+    python benchmarks/dates.py --data DATA [--model MODEL] [--only simulated,half_widths,real,vintages] [--images 8]
 
 Simulated dates are shifted by up to 0.6 source pixels along each axis, have a noise of 0.001 and gains of 3 %; the
 product registers them itself. Every third one is covered by a cloud over a fifth of its area where shifts are judged.
@@ -18,18 +18,26 @@ from machine import arguments_of, command_of, keep
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geosr.dates.correct import DatedWindow, correction
-from geosr.dates.sampling import ShiftedSensor
-from geosr.dates.survey import DateFit, Survey, Tile, survey_dates, tile_windows
+from geosr.dates.half_width import width_factor
+from geosr.dates.survey import DateFit
+from geosr.evaluate.contenders import contender, open_model
 from geosr.evaluate.held_out import SETS, ImageSet, find_images, read_images
 from geosr.evaluate.metrics import psnr
 from geosr.evaluate.real import dates as pairs_of_dates
 from geosr.evaluate.real.several_dates import COUNTS, left_over_by_count
 from geosr.evaluate.real.subject import BANDS, Subject, subject_of
+from geosr.evaluate.simulated_dates import (
+    DAYS_APART,
+    SHIFT_PX,
+    Frames,
+    fuse_frames,
+    observed_at,
+    simulate_dates,
+    survey_frames,
+)
 
-NOISE, GAIN, SHIFT_PX, SIDE_PX = 0.001, 0.03, 0.6, 400
-
-Frames = list[NDArray[np.float32]]
+#: Side of simulated images, and the border that half-widths are not judged in, fine pixels.
+SIDE_PX, BORDER_PX = 400, 16
 
 
 def main() -> None:
@@ -37,12 +45,12 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--model", default="rgbn-x4")
-    parser.add_argument("--only", default="simulated,real,vintages")
+    parser.add_argument("--only", default="simulated,half_widths,real,vintages")
     parser.add_argument("--images", type=int, default=8, help="most images of a simulated set")
     arguments = parser.parse_args()
     torch.set_grad_enabled(False)
     subject = subject_of(arguments.model)
-    parts = {"simulated": simulated, "real": real, "vintages": vintages}
+    parts = {"simulated": simulated, "half_widths": half_widths, "real": real, "vintages": vintages}
     images = 1 if arguments.smoke else arguments.images
     found = {name: parts[name](subject, arguments.data, images) for name in arguments.only.split(",")}
     keep("dates", command_of(parser, arguments), {"model": arguments.model, **found}, arguments.results)
@@ -58,10 +66,10 @@ def simulated(subject: Subject, data: Path, images: int) -> dict[str, Any]:
             truth = truth[:, :SIDE_PX, :SIDE_PX]
             if min(truth.shape[1:]) < 128:
                 continue
-            frames, shifts = frames_of(truth, subject, max(COUNTS), seed)
+            frames, shifts = simulate_dates(truth, subject.sensor(BANDS), max(COUNTS), seed)
             single = subject(torch.from_numpy(frames[0]), BANDS)
             for count in of_set:
-                image, _ = fused(single, frames[:count], subject, [5.0 * k for k in range(1, count)])
+                image, _ = fused(single, frames[:count], subject)
                 of_set[count].append(psnr(image, truth) - psnr(single, truth))
             errors += _shift_errors(frames, shifts, subject)
         print(which.name, {count: round(float(np.mean(one)), 2) for count, one in of_set.items() if one}, flush=True)
@@ -70,6 +78,51 @@ def simulated(subject: Subject, data: Path, images: int) -> dict[str, Any]:
         "gain_db": {name: {str(k): _mean(v) for k, v in one.items() if v} for name, one in gains.items()},
         "shift_error_px": {"median": _mean([np.median(errors)]), "p95": _mean([np.percentile(errors, 95)])},
     }
+
+
+def half_widths(subject: Subject, data: Path, images: int) -> dict[str, Any]:
+    """Coverage, mean half-width and mean error by set and number of dates; one date's as 1."""
+    opened, sensor = open_model(subject.name), subject.sensor(BANDS)
+    made = contender(opened, BANDS, sensor)
+    calibration = opened.card.calibration
+    if made.bands != BANDS or calibration is None or calibration.dates is None:
+        return {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for which in SETS:
+        judged: dict[int, list[tuple[float, float, float]]] = {count: [] for count in COUNTS}
+        for seed, truth in enumerate(spread(read_images(which, data, BANDS), images)):
+            truth = truth[:, :SIDE_PX, :SIDE_PX]
+            frames, _ = simulate_dates(truth, sensor, max(COUNTS), seed)
+            one = made.run(torch.from_numpy(frames[0]))
+            assert one.half_width is not None
+            judged[1].append(_judged(one.image, one.half_width, truth))
+            for count in COUNTS[1:]:
+                image, weights = fused(one.image, frames[:count], subject)
+                factor = torch.from_numpy(width_factor(weights, calibration.dates, sensor.scale))
+                judged[count].append(_judged(image, one.half_width * factor, truth))
+        means = {count: np.mean(of_count, axis=0) for count, of_count in judged.items()}
+        found[which.name] = {
+            str(count): {
+                "coverage": _mean(mean[0]),
+                "half_width": _mean(mean[1] / means[1][1]),
+                "error": _mean(mean[2] / means[1][2]),
+            }
+            for count, mean in means.items()
+        }
+        print(which.name, found[which.name], flush=True)
+    every = list(found.values())
+    found["all sets"] = {
+        count: {name: _mean([one[count][name] for one in every]) for name in every[0][count]} for count in every[0]
+    }
+    print("all sets", found["all sets"], flush=True)
+    return {"calibration": calibration.dates.command, "sets": found}
+
+
+def _judged(image: Tensor, half_width: Tensor, truth: Tensor) -> tuple[float, float, float]:
+    """Coverage, mean half-width and mean absolute error within the border."""
+    inside = (slice(None), slice(BORDER_PX, -BORDER_PX), slice(BORDER_PX, -BORDER_PX))
+    error, width = (image - truth).abs()[inside], half_width[inside]
+    return float((error <= width).float().mean()), float(width.mean()), float(error.mean())
 
 
 def real(subject: Subject, data: Path, images: int) -> dict[str, Any]:
@@ -104,8 +157,9 @@ def vintages(subject: Subject, data: Path, images: int) -> dict[str, Any]:
         if not older:
             continue
         rng = np.random.default_rng(seed)
-        frames = [_seen(truth, (0.0, 0.0), subject, rng)]
-        frames += [_seen(one, tuple(rng.uniform(-SHIFT_PX, SHIFT_PX, 2)), subject, rng) for one in older]
+        sensor = subject.sensor(BANDS)
+        frames = [observed_at(truth, (0.0, 0.0), sensor, rng)]
+        frames += [observed_at(one, tuple(rng.uniform(-SHIFT_PX, SHIFT_PX, 2)), sensor, rng) for one in older]
         single = subject(torch.from_numpy(frames[0]), BANDS)
         image, _ = fused(single, frames, subject, [365.0] * len(older))
         gains.append(psnr(image, truth) - psnr(single, truth))
@@ -118,61 +172,34 @@ def spread(images: Sequence[Tensor], most: int) -> Sequence[Tensor]:
     return images[:: -(-len(images) // most)]
 
 
-def _seen(truth: Tensor, shift: tuple[float, ...], subject: Subject, rng: np.random.Generator) -> NDArray[np.float32]:
-    sigmas = subject.sensor(BANDS).sigmas
-    lr = ShiftedSensor(sigmas, 4, (shift[0], shift[1])).observe(truth.numpy())
-    return lr + np.float32(NOISE) * rng.normal(size=lr.shape).astype(np.float32)
-
-
-def frames_of(truth: Tensor, subject: Subject, count: int, seed: int) -> tuple[Frames, list[tuple[float, ...]]]:
-    """Simulate so many dates of an image; and their shifts."""
-    rng = np.random.default_rng(seed)
-    shifts: list[tuple[float, ...]] = [(0.0, 0.0)]
-    shifts += [tuple(rng.uniform(-SHIFT_PX, SHIFT_PX, 2)) for _ in range(count - 1)]
-    frames = [_seen(truth, one, subject, rng) for one in shifts]
-    gains = 1 + rng.uniform(-GAIN, GAIN, (count - 1, len(BANDS), 1, 1)).astype(np.float32)
-    return [frames[0], *(frame * gain for frame, gain in zip(frames[1:], gains, strict=True))], shifts
-
-
 def _shift_errors(frames: Frames, shifts: Sequence[tuple[float, ...]], subject: Subject) -> list[float]:
     """Errors of all dates' shifts where every third date has a cloud; 1 for a date that takes no part."""
     clouded = [frame.copy() for frame in frames]
     rows, cols = frames[0].shape[1:]
     for number in range(1, len(frames), 3):
         clouded[number][:, : rows // 2, : 2 * cols // 5] = 0.5
-    fits = _survey(clouded, subject).dates
+    fits = survey_frames(clouded, transfers_of(subject), subject.sensor(BANDS)).dates
     return [
         float(np.hypot(fit.shift_px[0] - shift[0], fit.shift_px[1] - shift[1])) if isinstance(fit, DateFit) else 1.0
         for fit, shift in zip(fits, shifts[1:], strict=True)
     ]
 
 
-def _survey(frames: Frames, subject: Subject, days: Sequence[float] | None = None) -> Survey:
-    shape = frames[0].shape[1:]
-    tiles = [
-        Tile(
-            rows.start,
-            cols.start,
-            [one[:, rows, cols] for one in frames],
-            [np.ones(one[0, rows, cols].shape, dtype=bool) for one in frames],
-        )
-        for rows, cols in tile_windows((shape[0], shape[1]))
-    ]
-    transfers = [subject.transfers[one] for one in BANDS]
-    return survey_dates(tiles, transfers, subject.sensor(BANDS), (shape[0], shape[1]), days)
+def transfers_of(subject: Subject) -> list[float]:
+    """Modulation transfer of the bands, as the model assumes it."""
+    return [subject.transfers[one] for one in BANDS]
 
 
 def fused(
-    single: Tensor, frames: Frames, subject: Subject, days: Sequence[float]
+    single: Tensor, frames: Frames, subject: Subject, days: Sequence[float] | None = None
 ) -> tuple[Tensor, NDArray[np.float32]]:
-    """Correct one date's image by the other frames; and their weights."""
-    windows = [DatedWindow(one, np.ones(one.shape[1:], dtype=bool)) for one in frames]
-    survey = _survey(frames, subject, days)
-    change, weights = correction(single.numpy(), windows[0], windows[1:], survey, subject.sensor(BANDS))
-    return single + torch.from_numpy(change), weights
+    """Correct one date's image by the other frames, by default of every fifth day; and their weights."""
+    sensor = subject.sensor(BANDS)
+    apart = [DAYS_APART * k for k in range(1, len(frames))] if days is None else days
+    return fuse_frames(single, frames, survey_frames(frames, transfers_of(subject), sensor, apart), sensor)
 
 
-def _mean(values: Sequence[Any]) -> float:
+def _mean(values: Any) -> float:
     return round(float(np.mean(values)), 4)
 
 

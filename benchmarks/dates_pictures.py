@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
-from dates import frames_of, fused
+from dates import fused
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +25,7 @@ from geosr.evaluate.held_out import ImageSet, read_images
 from geosr.evaluate.metrics import psnr
 from geosr.evaluate.real.dates import read_series
 from geosr.evaluate.real.subject import BANDS, VISIBLE, Subject, subject_of
+from geosr.evaluate.simulated_dates import simulate_dates
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -58,9 +59,9 @@ def main() -> None:
 def simulated(subject: Subject, truth: Tensor, part: tuple[slice, slice]) -> dict[str, NDArray[np.float32]]:
     """Images of a simulated place, reflectance."""
     truth = truth[:, part[0], part[1]]
-    frames, _ = frames_of(truth, subject, COUNT, seed=0)
+    frames, _ = simulate_dates(truth, subject.sensor(BANDS), COUNT, seed=0)
     single = subject(torch.from_numpy(frames[0]), BANDS)
-    several, _ = fused(single, frames, subject, [5.0 * k for k in range(1, COUNT)])
+    several, _ = fused(single, frames, subject)
     print(f"{COUNT} dates over one: {psnr(several, truth) - psnr(single, truth):+.2f} dB")
     return {
         "source": frames[0],

@@ -30,11 +30,12 @@ class GeosrAccessor:
         result: xr.DataArray | xr.Dataset = upscale(self._da, *args, **options)
         return result
 
-    def fuse(self, *args: Any, **options: Any) -> xr.DataArray:
+    def fuse(self, *args: Any, **options: Any) -> xr.DataArray | xr.Dataset:
         """Make one image of this array's dates, see :func:`geosr.fuse`."""
         from geosr.arrays.fuse import fuse
 
-        return fuse(self._da, *args, **options)
+        made: xr.DataArray | xr.Dataset = fuse(self._da, *args, **options)
+        return made
 
 
 @xr.register_dataset_accessor("geosr")  # type: ignore[no-untyped-call]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, Unpack
+from dataclasses import dataclass
+from typing import Any, Literal, Unpack, overload
 
 import dask
 import dask.array
@@ -23,18 +23,48 @@ from geosr.arrays.method import served
 from geosr.arrays.options import UpscaleOptions
 from geosr.arrays.upscale import upscale
 from geosr.dates.fuse import MARGIN_PX, WindowFuser
+from geosr.dates.half_width import width_factor
 from geosr.dates.survey import DateFit, Survey, tile_windows
 from geosr.errors import UsageError
+from geosr.model.card import DatesCalibration, ModelCard
 from geosr.model.zoo import DEFAULT_MODEL, ModelRef
+from geosr.run.uncertainty_layers import check_calibrated
 from tiling import Chunk, ChunkPlan, grow, reflect, whole
 
 #: Side of a chunk by default, pixels of the source: with margins of the dates around, small ones cost more.
 _CORE_PX = 512
 
 
+@overload
 def fuse(
-    data: xr.DataArray, reference: Any, model: str = DEFAULT_MODEL, **options: Unpack[UpscaleOptions]
-) -> xr.DataArray:
+    data: xr.DataArray,
+    reference: Any,
+    model: str = DEFAULT_MODEL,
+    *,
+    uncertainty: Literal[False] = False,
+    **options: Unpack[UpscaleOptions],
+) -> xr.DataArray: ...
+
+
+@overload
+def fuse(
+    data: xr.DataArray,
+    reference: Any,
+    model: str = DEFAULT_MODEL,
+    *,
+    uncertainty: Literal[True],
+    **options: Unpack[UpscaleOptions],
+) -> xr.Dataset: ...
+
+
+def fuse(
+    data: xr.DataArray,
+    reference: Any,
+    model: str = DEFAULT_MODEL,
+    *,
+    uncertainty: bool = False,
+    **options: Unpack[UpscaleOptions],
+) -> xr.DataArray | xr.Dataset:
     """Super-resolve one date of an array, sharpened by what its other dates really show.
 
     The result is what :func:`geosr.upscale` makes of the reference, corrected through the sensor's model by dates that
@@ -51,27 +81,29 @@ def fuse(
         The date whose product is made: a label of the first dimension, for dates also text as ``"2023-07-13"``.
     model, **options
         As of :func:`geosr.upscale`. ``core_px`` is 512 by default.
+    uncertainty
+        Return a Dataset with half-widths and measured fraction, as of :func:`geosr.upscale`. The half-widths are
+        narrower where other dates take part, the measured fraction is of the reference.
 
     Returns
     -------
-    xarray.DataArray
-        The reference's image on the finer grid. Its attribute ``GEOSR_DATES`` says which dates took part, with what
-        shift and weight, and why others did not.
+    xarray.DataArray | xarray.Dataset
+        The reference's image on the finer grid; a Dataset with ``uncertainty=True``. The attribute ``GEOSR_DATES`` of
+        the image says which dates took part, with what shift and weight, and why others did not.
 
     Raises
     ------
     geosr.errors.UsageError
-        The array has no dimension for dates, the reference is none of them or several, or the model serves bands of
-        several sampling distances.
+        The array has no dimension for dates, the reference is none of them or several, the model serves bands of
+        several sampling distances, or its half-widths are asked for and not calibrated for several dates.
     geosr.errors.ModelError, catalog.CatalogError
         As of :func:`geosr.upscale`.
 
     """
     if not isinstance(data, xr.DataArray) or data.ndim != 4:
         raise UsageError("fuse takes one DataArray of several dates, (time, band, y, x): stack them along a dimension")
-    if "uncertainty" in options:
-        raise UsageError("there are no half-widths for several dates: leave uncertainty out, or upscale one date")
     card = ModelRef(model, options.get("sharpness", 0.0)).card
+    narrowing = _narrowing(card) if uncertainty else None
     if card.stack is not None:
         raise UsageError(f"model {model} serves bands of several sampling distances: dates are fused for one")
     options.setdefault("core_px", _CORE_PX)
@@ -79,7 +111,8 @@ def fuse(
     chosen_date = _index(data, times, reference)
     first = data.isel({times: chosen_date})
     order = [chosen_date, *(i for i in range(data.sizes[times]) if i != chosen_date)]
-    single = upscale(first, model, **options)
+    made = upscale(first, model, uncertainty=uncertainty, **options)
+    single = made["image"] if isinstance(made, xr.Dataset) else made
     radiometry = GivenRadiometry(options.get("scale"), options.get("offset"), options.get("nodata"))
     specs = radiometry.specs(first, band_names(first, first, options.get("bands")))
     chosen = served(card, [band.name for band in specs])
@@ -90,11 +123,28 @@ def fuse(
     survey = _survey(images, fuser, _days_apart(data, times, order))
     result = single.copy(data=single.data)
     result.attrs["GEOSR_DATES"] = describe([_label(data, times, i) for i in order], survey)
-    if not survey.used:
-        return result
-    geobox = grid_of(first)
-    plan = ChunkPlan(geobox, whole(geobox), card.scale, options["core_px"], card.halo_px)
-    return result.copy(data=stored.fit(_fused(single.data, images, plan, fuser, survey)))
+    factor: Any = 1
+    if survey.used:
+        geobox = grid_of(first)
+        plan = ChunkPlan(geobox, whole(geobox), card.scale, options["core_px"], card.halo_px)
+        pixels, *factors = _fused(single.data, images, plan, _ChunkFuser(fuser, survey, narrowing))
+        result = result.copy(data=stored.fit(pixels))
+        factor = factors[0] if factors else 1
+    if isinstance(made, xr.Dataset):
+        width = made["half_width"]
+        return made.assign(image=result, half_width=width.copy(data=width.data * factor))
+    return result
+
+
+def _narrowing(card: ModelCard) -> DatesCalibration:
+    """Narrowing of the half-widths by dates. Raises :class:`UsageError` for a model that has none."""
+    narrowing = check_calibrated(card).dates
+    if narrowing is None:
+        raise UsageError(
+            f"the half-widths of model {card.name} are not calibrated for several dates: leave uncertainty out, or "
+            "upscale one date"
+        )
+    return narrowing
 
 
 def describe(labels: list[str], survey: Survey) -> str:
@@ -162,16 +212,22 @@ def _survey(images: Any, fuser: WindowFuser, days_apart: list[float | None] | No
     return fuser.survey(tiles, (rows, cols), days_apart)
 
 
-def _fused(single: Any, images: Any, plan: ChunkPlan, fuser: WindowFuser, survey: Survey) -> Any:
-    compute = partial(_fuse_chunk, fuser=fuser, survey=survey)
+def _fused(single: Any, images: Any, plan: ChunkPlan, compute: _ChunkFuser) -> list[Any]:
+    """The image, and the factor on its half-widths where ``compute`` gives one."""
     if not isinstance(images, dask.array.Array):
-        result = np.empty_like(single)
+        result: list[NDArray[Any]] = []
         for chunk in plan:
             rows, cols = chunk.out.toslices()
-            result[:, rows, cols] = compute(*_parts(single, images, plan, chunk))
+            made = compute(*_parts(single, images, plan, chunk))
+            result = result or [np.empty((len(one), *single.shape[1:]), one.dtype) for one in made]
+            for whole_image, part in zip(result, made, strict=True):
+                whole_image[:, rows, cols] = part
         return result
-    tasks = [delayed(compute, pure=True)(*_parts(single, images, plan, chunk)) for chunk in plan]
-    return joined(tasks, plan, single.shape[0], single.dtype)
+    forms = [(single.shape[0], single.dtype)]
+    if compute.narrowing is not None:
+        forms.append((1, np.dtype(np.float32)))
+    tasks = [delayed(compute, pure=True, nout=len(forms))(*_parts(single, images, plan, chunk)) for chunk in plan]
+    return [joined([task[i] for task in tasks], plan, *form) for i, form in enumerate(forms)]
 
 
 def _parts(
@@ -190,19 +246,25 @@ def _parts(
     return single[:, high_rows, high_cols], images[:, :, rows, cols], (rows.start, cols.start), within
 
 
-def _fuse_chunk(
-    single: NDArray[Any],
-    images: NDArray[Any],
-    corner: tuple[int, int],
-    within: tuple[slice, slice],
-    *,
-    fuser: WindowFuser,
-    survey: Survey,
-) -> NDArray[Any]:
-    valid = _validity(images, fuser)
-    _check_fills(images, valid, fuser, survey)
-    fused, _ = fuser(single, list(images), valid, survey, corner)
-    return fused[:, within[0], within[1]]
+@dataclass(frozen=True)
+class _ChunkFuser:
+    """Fuses chunks of an array."""
+
+    fuser: WindowFuser
+    survey: Survey
+    narrowing: DatesCalibration | None
+
+    def __call__(
+        self, single: NDArray[Any], images: NDArray[Any], corner: tuple[int, int], within: tuple[slice, slice]
+    ) -> tuple[NDArray[Any], ...]:
+        """The chunk's image, and the factor on its half-widths, ``(1, rows, cols)``, where there are any."""
+        valid = _validity(images, self.fuser)
+        _check_fills(images, valid, self.fuser, self.survey)
+        fused, weights = self.fuser(single, list(images), valid, self.survey, corner)
+        image = fused[:, within[0], within[1]]
+        if self.narrowing is None:
+            return (image,)
+        return image, width_factor(weights, self.narrowing, self.fuser.card.scale)[None, *within]
 
 
 def _check_fills(images: NDArray[Any], valid: list[NDArray[np.bool_]], fuser: WindowFuser, survey: Survey) -> None:

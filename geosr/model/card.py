@@ -102,6 +102,21 @@ class Bfloat16(BaseModel):
     """Command that found them."""
 
 
+class DatesCalibration(BaseModel):
+    """Narrowing of half-widths where further dates correct the image, see :mod:`geosr.dates.half_width`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    most: float = Field(ge=0, lt=1)
+    """Share by which any number of dates narrows them, at most."""
+    half_at: float = Field(gt=0, le=1000)
+    """Effective number of further dates that narrow them by half of that."""
+    data: dict[str, int] = {}
+    """Imagery that it was measured on, as simulated dates, with the pixels of each."""
+    command: str = ""
+    """Command that measured it."""
+
+
 class Calibration(BaseModel):
     """Calibration of the head's half-widths: split-conformal factors, per band (Lei et al., 2018)."""
 
@@ -113,6 +128,8 @@ class Calibration(BaseModel):
     """Factors on the head's half-widths, in the network's order of bands."""
     scene_exponent: float = Field(default=0, ge=0, le=1)
     """Share of a scene's calibration in its half-widths (:mod:`geosr.model.scene_calibration`); 0 for none."""
+    dates: DatesCalibration | None = None
+    """Narrowing by further dates; None for a model whose half-widths are those of one date."""
     data: dict[str, int] = {}
     """Imagery that it was measured on, neither trained on nor tested on, with the pixels of each."""
     command: str = ""

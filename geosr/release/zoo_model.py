@@ -32,6 +32,7 @@ from geosr.model.generator import Generator
 from geosr.release import bfloat16_rounding
 from geosr.release.calibration import calibrate
 from geosr.release.card_files import fields_of
+from geosr.release.dates_calibration import calibrate_dates
 from geosr.training.config import TrainingConfig, read_config
 from geosr.training.loop import Start, build_generator, load_network
 from geosr.training.run_folder import WEIGHTS, check_trained_with, read_figures
@@ -94,6 +95,8 @@ def release(stages: Sequence[TrainingStage], data: Path, zoo: Path) -> ModelCard
     if config.network.width_features and config.calibration:
         calibration = calibrate(model, config, halo_px, data, _COMMAND)
         model.set_width_factors(calibration.factors)
+        of_dates = calibrate_dates(model, config, halo_px, calibration, data, _COMMAND)
+        calibration = calibration.model_copy(update={"dates": of_dates})
     evaluations = compare(model, config, halo_px, data, calibration)
     held_out = {name: figures_of(one) for name, one in evaluations.items()}
 

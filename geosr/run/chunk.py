@@ -146,7 +146,9 @@ def _fused(job: ChunkJob, part: ChunkInput, upscaler: Upscaler, sink: RowSink) -
     assert dates is not None
     assert dates.survey is not None
     assert part.dated is not None
-    fusion = Fusion(fuser_of(run.card, run.scene, dates.bands), dates.survey, run.plan.area, job.parallel.threads)
+    calibration = None if run.uncertainty is None else run.uncertainty.calibration.dates
+    fuser, threads = fuser_of(run.card, run.scene, dates.bands), job.parallel.threads
+    fusion = Fusion(fuser, dates.survey, run.plan.area, threads, calibration)
     upscaled = upscaler(part.pixels, part.valid, uncertainty=run.uncertainty)
     return stream_fused(upscaled, part.dated, part.chunk.core, fusion, sink, BLOCK_PX)
 

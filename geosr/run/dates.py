@@ -26,8 +26,8 @@ FORMAT = 1
 TEXT_TAG, JSON_TAG = "GEOSR_DATES", "GEOSR_DATES_JSON"
 
 OF_REFERENCE_ALONE = (
-    "half-widths and measured fraction are of the reference alone: they are not calibrated for several dates, whose "
-    "image has smaller errors where they help"
+    "half-widths are of the reference alone: the model's are not calibrated for several dates, whose image has smaller "
+    "errors where they help"
 )
 
 #: One date's window: DN and what was measured, both ``(bands, rows, cols)``.

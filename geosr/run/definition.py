@@ -37,7 +37,7 @@ def define_run(request: UpscaleRequest) -> Run:
     _check_size(scene, request.max_pixels)
     engine = request.engine.for_card(card)
     scene = scene.with_warnings(*_warnings(card, engine, scene, uncertainty))
-    if dates is not None and uncertainty is not None:
+    if dates is not None and uncertainty is not None and uncertainty.calibration.dates is None:
         scene = scene.with_warnings(OF_REFERENCE_ALONE)
     model = ModelSpec.of(request.model, engine, scene.bands, plain_image=scene.plain_image)
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)

@@ -14,10 +14,12 @@ from odc.geo import Shape2d
 from rasterio.windows import Window
 
 from geosr.dates.fuse import MARGIN_PX, WindowFuser
+from geosr.dates.half_width import width_factor
 from geosr.dates.survey import Survey
 from geosr.inference.quantize import RowSink
 from geosr.inference.upscaled_window import Uncertainty, UpscaledWindow, WindowConsistency, WindowReport
 from geosr.inference.written import WrittenImage
+from geosr.model.card import DatesCalibration
 from geosr.model.kernels import BLUR_REACH, gaussian_taps
 from tiling import grow, reflect
 
@@ -46,6 +48,19 @@ class Fusion:
     area: Window
     """Area that the survey is of, pixels of the scene."""
     threads: int
+    calibration: DatesCalibration | None = None
+    """Narrowing of half-widths; None where there are none, or the model's are those of one date."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Fused part of a chunk."""
+
+    image: NDArray[Any]
+    used: NDArray[np.int64]
+    """Number of pixels at which each date took part."""
+    width_factor: NDArray[np.float32] | None
+    """Factor on its half-widths, ``(rows, cols)`` of the image; None for 1."""
 
 
 @dataclass(frozen=True)
@@ -79,21 +94,24 @@ def stream_fused(
     core_valid = own[:, place[0], place[1]]
     sigmas = np.asarray(fusion.fuser.sensor().sigmas)
     written = WrittenImage(gaussian_taps(sigmas, scale), core_valid, scale)
+    crop = (slice(None), *(slice(scale * one.start, scale * one.stop) for one in place))
+    uncertainty = upscaled.uncertainty
+    if uncertainty is not None:
+        uncertainty = Uncertainty(uncertainty.half_width_dn[crop], uncertainty.measured_fraction[crop])
     used = np.zeros(len(fusion.survey.dates), dtype=np.int64)
     with ThreadPoolExecutor(fusion.threads) as pool:
         for strip in _steps(core.row_off, core.height):
             blocks = [Window(left, strip[0], length, strip[1]) for left, length in _steps(core.col_off, core.width)]
             parts = list(pool.map(partial(_fused, upscaled.image, dated, fusion), blocks))
-            image = np.concatenate([part for part, _ in parts], axis=2)
-            used += np.sum([counts for _, counts in parts], axis=0)
+            image = np.concatenate([part.image for part in parts], axis=2)
+            used += np.sum([part.used for part in parts], axis=0)
             top = scale * (strip[0] - core.row_off)
+            factors = [part.width_factor for part in parts if part.width_factor is not None]
+            if uncertainty is not None and factors:
+                uncertainty.half_width_dn[:, top : top + image.shape[1]] *= np.concatenate(factors, axis=1)
             written.add(top, image)
             for first in range(0, image.shape[1], rows):
                 sink(top + first, image[:, first : first + rows])
-    crop = (slice(None), *(slice(scale * one.start, scale * one.stop) for one in place))
-    uncertainty = upscaled.uncertainty
-    if uncertainty is not None:
-        uncertainty = Uncertainty(uncertainty.half_width_dn[crop], uncertainty.measured_fraction[crop])
     pixels = dated.pixels[0][:, place[0], place[1]]
     return FusedReport(
         _consistency(written, pixels, upscaled.consistency),
@@ -110,10 +128,7 @@ def _steps(start: int, length: int) -> list[tuple[int, int]]:
     return [(first, min(_BLOCK_PX, stop - first)) for first in range(start, stop, _BLOCK_PX)]
 
 
-def _fused(
-    image: NDArray[Any], dated: DatedWindows, fusion: Fusion, block: Window
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Image of a block, and the number of pixels at which each date took part."""
+def _fused(image: NDArray[Any], dated: DatedWindows, fusion: Fusion, block: Window) -> _Block:
     scale, outer = fusion.fuser.card.scale, dated.window.toslices()
     around = tuple(
         slice(
@@ -137,8 +152,12 @@ def _fused(
         slice(one.start - whole.start - near.start, one.stop - whole.start - near.start)
         for one, whole, near in zip(block.toslices(), outer, around, strict=True)
     ]
+    finer = tuple(slice(scale * one.start, scale * one.stop) for one in inner)
+    factor = None
+    if fusion.calibration is not None:
+        factor = width_factor(weights, fusion.calibration, scale)[finer]
     counts = (weights[:, inner[0], inner[1]] > 0).sum(axis=(1, 2))
-    return fused[:, *(slice(scale * one.start, scale * one.stop) for one in inner)], counts
+    return _Block(fused[:, *finer], counts, factor)
 
 
 def _consistency(written: WrittenImage, pixels: NDArray[Any], single: WindowConsistency) -> WindowConsistency:

@@ -42,6 +42,11 @@ SCENE_MEANING = (
     "made from itself four times coarser"
 )
 
+DATES_MEANING = (
+    "half-widths of the reference, multiplied by 1 - {most:g} n / (n + {half_at:g}): n is the effective number of "
+    "further dates that correct the image at a place, 0 where none does"
+)
+
 
 @dataclass(frozen=True)
 class OutputLayer:
@@ -94,11 +99,23 @@ def check_calibrated(card: ModelCard) -> Calibration:
 
 
 def layers_of(
-    output: Location, scene: Scene, product: Product, uncertainty: SceneUncertainty, bands: Sequence[str]
+    output: Location,
+    scene: Scene,
+    product: Product,
+    uncertainty: SceneUncertainty,
+    bands: Sequence[str],
+    *,
+    several_dates: bool = False,
 ) -> tuple[OutputLayer, ...]:
     """The rasters that go beside ``output``; ``bands`` are the model's."""
     half_width, measured = (layer_path(output, name) for name in (HALF_WIDTH, MEASURED))
-    return _half_width_layer(half_width, scene, product, uncertainty, bands), _measured_layer(measured, product)
+    widths = _half_width_layer(half_width, scene, product, uncertainty, bands)
+    narrowing = uncertainty.calibration.dates
+    if several_dates and narrowing is not None:
+        meaning = DATES_MEANING.format(most=narrowing.most, half_at=narrowing.half_at)
+        tags = {**widths.product.tags, "GEOSR_UNCERTAINTY_DATES": meaning}
+        widths = replace(widths, product=replace(widths.product, tags=tags))
+    return widths, _measured_layer(measured, product)
 
 
 def layer_path(output: Location, name: str) -> Location:

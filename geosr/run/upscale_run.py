@@ -68,7 +68,9 @@ class Run:
         """Rasters beside the product."""
         if self.uncertainty is None:
             return ()
-        return layers_of(self.output, self.written, self.product, self.uncertainty, self.card.bands or ())
+        several = self.dates is not None
+        bands = self.card.bands or ()
+        return layers_of(self.output, self.written, self.product, self.uncertainty, bands, several_dates=several)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -76,7 +78,12 @@ class Run:
         names = [layer.name for layer in self.layers]
         cut = None if self.clip is None else self.clip.content
         manifest = Manifest.of(self.scene, self.model, self.plan, self.product, names, keep=self.keep, clip=cut)
-        return manifest if self.dates is None else manifest.with_dates(self.dates.content)
+        if self.dates is None:
+            return manifest
+        narrowing = None if self.uncertainty is None else self.uncertainty.calibration.dates
+        # Only then: runs without keep the identity that they had before half-widths knew of dates.
+        widths = {} if narrowing is None else {"half_widths": [narrowing.most, narrowing.half_at]}
+        return manifest.with_dates({**self.dates.content, **widths})
 
     @property
     def rasters(self) -> tuple[Location, ...]:

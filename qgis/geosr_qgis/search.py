@@ -50,7 +50,7 @@ class SearchAlgorithm(ProductAlgorithm):
             QgsProcessingParameterNumber(
                 DATES, "Dates to sharpen the image by", defaultValue=1, minValue=1, maxValue=16
             ),
-            "One date's image is sharpened by others. Half-widths are then those of that date alone.",
+            "One date's image is sharpened by others.",
             advanced=True,
         )
         self.add(

@@ -39,7 +39,12 @@ def write_calibrated_model(folder: Path) -> str:
         "weights": "tiny.safetensors",
         "weights_sha256": hashlib.sha256((folder / "tiny.safetensors").read_bytes()).hexdigest(),
         "halo_px": HALO,
-        "calibration": {"level": 0.9, "factors": FACTORS, "data": {"nowhere": 1000}},
+        "calibration": {
+            "level": 0.9,
+            "factors": FACTORS,
+            "dates": {"most": 0.4, "half_at": 0.5},
+            "data": {"nowhere": 1000},
+        },
     }
     path = folder / "tiny.json"
     path.write_text(json.dumps(card))

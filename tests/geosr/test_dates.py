@@ -9,11 +9,14 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from geosr.dates.correct import DatedWindow, correction
+from geosr.dates.half_width import width_factor
 from geosr.dates.sampling import ShiftedSensor, gram_kernel
 from geosr.dates.solve import solve
 from geosr.dates.survey import DateFit, Tile, Unused, survey_dates, tile_windows
+from geosr.model.card import DatesCalibration
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample
+from geosr.release.dates_calibration import fit as fit_calibration
 
 MTF = (0.26, 0.24)
 SIGMAS = [mtf_to_sigma(one, 4) for one in MTF]
@@ -246,3 +249,27 @@ def test_change_does_not_leak(dates, contrast):
     fine = rim.repeat(4, 0).repeat(4, 1)
     side = np.where(inside.repeat(4, 0).repeat(4, 1), 1.0, -1.0)[fine]
     assert np.abs(((again - change)[:, fine] * side).mean()) < 0.01 * abs(contrast)
+
+
+def test_half_widths_are_narrower_by_the_effective_number_of_dates():
+    calibration = DatesCalibration(most=0.2, half_at=1.5)
+    weights = np.zeros((2, 5, 6), np.float32)
+    weights[:, :, 3:] = 100.0
+    factor = width_factor(weights, calibration, 4)
+    assert factor.shape == (20, 24)
+    assert (factor[:, :12] == 1).all()
+    # Each of the two dates counts half.
+    np.testing.assert_allclose(factor[:, 16:], 1 - 0.2 * 1 / (1 + 1.5), rtol=1e-6)
+    assert ((factor[:, 12:16] < 1) & (factor[:, 12:16] > factor[0, -1] - 1e-6)).all()
+
+
+def test_the_calibration_for_dates_is_fitted_to_kinds_of_imagery_that_count_alike():
+    def factors(number, most, half_at):
+        return [1 - most * one / (one + half_at) for one in number]
+
+    number = [0.3, 0.7, 1.5, 3.0, 6.0]
+    found = fit_calibration([number, number[:3]], [factors(number, 0.15, 1.2), factors(number[:3], 0.15, 1.2)])
+    assert found == pytest.approx((0.15, 1.2), rel=1e-3)
+    more = 10 * [6.0]
+    most, half_at = fit_calibration([more, more[:1]], [10 * [0.9], [0.8]])
+    assert 1 - most * 6 / (6 + half_at) == pytest.approx(0.85, abs=1e-3)

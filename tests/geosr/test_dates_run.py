@@ -193,28 +193,6 @@ def test_a_worker_computes_the_same_chunk(tmp_path, series):
     assert contents[0] == contents[1]
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_engines_and_half_widths(tmp_path, sample, model, engine):
-    """Half-widths are those of the reference alone, for its product."""
-    from scipy import ndimage
-
-    crop = sample[:, 40:88, 40:96].astype(np.float32)
-    moved = np.stack([ndimage.shift(band, (0.4, -0.3), order=3, mode="nearest") for band in crop])
-    paths = [
-        write(tmp_path / f"{day}.tif", np.rint(one).astype(np.uint16), names=("B02", "B03", "B04", "B08"))
-        for day, one in zip(DAYS, (crop, moved), strict=False)
-    ]
-    images = {}
-    for name, choice in (("one", None), ("two", DateChoice())):
-        made = request(paths if choice else paths[:1], tmp_path / f"{name}.tif", model=model, engine=engine)
-        super_resolve(replace(made, dates=choice, uncertainty=True))
-        images[name] = [read_raster(tmp_path / f"{name}{end}.tif") for end in ("", "_uncertainty", "_measured")]
-    assert (images["one"][0] != images["two"][0]).mean() > 0.5
-    assert np.abs(images["one"][1].astype(int) - images["two"][1].astype(int)).max() <= 1
-    with rasterio.open(tmp_path / "two_uncertainty.tif") as raster:
-        assert "of the reference alone" in raster.tags()["GEOSR_NOTES"]
-
-
 def items(folder: Path, frames, clouds=(3.0, 3.0, 3.0), **options) -> list[Path]:
     return [
         write_item(

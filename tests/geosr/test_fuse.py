@@ -126,7 +126,7 @@ def test_a_reference_that_is_no_single_date_is_refused(series, reference, messag
 def test_what_is_no_series_is_refused(series):
     with pytest.raises(UsageError, match="several dates"):
         geosr.fuse(series.isel(time=0), "2023-07-03", MODEL)
-    with pytest.raises(UsageError, match="no half-widths for several dates"):
+    with pytest.raises(UsageError, match="no calibrated half-widths"):
         geosr.fuse(series, "2023-07-03", MODEL, uncertainty=True)
     with pytest.raises(UsageError, match="several sampling distances"):
         geosr.fuse(series, "2023-07-03", "s2-ten-x4")
