@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import rasterio
-from rasterio.shutil import copy as copy_raster
 
 from catalog import Scene, SceneRequest, pixel_sides_m
 from catalog.strict_json import to_json
-from geosr.change.calm import CalmDifference, MedianSize
+from geosr.change.calm import CalmDifference
 from geosr.change.dates import ProductReader, Registered, Registration, SceneReader, register
-from geosr.change.extent import NONE, certainty
+from geosr.change.districts import DistrictChange, DistrictsFile, change_in_districts, check_place, write_districts
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES, SpectralIndex
 from geosr.change.item import item_text
-from geosr.change.levels import Levels
-from geosr.change.polygons import ChangedArea, burn, changed_areas, write_polygons
+from geosr.change.polygons import write_polygons
+from geosr.change.rasters import Least, map_grid, write_map, write_styles
 from geosr.change.request import ChangeRequest, names_of, product_path, reports_of, targets_of
 from geosr.change.result import (
     ChangeResult,
-    GridSummary,
     Totals,
     grid_notes,
     level_notes,
     registration_notes,
-    totals_of,
 )
-from geosr.change.situation_map import COLOURS, MapSubject, draw_map
+from geosr.change.situation_map import MapSubject, draw_map
 from geosr.errors import GeosrError, UsageError
-from geosr.maps.outputs import MapOutputs, has_style, style_path
-from geosr.maps.qml import classes_style, style_of
-from geosr.maps.raster import MapRaster
+from geosr.maps.outputs import MapOutputs, has_style
 from geosr.model.zoo import ModelRef
 from geosr.progress import QuietReporter, Reporter
 from geosr.run.pipeline import super_resolve
@@ -71,8 +63,13 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
     index = index_of(request.index)
     model = ModelRef(request.model or index.model)
     targets = targets_of(request)
+    districts = request.districts.read() if request.districts is not None else []
     scenes = _open_both(request, index, model)
-    _check_apart(targets, scenes)
+    _check_apart(targets, scenes, request.districts)
+    outside = []
+    if request.districts is not None:
+        geobox = scenes[0].geobox[scenes[0].area.toslices()]
+        outside = check_place(districts, geobox, request.districts.path)
     products = [
         _product(request, scene, name, model, reporter)
         for scene, name in zip((request.before, request.after), ("before", "after"), strict=True)
@@ -82,21 +79,29 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
     with TemporaryDirectory(dir=request.output.absolute().parent, prefix=f".{request.output.stem}-") as name:
         folder = Path(name)
         levels = grids[0].levels(request.least)
-        notes = registration_notes(registration) + level_notes(levels)
+        notes = outside + registration_notes(registration) + level_notes(levels)
         coarse = replace(grids[1], flat_width=levels.width)
         coarse_levels = coarse.levels(request.least)
         calm = CalmDifference(coarse, coarse_levels, grids[0].size[0] // coarse.size[0])
-        fine, areas = _map(grids[0], levels, request, folder / "fine", calm)
-        source, _ = _map(coarse, coarse_levels, request, folder / "source")
+        least = Least(request.least, request.least_hectares)
+        fine, areas = map_grid(grids[0], levels, least, folder / "fine", calm)
+        source, source_areas = map_grid(coarse, coarse_levels, least, folder / "source")
         notes += grid_notes(fine, source)
         drafts = {
             "map": folder / "map.tif",
             "difference": folder / "difference.tif",
         }
-        _write_map(grids[0], areas, folder / "fine", drafts["map"], drafts["difference"], index)
+        write_map(grids[0], areas, folder / "fine", drafts["map"], drafts["difference"], index)
+        meanings = index.less, index.more
+        by_district: tuple[DistrictChange, ...] = ()
+        if districts:
+            pixel = grids[0].pixel_hectares
+            by_district = change_in_districts(districts, areas, source_areas, drafts["map"], pixel, meanings)
+            drafts["districts"] = folder / "districts.csv"
+            write_districts(by_district, drafts["districts"])
         if request.polygons is not None:
             drafts["polygons"] = folder / f"polygons{request.polygons.suffix}"
-            write_polygons(areas, drafts["polygons"], grids[0].crs, (index.less, index.more))
+            write_polygons(areas, drafts["polygons"], grids[0].crs, meanings)
         times = [scene.datetime.isoformat() if scene.datetime else "time unknown" for scene in scenes]
         before, after = (f"{name}, {time}" for name, time in zip(names_of(request, scenes), times, strict=True))
         result = ChangeResult(
@@ -108,12 +113,13 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
             registration,
             tuple(notes),
             {key: str(path) for key, path in targets.items()} | {"before": str(products[0]), "after": str(products[1])},
+            by_district,
         )
         for key, report in reports_of(request).items():
             drafts[key] = folder / f"{key}{report.suffix}"
             draw_map(_subject(result, index, products, drafts["map"], scenes), drafts[key])
         if request.style:
-            drafts |= _write_styles(drafts["map"], drafts["difference"], index)
+            drafts |= write_styles(drafts["map"], drafts["difference"], index)
         drafts["summary"], drafts["item"] = folder / "summary.json", folder / "item.json"
         drafts["summary"].write_text(to_json(result.as_json(), indent=2), encoding="utf-8")
         counted = {"least": request.least, "least_hectares": request.least_hectares}
@@ -130,10 +136,11 @@ def index_of(name: str) -> SpectralIndex:
     return INDICES[name.lower()]
 
 
-def _check_apart(targets: dict[str, Path], scenes: list[Scene]) -> None:
+def _check_apart(targets: dict[str, Path], scenes: list[Scene], districts: DistrictsFile | None) -> None:
     """Refuse outputs that would replace what is read."""
+    read = [name for scene in scenes for name in scene.files] + ([] if districts is None else [str(districts.path)])
     for path in targets.values():
-        for source in (name for scene in scenes for name in scene.files):
+        for source in read:
             if path.exists() and path.samefile(source):
                 raise UsageError(f"{path} is a source: write to another file")
 
@@ -223,85 +230,6 @@ def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> t
     return registration, made
 
 
-def _map(
-    grid: Grid, levels: Levels, request: ChangeRequest, folder: Path, calm: CalmDifference | None = None
-) -> tuple[GridSummary, list[ChangedArea]]:
-    """Write certainties and differences, and find the areas."""
-    folder.mkdir()
-    shown_sizes, measured_sizes = MedianSize(), MedianSize()
-    form = {
-        "driver": "GTiff",
-        "width": grid.size[1],
-        "height": grid.size[0],
-        "transform": grid.transform,
-        "crs": grid.crs,
-        "tiled": True,
-        "compress": "deflate",
-        "bigtiff": "if_safer",
-    }
-    with ExitStack() as stack:
-        sure = stack.enter_context(rasterio.open(folder / "certainty.tif", "w", count=2, dtype="uint8", **form))
-        index = stack.enter_context(
-            rasterio.open(folder / "difference.tif", "w", count=3, dtype="float32", nodata=math.nan, **form)
-        )
-        for window in grid.windows():
-            outer, inner = grid.around(window)
-            difference = grid.difference(outer, levels)
-            certainties, increase = certainty(difference, request.least, grid.reach_px, levels.shown_later)
-            classes = np.where(certainties[inner] > 0, 1 + increase[inner], 0).astype(np.uint8)
-            sure.write(np.stack([certainties[inner], classes]), window=window)
-            measured, half_width = difference.index[inner], difference.half_width[inner]
-            shown = measured if calm is None else calm.of(window, measured, half_width)
-            index.write(np.stack([shown, half_width, measured]), window=window)
-            unchanged = (certainties[inner] == NONE) & np.isfinite(measured)
-            shown_sizes.add(shown[unchanged])
-            measured_sizes.add(measured[unchanged])
-    areas = list(
-        changed_areas(folder / "certainty.tif", folder / "difference.tif", request.least_hectares, grid.pixel_hectares)
-    )
-    less, more = (totals_of([area for area in areas if area.kind == kind]) for kind in (1, 2))
-    medians = [round(one.value, 5) for one in (shown_sizes, measured_sizes)]
-    return GridSummary(round(grid.pixel_m, 3), less, more, *medians), areas
-
-
-def _write_map(
-    grid: Grid, areas: list[ChangedArea], folder: Path, classes: Path, difference: Path, index: SpectralIndex
-) -> None:
-    """Write both rasters as Cloud-Optimized GeoTIFFs."""
-    plain = folder / "classes.tif"
-    with rasterio.open(folder / "difference.tif", "r+") as raster:
-        raster.descriptions = (
-            f"{index.name}, after minus before",
-            "half-width of unchanged ground, as measured",
-            f"{index.name}, after minus before, as measured",
-        )
-        form = {**raster.profile, "count": 1, "dtype": "uint8", "nodata": 255}
-        with rasterio.open(plain, "w", **form) as made:
-            for window in grid.windows():
-                unknown = np.isnan(raster.read(1, window=window))
-                made.write(burn(areas, unknown, window, grid.transform), 1, window=window)
-            made.write_colormap(1, {0: (0, 0, 0, 0)} | {kind: (*one, 255) for kind, one in enumerate(COLOURS, 1)})
-            made.descriptions = (f"0 unchanged, 1 {index.less}, 2 {index.more}",)
-    for source, target, resampling in ((plain, classes, "mode"), (folder / "difference.tif", difference, "average")):
-        copy_raster(source, target, driver="COG", compress="deflate", overview_resampling=resampling)
-
-
-def _write_styles(classes: Path, difference: Path, index: SpectralIndex) -> dict[str, Path]:
-    """Write styles beside both rasters; return their paths by name."""
-    styles = {
-        classes: classes_style(
-            [
-                (kind, one, colour)
-                for kind, (one, colour) in enumerate(zip((index.less, index.more), COLOURS, strict=True), 1)
-            ]
-        ),
-        difference: style_of(MapRaster.of(str(difference)), "change"),
-    }
-    for raster, style in styles.items():
-        style_path(raster).write_text(style, encoding="utf-8")
-    return {"map_style": Path(str(style_path(classes))), "difference_style": Path(str(style_path(difference)))}
-
-
 def _subject(
     result: ChangeResult, index: SpectralIndex, products: list[Path], classes: Path, scenes: list[Scene]
 ) -> MapSubject:
@@ -326,6 +254,16 @@ def _subject(
         (index.less, index.more),
         rows,
         [*result.notes, *_sources(scenes)],
+        [
+            (
+                str(one.district),
+                one.change,
+                f"{one.hectares:.2f}",
+                f"{one.hectares_low:.2f} to {one.hectares_high:.2f}",
+                f"{one.source_hectares:.2f}",
+            )
+            for one in result.districts
+        ],
     )
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+#: Band that all indices have, of the finest pixels: texture is measured in it.
+SHARP_BAND = "B08"
+
 #: Least sum of two reflectances that is divided by.
 _LEAST_SUM = 1e-3
 

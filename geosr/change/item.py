@@ -25,6 +25,7 @@ _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schem
 _MORE = {
     "polygons": ("Areas of change", {".gpkg": pystac.MediaType.GEOPACKAGE}, pystac.MediaType.GEOJSON),
     "report": ("Situation map", {".pdf": pystac.MediaType.PDF}, pystac.MediaType.HTML),
+    "districts": ("Hectares by district", {}, "text/csv"),
     "summary": ("Hectares, and shift and radiometry between the dates", {}, pystac.MediaType.JSON),
 }
 
@@ -92,9 +93,10 @@ def item_text(
     item = catalog.item_of_comparison(scenes, made)
     hectares = {index.less: result.fine.less.hectares, index.more: result.fine.more.hectares}
     item.properties["geosr:hectares"] = hectares
-    for key, (title, media, usual) in _MORE.items():
-        path = targets.get(key)
-        if path is not None and path.absolute().parent == output.absolute().parent:
+    for key, path in targets.items():
+        # A second map of the situation is report_2.
+        title, media, usual = _MORE.get(key.split("_")[0], ("", {}, ""))
+        if title and path.absolute().parent == output.absolute().parent:
             media_type = media.get(path.suffix.lower(), usual)
             item.add_asset(key, pystac.Asset(f"./{path.name}", title, media_type=media_type, roles=["metadata"]))
     return (catalog.to_json(item.to_dict(include_self_link=False), indent=2) + "\n").encode()

@@ -24,6 +24,9 @@ from geosr.errors import UsageError
 #: Classes of the map.
 UNCHANGED, DECREASE, INCREASE, UNKNOWN = 0, 1, 2, 255
 
+#: Columns of an empty file of areas.
+_COLUMNS = ("change", "hectares", "hectares_low", "hectares_high", "mean_difference", "texture_before", "texture_after")
+
 #: Formats of polygons by the file's ending.
 FORMATS = {".geojson": "GeoJSON", ".json": "GeoJSON", ".gpkg": "GPKG"}
 
@@ -42,10 +45,13 @@ class ChangedArea:
     """If every error in and around it went this way."""
     mean_difference: float
     """Mean difference of the index, after minus before."""
+    texture_before: float
+    """Mean texture on the earlier date, see :mod:`geosr.change.texture`."""
+    texture_after: float
 
 
 def changed_areas(
-    certainties: Path, difference: Path, least_hectares: float, pixel_hectares: float
+    certainties: Path, difference: Path, textures: Path, least_hectares: float, pixel_hectares: float
 ) -> Iterator[ChangedArea]:
     """Find the areas of at least ``least_hectares``.
 
@@ -57,12 +63,14 @@ def changed_areas(
         Raster of two bands: how sure each pixel's change is, and its class.
     difference
         Raster whose first band is the index's difference.
+    textures
+        Raster of the texture before and after.
     least_hectares
         Smallest area.
     pixel_hectares
         Area of a pixel.
     """
-    with rasterio.open(certainties) as raster, rasterio.open(difference) as index:
+    with rasterio.open(certainties) as raster, rasterio.open(difference) as index, rasterio.open(textures) as texture:
         classes = rasterio.band(raster, 2)
         for outline, kind in shapes(classes, mask=classes, connectivity=8, transform=raster.transform):
             outer = shape(outline)
@@ -77,7 +85,8 @@ def changed_areas(
             parts = shapes(likely.astype(np.uint8), mask=likely, transform=raster.window_transform(window))
             geometry = MultiPolygon([shape(part) for part, _ in parts])
             mean = float(np.nanmean(index.read(1, window=window)[likely]))
-            yield ChangedArea(int(kind), geometry, hectares, low, high, mean)
+            before, after = (float(one[likely].mean()) for one in texture.read(window=window))
+            yield ChangedArea(int(kind), geometry, hectares, low, high, mean, before, after)
 
 
 def _window_of(bounds: tuple[float, float, float, float], transform: Affine) -> Window:
@@ -119,6 +128,8 @@ def write_polygons(areas: Iterable[ChangedArea], path: Path, crs: Any, meanings:
             "hectares_low": round(area.low_hectares, 4),
             "hectares_high": round(area.high_hectares, 4),
             "mean_difference": round(area.mean_difference, 4),
+            "texture_before": round(area.texture_before, 5),
+            "texture_after": round(area.texture_after, 5),
         }
         for area in areas
     ]
@@ -137,7 +148,7 @@ def write_polygons(areas: Iterable[ChangedArea], path: Path, crs: Any, meanings:
         return
     import pyogrio
 
-    names = list(fields[0]) if fields else ["change", "hectares", "hectares_low", "hectares_high", "mean_difference"]
+    names = list(fields[0]) if fields else list(_COLUMNS)
     columns = [np.array([one[name] for one in fields], object if name == "change" else float) for name in names]
     pyogrio.raw.write(
         path,

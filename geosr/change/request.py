@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog import Scene, SceneRequest
+from geosr.change.districts import DistrictsFile
 from geosr.change.polygons import format_of
 from geosr.change.situation_map import map_format
 from geosr.engine import EngineChoice
@@ -36,6 +37,8 @@ class ChangeRequest:
     polygons: Path | None = None
     reports: tuple[Path, ...] = ()
     """Situation maps, ``.html`` or ``.pdf``."""
+    districts: DistrictsFile | None = None
+    """Polygons to sum up change in; the table goes to ``OUT_districts.csv``."""
     style: bool = False
     """Write QGIS styles beside the map, the differences and both products."""
     overwrite: bool = False
@@ -68,6 +71,8 @@ def targets_of(request: ChangeRequest) -> dict[str, Path]:
         targets |= {f"{name}_style": Path(str(style_path(targets[name]))) for name in ("map", "difference")}
         for name in ("before", "after"):
             MapOutputs(style=True).check(product_path(request, name), overwrite=request.overwrite)
+    if request.districts is not None:
+        targets["districts"] = output.with_name(f"{output.stem}_districts.csv")
     if request.polygons is not None:
         format_of(request.polygons)
         targets["polygons"] = request.polygons

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from geosr.change.dates import Registration
+from geosr.change.districts import DistrictChange
 from geosr.change.levels import Levels
 from geosr.change.polygons import ChangedArea
 
@@ -47,6 +48,7 @@ class ChangeResult:
     registration: Registration
     notes: tuple[str, ...]
     files: dict[str, str]
+    districts: tuple[DistrictChange, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""

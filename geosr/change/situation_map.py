@@ -35,6 +35,8 @@ _PAGE = (11.69, 8.27)
 
 _TITLES = ("change", "pixel", "hectares", "range of hectares", "areas")
 
+_DISTRICT_TITLES = ("district", "change", "hectares", "range of hectares", "hectares at the source's pixels")
+
 _EXPLAINED = (
     "A pixel is changed where the index differs by more than unchanged ground does. The range is what results if every "
     "error at the edges goes the same way. Detail finer than the source's pixels is partly estimated."
@@ -56,6 +58,8 @@ class MapSubject:
     rows: Sequence[Sequence[str]]
     """Rows of the table."""
     notes: Sequence[str]
+    district_rows: Sequence[Sequence[str]] = ()
+    """Rows of the table of districts, which the page on the screen shows."""
 
 
 def map_format(path: Path) -> str:
@@ -80,10 +84,15 @@ def draw_map(subject: MapSubject, path: Path) -> None:
     body = (
         f"<h1>{escape(subject.title)}</h1>\n"
         f'<figure><img src="data:image/png;base64,{image}" style="width:100%" alt="Both dates and change"></figure>\n'
-        f"{table(_TITLES, [[escape(cell) for cell in row] for row in subject.rows], 'Hectares')}\n"
+        f"{_cells(_TITLES, subject.rows, 'Hectares')}\n"
+        f"{_cells(_DISTRICT_TITLES, subject.district_rows, 'Hectares by district') if subject.district_rows else ''}\n"
         f"<p>{escape(_EXPLAINED)}</p>\n<ul>" + "".join(f"<li>{escape(note)}</li>" for note in subject.notes) + "</ul>"
     )
     path.write_text(document(subject.title, body), encoding="utf-8")
+
+
+def _cells(titles: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    return table(titles, [[escape(cell) for cell in row] for row in rows], caption)
 
 
 def _figure(subject: MapSubject, *, whole: bool) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from geosr.cli import options as opt
-from geosr.cli.errors import errors
+from geosr.cli.errors import errors, usage
 from geosr.cli.output import print_json
 from geosr.cli.scene_request import SearchOptions, SourceOptions, scene_request
 
@@ -24,6 +24,21 @@ def change(
     report: Annotated[
         list[Path] | None,
         typer.Option("--report", metavar="FILE", help="Also write a situation map: .html or .pdf; again for both."),
+    ] = None,
+    districts: Annotated[
+        Path | None,
+        typer.Option("--districts", metavar="FILE", help="Also sum up change in these polygons, to OUT_districts.csv."),
+    ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option("--id", metavar="COLUMN", help="Column that names the districts.", show_default="their numbers"),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", metavar="NAME", help="Layer of the districts' file.", show_default="its only one"),
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="SQL", help="Districts to take.", show_default="all")
     ] = None,
     style: Annotated[
         bool,
@@ -55,9 +70,12 @@ def change(
     """
     with errors(debug):
         from geosr.change.detect import detect_change
+        from geosr.change.districts import DistrictsFile
         from geosr.change.request import ChangeRequest
         from geosr.progress import reporter_for
 
+        if districts is None and (id_column or layer or where):
+            raise usage("--id, --layer and --where choose districts, and there are none: name their file, --districts")
         scenes = [
             scene_request(
                 SourceOptions(source, None, scale, offset, nodata, False, sensor),
@@ -71,6 +89,7 @@ def change(
             *(scenes[0], scenes[1], output, index, model, least, least_hectares),
             polygons=polygons,
             reports=tuple(report or ()),
+            districts=None if districts is None else DistrictsFile(districts, id_column, layer, where),
             style=style,
             overwrite=overwrite,
         )
@@ -92,6 +111,11 @@ def _print(result: Any) -> None:
                 f"{meaning}, {grid.pixel_m:g} m: {total.hectares:.2f} ha ({total.low_hectares:.2f} to "
                 f"{total.high_hectares:.2f}) in {total.areas} areas"
             )
+    for row in result.districts:
+        typer.echo(
+            f"{row.district}, {row.change}: {row.hectares:.2f} ha ({row.hectares_low:.2f} to {row.hectares_high:.2f}) "
+            f"of {row.measured_hectares:.2f}; {result.source.pixel_m:g} m: {row.source_hectares:.2f} ha"
+        )
     for note in result.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"wrote {', '.join(result.files.values())}")
