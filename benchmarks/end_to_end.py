@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="of the scenes, pixels")
     parser.add_argument("--add", action="store_true", help="to the sizes that this machine has measured before")
     arguments = parser.parse_args()
-    sides = (128,) if arguments.smoke else arguments.sides
+    sides = (64,) if arguments.smoke else arguments.sides
     card, spec = read_card(DEFAULT_MODEL), choose_engine()
     core = choose_core(card, spec, 4)
     same = {"machine": machine(), "model": DEFAULT_MODEL, "engine": str(spec), "core_px": core}

@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, metavar="PIXELS", help="of the scene")
     parser.add_argument("--repeats", type=int, default=2)
     arguments = parser.parse_args()
-    side, repeats = (256, 1) if arguments.smoke else (arguments.side, arguments.repeats)
+    side, repeats = (64, 1) if arguments.smoke else (arguments.side, arguments.repeats)
     models = ["bicubic"] if arguments.smoke else ["rgbn-x4", "bicubic"]
     rows = measure(side, repeats, models)
     content = {"side": side, "repeats": repeats, "latency_ms": 1000 * LATENCY_S, "mb_per_s": BYTES_PER_S / 1e6}

@@ -25,6 +25,7 @@ from rasterio.transform import Affine, from_origin
 
 from catalog import gdal, web
 from geosr.cli.main import main
+from tests.warm import run_warm
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "geosr" / "data" / "sample.tif"
@@ -174,13 +175,16 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 
 
 def run_geosr(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does, in a process of its own."""
+    """Run the command in a process of its own, as a user does; that begins warm if Python's settings allow it."""
+    variables = {**os.environ, **environment}
+    if not any(name.startswith("PYTHON") for name in environment):
+        return run_warm("geosr", *arguments, cwd=cwd, environment=variables)
     return subprocess.run(
         [sys.executable, "-m", "geosr", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, **environment},
+        env=variables,
         timeout=300,
         check=False,
     )

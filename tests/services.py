@@ -15,7 +15,10 @@ from pathlib import Path
 
 from s3fs import S3FileSystem
 
-SCRIPTS = Path(sys.executable).parent
+from tests.warm import WarmProcess
+
+#: Modules that begin warm; other commands are files.
+_WARM = ("dask", "geosr")
 
 #: Below what Linux (from 32768), macOS and Windows (from 49152) give to connections.
 _PORTS = range(20_000, 32_768)
@@ -36,10 +39,14 @@ def free_port() -> int:
 @contextmanager
 def running(command: Sequence[object], ready: Callable[[], bool], log: Path, **environment: str) -> Iterator[int]:
     """A process that is ended with the block; yields its number once it is ready."""
+    variables = {**os.environ, **environment}
+    process: subprocess.Popen[bytes] | WarmProcess
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            list(map(str, command)), stdout=output, stderr=output, env={**os.environ, **environment}
-        )
+        if command[0] in _WARM:
+            module, *arguments = command
+            process = WarmProcess(str(module), *arguments, stdout=output, stderr=output, environment=variables)
+        else:
+            process = subprocess.Popen(list(map(str, command)), stdout=output, stderr=output, env=variables)
     try:
         deadline = time.monotonic() + 60
         while not ready():
@@ -91,7 +98,7 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
 def dask_scheduler(folder: Path) -> Iterator[str]:
     """A scheduler started as the documentation says; yields its address."""
     port = free_port()
-    command = [SCRIPTS / "dask", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    command = ["dask", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
     with running(command, lambda: answers(port), folder / "scheduler.log"):
         yield f"tcp://127.0.0.1:{port}"
 
@@ -100,6 +107,6 @@ def dask_scheduler(folder: Path) -> Iterator[str]:
 def geosr_worker(scheduler: str, folder: Path, name: str, **environment: str) -> Iterator[int]:
     """A worker started as the documentation says, on one core; yields the number of its process."""
     log = folder / f"{name}.log"
-    command = [SCRIPTS / "geosr", "worker", scheduler, "--threads", 1]
+    command = ["geosr", "worker", scheduler, "--threads", 1]
     with running(command, lambda: log.exists() and "Registered to" in log.read_text(), log, **environment) as pid:
         yield pid

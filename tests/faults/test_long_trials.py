@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 
 import pytest
 
 from scripts.fuzz_kinds import KINDS
 from scripts.mutations import mutate_bytes, mutate_json
 from tests.conftest import REPOSITORY
+from tests.warm import run_warm
 
 
 def tried(module, *arguments):
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    done = run_warm(module, *arguments, cwd=REPOSITORY)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     return done.stdout
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -27,6 +25,7 @@ from geosr.run.request import UpscaleRequest
 from tests.conftest import SAMPLE, run_geosr, write_raster
 from tests.services import dask_scheduler, geosr_worker
 from tests.upscaling import upscale_request
+from tests.warm import WarmProcess
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +117,9 @@ def test_killing_a_worker_in_the_middle_loses_nothing(tmp_path, scheduler):
 @pytest.mark.slow
 def test_an_interrupt_leaves_the_cluster_working_and_the_run_resumable(tmp_path, scheduler):
     output = tmp_path / "out.tif"
-    command = [sys.executable, "-m", "geosr", "upscale", str(SAMPLE), "-o", str(output), "--json"]
+    command = ["upscale", str(SAMPLE), "-o", str(output), "--json"]
     command += ["--core", "20", "--scheduler", scheduler[0], "--model", "bicubic"]
-    run = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    run = WarmProcess("geosr", *command)
     while len(list(work_folder(output).glob("r*.tif"))) < 3:
         assert run.poll() is None, run.communicate()
         time.sleep(0.01)
@@ -134,7 +127,7 @@ def test_an_interrupt_leaves_the_cluster_working_and_the_run_resumable(tmp_path,
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130
     assert "the same command goes on where it was" in errors.splitlines()[-1]
-    result = run_geosr(*command[3:])
+    result = run_geosr(*command)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["computed"] < 225
 

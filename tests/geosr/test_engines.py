@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +26,7 @@ from geosr.model.rrdb import RRDBNet
 from geosr.run.pipeline import super_resolve
 from tests.conftest import DATA, REPOSITORY, read_raster, write_raster
 from tests.upscaling import upscale_request
+from tests.warm import run_warm
 
 FLOAT32 = EngineSpec("openvino-cpu", "float32")
 MTF = (0.26, 0.28, 0.24, 0.26)
@@ -272,8 +271,8 @@ def test_narrower_types_are_as_good_on_imagery_held_out(tmp_path):
     """Within 0.02 dB, and 3 DN in all but a thousandth of the pixels, half of that in float16."""
     if not DATA.exists():
         pytest.skip(f"needs the development data: {DATA} is absent")
-    command = [sys.executable, REPOSITORY / "benchmarks" / "precision.py", "--smoke", "--data", DATA]
-    told = subprocess.run([*command, "--results", tmp_path], capture_output=True, text=True, check=False)
+    benchmark = REPOSITORY / "benchmarks" / "precision.py"
+    told = run_warm(benchmark, "--smoke", "--data", DATA, "--results", tmp_path)
     assert told.returncode == 0, told.stderr
     sets = json.loads((tmp_path / "precision.json").read_text())["sets"]
     assert set(sets) == {one.name for one in SETS}

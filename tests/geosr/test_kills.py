@@ -6,14 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from geosr.run.checkpoint import work_folder
-from tests.conftest import SAMPLE
+from tests.conftest import SAMPLE, run_geosr
+from tests.warm import WarmProcess
 
 CORE = 60
 
@@ -21,24 +21,18 @@ CHUNKS = 25
 
 
 def command(output: Path) -> list[str]:
-    return [sys.executable, "-m", "geosr", "upscale", str(SAMPLE), "-o", str(output), "--core", str(CORE), "--json"]
+    return ["upscale", str(SAMPLE), "-o", str(output), "--core", str(CORE), "--json"]
 
 
-def from_a_terminal(arguments: list[str], **options) -> subprocess.Popen[str]:
-    """Start a command as a terminal does; what runs in the background, tests included, may ignore interrupts."""
-    return subprocess.Popen(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options,
-    )
+def finish(output: Path) -> subprocess.CompletedProcess[str]:
+    result = run_geosr(*command(output))
+    assert result.returncode == 0, result.stderr
+    return result
 
 
 def kill_when(output: Path, ready, *, number: int = signal.SIGKILL) -> None:
     """Start the command, wait for a moment of its run, and kill it."""
-    process = subprocess.Popen(command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = WarmProcess("geosr", *command(output))
     deadline = time.monotonic() + 200
     while not ready():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -51,7 +45,7 @@ def kill_when(output: Path, ready, *, number: int = signal.SIGKILL) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     output = tmp_path_factory.mktemp("undisturbed") / "out.tif"
-    result = subprocess.run(command(output), capture_output=True, text=True, check=True)
+    result = finish(output)
     assert json.loads(result.stdout)["computed"] == CHUNKS
     return output
 
@@ -65,7 +59,7 @@ def test_killed_three_times(tmp_path, undisturbed):
         return len(list(folder.glob("r*.tif")))
 
     def log_of_next_run() -> list[str]:
-        result = subprocess.run(command(output), capture_output=True, text=True, check=True)
+        result = finish(output)
         return [event["key"] for line in result.stderr.splitlines() if (event := json.loads(line))["event"] == "chunk"]
 
     kill_when(output, lambda: chunks() >= 1)
@@ -90,7 +84,7 @@ def test_only_unfinished_chunks_are_computed(tmp_path, undisturbed):
     folder = work_folder(output)
     kill_when(output, lambda: len(list(folder.glob("r*.tif"))) >= 10)
     finished = {path.stem for path in folder.glob("r*.tif")}
-    result = subprocess.run(command(output), capture_output=True, text=True, check=True)
+    result = finish(output)
     events = [json.loads(line) for line in result.stderr.splitlines()]
     computed = {event["key"] for event in events if event["event"] == "chunk"}
     assert finished.isdisjoint(computed)
@@ -103,7 +97,7 @@ def test_only_unfinished_chunks_are_computed(tmp_path, undisturbed):
 def test_interrupted_from_the_keyboard(tmp_path):
     output = tmp_path / "out.tif"
     folder = work_folder(output)
-    process = from_a_terminal(command(output))
+    process = WarmProcess("geosr", *command(output))
     while len(list(folder.glob("r*.tif"))) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -118,7 +112,7 @@ def test_interrupted_from_the_keyboard(tmp_path):
 def test_an_interrupt_ends_workers_quietly(tmp_path):
     """The terminal interrupts every process of the group."""
     output = tmp_path / "out.tif"
-    run = from_a_terminal([*command(output), "--workers", "2"], start_new_session=True)
+    run = WarmProcess("geosr", *command(output), "--workers", 2, new_session=True)
     folder = work_folder(output)
     while len(list(folder.glob("r*.tif"))) < 2:
         assert run.poll() is None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,9 +18,10 @@ from geosr.errors import ExistsError, PairsError, ResumeError
 from geosr.pairs.build import BuildRequest, Built, build
 from geosr.pairs.config import read_config
 from geosr.pairs.sources import find_matches
-from tests.conftest import call_geosr
+from tests.conftest import call_geosr, run_geosr
 from tests.pair_scenes import GAIN, LEFT, OFFSET, SHIFT, TOP, dn, two_sensors, write_config, write_hr_item, write_pair
 from tests.stac_items import serve, write_item
+from tests.warm import WarmProcess
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -170,12 +169,12 @@ def stac(tmp_path, sample):
 
 
 def command(config: Path, output: Path) -> list[str]:
-    return [sys.executable, "-m", "geosr", "pairs", "build", str(config), "--output", str(output), "--quiet"]
+    return ["pairs", "build", str(config), "--output", str(output), "--quiet"]
 
 
 def kill_when(config: Path, output: Path, units: int) -> int:
     """Start a build, and kill it when so many units are finished; how many were in the end."""
-    process = subprocess.Popen(command(config, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = WarmProcess("geosr", *command(config, output))
     deadline = time.monotonic() + 200
     while len(list((output / "work").glob("*/*.json"))) < units:
         assert process.poll() is None, "the build ended before it could be killed"
@@ -192,7 +191,7 @@ def test_a_build_from_a_stac_api_killed_in_the_middle_leaves_the_bytes_of_an_und
     # There are 9 blocks, of which each is two units: patches are being made.
     assert kill_when(stac, killed, 11) < 18
     assert not (killed / "index.json").exists()
-    subprocess.run(command(stac, killed), check=True, capture_output=True)
+    assert run_geosr(*command(stac, killed)).returncode == 0
     make(stac, undisturbed)
     assert contents(killed) == contents(undisturbed)
     index = json.loads((killed / "index.json").read_text())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 import uuid
 
@@ -20,6 +18,7 @@ from geosr.run.storage_options import share_settings
 from tests.conftest import run_geosr, write_raster
 from tests.services import dask_scheduler, geosr_worker, s3_server
 from tests.upscaling import upscale_request
+from tests.warm import WarmProcess
 from tiling import gdal_path, locate, move, read_range, write
 
 pytestmark = pytest.mark.slow
@@ -118,9 +117,7 @@ def test_killed_in_the_middle_and_started_again(tmp_path, bucket, source, monkey
         "bicubic",
         "--json",
     ]
-    run = subprocess.Popen(
-        [sys.executable, "-m", "geosr", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    run = WarmProcess("geosr", *arguments)
     folder = work_folder(bucket / "out.tif")
     while len([name for name in names(folder) if name.startswith("r0")]) < 3:
         assert run.poll() is None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from geosr.errors import ExistsError, ResumeError
 from geosr.run.checkpoint import work_folder
 from geosr.run.pipeline import super_resolve
 from geosr.run.request import UpscaleRequest
-from tests.conftest import SAMPLE, assert_valid_item, write_raster
+from tests.conftest import SAMPLE, assert_valid_item, run_geosr, write_raster
 from tests.geosr.calibrated_model import (
     LEFT,
     outputs,
@@ -28,6 +26,7 @@ from tests.geosr.calibrated_model import (
 from tests.geosr.test_resume import Recorder, leave_unfinished
 from tests.geosr.test_wrong_input import mounted, tree
 from tests.upscaling import upscale_request
+from tests.warm import WarmProcess
 from tiling import DiskFullError
 
 
@@ -107,14 +106,14 @@ def test_a_kill_before_the_product_is_in_place_does_not_lock_the_layers(tmp_path
 
 @pytest.mark.slow
 def test_killed_for_real(tmp_path, model):
-    command = [sys.executable, "-m", "geosr", "upscale", str(SAMPLE), "-o", str(tmp_path / "out.tif")]
+    command = ["upscale", str(SAMPLE), "-o", str(tmp_path / "out.tif")]
     command += ["--model", model, "--uncertainty", "--core", "60", "--json"]
     folder = work_folder(tmp_path / "out.tif")
     for ready in (
         lambda: len(list(folder.glob("r????c????.tif"))) >= 5,
         lambda: (folder / "ready.uncertainty.tif").exists(),
     ):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = WarmProcess("geosr", *command)
         deadline = time.monotonic() + 200
         while not ready():
             assert process.poll() is None, "the run ended before it could be killed"
@@ -123,12 +122,13 @@ def test_killed_for_real(tmp_path, model):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert not list(tmp_path.glob("out*.tif"))
-    result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert result["computed"] == 0
+    result = run_geosr(*command)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["computed"] == 0
     resumed = outputs(tmp_path)
     for name in resumed:
         (tmp_path / name).unlink()
-    subprocess.run(command, capture_output=True, check=True)
+    assert run_geosr(*command).returncode == 0
     assert outputs(tmp_path) == resumed
     assert tree_of(tmp_path) == [name for name in LEFT if name != "in.tif"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import httpx
 import pytest
 
 from tests.services import free_port
+from tests.warm import WarmProcess
 
 #: A model without a network, for what does not depend on one.
 PLAIN = "backprojection"
@@ -29,7 +29,7 @@ BOX = [0.005, -0.012, 0.012, -0.005]
 class Service:
     """A running service, and a client of it."""
 
-    process: subprocess.Popen[bytes]
+    process: WarmProcess
     address: str
     data: Path
     log: Path
@@ -69,14 +69,10 @@ def served(
     environment = {f"GEOSR_SERVICE_{name.upper()}": str(value) for name, value in settings.items()}
     if core_px is not None:
         environment["GEOSR_CORE_PX"] = str(core_px)
-    command = [sys.executable, "-m", "geosr", "serve", "--data", data, "--port", port, "--json", *options]
+    environment = {**os.environ, "GEOSR_SERVICE_MODEL": str(model), **environment}
+    command = ("serve", "--data", data, "--port", port, "--json", *options)
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            list(map(str, command)),
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "GEOSR_SERVICE_MODEL": str(model), **environment},
-        )
+        process = WarmProcess("geosr", *command, stdout=output, stderr=output, environment=environment)
     address = f"http://127.0.0.1:{port}"
     with httpx.Client(base_url=address, timeout=120, trust_env=False) as http:
         try:

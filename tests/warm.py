@@ -1,0 +1,162 @@
+"""Processes of the command that begin with its libraries loaded.
+
+Loading them is half of what a short command takes. A process beside each test process loads them once; those that tests
+start are forked from it: processes of their own, with signals, files and ends of their own, that only begin warm. What
+depends on how a command is loaded starts Python anew, with :mod:`subprocess`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import reduction
+from pathlib import Path
+from typing import IO, Any
+
+#: What commands and services load. Nothing of it starts a thread, which a fork would lose.
+_LIBRARIES = (
+    "distributed",
+    "openvino",
+    "rioxarray",
+    "scipy.ndimage",
+    "geosr.cli.main",
+    "geosr.run.pipeline",
+    "geosr.service.app",
+)
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(list(_LIBRARIES))
+
+
+class _File:
+    """A file that a process inherits."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __getstate__(self) -> Any:
+        return reduction.DupFd(self.number)
+
+    def __setstate__(self, state: Any) -> None:
+        self.number = state.detach()
+
+
+class WarmProcess:
+    """``python -m MODULE ARGUMENTS`` or ``python SCRIPT ARGUMENTS``, begun warm; otherwise as
+    :class:`subprocess.Popen`.
+
+    Parameters
+    ----------
+    module, arguments
+        Name of the module, or path of the script, and its arguments.
+    stdout, stderr
+        Open files; without one, what is printed is kept for :meth:`communicate`.
+    cwd, environment
+        Working folder, and all variables of the environment; by default those of this process.
+    new_session
+        Begin a session, as a terminal does.
+    """
+
+    def __init__(
+        self,
+        module: str | Path,
+        *arguments: object,
+        stdout: IO[bytes] | None = None,
+        stderr: IO[bytes] | None = None,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        new_session: bool = False,
+    ) -> None:
+        self.args = [str(module), *map(str, arguments)]
+        self._kept = tuple(one or tempfile.TemporaryFile() for one in (stdout, stderr))  # noqa: SIM115
+        files = [_File(one.fileno()) for one in self._kept]
+        variables = dict(os.environ if environment is None else environment)
+        options = (cwd or Path.cwd(), variables, new_session)
+        self._process = _forks.Process(target=_become, args=(module, self.args[1:], files, *options), daemon=False)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end; what was printed."""
+        self.wait(timeout)
+        out, err = (one.read().decode() for one in self._kept if not one.seek(0))
+        return out, err
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run_warm(
+    module: str | Path, *arguments: object, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a module or a script to its end, as :func:`subprocess.run` with its output kept."""
+    process = WarmProcess(module, *arguments, cwd=cwd, environment=environment)
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _become(
+    module: str | Path,
+    arguments: Sequence[str],
+    files: Sequence[_File],
+    cwd: Path,
+    variables: Mapping[str, str],
+    new_session: bool,
+) -> None:
+    """Be the process of a module or a script."""
+    if new_session:
+        os.setsid()
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(variables)
+    for number, file in zip((1, 2), files, strict=True):
+        os.dup2(file.number, number)
+        os.close(file.number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # As Python has them at its start.
+    sys.path.insert(0, str(cwd if isinstance(module, str) else module.parent))
+    sys.argv = [str(module), *arguments]
+    try:
+        if isinstance(module, str):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(str(module), run_name="__main__")
+    finally:
+        # Processes of multiprocessing end without.
+        atexit._run_exitfuncs()
