@@ -38,8 +38,8 @@ _SCL_M = 20
 _MOST_MEMBERS = 100_000
 _MOST_METADATA_BYTES = 50_000_000
 
-#: What reading a damaged, encrypted or foreign zip raises.
-_UNREADABLE_ZIP = (
+#: Errors of reading a damaged, encrypted or foreign zip.
+UNREADABLE_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -235,7 +235,7 @@ def _from_zip(path: Path) -> tuple[bytes, str, str]:
             member = _only_product(list(found.values()), members, path)
             _check_metadata_size(member.file_size, path)
             content = archive.read(member)
-    except _UNREADABLE_ZIP as error:
+    except UNREADABLE_ZIP as error:
         raise SourceError(f"{path} is not a zip file that can be read: {error}") from error
     folder = PurePosixPath(member.filename).parent
     inner = "" if folder == PurePosixPath(".") else f"/{folder}"

@@ -246,6 +246,7 @@ def _add_own_routes(app: FastAPI, context: Context, chunks: LiveChunks) -> None:
             "places": settings.places is not None,
             "change": PROCESSES[CHANGE].offered,
             "fields": fields.offered(),
+            "sensors": catalog.sensor_names(),
         }
 
 

@@ -41,7 +41,7 @@ _LATER = {
         ("title", "TEXT"),
         ("process", "TEXT NOT NULL DEFAULT 'upscale'"),
     ),
-    "scenes": (("nodata", "REAL"),),
+    "scenes": (("nodata", "REAL"), ("sensor", "TEXT")),
 }
 
 

@@ -18,6 +18,7 @@ INPUTS = frozenset(
         "dates",
         "reference",
         "nodata",
+        "sensor",
         "model",
         "uncertainty",
         "sharpness",

@@ -9,41 +9,28 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import ProjError
-from rasterio.windows import Window
 from shapely.errors import ShapelyError
 
 import catalog
-from catalog import CatalogError, Scene, SceneRequest
-from catalog.fills import stray_fills
-from catalog.radiometry import reflectance_of
-from geosr import hardware
-from geosr.engine import EngineChoice, Parallel
+from catalog import CatalogError, SceneRequest
+from geosr.engine import EngineChoice
 from geosr.errors import GeosrError
-from geosr.inference.scene_calibration import calibrate_area
-from geosr.inference.upscaled_window import SceneUncertainty
-from geosr.inference.upscaler import ModelSpec, Upscaler, upscaler_of
-from geosr.run.product import detail_of, effective_resolution
+from geosr.inference.upscaler import ModelSpec
 from geosr.run.scene_of_request import open_for_model
 from geosr.service.database import Database
 from geosr.service.fetch import fetch_item
-from geosr.service.geography import bounds_of, name_of, outline_of
+from geosr.service.geography import bounds_of
+from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem, problem_of
-from geosr.service.sampling import percentiles, squares
 from geosr.service.security.api_keys import Caller
 from geosr.service.settings import ServiceSettings
-from geosr.service.uploads import RasterDescription, check_raster
-from tiling import whole
+from geosr.service.uploads import RasterDescription, SourceDetails, UploadLimits, keep_upload
 
 _log = logging.getLogger(__name__)
 
@@ -52,137 +39,7 @@ DEMO = "demo"
 #: Scenes that are kept open.
 _KEPT_OPEN = 16
 
-#: Pixels darker or brighter than a picture shows, percent.
-_CLIPPED = (1.0, 99.0)
-
-Limits = Mapping[str, tuple[float, float]]
-
-
-@dataclass
-class LiveScene:
-    """A scene, and what it takes to make tiles of it."""
-
-    id: str
-    title: str
-    kind: str
-    scene: Scene
-    model: ModelSpec
-    created: float
-    key_id: str | None = None
-    """Key that it belongs to; None for everybody's."""
-    _uncertainty: SceneUncertainty | None = field(default=None, repr=False)
-    _sharpened: dict[float, ModelSpec] = field(default_factory=dict, repr=False)
-
-    @property
-    def upscaler(self) -> Upscaler:
-        return self.upscaler_at(0)
-
-    def upscaler_at(self, sharpness: float) -> Upscaler:
-        """The model with a share of its visual weights, ready for this scene's bands."""
-        return upscaler_of(self.model_at(sharpness), Parallel(threads=hardware.cores()))
-
-    def model_at(self, sharpness: float) -> ModelSpec:
-        """The model with a share of its visual weights. Raises :class:`geosr.errors.UsageError` where it has none."""
-        if not sharpness:
-            return self.model
-        if sharpness not in self._sharpened:
-            ref = replace(self.model.model, sharpness=sharpness)
-            self._sharpened[sharpness] = ModelSpec.of(
-                ref, EngineChoice().for_card(ref.card), self.scene.bands, plain_image=self.scene.plain_image
-            )
-        return self._sharpened[sharpness]
-
-    @property
-    def half_width_dtype(self) -> np.dtype[Any]:
-        """Type in which half-widths are stored, as in the batch product."""
-        floats = np.issubdtype(np.dtype(self.scene.dtype), np.floating)
-        return np.dtype(self.scene.dtype if floats else "uint16")
-
-    @property
-    def half_width_nodata(self) -> float:
-        return float("nan") if self.half_width_dtype.kind == "f" else 65535.0
-
-    @property
-    def calibrated(self) -> bool:
-        """True when its model has calibrated half-widths."""
-        return self.model.card.calibration is not None
-
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read DN of a window and the pixels that were measured, both ``(bands, rows, cols)``.
-
-        Raises :class:`catalog.SourceError` for fill values that nothing declares, as a run does for its chunks.
-        """
-        pixels, valid = self.scene.reader.read(window)
-        for note in stray_fills(self.scene, pixels, valid):
-            _log.info("scene %s: %s", self.id, note)
-        return pixels, valid
-
-    def uncertainty(self) -> SceneUncertainty:
-        """Calibration of this scene's half-widths, as in the batch product; measured once."""
-        if self._uncertainty is None:
-            calibration = self.model.card.calibration
-            assert calibration is not None
-            area = whole(self.scene.geobox)
-            self._uncertainty = calibrate_area(area, self.read, self.upscaler, calibration)
-        return self._uncertainty
-
-    @cached_property
-    def limits(self) -> Limits:
-        """Reflectance that pictures show from dark to bright, by band."""
-        samples = self.samples(whole(self.scene.geobox))
-        pairs = (percentiles(values, *_CLIPPED) for values in samples)
-        return {band.name: pair for band, pair in zip(self.scene.bands, pairs, strict=True)}
-
-    def samples(self, area: Window) -> NDArray[np.float32]:
-        """Reflectance of pixels all over an area, ``(bands, pixels)``; NaN where nothing was measured."""
-        found: list[NDArray[np.float32]] = []
-        for window in squares(area):
-            pixels, valid = self.read(window)
-            found.append(np.where(valid, self.reflectance(pixels), np.nan).reshape(len(pixels), -1))
-        return np.concatenate(found, axis=1)
-
-    @cached_property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east and north, degrees."""
-        return bounds_of(self.scene.geobox)
-
-    def reflectance(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Convert DN to reflectance, ``(bands, rows, cols)``."""
-        bands = self.scene.bands
-        return reflectance_of(pixels, [band.scale for band in bands], [band.offset for band in bands])
-
-    def describe(self) -> dict[str, Any]:
-        """Description of the scene for clients."""
-        return dict(self._description)
-
-    @cached_property
-    def _description(self) -> dict[str, Any]:
-        # Nothing of it changes while the scene is open, and lists of scenes are asked for again and again.
-        scene, card = self.scene, self.model.card
-        return {
-            "id": self.id,
-            "title": self.title,
-            "kind": self.kind,
-            "datetime": None if scene.datetime is None else scene.datetime.isoformat(),
-            "bbox": [round(value, 7) for value in self.bounds],
-            "footprint": outline_of(scene.geobox),
-            "crs": name_of(scene.geobox),
-            "size_px": list(scene.geobox.shape.wh),
-            "gsd_m": scene.bands[0].gsd_m,
-            "bands": [
-                {"name": band.name, "scale": band.scale, "offset": band.offset, "nodata": band.nodata}
-                for band in scene.bands
-            ],
-            "limits": {name: list(pair) for name, pair in self.limits.items()},
-            "model": card.name,
-            "scale": card.scale,
-            "uncertainty": card.calibration is not None,
-            "visual": card.visual is not None,
-            "level": card.calibration.level if card.calibration is not None else None,
-            "effective_resolution": effective_resolution(scene, card),
-            "detail": detail_of(card),
-            "notes": list(scene.notes),
-        }
+_NOTHING = SourceDetails()
 
 
 class Scenes:
@@ -253,16 +110,13 @@ class Scenes:
         already = self.open_already(scene_id, caller)
         if already is not None:
             return already
-        live = self._open_scene(
-            scene_id, row["kind"], row["title"], row["source"], row["created"], row["key_id"], row["nodata"]
-        )
-        return self._keep_open(live)
+        return self._keep_open(self._open_scene(row))
 
-    def add_item(self, address: str, caller: Caller, nodata: float | None = None) -> LiveScene:
+    def add_item(self, address: str, caller: Caller, details: SourceDetails = _NOTHING) -> LiveScene:
         """A scene of a STAC Item. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
-        return self.add_item_content(fetch_item(address, self._settings.allowed_hosts), caller, nodata)
+        return self.add_item_content(fetch_item(address, self._settings.allowed_hosts), caller, details)
 
-    def add_item_content(self, item: dict[str, Any], caller: Caller, nodata: float | None = None) -> LiveScene:
+    def add_item_content(self, item: dict[str, Any], caller: Caller, details: SourceDetails = _NOTHING) -> LiveScene:
         """Add a scene of an Item that was fetched."""
         title = str(item.get("id", "scene"))[:120]
 
@@ -271,26 +125,23 @@ class Scenes:
             path.write_text(json.dumps(item), encoding="utf-8")
             return path
 
-        return self._add("item", title, caller, write, nodata)
+        return self._add("item", title, caller, write, details)
 
     def add_upload(
         self,
         upload: Path,
         title: str,
         caller: Caller,
-        nodata: float | None = None,
+        details: SourceDetails = _NOTHING,
         description: RasterDescription = RasterDescription(),  # noqa: B008 - it is frozen
     ) -> LiveScene:
         """A scene of an uploaded file, which is moved. Raises :class:`Problem` or :class:`catalog.CatalogError`."""
-        check_raster(upload, self._settings.max_pixels)
-        description.write(upload)
+        limits = UploadLimits(self._settings.max_pixels, self._settings.max_upload_bytes)
 
         def move(folder: Path) -> Path:
-            path = folder / "upload.tif"
-            upload.replace(path)
-            return path
+            return keep_upload(upload, folder, description, limits)
 
-        return self._add("upload", title[:120] or "upload", caller, move, nodata)
+        return self._add("upload", title[:120] or "upload", caller, move, details)
 
     def remove(self, scene_id: str, caller: Caller) -> None:
         """Forget a scene and its files. Raises :class:`Problem`, also while jobs that are not finished read it."""
@@ -334,20 +185,28 @@ class Scenes:
         catalog.forget(str(self.folder / scene_id))
         return True
 
-    def _add(self, kind: str, title: str, caller: Caller, write: Any, nodata: float | None) -> LiveScene:
+    def _add(self, kind: str, title: str, caller: Caller, write: Any, details: SourceDetails) -> LiveScene:
         scene_id = secrets.token_hex(8)
         folder = self.folder / scene_id
         folder.mkdir()
         try:
-            source, created = str(write(folder)), time.time()
-            live = self._open_scene(scene_id, kind, title, source, created, caller.key_id, nodata)
+            row = {
+                "id": scene_id,
+                "key_id": caller.key_id,
+                "kind": kind,
+                "title": title,
+                "source": str(write(folder)),
+                "created": time.time(),
+                "nodata": details.nodata,
+                "sensor": details.sensor,
+            }
+            live = self._open_scene(row)
             live.describe()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self._database.change(
-            "INSERT INTO scenes (id, key_id, kind, title, source, created, nodata) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (scene_id, caller.key_id, kind, title, source, created, nodata),
+            f"INSERT INTO scenes ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
         )
         return self._keep_open(live)
 
@@ -359,25 +218,17 @@ class Scenes:
                 self._open.popitem(last=False)
         return live
 
-    def _open_scene(
-        self,
-        scene_id: str,
-        kind: str,
-        title: str,
-        source: str,
-        created: float,
-        key_id: str | None,
-        nodata: float | None,
-    ) -> LiveScene:
+    def _open_scene(self, row: Any) -> LiveScene:
         card = self._settings.model_ref.card
-        scene = open_for_model(SceneRequest(source, nodata=nodata), card)
+        sensor = None if row["sensor"] is None else catalog.read_sensor(row["sensor"])
+        scene = open_for_model(SceneRequest(row["source"], nodata=row["nodata"], sensor=sensor), card)
         _check_place(scene.geobox)
         if scene.geobox.shape.x * scene.geobox.shape.y > self._settings.max_pixels:
             raise Problem(413, f"the scene has more than {self._settings.max_pixels} pixels")
         model = ModelSpec.of(
             self._settings.model_ref, EngineChoice().for_card(card), scene.bands, plain_image=scene.plain_image
         )
-        return LiveScene(scene_id, title, kind, scene, model, created, key_id)
+        return LiveScene(row["id"], row["title"], row["kind"], scene, model, row["created"], row["key_id"])
 
 
 def _check_place(geobox: GeoBox) -> None:

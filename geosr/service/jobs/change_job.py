@@ -14,7 +14,7 @@ from PIL import Image
 from rasterio.enums import Resampling
 
 import tiling
-from catalog import SceneRequest
+from catalog import SceneRequest, read_sensor
 from catalog.strict_json import to_json
 from geosr.change.detect import detect_change
 from geosr.change.indices import INDICES
@@ -49,7 +49,13 @@ def run_change(spec: JobSpec, folder: Path, reporter: Reporter) -> None:
     _clear(folder)
     defaults = settings()
     before, after = (
-        SceneRequest(one.source, area=inputs.area, nodata=one.nodata, mask_clouds=inputs.mask_clouds)
+        SceneRequest(
+            one.source,
+            area=inputs.area,
+            nodata=one.nodata,
+            mask_clouds=inputs.mask_clouds,
+            sensor=None if one.sensor is None else read_sensor(one.sensor),
+        )
         for one in spec.dates
     )
     request = ChangeRequest(

@@ -62,6 +62,12 @@ class UpscaleInputs(BaseModel):
         allow_inf_nan=False,
         description="A DN without measurement, besides those that the source declares; of a scene, by default its own.",
     )
+    sensor: str | None = Field(
+        default=None,
+        max_length=100,
+        description="Instrument, where the source does not say it, by a profile of the package; of a scene, by default "
+        "its own.",
+    )
     model: str = Field(default=DEFAULT_MODEL, description="One of the shipped models.")
     uncertainty: bool = Field(default=False, description="Also make half-widths and measured fraction.")
     sharpness: float = Field(
@@ -123,7 +129,7 @@ class UpscaleInputs(BaseModel):
         # What was made before there was any sharpness or nodata is still what is asked for without.
         unused = {
             "sharpness": not self.sharpness,
-            **{name: getattr(self, name) is None for name in ("nodata", "dates", "reference")},
+            **{name: getattr(self, name) is None for name in ("nodata", "sensor", "dates", "reference")},
         }
         idle = {"priority", *(name for name, left_out in unused.items() if left_out)}
         content = self.model_dump(mode="json", exclude=idle)

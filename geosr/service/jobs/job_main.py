@@ -123,6 +123,7 @@ def _upscale(spec: JobSpec, folder: Path) -> None:
         fill=inputs.fill,
         nodata=inputs.nodata,
         mask_clouds=inputs.mask_clouds,
+        sensor=None if inputs.sensor is None else catalog.read_sensor(inputs.sensor),
     )
     request = UpscaleRequest(
         scene,

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+import catalog
 from geosr.model.zoo import names
 from geosr.run.uncertainty_layers import check_calibrated
 from geosr.service.jobs.change_inputs import ChangeInputs
@@ -41,6 +42,8 @@ def parse_inputs(content: Any, settings: ServiceSettings, process: str = UPSCALE
     # A card's path would be one of a file of this machine.
     if inputs.model not in (None, settings.model, *names()):
         raise Problem(400, f"inputs: model is one of {', '.join(names())}")
+    if isinstance(inputs, UpscaleInputs) and inputs.sensor not in (None, *catalog.sensor_names()):
+        raise Problem(400, f"inputs: sensor is one of {', '.join(catalog.sensor_names())}")
     card = inputs.model_ref.card
     if isinstance(inputs, ChangeInputs) or inputs.uncertainty:
         check_calibrated(card)

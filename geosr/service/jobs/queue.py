@@ -76,8 +76,9 @@ class Jobs:
         job_id, inputs = secrets.token_hex(12), order.inputs
         # Before anything else: what was made of someone else's scene is theirs as well.
         sources = self._sources_of(inputs, caller)
-        if isinstance(inputs, UpscaleInputs) and sources and inputs.nodata is None:
-            inputs = inputs.model_copy(update={"nodata": sources[0].nodata})
+        if isinstance(inputs, UpscaleInputs) and sources:
+            own = {"nodata": sources[0].nodata, "sensor": sources[0].sensor}
+            inputs = inputs.model_copy(update={name: one for name, one in own.items() if getattr(inputs, name) is None})
             order = replace(order, inputs=inputs)
         repeated = self._store.repeated(caller, order)
         if repeated is not None:
@@ -147,7 +148,7 @@ class Jobs:
     def _sources_of(self, inputs: JobInputs, caller: Caller) -> builtins.list[DateSource]:
         """Scenes as a job reads them. Raises :class:`Problem` where there is none, or one is someone else's."""
         rows = [self._scenes.row_of(scene, caller) for scene in inputs.scenes]
-        return [DateSource(row["source"], row["title"], row["nodata"]) for row in rows]
+        return [DateSource(row["source"], row["title"], row["nodata"], row["sensor"]) for row in rows]
 
     def _check_room(self, caller: Caller) -> None:
         waiting = self._store.unfinished(caller)

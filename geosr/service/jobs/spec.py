@@ -20,6 +20,8 @@ class DateSource:
     title: str
     nodata: float | None = None
     """A DN without measurement, besides those that the source declares."""
+    sensor: str | None = None
+    """Name of a sensor profile of the package."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 // Finding scenes: the search, its calendar and list, places by name, and uploads.
 
 import { ask, loadPicture, Refused } from "/page/api.js";
-import { element, field } from "/page/dom.js";
+import { element, field, options } from "/page/dom.js";
 import { state } from "/page/state.js";
 
 // Around a point that is searched, degrees.
@@ -14,6 +14,7 @@ export class Find {
     this.about = about;
     this.open = open;
     this.compare = compare;
+    field("file-sensor").append(...options((about?.sensors ?? []).map((name) => [name, name])));
     if (about?.places) field("place").placeholder = "a place; latitude, longitude; a box; or what the map shows";
   }
 
@@ -191,11 +192,12 @@ export async function sceneOfItem(item) {
 
 export async function upload(file) {
   const said = { bands: field("file-bands").value.replaceAll(/[\s,;]+/g, ",").replaceAll(/^,|,$/g, "") };
+  said.sensor = field("file-sensor").value;
   for (const name of ["scale", "offset", "nodata"]) said[name] = field(`file-${name}`).value.trim().replace(",", ".");
   const query = new URLSearchParams({ title: file.name.slice(0, 120) });
   for (const [name, value] of Object.entries(said)) if (value) query.set(name, value);
   try {
-    const scene = await ask(`/scenes/upload?${query}`, { method: "POST", body: file, type: "image/tiff" });
+    const scene = await ask(`/scenes/upload?${query}`, { method: "POST", body: file, type: "application/octet-stream" });
     field("describe").open = false;
     for (const name of Object.keys(said)) field(`file-${name}`).value = "";
     return scene;

@@ -12,8 +12,8 @@ from catalog.area import window_of
 from geosr.errors import GeosrError
 from geosr.service.context import Context
 from geosr.service.jobs.orders import JobInputs
+from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem
-from geosr.service.scenes import LiveScene
 from geosr.service.security.api_keys import Caller
 from tiling import crop, whole
 

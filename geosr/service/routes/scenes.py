@@ -17,13 +17,13 @@ from geosr.service import schemas
 from geosr.service.context import CallerOf, ContextOf, client_of
 from geosr.service.fetch import fetch_places, fetch_thumbnail, with_absolute_assets
 from geosr.service.jobs.inputs import parse_area
+from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem
 from geosr.service.routes.receiving import received
-from geosr.service.scenes import LiveScene
 from geosr.service.tiles import live_tiles
 from geosr.service.tiles.live_change import change_legend, combinations_of
 from geosr.service.tiles.render import HALF_WIDTH_COLORMAP, HALF_WIDTH_RANGE, legend
-from geosr.service.uploads import RasterDescription
+from geosr.service.uploads import RasterDescription, SourceDetails, details_of
 
 router = APIRouter(tags=["scenes"])
 
@@ -34,6 +34,7 @@ _MOST_FOUND = 100
 _BAND_NAMES = r"^[A-Za-z0-9_,-]{1,400}$"
 
 _NODATA = "A DN without measurement, besides those that the source declares."
+_SENSOR = f"Instrument of the scene, where its source does not say it: {', '.join(catalog.sensor_names())}."
 
 
 class NewScene(BaseModel):
@@ -43,6 +44,7 @@ class NewScene(BaseModel):
 
     item: str = Field(description="Address of a STAC Item.", max_length=2000)
     nodata: float | None = Field(default=None, allow_inf_nan=False, description=_NODATA)
+    sensor: str | None = Field(default=None, max_length=100, description=_SENSOR)
 
 
 class SceneSearch(BaseModel):
@@ -69,6 +71,13 @@ class LeftOut(BaseModel):
     title: str
     kind: Literal["demo", "upload", "item"]
     reason: str
+
+
+def _details(
+    nodata: Annotated[float | None, Query(allow_inf_nan=False, description=_NODATA)] = None,
+    sensor: Annotated[str | None, Query(max_length=100, description=_SENSOR)] = None,
+) -> SourceDetails:
+    return details_of(nodata, sensor)
 
 
 def _description(
@@ -101,7 +110,7 @@ def add_scene(
 ) -> dict[str, Any]:
     """Show the scene of a STAC Item."""
     context.upload_rates.take(client_of(caller, request))
-    live = context.scenes.add_item(new.item, caller, new.nodata)
+    live = context.scenes.add_item(new.item, caller, details_of(new.nodata, new.sensor))
     response.headers["Location"] = context.url(f"/scenes/{live.id}")
     return _described(live)
 
@@ -113,7 +122,10 @@ def add_scene(
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"image/tiff": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                media: {"schema": {"type": "string", "format": "binary"}}
+                for media in ("image/tiff", "image/jp2", "application/zip")
+            },
         }
     },
 )
@@ -123,17 +135,20 @@ async def upload_scene(
     context: ContextOf,
     caller: CallerOf,
     description: Annotated[RasterDescription, Depends(_description)],
+    details: Annotated[SourceDetails, Depends(_details)],
     title: Annotated[str, Query(max_length=120)] = "upload",
-    nodata: Annotated[float | None, Query(allow_inf_nan=False, description=_NODATA)] = None,
 ) -> dict[str, Any]:
-    """Show a GeoTIFF, which is the body of the request; what it does not say of its bands is said beside it."""
+    """Show a GeoTIFF, a JPEG 2000 or the zip of a .SAFE product, which is the body of the request.
+
+    What it does not say of its bands is said beside it.
+    """
     context.upload_rates.take(client_of(caller, request))
-    handle, name = tempfile.mkstemp(dir=context.scenes.folder, prefix=".upload-", suffix=".tif")
+    handle, name = tempfile.mkstemp(dir=context.scenes.folder, prefix=".upload-")
     os.close(handle)
     path = Path(name)
     try:
         await received(request, path, context.settings.max_upload_bytes)
-        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, nodata, description)
+        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, details, description)
         described = await run_in_threadpool(_described, live)
     finally:
         path.unlink(missing_ok=True)

@@ -15,11 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from catalog.area import window_of
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem
 from geosr.service.results.period_and_area import area_of_box, parse_box
 from geosr.service.routes.delivery import is_known
 from geosr.service.sampling import percentiles
-from geosr.service.scenes import LiveScene
 from geosr.service.security.api_keys import Caller
 from geosr.service.tiles import live_tiles, render
 from geosr.service.tiles.live_change import ChangeView

@@ -16,8 +16,8 @@ from geosr.fields.coverage import cover
 from geosr.fields.half_width import MeanErrors, errors_of_model
 from geosr.fields.measures import Measure, measure_of
 from geosr.fields.statistics import FieldPixels, measure_field
+from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem
-from geosr.service.scenes import LiveScene
 from geosr.service.tiles.live_chunks import ChunkKey, LiveChunk
 from geosr.service.tiles.live_tiles import Tiles
 from tiling import crop

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 
-from geosr.service.scenes import LiveScene
+from geosr.service.live_scene import LiveScene
 from geosr.service.tiles import render
 from geosr.service.tiles.live_tiles import Tiles, TileView, limits_for, pixels_per, source_patch, window_under
 from geosr.service.tiles.render import TileGrid

@@ -20,8 +20,8 @@ import tiling
 from geosr.run.uncertainty_layers import store_half_width
 from geosr.service import metrics
 from geosr.service.cache import keep
+from geosr.service.live_scene import LiveScene
 from geosr.service.problems import busy
-from geosr.service.scenes import LiveScene
 from geosr.version import VERSION
 
 _log = logging.getLogger(__name__)

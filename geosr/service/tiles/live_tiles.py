@@ -20,8 +20,8 @@ import tiling
 from geosr.service import metrics
 from geosr.service.cache import keep
 from geosr.service.geography import pixels_at
+from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem, busy
-from geosr.service.scenes import LiveScene
 from geosr.service.tiles import render
 from geosr.service.tiles.live_chunks import ChunkKey, LiveChunk, LiveChunks, Patch
 from geosr.service.tiles.render import TileGrid

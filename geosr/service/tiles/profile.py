@@ -11,8 +11,8 @@ from rasterio.windows import Window
 from starlette.concurrency import run_in_threadpool
 
 from geosr.service.geography import pixels_at
+from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem
-from geosr.service.scenes import LiveScene
 from geosr.service.tiles.live_chunks import ChunkKey, LiveChunk, known_pixels
 from geosr.service.tiles.live_tiles import Tiles
 
