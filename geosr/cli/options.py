@@ -222,6 +222,9 @@ Uncertainty = Annotated[
         "how much of the local detail is measured.",
     ),
 ]
+DateWeights = Annotated[
+    bool, _option(_OUT, "--date-weights", help="Of several dates, also write OUT_weights.tif, the others' weights.")
+]
 Keep = Annotated[
     str | None,
     _option(

@@ -51,6 +51,7 @@ def upscale(
     scheduler: opt.Scheduler = None,
     compression: opt.Compression = None,
     uncertainty: opt.Uncertainty = False,
+    date_weights: opt.DateWeights = False,
     keep: opt.Keep = None,
     preview: opt.Preview = None,
     rgb8: opt.Rgb8 = None,
@@ -80,6 +81,9 @@ def upscale(
         cluster = cluster_of(workers, scheduler)
         search = SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where)
         cut = clip_of(search, clip=clip, all_touched=all_touched)
+        several = dates_of(dates, reference)
+        if date_weights and several is None:
+            raise usage("--date-weights are of several dates: give --dates or --reference")
         named = expand(sources) if sources else []
         request = UpscaleRequest(
             scene=scene_request(
@@ -108,7 +112,8 @@ def upscale(
             clip=cut,
             keep=None if keep is None else band_list("--keep", keep),
             uncertainty=uncertainty,
-            dates=dates_of(dates, reference),
+            dates=several,
+            date_weights=date_weights,
             overwrite=overwrite,
             restart=restart,
         )

@@ -17,7 +17,7 @@ import tiling
 from catalog.strict_json import json_text
 from geosr.errors import ExistsError, UsageError
 from geosr.maps.preview import SHOWS, preview_png, write_rgb8
-from geosr.maps.qml import MARK, natural_style, style_of
+from geosr.maps.qml import MARK, STYLES, natural_style, style_of
 from geosr.maps.raster import MapRaster
 from geosr.run.publishing import Published
 from geosr.run.uncertainty_layers import layer_paths
@@ -73,7 +73,8 @@ class MapOutputs:
             write_rgb8(raster, self.rgb8)
             written["visual"] = self.rgb8
         if self.style:
-            for name, path in (("style", published.cog), *published.layers.items()):
+            styled = {name: path for name, path in published.layers.items() if name in STYLES}
+            for name, path in (("style", published.cog), *styled.items()):
                 text = natural_style(raster) if name == "style" else style_of(_form_of(path), name)
                 tiling.write(style_path(path), [text.encode()])
                 written[name if name == "style" else f"{name}_style"] = style_path(path)

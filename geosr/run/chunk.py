@@ -18,11 +18,13 @@ from geosr import hardware
 from geosr.engine import Parallel
 from geosr.engine.buffers import BufferPool
 from geosr.inference.quantize import RowSink
+from geosr.inference.upscaled_window import WindowReport
 from geosr.inference.upscaler import Upscaler, upscaler_of
 from geosr.run.checkpoint import RUN, chunk_path
 from geosr.run.product import DATES
-from geosr.run.uncertainty_layers import HALF_WIDTH
+from geosr.run.uncertainty_layers import HALF_WIDTH, WEIGHTS, OutputLayer
 from geosr.run.upscale_run import Run
+from geosr.run.weights_layer import stored_weights
 from tiling import BLOCK_PX, Chunk, Content, Location
 
 if TYPE_CHECKING:
@@ -114,27 +116,44 @@ def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:
     sink = _sink(encoder, run, outside)
     own, files = {RUN: job.digest}, []
     if part.dated is None:
-        made = upscaler.stream_rows(part.pixels, part.valid, sink, rows=BLOCK_PX, uncertainty=run.uncertainty)
+        made: WindowReport = upscaler.stream_rows(
+            part.pixels, part.valid, sink, rows=BLOCK_PX, uncertainty=run.uncertainty
+        )
     else:
         made = fused = _fused(job, part, upscaler, sink)
         own[DATES] = json.dumps([fused.measured, fused.used])
-    if made.uncertainty is not None:
-        for layer in run.layers:
-            pixels, path = layer.pixels_of(made.uncertainty), chunk_path(job.folder, part.chunk, layer.name)
-            if run.keep is not None and layer.name == HALF_WIDTH:
-                pixels = pixels[list(run.keep)]
-            if outside is not None:
-                pixels = np.where(outside, pixels.dtype.type(layer.product.nodata), pixels)
-            content = tiling.encode_chunk(
-                pixels, geobox, layer.product, own, overviews=overviews, threads=job.parallel.threads
-            )
-            files.append((path, content))
+    for layer in run.layers:
+        pixels, path = _pixels_of(layer, job, part, made), chunk_path(job.folder, part.chunk, layer.name)
+        if outside is not None:
+            pixels = np.where(outside, pixels.dtype.type(layer.product.nodata), pixels)
+        content = tiling.encode_chunk(
+            pixels, geobox, layer.product, own, overviews=overviews, threads=job.parallel.threads
+        )
+        files.append((path, content))
     tags = {**own, "CONSISTENCY": json.dumps([made.consistency.count, made.consistency.absolute_dn])}
     note = "; ".join(filter(None, (*part.notes, made.note))) or None
     if note is not None:
         tags["NOTE"] = note
     files.append((chunk_path(job.folder, part.chunk), encoder.parts(geobox, tags)))
     return EncodedChunk(part.chunk, tuple(files), note)
+
+
+def _pixels_of(layer: OutputLayer, job: ChunkJob, part: ChunkInput, made: WindowReport) -> NDArray[Any]:
+    """Values of a chunk as a layer stores them, ``(bands, rows, cols)``."""
+    run = job.run
+    if layer.name == WEIGHTS:
+        from geosr.run.fused_chunk import FusedReport
+
+        assert run.dates is not None
+        others, scale = len(run.dates.others), run.card.scale
+        if isinstance(made, FusedReport):
+            return stored_weights(made.weights, run.dates.used, others, made.valid, scale)
+        margin = upscaler_of(run.model, job.parallel).margin_px
+        inside = tuple(slice(margin, side - margin) for side in part.valid.shape[1:])
+        return stored_weights(None, (), others, part.valid[:, *inside], scale)
+    assert made.uncertainty is not None
+    pixels = layer.pixels_of(made.uncertainty)
+    return pixels[list(run.keep)] if run.keep is not None and layer.name == HALF_WIDTH else pixels
 
 
 def _fused(job: ChunkJob, part: ChunkInput, upscaler: Upscaler, sink: RowSink) -> FusedReport:

@@ -30,7 +30,9 @@ def define_run(request: UpscaleRequest) -> Run:
 
     Raises :class:`geosr.errors.GeosrError`, :class:`catalog.CatalogError` or :class:`tiling.OutputError`.
     """
-    check_output(request.output, layers=request.uncertainty)
+    check_output(request.output, layers=request.uncertainty or request.date_weights)
+    if request.date_weights and request.dates is None:
+        raise UsageError("weights are those of further dates, and the request is for one date: ask for several dates")
     card = request.model.card
     uncertainty = SceneUncertainty(check_calibrated(card)) if request.uncertainty else None
     scene, dates = _opened(request, card)
@@ -43,7 +45,7 @@ def define_run(request: UpscaleRequest) -> Run:
     plan = ChunkPlan(scene.geobox, scene.area, card.scale, _core_px(request, engine, scene), card.halo_px)
     product = product_of(scene, request.compression)
     run = Run(scene, model, plan, product, request.output, uncertainty, request.overwrite, dates=dates)
-    run = replace(run, keep_dates=request.keep_dates)
+    run = replace(run, keep_dates=request.keep_dates, date_weights=request.date_weights)
     if request.keep is not None:
         run = replace(run, keep=_kept(request.keep, scene))
         run = replace(run, product=product_of(run.written, request.compression))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -57,8 +57,8 @@ class _Block:
     """Fused part of a chunk."""
 
     image: NDArray[Any]
-    used: NDArray[np.int64]
-    """Number of pixels at which each date took part."""
+    weights: NDArray[np.float32]
+    """Weights of the dates of the survey, ``(dates, rows, cols)`` of the source."""
     width_factor: NDArray[np.float32] | None
     """Factor on its half-widths, ``(rows, cols)`` of the image; None for 1."""
 
@@ -67,10 +67,20 @@ class _Block:
 class FusedReport(WindowReport):
     """Statistics of one chunk of several dates."""
 
-    used: tuple[int, ...] = ()
-    """Pixels at which each date of the survey took part."""
-    measured: int = 0
-    """Pixels of the reference that were measured."""
+    weights: NDArray[np.float32] = field(kw_only=True)
+    """Weights of the dates of the survey, ``(dates, rows, cols)`` of the source."""
+    valid: NDArray[np.bool_] = field(kw_only=True)
+    """Pixels of the reference that were measured, ``(bands, rows, cols)``."""
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """Pixels at which each date of the survey took part."""
+        return tuple(map(int, (self.weights > 0).sum(axis=(1, 2))))
+
+    @property
+    def measured(self) -> int:
+        """Number of pixels of the reference that were measured."""
+        return int(self.valid.any(axis=0).sum())
 
 
 def dated_window(core: Window, shape: Shape2d) -> Window:
@@ -98,14 +108,15 @@ def stream_fused(
     uncertainty = upscaled.uncertainty
     if uncertainty is not None:
         uncertainty = Uncertainty(uncertainty.half_width_dn[crop], uncertainty.measured_fraction[crop])
-    used = np.zeros(len(fusion.survey.dates), dtype=np.int64)
+    weights = np.empty((len(fusion.survey.dates), core.height, core.width), dtype=np.float32)
     with ThreadPoolExecutor(fusion.threads) as pool:
         for strip in _steps(core.row_off, core.height):
             blocks = [Window(left, strip[0], length, strip[1]) for left, length in _steps(core.col_off, core.width)]
             parts = list(pool.map(partial(_fused, upscaled.image, dated, fusion), blocks))
             image = np.concatenate([part.image for part in parts], axis=2)
-            used += np.sum([part.used for part in parts], axis=0)
-            top = scale * (strip[0] - core.row_off)
+            first_row = strip[0] - core.row_off
+            weights[:, first_row : first_row + strip[1]] = np.concatenate([part.weights for part in parts], axis=2)
+            top = scale * first_row
             factors = [part.width_factor for part in parts if part.width_factor is not None]
             if uncertainty is not None and factors:
                 uncertainty.half_width_dn[:, top : top + image.shape[1]] *= np.concatenate(factors, axis=1)
@@ -117,8 +128,8 @@ def stream_fused(
         _consistency(written, pixels, upscaled.consistency),
         uncertainty,
         upscaled.note,
-        used=tuple(map(int, used)),
-        measured=int(core_valid.any(axis=0).sum()),
+        weights=weights,
+        valid=core_valid,
     )
 
 
@@ -156,8 +167,7 @@ def _fused(image: NDArray[Any], dated: DatedWindows, fusion: Fusion, block: Wind
     factor = None
     if fusion.calibration is not None:
         factor = width_factor(weights, fusion.calibration, scale)[finer]
-    counts = (weights[:, inner[0], inner[1]] > 0).sum(axis=(1, 2))
-    return _Block(fused[:, *finer], counts, factor)
+    return _Block(fused[:, *finer], weights[:, *inner], factor)
 
 
 def _consistency(written: WrittenImage, pixels: NDArray[Any], single: WindowConsistency) -> WindowConsistency:

@@ -43,6 +43,8 @@ class UpscaleRequest:
     """Also write half-widths and measured fraction, see :mod:`geosr.run.uncertainty_layers`."""
     dates: DateChoice | None = None
     """Further dates that sharpen the image of one, the reference; None for one date."""
+    date_weights: bool = False
+    """Also write the weights of further dates, see :mod:`geosr.run.weights_layer`."""
     keep_dates: bool = False
     """Keep a product that is the same but for its further dates."""
     max_pixels: int | None = None

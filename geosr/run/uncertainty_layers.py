@@ -25,6 +25,9 @@ from tiling import Location, Product
 HALF_WIDTH = "uncertainty"
 MEASURED = "measured"
 
+#: Name of the layer of :mod:`geosr.run.weights_layer`.
+WEIGHTS = "weights"
+
 #: Names of layers in products of earlier versions. They are read, never written.
 EARLIER_NAMES = {MEASURED: "support"}
 
@@ -125,7 +128,7 @@ def layer_path(output: Location, name: str) -> Location:
 
 def layer_paths(output: Location) -> set[Location]:
     """Paths of all layers that an output may have, those of earlier versions included."""
-    return {layer_path(output, name) for name in (HALF_WIDTH, MEASURED, *EARLIER_NAMES.values())}
+    return {layer_path(output, name) for name in (HALF_WIDTH, MEASURED, WEIGHTS, *EARLIER_NAMES.values())}
 
 
 def store_half_width(half_width_dn: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from geosr.run.clip import Clip
 from geosr.run.dates import RunDates
 from geosr.run.manifest import Manifest
 from geosr.run.uncertainty_layers import OutputLayer, layers_of
+from geosr.run.weights_layer import weights_layer
 from tiling import ChunkPlan, Location, Product
 
 
@@ -40,6 +41,8 @@ class Run:
     """Further dates, of which the scene is the reference; None for one date."""
     keep_dates: bool = False
     """Keep a product that is the same but for its further dates."""
+    date_weights: bool = False
+    """Write the weights of further dates beside the product."""
 
     @property
     def card(self) -> ModelCard:
@@ -66,11 +69,13 @@ class Run:
     @cached_property
     def layers(self) -> tuple[OutputLayer, ...]:
         """Rasters beside the product."""
-        if self.uncertainty is None:
-            return ()
-        several = self.dates is not None
-        bands = self.card.bands or ()
-        return layers_of(self.output, self.written, self.product, self.uncertainty, bands, several_dates=several)
+        found: tuple[OutputLayer, ...] = ()
+        if self.uncertainty is not None:
+            several, bands = self.dates is not None, self.card.bands or ()
+            found = layers_of(self.output, self.written, self.product, self.uncertainty, bands, several_dates=several)
+        if self.date_weights and self.dates is not None and self.dates.others:
+            found += (weights_layer(self.output, self.product, [one.label for one in self.dates.others]),)
+        return found
 
     @cached_property
     def manifest(self) -> Manifest:

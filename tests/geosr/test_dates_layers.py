@@ -18,8 +18,8 @@ from geosr.errors import UsageError
 from geosr.model.zoo import ModelRef
 from geosr.run.definition import define_run
 from geosr.run.pipeline import super_resolve
-from tests.conftest import read_raster
-from tests.geosr.test_dates_run import DAYS, LEFT, TOP, frames, request, write
+from tests.conftest import assert_valid_item, read_raster, run_here
+from tests.geosr.test_dates_run import DAYS, LEFT, MODEL, TOP, dates_of, frames, request, write
 
 __all__ = ["frames"]
 
@@ -84,3 +84,36 @@ def test_half_widths_that_are_calibrated_for_one_date_are_said_to_be_the_referen
     array = xr.DataArray(np.stack([np.concatenate([one, one]) for one in frames]), dims=("time", "band", "y", "x"))
     with pytest.raises(UsageError, match="not calibrated for several dates"):
         geosr.fuse(array, 0, str(own), bands=list(bands), uncertainty=True)
+
+
+def test_weights_of_dates_are_a_layer_on_request(tmp_path, frames):
+    reference, half = frames[0].copy(), frames[1].copy()
+    reference[:, 50:54, 20:30] = 0
+    half[:, :40] = 0
+    cloud = np.full_like(frames[0], 6000)
+    days = (*DAYS, "2023-07-18")
+    paths = [
+        write(tmp_path / f"{day}.tif", one) for day, one in zip(days, (reference, half, frames[2], cloud), strict=True)
+    ]
+    out = tmp_path / "out.tif"
+    command = ("upscale", *paths, "--reference", DAYS[0], "--date-weights", "--core", 48, "-o", out, *MODEL)
+    done = run_here(*command, "--style")
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(tmp_path / "out_weights.tif") as raster:
+        assert raster.descriptions == days[1:]
+        stored, step = raster.read(), raster.scales[0]
+    nodata = read_raster(out)[0] == 0
+    np.testing.assert_array_equal((stored == 65535).all(axis=0), nodata)
+    weights = np.where(nodata, 0, stored * step)
+    assert (weights[0, : 4 * 38] == 0).all()
+    assert (weights[0, 4 * 44 : 4 * 48] > 1).all()
+    assert (weights[1] > 1).mean() > 0.8
+    assert (weights[2] == 0).all()
+    for entry, own in zip(dates_of(out)[1:3], weights, strict=False):
+        assert (own > 0).sum() / (~nodata).sum() == pytest.approx(entry["share"], abs=2e-4)
+    assert_valid_item(tmp_path / "out.json")
+    asset = json.loads((tmp_path / "out.json").read_text())["assets"]["weights"]
+    assert [band["name"] for band in asset["bands"]] == list(days[1:])
+    assert "nothing to do" in run_here(*command).stderr
+    done = run_here("upscale", paths[0], "--date-weights", "-o", tmp_path / "one.tif", *MODEL, "-q")
+    assert (done.returncode, "--date-weights are of several dates" in done.stderr) == (2, True)
