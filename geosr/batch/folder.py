@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from catalog import CatalogError
 from geosr.batch.collection import write_collection
+from geosr.batch.parallel import run_scenes, share_cluster
 from geosr.batch.scenes import BatchScene
 from geosr.batch.summary import Outcome, State, write_summary
 from geosr.errors import GeosrError, UsageError
@@ -14,9 +16,12 @@ from geosr.maps.outputs import MapOutputs
 from geosr.progress import Reporter
 from geosr.run.locks import lock_folder
 from geosr.run.pipeline import super_resolve
-from geosr.run.request import UpscaleRequest
+from geosr.run.request import Cluster, UpscaleRequest
 from geosr.run.uncertainty_layers import layer_paths
 from tiling import TilingError
+
+#: Threads of this process compute.
+_THREADS = Cluster()
 
 #: Folder of the lock; it stays, empty but for the lock.
 _LOCKED = ".geosr-batch"
@@ -29,6 +34,7 @@ def run_batch(
     reporter: Reporter,
     *,
     style: bool = False,
+    cluster: Cluster = _THREADS,
 ) -> list[Outcome]:
     """Upscale each scene to ``folder/NAME.tif``, with a thumbnail, and describe the folder.
 
@@ -44,9 +50,11 @@ def run_batch(
     folder
         Folder of the products, which is made where there is none.
     reporter
-        Progress of the scenes, one after the other.
+        Progress of the scenes.
     style
         Also write QGIS styles.
+    cluster
+        Workers that compute; with some, as many scenes at a time as they have threads.
 
     Returns
     -------
@@ -59,6 +67,8 @@ def run_batch(
         The folder holds one of the sources.
     ResumeError
         Another process is at the folder.
+    WorkerError
+        No scheduler answers.
     tiling.OutputError
         The folder cannot be written.
 
@@ -72,12 +82,20 @@ def run_batch(
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(folder / _LOCKED, folder)
     outcomes: list[Outcome] = []
+
+    def done(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if outcome.reason:
+            reporter.note(f"{outcome.name} is refused: {outcome.reason}")
+
     try:
-        for number, scene in enumerate(scenes, start=1):
-            reporter.note(f"scene {number} of {len(scenes)}: {scene.name}")
-            outcomes.append(_upscale(scene, request_of, folder, reporter, style))
-            if outcomes[-1].reason:
-                reporter.note(f"{scene.name} is refused: {outcomes[-1].reason}")
+        with share_cluster(cluster, len(scenes)) as shared:
+
+            def upscale(scene: BatchScene, listener: Reporter) -> Outcome:
+                request = request_of(scene, folder / f"{scene.name}.tif")
+                return _upscale(scene, replace(request, cluster=shared.cluster), listener, style)
+
+            run_scenes([(scene.name, scene) for scene in scenes], upscale, reporter, shared.at_once, done)
         return outcomes
     finally:
         try:
@@ -101,15 +119,14 @@ def _check_layers(scenes: Sequence[BatchScene], folder: Path) -> None:
 
 def _upscale(
     scene: BatchScene,
-    request_of: Callable[[BatchScene, Path], UpscaleRequest],
-    folder: Path,
+    request: UpscaleRequest,
     reporter: Reporter,
     style: bool,
 ) -> Outcome:
-    product, thumbnail = folder / f"{scene.name}.tif", folder / f"{scene.name}.png"
+    product = Path(str(request.output))
+    thumbnail = product.with_suffix(".png")
     before = _stamp(product)
     try:
-        request = request_of(scene, product)
         maps = MapOutputs(preview=thumbnail, style=style)
         maps.check(product, (scene.source,), overwrite=request.overwrite)
         published = super_resolve(request, reporter)

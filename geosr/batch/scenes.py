@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import pystac
+from shapely.geometry.base import BaseGeometry
 
 from catalog.items import ground_of, is_item
 from catalog.publish import CHANGE
@@ -35,6 +36,8 @@ class BatchScene:
     """Name of the product's file, without its ending."""
     source: str
     """Raster, product or STAC Item, by path or URL."""
+    area: BaseGeometry | None = None
+    """Place of the product in degrees; None for that of the batch."""
 
 
 def scenes_of(sources: Sequence[str]) -> list[BatchScene]:
@@ -47,7 +50,7 @@ def scenes_of(sources: Sequence[str]) -> list[BatchScene]:
     found = [scene for source in sources for scene in _expand(source)]
     if not found:
         raise UsageError("nothing to work on: name scenes, folders or lists of them, or search")
-    return _distinct(found)
+    return distinct(found)
 
 
 def companions_of(
@@ -128,17 +131,21 @@ def scenes_of_items(items: Iterable[pystac.Item]) -> list[BatchScene]:
         href = item.get_self_href()
         if href is None:
             raise UsageError(f"the Item {item.id} has no address (link rel=self): save it, and name its file")
-        scenes.append(BatchScene(_file_name(item.id), href))
-    return _distinct(scenes)
+        scenes.append(BatchScene(file_name(item.id), href))
+    return distinct(scenes)
 
 
-def _distinct(scenes: Sequence[BatchScene]) -> list[BatchScene]:
-    """Scenes without repetitions. Raises :class:`UsageError` where two sources have one name."""
-    names: dict[str, str] = {}
+def distinct(scenes: Sequence[BatchScene]) -> list[BatchScene]:
+    """Scenes without repetitions. Raises :class:`UsageError` where two have one name."""
+    names: dict[str, BatchScene] = {}
     for scene in scenes:
-        other = names.setdefault(scene.name.lower(), scene.source)
-        if other != scene.source:
-            raise UsageError(f"{other} and {scene.source} would have one product, {scene.name}.tif: rename one of them")
+        other = names.setdefault(scene.name.lower(), scene)
+        if other.source != scene.source:
+            raise UsageError(
+                f"{other.source} and {scene.source} would have one product, {scene.name}.tif: rename one of them"
+            )
+        if other.area != scene.area:
+            raise UsageError(f"two features of {scene.source} would have one product, {scene.name}.tif: rename one")
     return list(dict.fromkeys(scenes))
 
 
@@ -204,10 +211,10 @@ def _name_of(source: str) -> str:
     name = path.name
     while PurePosixPath(name).suffix.lower() in (*_RASTERS, *_PRODUCTS, ".json", ".geojson"):
         name = PurePosixPath(name).stem
-    return _file_name(name)
+    return file_name(name)
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
     """A name that any file system takes and no file of the folder has."""
     name = re.sub(r"[^\w.-]+", "_", text).strip(".") or "scene"
     return f"{name}_scene" if name.lower() in RESERVED else name

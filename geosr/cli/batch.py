@@ -33,6 +33,14 @@ def batch(
     aoi: opt.Aoi = None,
     layer: opt.Layer = None,
     where: opt.Where = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="COLUMN",
+            help="Make a product of each feature of --aoi, cut to it, and name it by this column.",
+        ),
+    ] = None,
     clip: opt.Clip = False,
     all_touched: opt.AllTouched = False,
     when: opt.When = None,
@@ -64,6 +72,8 @@ def batch(
     summary.json and summary.html say what was made, skipped and refused. Exit code 1 says that a scene was refused.
     """
     with errors(debug):
+        from catalog.features import read_features
+        from geosr.batch.features import scenes_of_features
         from geosr.batch.folder import run_batch
         from geosr.batch.scenes import LOOKED_AT, companions_of, scenes_of, scenes_of_items
         from geosr.batch.summary import PAGE, counts, summary_of
@@ -72,7 +82,9 @@ def batch(
         from geosr.settings import settings
 
         search = SearchOptions(bbox, aoi, when, max_cloud, api, collection, layer, where)
-        cut = clip_of(search, clip=clip, all_touched=all_touched)
+        if id_column is not None and aoi is None:
+            raise usage("--id names features of --aoi: give it as well")
+        cut = clip_of(search, clip=clip or id_column is not None, all_touched=all_touched)
         if "://" in output:
             raise usage(f"a batch writes to a folder on a disk, not to {output}")
         chosen, engine, cluster = model_of(model), engine_of(), cluster_of(workers, scheduler)
@@ -93,13 +105,24 @@ def batch(
         if searched is not None:
             template = replace(template, area=searched.area)
 
+        reporter = reporter_for(as_json=as_json, quiet=quiet)
+        if id_column is not None and aoi is not None:
+            features = read_features(aoi, id_column, layer, where)
+            scenes, notes = scenes_of_features(scenes, features, template, items)
+            for note in notes:
+                reporter.note(note)
+
         def request_of(scene: BatchScene, product: Path) -> UpscaleRequest:
             return UpscaleRequest(
-                scene=replace(template, source=scene.source, more_sources=others.get(scene.source, ())),
+                scene=replace(
+                    template,
+                    source=scene.source,
+                    more_sources=others.get(scene.source, ()),
+                    area=template.area if scene.area is None else scene.area,
+                ),
                 output=product,
                 model=chosen,
                 engine=engine,
-                cluster=cluster,
                 core_px=settings().core_px,
                 compression=compression,
                 uncertainty=uncertainty,
@@ -112,7 +135,7 @@ def batch(
                 overwrite=overwrite,
             )
 
-        outcomes = run_batch(scenes, request_of, Path(output), reporter_for(as_json=as_json, quiet=quiet), style=style)
+        outcomes = run_batch(scenes, request_of, Path(output), reporter, style=style, cluster=cluster)
         if as_json:
             print_json(summary_of(outcomes, len(scenes)))
         else:

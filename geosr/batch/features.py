@@ -1,0 +1,74 @@
+"""A product for each feature of a vector file, of each scene that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pystac
+
+import catalog
+from catalog import AreaError, CatalogError, SceneRequest
+from catalog.area import covered_share
+from catalog.features import Feature
+from catalog.items import ground_of
+from geosr.batch.scenes import BatchScene, distinct, file_name
+from geosr.errors import UsageError
+
+
+def scenes_of_features(
+    scenes: Sequence[BatchScene], features: Sequence[Feature], template: SceneRequest, items: Sequence[pystac.Item] = ()
+) -> tuple[list[BatchScene], list[str]]:
+    """List a scene for each feature that a scene shows, with the name ``SCENE_FEATURE``.
+
+    Parameters
+    ----------
+    scenes
+        Scenes of the batch.
+    features
+        Polygons with their names.
+    template
+        Options that scenes are opened with.
+    items
+        Items of the scenes where a search has found them: these are not opened.
+
+    Returns
+    -------
+    tuple
+        Scenes, and notes on features that none of them shows. A scene that cannot be opened stays as it is, to be
+        refused with its reason.
+
+    Raises
+    ------
+    UsageError
+        No scene shows a feature, or two would have one name.
+    """
+    found: list[BatchScene] = []
+    seen: set[str | int] = set()
+    by_source = {item.get_self_href(): item for item in items}
+    for scene in scenes:
+        try:
+            shown = _shown(scene, by_source.get(scene.source), features, template)
+        except CatalogError:
+            found.append(scene)
+            continue
+        seen.update(one.id for one in shown)
+        found += [BatchScene(file_name(f"{scene.name}_{one.id}"), scene.source, one.polygon) for one in shown]
+    if not found:
+        raise UsageError("no scene shows a feature of --aoi: see the scenes' places with geosr info")
+    missing = [str(one.id) for one in features if one.id not in seen]
+    notes = [f"no scene shows {len(missing)} of {len(features)} features, as {missing[0]}"] if missing else []
+    return distinct(found), notes
+
+
+def _shown(
+    scene: BatchScene, item: pystac.Item | None, features: Sequence[Feature], template: SceneRequest
+) -> list[Feature]:
+    """Features that lie on a scene, by its Item or its own grid. Raises :class:`catalog.CatalogError`."""
+    if item is not None:
+        ground = ground_of(item)
+        return [one for one in features if ground.intersects(one.polygon)]
+    geobox = catalog.open_scene(replace(template, source=scene.source, area=None)).geobox
+    if geobox.crs is None:
+        raise AreaError(f"{scene.source} has no CRS, so features cannot be found in it")
+    return [one for one in features if covered_share(one.polygon, geobox) > 0]
