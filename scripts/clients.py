@@ -1,8 +1,10 @@
-"""Real clients against a running service: OWSLib, pystac-client, rio-tiler and GDAL, each printing what it did.
+"""Real clients against a running service: OWSLib, pystac-client, rio-tiler, GDAL and QGIS, each printing what it did.
 
     geosr serve --demo &
     python -m pip install owslib
     python scripts/clients.py http://127.0.0.1:8000 [--key KEY]
+
+QGIS is run by the Python that has its modules, ``/usr/bin/python3`` or the one that ``QGIS_PYTHON`` names.
 
 The service has to have the bundled sample. A client that is not installed is left out, and said to be; one that fails
 is printed with its reason, and the exit code is 1 then.
@@ -12,19 +14,29 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 
 #: A part of the sample, and a tile in its middle.
 BOX = [0.005, -0.012, 0.012, -0.005]
 TILE = (16, 32770, 32770)
+
+#: A tile inside of that part, whose pixels are as large as the source's.
+RESULT_TILE = (16, 32769, 32769)
+
+#: Half of the equator in Web Mercator, metres.
+HALF_M = 20037508.342789244
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ def order(session: Session) -> Session:
     done.raise_for_status()
     product = str(done.json()["product"]["href"])
     jobs = requests.get(f"{session.address}/jobs/{job['jobID']}", headers=session.headers, timeout=60).json()
-    print(f"requests      ordered a box of the sample: job {job['jobID'][:8]} is {jobs['status']}")
+    print(f"requests              ordered a box of the sample: job {job['jobID'][:8]} is {jobs['status']}")
     return Session(session.address, session.key, product, job["jobID"])
 
 
@@ -168,6 +180,102 @@ def gdal_xyz(session: Session) -> str:
         return f"tile {part.shape}, mean colour {part[:3].mean():.1f}, opaque {100 * (part[3] == 255).mean():.0f} %"
 
 
+def owslib_wmts_of_result(session: Session) -> str:
+    """Read a result's capabilities, and a tile by them."""
+    from owslib.wmts import WebMapTileService
+
+    wmts = WebMapTileService(f"{session.address}/jobs/{session.item}/wmts", headers=session.headers)
+    zoom, col, row = RESULT_TILE
+    place = {"tilematrixset": "GoogleMapsCompatible", "tilematrix": str(zoom), "row": row, "column": col}
+    address = wmts.buildTileResource(layer="product", style="default", format="image/png", **place)
+    picture = requests.get(address, headers=session.headers, timeout=300)
+    return f"layers {', '.join(wmts.contents)}; tile of {size_of(picture)} from {urlsplit(address).path}"
+
+
+def qgis(session: Session) -> str:
+    """Open XYZ tiles, WMTS of a scene and of a result, and the COG; what is drawn has the colours of the tiles."""
+    import numpy as np
+    from PIL import Image
+
+    tiles = f"{session.address}/scenes/demo/tiles/{{z}}/{{x}}/{{y}}?layer=original"
+    of_scene, of_result = (f"{session.address}/{one}/wmts" for one in ("scenes/demo", f"jobs/{session.item}"))
+    by_result = requests.get(of_result, headers=session.headers, timeout=60).text
+    template = by_result.partition('template="')[2].partition('"')[0].replace("&amp;", "&")
+    zoom, col, row = RESULT_TILE
+    matrix = {"{TileMatrix}": zoom, "{TileCol}": col, "{TileRow}": row, "{z}": zoom, "{x}": col, "{y}": row}
+    layers = {
+        "XYZ": ("wms", f"type=xyz&zmin=0&zmax=22&url={quote(_with_key(tiles, session), safe='')}", tiles),
+        "WMTS": ("wms", _wmts_source(of_scene, "original", session), tiles),
+        "WMTS of the result": ("wms", _wmts_source(of_result, "product", session), template),
+        "COG": ("gdal", f"/vsicurl/{_with_key(session.product, session)}", None),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        places = {name: str(Path(folder) / f"{i}.png") for i, name in enumerate(layers)}
+        wanted = [
+            {
+                "name": name,
+                "provider": provider,
+                "source": source,
+                "extent": extent_of(RESULT_TILE),
+                "png": places[name],
+            }
+            for name, (provider, source, _) in layers.items()
+        ]
+        described = []
+        for (name, (_, _, address)), found in zip(layers.items(), _drawn_by_qgis(wanted, folder), strict=True):
+            if "error" in found:
+                raise RuntimeError(f"{name}: {found['error']}")
+            with Image.open(places[name]) as drawn:
+                pixels = np.asarray(drawn.convert("RGB")).astype(float)
+            if address is None:
+                described.append(f"{name} {found['size'][0]} × {found['size'][1]} px, {found['crs']}")
+                continue
+            for text, number in matrix.items():
+                address = address.replace(text, str(number))
+            answer = requests.get(address, headers=session.headers, timeout=300)
+            answer.raise_for_status()
+            with Image.open(io.BytesIO(answer.content)) as tile:
+                difference = np.abs(np.asarray(tile.convert("RGB")).astype(float) - pixels).mean()
+            if pixels.std() < 3 or difference > 3:
+                raise RuntimeError(f"{name}: QGIS draws other colours, by {difference:.1f} of 255")
+            described.append(f"{name} drawn as its tile, to {difference:.1f} of 255")
+    return "; ".join(described)
+
+
+def _with_key(address: str, session: Session) -> str:
+    """The address with the key, for programs that send no headers."""
+    return address if session.key is None else f"{address}{'&' if '?' in address else '?'}api_key={session.key}"
+
+
+def _wmts_source(address: str, layer: str, session: Session) -> str:
+    """A layer of a WMTS as QGIS names it."""
+    url = quote(_with_key(address, session), safe="")
+    return f"crs=EPSG:3857&format=image/png&layers={layer}&styles=default&tileMatrixSet=GoogleMapsCompatible&url={url}"
+
+
+def extent_of(tile: tuple[int, int, int]) -> list[float]:
+    """West, south, east and north of a tile, metres."""
+    zoom, col, row = tile
+    side = 2 * HALF_M / 2**zoom
+    west, north = col * side - HALF_M, HALF_M - row * side
+    return [west, north - side, west + side, north]
+
+
+def _drawn_by_qgis(layers: list[dict[str, Any]], folder: str) -> list[dict[str, Any]]:
+    python = os.environ.get("QGIS_PYTHON", "/usr/bin/python3")
+    others = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    environment = {name: value for name, value in os.environ.items() if name not in others}
+    environment |= {"QT_QPA_PLATFORM": "offscreen", "no_proxy": "127.0.0.1,localhost", "XDG_RUNTIME_DIR": folder}
+    if subprocess.run([python, "-c", "import qgis.core"], env=environment, capture_output=True, check=False).returncode:
+        raise ModuleNotFoundError("No module named 'qgis'", name="QGIS")
+    wanted = Path(folder) / "layers.json"
+    wanted.write_text(json.dumps(layers))
+    script = Path(__file__).with_name("clients_in_qgis.py")
+    done = subprocess.run([python, script, wanted], env=environment, capture_output=True, text=True, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 @contextmanager
 def gdal_with(session: Session) -> Iterator[None]:
     """GDAL's settings for the service, its key among them."""
@@ -200,12 +308,14 @@ CLIENTS: tuple[Callable[[Session], str], ...] = (
     owslib_processes,
     owslib_records,
     owslib_wmts,
+    owslib_wmts_of_result,
     pystac_client,
     rio_tiler,
     rio_tiler_xyz,
     gdal_cog,
     gdal_wmts,
     gdal_xyz,
+    qgis,
 )
 
 
@@ -219,13 +329,13 @@ def main(arguments: list[str] | None = None) -> int:
     for client in CLIENTS:
         name = client.__name__.replace("_", " ")
         try:
-            print(f"{name:<17} {client(session)}", flush=True)
+            print(f"{name:<21} {client(session)}", flush=True)
         except ModuleNotFoundError as error:
-            print(f"{name:<17} left out: {error.name} is not installed", flush=True)
+            print(f"{name:<21} left out: {error.name} is not installed", flush=True)
         # Whatever goes wrong with one is said, and the others go on.
         except Exception as error:
             failed += 1
-            print(f"{name:<17} FAILED: {type(error).__name__}: {error}", flush=True)
+            print(f"{name:<21} FAILED: {type(error).__name__}: {error}", flush=True)
     return 1 if failed else 0
 
 

@@ -51,17 +51,22 @@ class MapRaster:
     def of(cls, path: str) -> MapRaster:
         """Read the form of a raster. Raises :class:`catalog.CatalogError`."""
         with open_raster(path) as raster:
-            names = tuple(text or str(i + 1) for i, text in enumerate(raster.descriptions))
-            if any(dtype.startswith("complex") for dtype in raster.dtypes):
-                raise UsageError(f"{path} holds complex numbers, not an image")
-            colours = [colour.name for colour in colours_of(raster)]
-            return cls(
-                path=path,
-                names=names,
-                roles=tuple(map(_role, names, colours)),
-                scales=tuple(raster.scales),
-                offsets=tuple(raster.offsets),
-            )
+            return cls.of_open(path, raster)
+
+    @classmethod
+    def of_open(cls, path: str, raster: DatasetReader) -> MapRaster:
+        """Read the form of a raster that is open. Raises :class:`UsageError` for complex numbers."""
+        names = tuple(text or str(i + 1) for i, text in enumerate(raster.descriptions))
+        if any(dtype.startswith("complex") for dtype in raster.dtypes):
+            raise UsageError(f"{path} holds complex numbers, not an image")
+        colours = [colour.name for colour in colours_of(raster)]
+        return cls(
+            path=path,
+            names=names,
+            roles=tuple(map(_role, names, colours)),
+            scales=tuple(raster.scales),
+            offsets=tuple(raster.offsets),
+        )
 
     def with_roles(self, roles: Sequence[str]) -> tuple[int, ...] | None:
         """Numbers of the bands with these roles, from 1; None where one is missing."""

@@ -33,7 +33,7 @@ from geosr.service.jobs.callbacks import Callbacks
 from geosr.service.jobs.processes import CHANGE, PROCESSES
 from geosr.service.jobs.queue import Jobs
 from geosr.service.routes import fields as routes_fields
-from geosr.service.routes import processes, result_tiles, results, views
+from geosr.service.routes import processes, result_tiles, result_wmts, results, views
 from geosr.service.routes import scenes as routes_scenes
 from geosr.service.routes.processes import CONFORMANCE, announcement_of
 from geosr.service.routes.results import STAC_CONFORMANCE
@@ -172,6 +172,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(processes.router)
     app.include_router(results.router)
     result_tiles.add_result_tiles(app)
+    app.include_router(result_wmts.router)
     app.mount("/page", StaticFiles(directory=str(files("geosr") / "service" / "page")), name="page")
     app.openapi = lambda: openapi.definition(app, with_keys=settings.with_keys)  # type: ignore[method-assign]
     return app

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from catalog import CatalogError
 from geosr.errors import GeosrError
@@ -28,6 +29,15 @@ def response_of(problem: Problem) -> JSONResponse:
     return JSONResponse(content, problem.status, problem.headers, media_type="application/problem+json")
 
 
+def _methods_of(request: Request) -> list[str]:
+    """Methods of all routes of a request's path: each route by itself knows its own alone."""
+    routes = [one for one in request.app.routes if isinstance(one, Route)]
+    found = {
+        method for one in routes if one.matches(request.scope)[0] is not Match.NONE for method in one.methods or ()
+    }
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
 def install(app: FastAPI) -> None:
     """Make every error of an application a problem."""
 
@@ -38,9 +48,12 @@ def install(app: FastAPI) -> None:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return response_of(problem_of(error))
 
-    async def http(_: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return response_of(Problem(error.status_code, str(error.detail), headers=dict(error.headers or {})))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods_of(request))
+        return response_of(Problem(error.status_code, str(error.detail), headers=headers))
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 
 from geosr.service.openapi import as_3_0
 from geosr.service.results.extent import extent_of
+from scripts import clients
+from tests.qgis.here import qgis_python
 from tests.service.conftest import BOX, served
 
 # Services start in processes of their own.
@@ -46,6 +52,16 @@ def test_head_is_get_without_a_body(service, finished, path):
     assert head.content == b""
     for name in ("content-type", "content-length", "etag", "accept-ranges"):
         assert head.headers.get(name) == got.headers.get(name), name
+
+
+def test_a_method_that_a_path_has_not_is_answered_with_those_that_it_has(service):
+    for path, methods in (
+        ("/jobs/a", "DELETE, GET, HEAD, PATCH"),
+        ("/fields", "GET, HEAD, POST"),
+        ("/about", "GET, HEAD"),
+    ):
+        answer = service.http.put(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
 
 
 def test_a_file_that_is_known_is_not_sent_again(service, finished):
@@ -125,3 +141,33 @@ def test_keys_are_part_of_the_description_and_of_what_pages_elsewhere_may_read(t
         answer = service.http.get("/", headers={"Origin": "https://maps.example"})
         exposed = answer.headers["access-control-expose-headers"].lower().split(", ")
         assert {"content-range", "accept-ranges", "etag", "content-length"} <= set(exposed)
+
+
+def test_wmts_of_a_result_leads_to_its_tiles(service, finished):
+    def layers(query=""):
+        answer = service.http.get(f"/jobs/{finished}/wmts{query}")
+        assert answer.headers["content-type"] == "application/xml"
+        root = ElementTree.fromstring(answer.content)
+        addresses = [one.get("template") for one in root.iter("{http://www.opengis.net/wmts/1.0}ResourceURL")]
+        for name, number in (("TileMatrix", 16), ("TileCol", 32769), ("TileRow", 32769)):
+            addresses = [one.replace(f"{{{name}}}", str(number)) for one in addresses]
+        return addresses
+
+    (product,) = layers()
+    with Image.open(io.BytesIO(service.http.get(product).content)) as tile:
+        pixels = np.asarray(tile.convert("RGBA"))
+    # Neither black nor white: its colours are those of its style.
+    assert (pixels[..., 3] == 255).all()
+    assert 30 < pixels[..., :3].mean() < 225
+    (asked,) = layers("?bidx=4&rescale=0,3000&service=WMTS&request=GetCapabilities")
+    assert asked.endswith("?bidx=4&rescale=0,3000")
+    assert service.http.get(asked).status_code == 200
+    assert service.http.get("/jobs/none/wmts").status_code == 404
+
+
+def test_qgis_draws_tiles_wmts_and_cog_where_they_are(service, finished):
+    qgis_python()
+    product = f"{service.address}/jobs/{finished}/files/product.tif"
+    told = clients.qgis(clients.Session(service.address, None, product, finished))
+    assert told.count("drawn as its tile") == 3
+    assert "COG 3" in told

@@ -13,7 +13,6 @@ export async function share() {
   const { xyz, wmts, tilejson } = await addresses(state.right);
   field("share-xyz").value = xyz;
   field("share-wmts").value = wmts;
-  field("share-wmts").parentElement.hidden = !wmts;
   field("share-tilejson").value = tilejson;
   field("share-key").hidden = !key.get();
   field("share-dialog").showModal();
@@ -24,7 +23,7 @@ export async function share() {
 async function addresses(choice) {
   const [kind, id] = choice.split(".");
   const [path, query] = (await layersOf(choice)).at(-1).url.split("?");
-  if (kind === "product") return { xyz: `${path}?${query}`, wmts: "", tilejson: `${location.origin}/jobs/${id}/map/WebMercatorQuad/tilejson.json?${query}` };
+  if (kind === "product") return { xyz: `${path}?${query}`, wmts: `${location.origin}/jobs/${id}/wmts?${query}`, tilejson: `${location.origin}/jobs/${id}/map/WebMercatorQuad/tilejson.json?${query}` };
   const asked = new URLSearchParams(query);
   asked.delete("scale");
   const base = `${location.origin}/scenes/${id}`;
