@@ -144,20 +144,20 @@ def largest_seam(source: Path, tmp_path: Path, **options) -> int:
     "model", [pytest.param("rgbn-x4", marks=pytest.mark.slow), "backprojection", "bicubic", "bilinear", "nearest"]
 )
 def test_seams_are_below_one_dn(tmp_path, sample, model):
-    source = write_raster(tmp_path / "in.tif", sample[:, :150, :170])
+    source = write_raster(tmp_path / "in.tif", sample[:, :90, :110])
     assert largest_seam(source, tmp_path, model=model) <= 1
 
 
 @pytest.mark.slow
 def test_seams_in_austria(tmp_path):
-    pixels = read_raster(data_file("s2/austria_b.tif"))[:, :200, :200]
+    pixels = read_raster(data_file("s2/austria_b.tif"))[:, :120, :120]
     assert largest_seam(write_raster(tmp_path / "in.tif", pixels), tmp_path) <= 1
 
 
 @pytest.mark.slow
 def test_seams_among_clouds(tmp_path):
     with rasterio.open(data_file("s2/alberta_clouds.tif")) as raster:
-        window = Window(150, 150, 250, 250)
+        window = Window(150, 270, 130, 130)
         source = write_raster(
             tmp_path / "in.tif", raster.read([1, 2, 3, 4], window=window), crs="EPSG:4326", transform=raster.transform
         )

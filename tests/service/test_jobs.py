@@ -33,9 +33,9 @@ def job_processes(of: str):
 
 
 def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
-    boxes = [[0.001, -0.014, 0.014, -0.001 - 0.002 * i] for i in range(3)]
+    boxes = [[0.001, -0.0065, 0.0065, -0.001 - 0.0005 * i] for i in range(3)]
     data = tmp_path / "data"
-    options = {"model": DEFAULT_MODEL, "jobs_at_a_time": 3, "core_px": 64}
+    options = {"model": DEFAULT_MODEL, "jobs_at_a_time": 3, "core_px": 32}
     expected = []
     with served(data, "--demo", **options) as service:
         for box in boxes:
@@ -62,9 +62,9 @@ def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path):
 
 def test_dismissing_one_of_three_stops_its_work_and_leaves_the_others(tmp_path):
     with served(tmp_path / "data", "--demo", model=DEFAULT_MODEL, core_px=64, jobs_at_a_time=3) as service:
-        jobs = [service.submit(scene="demo", bbox=[0.001 * i, -0.012, 0.012, -0.001]) for i in range(3)]
-        for job in jobs:
-            service.wait(job, "running")
+        boxes = ([0.001, -0.005, 0.005, -0.001], WHOLE, [0.002, -0.005, 0.005, -0.001])
+        jobs = [service.submit(scene="demo", bbox=box) for box in boxes]
+        service.wait(jobs[1], "running")
         mine = job_processes(jobs[1])
         assert mine
         assert service.http.delete(f"/jobs/{jobs[1]}").json()["status"] == "dismissed"
@@ -92,7 +92,7 @@ def test_jobs_are_computed_by_the_workers_of_a_scheduler(tmp_path):
             time.sleep(0.1)
         assert service.http.delete(f"/jobs/{stopped}").json()["status"] == "dismissed"
         # The worker is free for the next.
-        again = service.submit(scene="demo", bbox=[0.001, -0.008, 0.008, -0.001])
+        again = service.submit(scene="demo", bbox=[0.001, -0.004, 0.004, -0.001])
         assert service.wait(again)["status"] == "successful"
 
 
