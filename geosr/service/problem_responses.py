@@ -8,14 +8,18 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import compile_path
 
 from catalog import CatalogError
 from geosr.errors import GeosrError
 from geosr.service.problems import Problem, explain, problem_of
 
 _log = logging.getLogger(__name__)
+
+#: Methods that a path of the OpenAPI document may have, beside what it says of all of them.
+_METHODS = {"GET", "POST", "PATCH", "DELETE"}
 
 
 def response_of(problem: Problem) -> JSONResponse:
@@ -30,11 +34,10 @@ def response_of(problem: Problem) -> JSONResponse:
 
 
 def _methods_of(request: Request) -> list[str]:
-    """Methods of all routes of a request's path: each route by itself knows its own alone."""
-    routes = [one for one in request.app.routes if isinstance(one, Route)]
-    found = {
-        method for one in routes if one.matches(request.scope)[0] is not Match.NONE for method in one.methods or ()
-    }
+    """Methods of all routes of a request's path, as the OpenAPI document has them; each route knows its own alone."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    matching = [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
+    found = {method.upper() for methods in matching for method in methods} & _METHODS
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
@@ -52,7 +55,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_methods_of(request))
+            headers["Allow"] = ", ".join(await run_in_threadpool(_methods_of, request)) or headers.get("Allow", "")
         return response_of(Problem(error.status_code, str(error.detail), headers=headers))
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
