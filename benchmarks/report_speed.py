@@ -161,7 +161,7 @@ def service(result: dict[str, Any]) -> str:
         "## The service",
         f"`{result['command']}`: tiles of 256 × 256 pixels at about the product's resolution, with `{result['model']}`, "
         f"{result['engine']}, in chunks of {result['core_px']} source pixels. The bare network takes "
-        f"{result['bare_ms_per_chunk']:.0f} ms for one chunk. {in_words(result['machine'])}",
+        f"{result['bare_ms_per_chunk']:.0f} ms for one chunk. {_busy(result)}{in_words(result['machine'])}",
         "| clients | tiles | chunks | uncached, ms | 95 % | time over the bare network's | cached, ms | 95 % |\n"
         "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows),
         f"{load['clients']} clients at once for {load['seconds']:g} s load tiles, query jobs and order some. Responses by "
@@ -169,4 +169,34 @@ def service(result: dict[str, Any]) -> str:
         f"{load['jobs_twice']}. Wrong responses: {len(load['wrong'])}. Peak memory of the service and its jobs: "
         f"{load['peak_mib']} MiB.",
     ]
-    return "\n\n".join(lines)
+    return "\n\n".join([*lines, *_routes_and_page(result)])
+
+
+def _busy(result: dict[str, Any]) -> str:
+    """Sentence on a machine that had other work; empty for one that had not, and for results that do not tell."""
+    average = result.get("load_average", 0.0)
+    if average < 1:
+        return ""
+    return f"The machine was busy, with a load average of {average:g} before: of the figures, the ratios count. "
+
+
+def _routes_and_page(result: dict[str, Any]) -> list[str]:
+    """Routes under load and attack, and the page; results of earlier versions have none."""
+    lines = []
+    if (routes := result.get("routes")) is not None:
+        medians = ", ".join(f"{name} {value:.1f} ms" for name, value in routes["median_ms"].items())
+        times = ", ".join(f"{name} {value:.2f}" for name, value in routes["times_jobs"].items())
+        lines.append(f"{routes['clients']} clients, medians: {medians}; times that of jobs: {times}.")
+    if (attack := result.get("attack")) is not None:
+        times = ", ".join(f"{name} {value:.2f}" for name, value in attack["times_calm"].items())
+        lines.append(
+            f"While one address opens {attack['connections']} connections and sends half a request's head on each, "
+            f"medians of another address are, over those without: {times}."
+        )
+    if (page := result.get("first_map")) is not None:
+        again = ", ".join(f"{one['usable_s']:.1f} s" for one in page["again"])
+        lines.append(
+            f"The page in Chromium shows its first map after {page['first']['usable_s']:.1f} s, and all of it sharpened "
+            f"after {page['first']['sharpened_s']:.1f} s; opened again, its map after {again}."
+        )
+    return lines

@@ -1,16 +1,19 @@
-"""The service: live tiles with one client and with eight, and a hundred clients at once.
+"""The service: its page, live tiles with one client and with eight, routes under load, an attack, a hundred clients.
 
     python benchmarks/service.py
 
 The service runs as a process of its own, with keys off, on a scene that is the bundled sample, repeated. Tiles are
 256 pixels wide, at the zoom at which a tile's pixels are about the product's. Each round asks for tiles that nobody has
-asked for, then for the same again. The bare network is timed alone, in the windows of the chunks.
+asked for, then for the same again. The bare network is timed alone, in the windows of the chunks. The page's first map
+is the sample in Chromium, left out where there is none. The attack is half-sent requests of one address, at the limits
+that the service has by default.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import queue
 import random
 import statistics
@@ -32,6 +35,7 @@ import httpx
 import psutil
 from machine import arguments_of, command_of, keep
 from scenes import write_scene
+from service_routes import measure_attack, measure_first_map, measure_routes
 
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 from geosr.service.settings import ServiceSettings
@@ -50,6 +54,7 @@ _SIDE_PX = 2048
 @contextmanager
 def served(data: Path, **settings: Any) -> Iterator[tuple[psutil.Process, str]]:
     """A service in a process of its own; yields that and its address."""
+    data.mkdir(exist_ok=True)
     config = data / "service.yaml"
     config.write_text(json.dumps({"port": 0, "requests_per_minute": 10**6, **settings}))
     log = (data / "log").open("w+")
@@ -207,6 +212,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of the many clients")
     arguments = parser.parse_args()
     count, seconds, clients = (2, 3, 10) if arguments.smoke else (arguments.tiles, arguments.seconds, 100)
+    # What else the machine does spoils times, less so their ratios.
+    busy = os.getloadavg()[0]
     core = ServiceSettings.model_fields["live_core_px"].default
     window = core + 2 * read_card(DEFAULT_MODEL).halo_px
     bare = subprocess.run(
@@ -225,15 +232,24 @@ def main() -> None:
             content = (folder / "scene.tif").read_bytes()
             scene = httpx.post(f"{address}/scenes/upload", content=content, timeout=600, trust_env=False).json()
             rows = measure_tiles(address, scene, count, bare_s)
+            routes = measure_routes(address, scene, *((4, 8) if arguments.smoke else (50, 500)), fetch_all)
             peak, loaded = _watched(process, lambda: asyncio.run(load(address, scene, clients, seconds)))
             result = {
+                "load_average": round(busy, 1),
                 "model": DEFAULT_MODEL,
                 "engine": json.loads(bare.stdout)["engine"],
                 "core_px": core,
                 "bare_ms_per_chunk": round(1000 * bare_s, 1),
                 "tiles": rows,
+                "routes": routes,
                 "load": {**loaded, "peak_mib": round(peak)},
             }
+        # Another one, with the limits that it has by default.
+        with served(folder / "calm", demo=True) as (_, address):
+            result["first_map"] = measure_first_map(address, 0 if arguments.smoke else 3)
+            demo = httpx.get(f"{address}/scenes/demo", trust_env=False).json()
+            paths = [f"{path}?layer=original" for path in tiles_of(demo)][:4] * (1 if arguments.smoke else 10)
+            result["attack"] = measure_attack(address, paths, 0.3 if arguments.smoke else 60, fetch_all)
     keep("service", command_of(parser, arguments), result, arguments.results)
 
 
