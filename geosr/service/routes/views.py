@@ -196,7 +196,7 @@ async def point(
     lat: Annotated[float, Query(ge=-90, le=90)],
 ) -> dict[str, Any]:
     """DN and reflectance of a pixel before and after, and its half-width."""
-    live = await run_in_threadpool(context.scenes.get, scene_id, caller)
+    live = await _opened(scene_id, context, caller)
     return await context.tiles.point(live, lon, lat)
 
 
@@ -208,7 +208,7 @@ async def profile(
     line: Annotated[str, Query(max_length=200, description="Longitude, latitude of one end, then of the other.")],
 ) -> dict[str, Any]:
     """Reflectance along a line, before and after."""
-    live = await run_in_threadpool(context.scenes.get, scene_id, caller)
+    live = await _opened(scene_id, context, caller)
     return await profile_of(context.tiles, live, parse_line(line))
 
 

@@ -26,6 +26,9 @@ from geosr.version import VERSION
 
 _log = logging.getLogger(__name__)
 
+#: Bytes of chunks that are kept in memory as well.
+_RECENT_BYTES = 64 * 2**20
+
 
 @dataclass(frozen=True)
 class ChunkKey:
@@ -47,6 +50,11 @@ class LiveChunk:
     """DN, ``(bands, rows, cols)``, a scale finer than the source."""
     half_width: NDArray[Any] | None
     """As the batch product's layer stores it, likewise."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its pixels."""
+        return int(self.image.nbytes) + (0 if self.half_width is None else int(self.half_width.nbytes))
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ class LiveChunks:
         self._lock = threading.Condition()
         self._wanted: OrderedDict[ChunkKey, PendingChunk] = OrderedDict()
         """Those that wait, the latest last, and the one that is computed."""
+        self._recent: OrderedDict[str, LiveChunk] = OrderedDict()
+        """Chunks that were asked for last, the latest last."""
         self._current: ChunkKey | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
@@ -116,13 +126,13 @@ class LiveChunks:
 
         Raises :class:`geosr.service.problems.Problem` when too many chunks wait.
         """
-        kept = self._cache.get(self._name(scene, key))
+        kept = self._kept(scene, key)
         if kept is None and not key.uncertainty:
-            kept = self._cache.get(self._name(scene, replace(key, uncertainty=True)))
+            kept = self._kept(scene, replace(key, uncertainty=True))
         if kept is not None:
             metrics.LIVE_CHUNKS.labels("cached").inc()
             found: Future[LiveChunk] = Future()
-            found.set_result(LiveChunk(*kept))
+            found.set_result(kept)
             return found
         with self._lock:
             pending = self._wanted.get(key)
@@ -133,6 +143,23 @@ class LiveChunks:
                 self._lock.notify()
             pending.waiting += 1
             return pending.future
+
+    def _kept(self, scene: LiveScene, key: ChunkKey) -> LiveChunk | None:
+        """A chunk that is kept: in memory where it was asked for just now, for reading it takes longer than its use."""
+        name = self._name(scene, key)
+        with self._lock:
+            if name in self._recent:
+                self._recent.move_to_end(name)
+                return self._recent[name]
+        kept = self._cache.get(name)
+        if kept is None:
+            return None
+        chunk = LiveChunk(*kept)
+        with self._lock:
+            self._recent[name] = chunk
+            while sum(one.nbytes for one in self._recent.values()) > _RECENT_BYTES and self._recent:
+                self._recent.popitem(last=False)
+        return chunk
 
     def release(self, key: ChunkKey, future: Future[LiveChunk]) -> None:
         """One waits less: a chunk that nobody waits for is not computed."""
