@@ -22,7 +22,7 @@ from geosr.fields.half_width import errors_of_model
 from geosr.fields.measures import measure_of
 from geosr.model.zoo import DEFAULT_MODEL, read_card
 
-MEASURES = ("ndvi", "ndwi")
+MEASURES = ("ndvi", "ndwi", "B04", "B08")
 ERRORS = ("product", "source", "bicubic", "backprojection")
 SCALE = 4
 PIXEL_HA = 2.5**2 / 10_000

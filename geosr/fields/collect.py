@@ -37,7 +37,7 @@ from geosr.progress import QuietReporter, Reporter
 from geosr.run.locks import LOCK, lock_folder
 
 #: Counted up when the same input gives other figures: tables of before are then refused.
-_FIGURES_VERSION = 1
+_FIGURES_VERSION = 2
 
 #: Digits of figures: reflectance is known to a few.
 _DIGITS = 6

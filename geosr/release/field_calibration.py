@@ -2,8 +2,9 @@
 
     python -m geosr.release.field_calibration --data DATA
 
-It has two parts. The correlation of the errors, each in units of its half-width, by the distance of the pixels is
-their mean over the sets. The factor of a measure is the quantile over fields of ``|error of the mean| / half-width``
+It has three parts. The correlation of the errors, each in units of its half-width, by the distance of the pixels is
+their mean over the sets. The part that all pixels of a field share is the one by which small and large fields are
+covered most alike. The factor of a measure is the quantile over fields of ``|error of the mean| / half-width``
 (split-conformal, as :mod:`geosr.release.calibration`); each set counts alike.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from geosr.evaluate.contenders import contender, open_model, sensor_of, transfers_of
 from geosr.evaluate.held_out import ImageSet, observe, read_images
-from geosr.evaluate.simulated_fields import bands_of_image, segments_of
+from geosr.evaluate.simulated_fields import Segment, bands_of_image, segments_of
 from geosr.fields.half_width import scale_of_mean
 from geosr.fields.measures import measure_of
 from geosr.model.zoo import DEFAULT_MODEL
@@ -41,8 +43,14 @@ MEASURES = ("ndvi", "ndwi", "B02", "B03", "B04", "B08")
 #: Measure whose errors' correlation is taken.
 _OF_CORRELATION = "ndvi"
 
+#: Measures that the shared part is chosen for, its candidates, and the classes of size, of as many fields each.
+_OF_SHARED, _SHARED, _SIZES = ("ndvi", "ndwi"), tuple(i / 200 for i in range(11)), 3
+
 #: Pixels up to which errors correlate, and bounds of errors in units of their half-widths: one roof is not all.
 _REACH_PX, _BOUND = 10, 4.0
+
+#: Set, fields, and errors and half-widths by measure of one image.
+Kept = tuple[str, list[Segment], dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]
 
 _OUTPUT = Path(__file__).parent.parent / "data" / "field_errors.json"
 
@@ -70,7 +78,8 @@ def calibrate(model: str, data: Path, command: str) -> dict[str, Any]:
     subject = contender(opened, bands, sensor)
     assert subject.level is not None
     measures = [measure_of(text) for text in MEASURES]
-    correlations, kept = [], []
+    correlations = []
+    kept: list[Kept] = []
     for which in SETS:
         images = read_images(which, data, bands)
         if which.name in _ROWS:
@@ -90,25 +99,48 @@ def calibrate(model: str, data: Path, command: str) -> dict[str, Any]:
         correlations.append(np.mean(of_set, axis=0))
         print(which.name, np.round(correlations[-1], 3), flush=True)  # noqa: T201
     correlation = tuple(float(round(one, 4)) for one in np.mean(correlations, axis=0).clip(-1, 1))
-    factors = {}
-    for measure in measures:
-        ratios: dict[str, list[float]] = {which.name: [] for which in SETS}
-        for name, segments, errors, of_measure in kept:
-            for one in segments:
-                scale = scale_of_mean(of_measure[measure.name][one.window], one.mask.astype(float), correlation)
-                ratios[name].append(abs(one.mean(errors[measure.name])) / scale)
-        kinds = [np.array(one, np.float32) for one in ratios.values()]
-        factors[measure.name] = round(conformal_quantile(kinds, subject.level), 4)
-        counts = {name: len(one) for name, one in ratios.items()}
+    fields = {one.name: _fields_of(kept, one.name, correlation) for one in measures}
+    level = subject.level
+    shared = min(_SHARED, key=lambda one: sum(_unevenness(fields[name], one, level) for name in _OF_SHARED))
+    factors = {name: round(conformal_quantile(_ratios(one, shared), level), 4) for name, one in fields.items()}
+    counts = {name: len(rows) for name, rows in fields[_OF_CORRELATION].items()}
     return {
         str(opened.card.weights_sha256): {
             "level": subject.level,
             "correlation": correlation,
+            "shared": shared,
             "factors": factors,
             "data": counts,
             "command": command,
         }
     }
+
+
+def _fields_of(kept: Sequence[Kept], measure: str, correlation: Sequence[float]) -> dict[str, NDArray[np.float64]]:
+    """Rows of the fields of each set: pixels, error of the mean, its scale without a shared part, mean half-width."""
+    rows: dict[str, list[tuple[float, ...]]] = {which.name: [] for which in SETS}
+    for name, segments, errors, widths in kept:
+        for one in segments:
+            weights = one.mask.astype(float)
+            scale = scale_of_mean(widths[measure][one.window], weights, correlation)
+            rows[name].append((one.pixels, abs(one.mean(errors[measure])), scale, one.mean(widths[measure])))
+    return {name: np.array(of_set) for name, of_set in rows.items()}
+
+
+def _ratios(of_sets: dict[str, NDArray[np.float64]], shared: float) -> list[NDArray[np.float32]]:
+    """Errors of means in units of their scale, by set."""
+    return [(one[:, 1] / np.hypot(one[:, 2], shared * one[:, 3])).astype(np.float32) for one in of_sets.values()]
+
+
+def _unevenness(of_sets: dict[str, NDArray[np.float64]], shared: float, level: float) -> float:
+    """Sum over classes of size of the squared distance of their coverage from the level; sets count alike."""
+    ratios = _ratios(of_sets, shared)
+    covered = [one <= conformal_quantile(ratios, level) for one in ratios]
+    sizes = [one[:, 0] for one in of_sets.values()]
+    edges = np.quantile(np.concatenate(sizes), np.arange(1, _SIZES) / _SIZES)
+    classes = [np.digitize(one, edges) for one in sizes]
+    shares = [[one[own == size].mean() for one, own in zip(covered, classes, strict=True)] for size in range(_SIZES)]
+    return float(((np.mean(shares, axis=1) - level) ** 2).sum())
 
 
 def main() -> None:

@@ -272,6 +272,8 @@ def test_a_mean_errs_by_the_correlation_of_its_pixels():
     assert scale_of_mean(widths, weights, (1, 0)) == pytest.approx(0.1 / 20)
     assert scale_of_mean(widths, weights, (1,) * 40) == pytest.approx(0.1)
     assert scale_of_mean(widths, weights, (1, 0.3, -0.4)) < 0.1 / 20
+    # What all pixels share stays, however many there are.
+    assert scale_of_mean(widths, weights, (1, 0), 0.1) == pytest.approx(np.hypot(0.1 / 20, 0.1 * 0.1))
     errors = MeanErrors(level=0.9, correlation=(1, 0), factors={"ndvi": 2, "B04": 1, "ndwi": 3})
     found = [errors.half_width_of_mean(measure_of(text), widths, weights) for text in ("ndvi", "B04", "B08", "B04=B08")]
     assert np.array(found) == pytest.approx(np.array([2, 1, 3, 3]) * 0.1 / 20)
