@@ -1,5 +1,7 @@
 """Take the pictures of the page in ``docs/images``: the bundled sample, compared, ordered, inspected, and on a phone.
 
+That of change shows two dates of the sample, on the later of which a harvest is simulated.
+
     python -m scripts.page_pictures [--output docs/images]
 
 Needs Playwright and Chromium. The service runs on a port of its own in a temporary folder; nothing is fetched.
@@ -8,19 +10,29 @@ Needs Playwright and Chromium. The service runs on a port of its own in a tempor
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import rasterio
+import rasterio.warp
+import shapely.geometry
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from rasterio.windows import Window
 
 from geosr.model.zoo import DEFAULT_MODEL
+from tests.conftest import SAMPLE
 from tests.service.browsing import settled
-from tests.service.conftest import served
+from tests.service.conftest import Service, served
 from tests.service.test_page import ARGUMENTS, CHROMIUM, DESKTOP, PHONE
 
 ROOT = Path(__file__).parent.parent
+
+#: Side of the two dates, source pixels, and rows and columns of fields that are harvested between them.
+SIDE_PX = 160
+FIELDS = {"north": (slice(30, 62), slice(40, 80)), "south": (slice(96, 120), slice(70, 120))}
 
 #: Milliseconds for chunks of the network on a busy machine.
 WAIT_MS = 600_000
@@ -38,6 +50,7 @@ def main() -> None:
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         _desk(browser.new_page(viewport=DESKTOP), service.address, output)
+        _change(browser.new_page(viewport=DESKTOP), service, Path(folder), output)
         _phone(browser.new_page(viewport=PHONE, has_touch=True), service.address, output)
         browser.close()
 
@@ -58,15 +71,63 @@ def _desk(page: Page, address: str, output: Path) -> None:
     _save(page, output / "page_inspected.png")
 
 
+def _change(page: Page, service: Service, folder: Path, output: Path) -> None:
+    with rasterio.open(SAMPLE) as source:
+        window = Window(60, 60, SIDE_PX, SIDE_PX)
+        pixels, transform, crs = source.read(window=window), source.window_transform(window), source.crs
+    later = pixels.copy()
+    # Less near-infrared and more red, as stubble has.
+    for rows, cols in FIELDS.values():
+        later[3, rows, cols] = later[3, rows, cols] * 0.55
+        later[2, rows, cols] = later[2, rows, cols] * 1.4
+    ids = []
+    for date, image in (("2024-06-01", pixels), ("2024-08-10", later)):
+        path = folder / f"{date}.tif"
+        form = {"driver": "GTiff", "dtype": "uint16", "count": 4, "width": SIDE_PX, "height": SIDE_PX, "crs": crs}
+        with rasterio.open(path, "w", transform=transform, **form) as made:
+            made.write(image)
+            made.descriptions = ("B02", "B03", "B04", "B08")
+            made.scales = (1e-4,) * 4
+            made.update_tags(ns="IMAGERY", ACQUISITIONDATETIME=f"{date}T10:00:00Z")
+        ids.append(service.http.post(f"/scenes/upload?title={date}", content=path.read_bytes()).json()["id"])
+    features = [_field(name, *place, transform, crs) for name, place in FIELDS.items()]
+    (folder / "fields.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    _open(page, f"{service.address}/#scene={ids[1]}&left=sr.{ids[0]}&right=sr.{ids[1]}", ids[1])
+    page.locator("#to-change").click()
+    page.locator("#order-index").select_option("ndvi")
+    page.get_by_role("button", name="Order", exact=True).click()
+    first = page.locator("#jobs li").first
+    page.wait_for_selector("#jobs li[data-status=successful] img[src]", timeout=WAIT_MS)
+    page.locator("#describe summary").click()
+    page.locator("#file-id").fill("name")
+    page.locator("#file").set_input_files(folder / "fields.geojson")
+    page.get_by_role("button", name="Upload").click()
+    page.locator("#field").select_option(label=f"Field {next(iter(FIELDS))}")
+    page.wait_for_selector("#series tbody tr:nth-child(2)", timeout=WAIT_MS)
+    page.locator("#describe summary").click()
+    first.get_by_role("button", name="Show").click()
+    page.wait_for_selector("#legend:not([hidden])", timeout=WAIT_MS)
+    page.locator("#series").scroll_into_view_if_needed()
+    _save(page, output / "page_change.png")
+
+
+def _field(name: str, rows: slice, cols: slice, transform: Any, crs: Any) -> dict[str, Any]:
+    """Outline of a field in degrees."""
+    left, top = transform * (cols.start, rows.start)
+    right, bottom = transform * (cols.stop, rows.stop)
+    box = shapely.geometry.box(*rasterio.warp.transform_bounds(crs, "EPSG:4326", left, bottom, right, top))
+    return {"type": "Feature", "properties": {"name": name}, "geometry": shapely.geometry.mapping(box)}
+
+
 def _phone(page: Page, address: str, output: Path) -> None:
     _open(page, f"{address}/#scene=demo&left=original.demo&right=sr.demo&bands=false-colour")
     _save(page, output / "page_phone.png")
 
 
-def _open(page: Page, address: str) -> None:
+def _open(page: Page, address: str, scene: str = "demo") -> None:
     page.set_default_timeout(WAIT_MS)
     page.goto(address)
-    page.wait_for_selector("#stage[data-scene=demo]")
+    page.wait_for_selector(f"#stage[data-scene='{scene}']")
     settled(page)
 
 

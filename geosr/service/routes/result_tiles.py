@@ -8,16 +8,19 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.routing import APIRoute
 from rasterio._err import CPLE_BaseError
 
+from geosr.change.situation_map import COLOURS
 from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.jobs.processes import CHANGE
 from geosr.service.jobs.record import SUCCESSFUL
 from geosr.service.problems import Problem
 from geosr.service.tiles.bounded_reader import BoundedReader
 from geosr.service.tiles.titiler_import import (
     BidxExprParams,
+    ColorMapParams,
     DefaultDependency,
     HistogramParams,
     PointOutsideBounds,
@@ -64,6 +67,7 @@ def add_result_tiles(app: FastAPI) -> None:
         tile_dependency=_Tile,
         img_preview_dependency=_Size,
         histogram_dependency=_Bars,
+        colormap_dependency=_colours,
         # What is done to pixels are expressions; titiler's algorithms are for terrain.
         process_dependency=lambda: None,
         add_viewer=False,
@@ -91,6 +95,21 @@ def _raster(
     if job.status != SUCCESSFUL or found is None:
         raise Problem(404, "the job has no such raster")
     return str(found)
+
+
+def _colours(
+    job_id: str,
+    context: ContextOf,
+    caller: CallerOf,
+    output: Annotated[str | None, Query()] = None,
+    asked: Annotated[Any, Depends(ColorMapParams)] = None,
+) -> Any:
+    """Colours that are asked for, or those of the classes of change: a GeoTIFF's own table has no clear colour."""
+    if asked is not None:
+        return asked
+    job = context.jobs.get(job_id, caller)
+    is_map = job.process_id == CHANGE and output in (None, job.process.main)
+    return {kind: (*colour, 255) for kind, colour in enumerate(COLOURS, 1)} if is_map else None
 
 
 class _ResultTiler(TilerFactory):

@@ -9,11 +9,18 @@ with without_modules("xarray", "rioxarray"):
     from rio_tiler.colormap import cmap
     from rio_tiler.errors import PointOutsideBounds, RioTilerError, TileOutsideBounds
     from rio_tiler.io import Reader
-    from titiler.core.dependencies import BidxExprParams, DefaultDependency, HistogramParams, PreviewParams
+    from titiler.core.dependencies import (
+        BidxExprParams,
+        ColorMapParams,
+        DefaultDependency,
+        HistogramParams,
+        PreviewParams,
+    )
     from titiler.core.factory import TilerFactory
 
 __all__ = [
     "BidxExprParams",
+    "ColorMapParams",
     "DefaultDependency",
     "HistogramParams",
     "PointOutsideBounds",
