@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geosr.dates.sampling import Pixels, ShiftedSensor, gram_kernel
+from geosr.dates.sampling import Pixels, Shift, ShiftedSensor, gram_kernel
 from geosr.dates.solve import solve
 from geosr.dates.survey import Survey
 from geosr.dates.weights import Weighed, shrunk, weigh
@@ -38,6 +38,38 @@ class DatedWindow:
     """``(rows, cols)``."""
 
 
+#: One band of an image on the finer grid, reflectance ``(scale rows, scale cols)``, by its number.
+FineImage = Callable[[int], Pixels]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Correction of one window, solved at the source's resolution; it goes to the finer grid band by band."""
+
+    weights: Pixels
+    """Mean weight of each date's pixels over the bands, ``(dates, rows, cols)``, 0 for dates that are unused."""
+    sensor: Sensor
+    shifts: tuple[Shift, ...] = ()
+    """Shift of each date that takes part, the reference first; empty where there is nothing to correct."""
+    departures: tuple[Pixels | None, ...] = ()
+    """Shifts of their pixels beyond that, see :meth:`geosr.dates.survey.DateFit.departure`."""
+    values: Pixels | None = None
+    """Values that the correction spreads from, ``(dates, bands, rows, cols)``."""
+
+    def of_band(self, band: int) -> Pixels | None:
+        """Correction of one band, reflectance ``(scale rows, scale cols)``; None where no date takes part."""
+        if self.values is None:
+            return None
+        scale, sigmas = self.sensor.scale, self.sensor.sigmas[band : band + 1]
+        rows, cols = self.values.shape[2:]
+        change: Pixels = np.zeros((1, scale * rows, scale * cols), dtype=np.float32)
+        for shift, departure, values in zip(self.shifts, self.departures, self.values[:, band], strict=True):
+            change += ShiftedSensor(sigmas, scale, shift).spread(values[None], departure)
+        own = ShiftedSensor(sigmas, scale, self.shifts[0])
+        fine: Pixels = _without_coarse(change, Sensor(sigmas, scale), own)[0]
+        return fine
+
+
 def correction(
     image: Pixels,
     reference: DatedWindow,
@@ -48,10 +80,28 @@ def correction(
 ) -> tuple[Pixels, Pixels]:
     """Compute the correction of the reference's ``image`` by further dates, and the weight of each date.
 
+    As :func:`solve_correction`, of an image ``(bands, scale rows, scale cols)`` and for all bands: returns the
+    correction, shaped as ``image`` and exactly 0 where no date is usable, and the weights.
+    """
+    solved = solve_correction(image.__getitem__, reference, others, survey, sensor, corner_px)
+    bands = [solved.of_band(band) for band in range(len(image))]
+    return np.stack([np.zeros_like(image[0]) if one is None else one for one in bands]), solved.weights
+
+
+def solve_correction(
+    image: FineImage,
+    reference: DatedWindow,
+    others: Sequence[DatedWindow],
+    survey: Survey,
+    sensor: Sensor,
+    corner_px: tuple[int, int] = (0, 0),
+) -> Correction:
+    """Solve for the correction of the reference's ``image`` by further dates.
+
     Parameters
     ----------
     image
-        The reference's product, reflectance ``(bands, scale rows, scale cols)``.
+        Bands of the reference's product, reflectance; each is asked for once.
     reference, others
         The window in the reference and in the further dates, in the order of the survey.
     survey
@@ -60,47 +110,42 @@ def correction(
         The blur of the bands.
     corner_px
         Row and column of the window's first pixel in the scene.
-
-    Returns
-    -------
-    correction, weights
-        Reflectance, shaped as ``image``, exactly 0 where no date is usable; and the mean weight of each date's pixels
-        over the bands, ``(dates, rows, cols)``, 0 for dates that are unused.
     """
-    shape = reference.valid.shape
+    shape, used = reference.valid.shape, survey.used
     weights = np.zeros((len(others), *shape), dtype=np.float32)
-    used = survey.used
     if not used:
-        return np.zeros_like(image), weights
-    sigmas = sensor.sigmas
+        return Correction(weights, sensor)
     measured = shrunk(reference.valid, REFERENCE_GROWTH_PX)
-    sensors = [ShiftedSensor(sigmas, sensor.scale, (0.0, 0.0))]
-    departures: list[Pixels | None] = [None]
+    shifts: list[Shift] = [(0.0, 0.0), *(fit.shift_px for _, fit in used)]
+    departures = [None, *(fit.departure(*corner_px, shape) for _, fit in used)]
+    own, *seen = _observed(image, sensor, shifts, departures)
     said: list[Weighed] = []
-    for number, fit in used:
-        shifted, departure = ShiftedSensor(sigmas, sensor.scale, fit.shift_px), fit.departure(*corner_px, shape)
-        seen = shifted.observe(image, departure)
-        one = weigh(others[number].pixels, others[number].valid, measured, seen, fit)
-        weights[number] = one.weight.mean(axis=0)
-        sensors.append(shifted)
-        departures.append(departure)
-        said.append(one)
+    for (number, fit), one in zip(used, seen, strict=True):
+        said.append(weigh(others[number].pixels, others[number].valid, measured, one, fit))
+        weights[number] = said[-1].weight.mean(axis=0)
     if not weights.any():
-        return np.zeros_like(image), weights
-    said.insert(0, _said_by_reference(image, reference, measured, said, sensors[0]))
+        return Correction(weights, sensor)
+    said.insert(0, _said_by_reference(own, reference, measured, said))
     most = max(max(fit.weight) for _, fit in used)
-    values = _solved(said, most, gram_kernel(sigmas, sensor.scale, [(0.0, 0.0), *(fit.shift_px for _, fit in used)]))
-    change: Pixels = np.zeros_like(image)
-    for own_sensor, departure, value in zip(sensors, departures, values, strict=True):
-        change += own_sensor.spread(value, departure)
-    return _without_coarse(change, sensor, sensors[0]), weights
+    values = _solved(said, most, gram_kernel(sensor.sigmas, sensor.scale, shifts))
+    return Correction(weights, sensor, tuple(shifts), tuple(departures), values)
 
 
-def _said_by_reference(
-    image: Pixels, reference: DatedWindow, measured: _Mask, others: Sequence[Weighed], sensor: ShiftedSensor
-) -> Weighed:
+def _observed(
+    image: FineImage, sensor: Sensor, shifts: Sequence[Shift], departures: Sequence[Pixels | None]
+) -> list[Pixels]:
+    """Observe the image as each date does, ``(bands, rows, cols)``; one band of it is in memory at a time."""
+    seen: list[list[Pixels]] = [[] for _ in shifts]
+    for band, sigma in enumerate(sensor.sigmas):
+        fine = image(band)[None]
+        for found, shift, departure in zip(seen, shifts, departures, strict=True):
+            found.append(ShiftedSensor([sigma], sensor.scale, shift).observe(fine, departure))
+    return [np.concatenate(found) for found in seen]
+
+
+def _said_by_reference(seen: Pixels, reference: DatedWindow, measured: _Mask, others: Sequence[Weighed]) -> Weighed:
     """The reference counts as much as the other dates do around, and not where none does."""
-    residual = np.where(measured, reference.pixels - sensor.observe(image), 0.0)
+    residual = np.where(measured, reference.pixels - seen, 0.0)
     together = np.max([one.weight for one in others], axis=0)
     return Weighed(residual, np.where(measured, together, 0.0))
 

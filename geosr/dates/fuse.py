@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from catalog import BandSpec
 from catalog.radiometry import reflectance_of
-from geosr.dates.correct import DatedWindow, correction
+from geosr.dates.correct import DatedWindow, solve_correction
 from geosr.dates.survey import Survey, Tile, survey_dates
 from geosr.inference.plausible import plausible_range
-from geosr.inference.quantize import column, enlarge
+from geosr.inference.quantize import column
 from geosr.model.card import ModelCard
 from geosr.model.kernels import SQUARE_PIXEL_MTF, sensor_sigmas
 from geosr.model.sensor import Sensor
@@ -101,21 +101,36 @@ class WindowFuser:
         if not survey.used or not valid[0].any():
             return image, np.zeros((len(valid) - 1, *valid[0].shape[1:]), dtype=np.float32)
         reference, *others = self._windows(pixels, valid)
-        measured = enlarge(valid[0], self.card.scale)
-        high = reflectance_of(np.where(measured, image, image.dtype.type(0)), self._scale, self._offset)
-        high = np.where(measured, high, self._repeated(reference.pixels)).astype(np.float32)
+
+        def fine(band: int) -> NDArray[np.float32]:
+            return self._reflectance(image[band], valid[0][band], reference.pixels[band], band)
+
+        result = image.copy()
         with torch.inference_mode():
-            change, weights = correction(high, reference, others, survey, self.sensor(), corner_px)
-        changed = (change != 0) & measured
-        return self._to_dn(image, high + change, changed, reference), weights
+            solved = solve_correction(fine, reference, others, survey, self.sensor(), corner_px)
+            # One band at a time: on the finer grid a few arrays of all would be most of a run's memory.
+            for band in range(len(image)):
+                change = solved.of_band(band)
+                if change is not None:
+                    changed = (change != 0) & self._finer(valid[0][band])
+                    change += fine(band)
+                    self._write(result[band], change, changed, reference.pixels[band], self.bands[band])
+        return result, solved.weights
 
-    @property
-    def _scale(self) -> NDArray[np.float32]:
-        return column([band.scale for band in self.bands])
+    def _reflectance(
+        self, image: NDArray[Any], valid: NDArray[np.bool_], source: NDArray[np.floating], band: int
+    ) -> NDArray[np.float32]:
+        """One band of the product as reflectance, its ``source`` where that was not measured."""
+        spec, measured = self.bands[band], self._finer(valid)
+        dn = np.where(measured, image, image.dtype.type(0))[None]
+        high: NDArray[np.float32] = reflectance_of(dn, [spec.scale], [spec.offset])[0]
+        if not measured.all():
+            np.copyto(high, self._finer(source), where=~measured, casting="same_kind")
+        return high
 
-    @property
-    def _offset(self) -> NDArray[np.float32]:
-        return column([band.offset for band in self.bands])
+    def _finer(self, values: NDArray[Any]) -> NDArray[Any]:
+        """``(rows, cols)`` on the finer grid."""
+        return values.repeat(self.card.scale, axis=0).repeat(self.card.scale, axis=1)
 
     def _windows(self, pixels: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_]]) -> list[DatedWindow]:
         """The dates' windows, the reference's first."""
@@ -129,31 +144,30 @@ class WindowFuser:
             reflectance = np.asarray(fill_invalid(reflectance, valid, reach_px=_FILL_PX))
         return DatedWindow(reflectance, np.asarray(valid.all(axis=0)))
 
-    def _repeated(self, values: NDArray[Any]) -> NDArray[Any]:
-        """``(bands, rows, cols)`` on the finer grid."""
-        return values.repeat(self.card.scale, axis=1).repeat(self.card.scale, axis=2)
-
-    def _to_dn(
-        self, image: NDArray[Any], high: NDArray[np.float32], changed: NDArray[np.bool_], reference: DatedWindow
-    ) -> NDArray[Any]:
+    def _write(
+        self,
+        out: NDArray[Any],
+        high: NDArray[np.float32],
+        changed: NDArray[np.bool_],
+        source: NDArray[np.floating],
+        band: BandSpec,
+    ) -> None:
+        """Put what has changed of one band into ``out``, as DN; ``high`` is reflectance, and is used up."""
         if self.card.overshoot is not None:
-            bounds = plausible_range(reference.pixels.astype(np.float32), 0, self.card.overshoot)
-            low, most = map(self._repeated, bounds)
-            high = np.minimum(np.maximum(high, low), most)
-        values = high - self._offset
-        values /= self._scale
-        if not np.issubdtype(image.dtype, np.integer):
-            return np.where(changed, values.astype(image.dtype), image)
-        limits = np.iinfo(image.dtype)
-        if image.dtype.itemsize > 2:
-            values = values.astype(np.float64)
+            bounds = plausible_range(source[None].astype(np.float32), 0, self.card.overshoot)
+            low, most = (self._finer(one[0]) for one in bounds)
+            np.minimum(np.maximum(high, low, out=high), most, out=high)
+        high -= np.float32(band.offset)
+        high /= np.float32(band.scale)
+        if not np.issubdtype(out.dtype, np.integer):
+            np.copyto(out, high, where=changed, casting="same_kind")
+            return
+        limits = np.iinfo(out.dtype)
+        values = high.astype(np.float64) if out.dtype.itemsize > 2 else high
         np.rint(values, out=values)
         np.clip(values, limits.min, limits.max, out=values)
-        result = image.copy()
-        np.copyto(result, values, where=changed, casting="unsafe")
-        for own, band, moved in zip(result, self.bands, changed, strict=True):
-            for nodata in band.unmeasured:
-                taken = moved & (own == nodata)
-                if taken.any():
-                    own[taken] = nearest_non_nodata(nodata, own.dtype)
-        return result
+        np.copyto(out, values, where=changed, casting="unsafe")
+        for nodata in band.unmeasured:
+            taken = changed & (out == nodata)
+            if taken.any():
+                out[taken] = nearest_non_nodata(nodata, out.dtype)

@@ -23,14 +23,20 @@ def solve(residual: Tensor, weights: Tensor, gram: Tensor, bands: int, most: flo
     ``residual`` and ``weights`` are ``(1, bands * dates, rows, cols)``, the channels in the order of bands, then dates;
     ``gram`` as of :func:`geosr.dates.sampling.gram_kernel`; no weight is above ``most``.
     """
+    # Of rows that sum to one all eigenvalues are at most 1; a source pixel is one of scale * scale fine ones.
+    low = 1 / (1 + most * float(gram.sum(dim=(1, 2, 3)).max()))
+    # Bands do not depend on each other, and one at a time takes less memory.
+    parts = zip(residual.chunk(bands, dim=1), weights.chunk(bands, dim=1), gram.chunk(bands), strict=True)
+    return torch.cat([_solve_band(*part, low) for part in parts], dim=1)
+
+
+def _solve_band(residual: Tensor, weights: Tensor, gram: Tensor, low: float) -> Tensor:
     pad = gram.shape[-1] // 2
 
     def overlap(values: Tensor) -> Tensor:
-        return F.conv2d(values, gram, padding=pad, groups=bands)
+        return F.conv2d(values, gram, padding=pad)
 
     diagonal = 1 + overlap(weights)
-    # Of rows that sum to one all eigenvalues are at most 1; a source pixel is one of scale * scale fine ones.
-    low = 1 / (1 + most * float(gram.sum(dim=(1, 2, 3)).max()))
     theta, delta = (1 + low) / 2, (1 - low) / 2
     left = residual / diagonal
     step = left / theta

@@ -97,10 +97,14 @@ def read_part(job: ChunkJob, chunk: Chunk) -> ChunkInput:
         from geosr.run.fused_chunk import DatedWindows
 
         inside = (slice(None), *(slice(margin, side - margin) for side in pixels.shape[1:]))
-        all_dates = [(pixels[inside], valid[inside]), *others]
+        all_dates = [(pixels[inside], _shared(valid[inside])), *((one, _shared(known)) for one, known in others)]
         dated = DatedWindows(inner, *zip(*all_dates, strict=True))
-    # Several wait at a time: what is the same everywhere takes no memory.
-    return ChunkInput(chunk, pixels, np.broadcast_to(np.True_, valid.shape) if valid.all() else valid, notes, dated)
+    return ChunkInput(chunk, pixels, _shared(valid), notes, dated)
+
+
+def _shared(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A validity; several wait at a time, and what is the same everywhere takes no memory."""
+    return np.broadcast_to(np.True_, valid.shape) if valid.all() else valid
 
 
 def upscale_part(job: ChunkJob, part: ChunkInput) -> EncodedChunk:

@@ -12,6 +12,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from catalog import BandSpec, Scene, restricted, restriction_in_force
+from geosr import hardware
 from geosr.dates.fuse import WindowFuser
 from geosr.dates.survey import DateFit, Survey, Unused, tile_windows
 from geosr.model.card import ModelCard
@@ -57,6 +58,7 @@ def survey_dates_of(dates: RunDates, scene: Scene, area: Window, card: ModelCard
     ]
     fuser = fuser_of(card, scene, [other.scene.bands for other in dates.others])
     survey = fuser.survey(tiles, shape, [other.days_apart for other in dates.others])
+    hardware.release_free_memory()
     if len(survey.dates) < len(dates.others):
         # The reference was measured nowhere that was looked at.
         return replace(dates, survey=Survey(()), report=_report(dates, scene, Survey(()), ()))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from odc.geo import Shape2d
 from rasterio.windows import Window
 
+from geosr import hardware
 from geosr.dates.fuse import MARGIN_PX, WindowFuser
 from geosr.dates.half_width import width_factor
 from geosr.dates.survey import Survey
@@ -123,6 +124,7 @@ def stream_fused(
             written.add(top, image)
             for first in range(0, image.shape[1], rows):
                 sink(top + first, image[:, first : first + rows])
+            hardware.release_free_memory()
     pixels = dated.pixels[0][:, place[0], place[1]]
     return FusedReport(
         _consistency(written, pixels, upscaled.consistency),

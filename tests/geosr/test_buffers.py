@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from geosr import hardware
 from geosr.engine.buffers import BufferPool
 
 
@@ -33,3 +38,18 @@ def test_lent_memory_comes_back_when_nobody_has_it():
     assert (part == 5).all()
     del part
     assert memory.borrow("one", (5, 8)).ctypes.data == place
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_was_freed_goes_back_to_the_system():
+    def resident_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    # Too small to be mapped on their own; the last one keeps the heap from shrinking.
+    arrays = [np.ones(100_000, np.uint8) for _ in range(1000)]
+    last = arrays.pop()
+    del arrays
+    before = resident_mb()
+    hardware.release_free_memory()
+    assert resident_mb() < before - 60
+    assert last.all()
