@@ -1,6 +1,6 @@
 """Gains by further dates: simulated series, real ones with a date left out, and real change between vintages.
 
-    python benchmarks/dates.py --data DATA [--model MODEL] [--only simulated,half_widths,real,vintages] [--images 8]
+    python benchmarks/dates.py --data DATA [--model MODEL] [--only simulated,half_widths,real,disturbed,vintages]
 
 Simulated dates are shifted by up to 0.6 source pixels along each axis, have a noise of 0.001 and gains of 3 %; the
 product registers them itself. Every third one is covered by a cloud over a fifth of its area where shifts are judged.
@@ -16,16 +16,19 @@ import numpy as np
 import torch
 from machine import arguments_of, command_of, keep
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
+from geosr.dates.correct import DatedWindow, correction
 from geosr.dates.half_width import width_factor
-from geosr.dates.survey import DateFit
-from geosr.evaluate.contenders import contender, open_model
+from geosr.dates.survey import DateFit, Tile, survey_dates
+from geosr.evaluate.contenders import SCALE, contender, open_model
 from geosr.evaluate.held_out import SETS, ImageSet, find_images, read_images
 from geosr.evaluate.metrics import psnr
 from geosr.evaluate.real import dates as pairs_of_dates
+from geosr.evaluate.real.dates import DatedImage, read_series
 from geosr.evaluate.real.several_dates import COUNTS, left_over_by_count
-from geosr.evaluate.real.subject import BANDS, Subject, subject_of
+from geosr.evaluate.real.subject import BANDS, VISIBLE, Subject, subject_of
 from geosr.evaluate.simulated_dates import (
     DAYS_APART,
     SHIFT_PX,
@@ -36,8 +39,15 @@ from geosr.evaluate.simulated_dates import (
     survey_frames,
 )
 
-#: Side of simulated images, and the border that half-widths are not judged in, fine pixels.
+#: Side of simulated images, and the border that nothing is judged in, fine pixels.
 SIDE_PX, BORDER_PX = 400, 16
+
+#: Opacities of clouds in real dates, their standard deviation, source pixels, their reflectance, and the opacity below
+#: which there is none.
+CLOUDS, CLOUD_PX, CLOUD_REFLECTANCE, THINNEST = (0.1, 0.3, 0.8), 4.0, 0.45, 0.002
+
+#: DN of reflectance 1.
+FULL_SCALE = 10_000
 
 
 def main() -> None:
@@ -45,12 +55,18 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--model", default="rgbn-x4")
-    parser.add_argument("--only", default="simulated,half_widths,real,vintages")
+    parser.add_argument("--only", default="simulated,half_widths,real,disturbed,vintages")
     parser.add_argument("--images", type=int, default=8, help="most images of a simulated set")
     arguments = parser.parse_args()
     torch.set_grad_enabled(False)
     subject = subject_of(arguments.model)
-    parts = {"simulated": simulated, "half_widths": half_widths, "real": real, "vintages": vintages}
+    parts = {
+        "simulated": simulated,
+        "half_widths": half_widths,
+        "real": real,
+        "disturbed": disturbed,
+        "vintages": vintages,
+    }
     images = 1 if arguments.smoke else arguments.images
     found = {name: parts[name](subject, arguments.data, images) for name in arguments.only.split(",")}
     keep("dates", command_of(parser, arguments), {"model": arguments.model, **found}, arguments.results)
@@ -142,6 +158,35 @@ def real(subject: Subject, data: Path, images: int) -> dict[str, Any]:
     return {"pairs": len(pairs), "left_over": {str(count): _mean(of_count) for count, of_count in shares.items()}}
 
 
+def disturbed(subject: Subject, data: Path, images: int) -> dict[str, Any]:
+    """Change of a real series' product, DN, where one of four dates is moved by a pixel, or has a cloud.
+
+    The moved date is held against the same date in its place, the cloud against the same date without the pixels that
+    the cloud touches. A cloud is a Gaussian of four pixels over the middle of the field.
+    """
+    del images
+    found: dict[str, list[tuple[float, float]]] = {}
+    for folder in sorted((data / "series").iterdir()):
+        dates = read_series(folder)
+        for reference in dates[1:-1:4]:
+            series = _Series(subject, reference, dates)
+            plain = series.correction(series.dates)
+            for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+                moved = DatedWindow(*(np.roll(one, step, axis - 2) for one in series.disturbed))
+                found.setdefault("moved by a pixel", []).append(series.difference(series.with_first(moved), plain))
+            for opacity in CLOUDS:
+                cloudy, masked, touched = series.under_cloud(opacity)
+                masked_image = series.correction(series.with_first(masked))
+                name = f"cloud of opacity {opacity:g}"
+                found.setdefault(name, []).append(series.difference(series.with_first(cloudy), masked_image, touched))
+    result = {
+        name: {"mean_dn": _mean([a for a, _ in one]), "p99_dn": _mean([b for _, b in one])}
+        for name, one in found.items()
+    }
+    print("disturbed", result, flush=True)
+    return {"cases": {name: len(one) for name, one in found.items()}, **result}
+
+
 def vintages(subject: Subject, data: Path, images: int) -> dict[str, Any]:
     """Gain over one date where the further dates are other years of the same ground, dB."""
     del images
@@ -165,6 +210,56 @@ def vintages(subject: Subject, data: Path, images: int) -> dict[str, Any]:
         gains.append(psnr(image, truth) - psnr(single, truth))
     print("vintages", len(gains), "mean", round(float(np.mean(gains)), 3), "worst", round(min(gains), 3), flush=True)
     return {"places": len(gains), "mean_db": _mean(gains), "worst_db": _mean([min(gains)])}
+
+
+class _Series:
+    """A date of a real series with the three that are nearest in time, of which the first is disturbed."""
+
+    def __init__(self, subject: Subject, reference: DatedImage, dates: Sequence[DatedImage]) -> None:
+        self._sensor = subject.sensor(VISIBLE)
+        self._transfers = [subject.transfers[one] for one in VISIBLE]
+        others = sorted(
+            (one for one in dates if one is not reference and one.pixels.shape == reference.pixels.shape),
+            key=lambda one: (abs((one.when - reference.when).days), one.when),
+        )[:3]
+        self._days = [float(abs((one.when - reference.when).days)) for one in others]
+        self.dates = [DatedWindow(one.pixels.astype(np.float32), one.measured) for one in (reference, *others)]
+        self._single = subject(torch.from_numpy(self.dates[0].pixels), VISIBLE).numpy()
+        fine = reference.measured.repeat(SCALE, 0).repeat(SCALE, 1)
+        self._judged = ndimage.binary_erosion(fine, iterations=BORDER_PX)
+
+    @property
+    def disturbed(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The date that is disturbed: reflectance, and what was measured."""
+        return self.dates[1].pixels, self.dates[1].valid
+
+    def with_first(self, date: DatedWindow) -> list[DatedWindow]:
+        """The dates with another first one beside the reference."""
+        return [self.dates[0], date, *self.dates[2:]]
+
+    def correction(self, dates: Sequence[DatedWindow]) -> NDArray[np.float32]:
+        """Correction of the reference's product by the other dates, reflectance."""
+        tile = Tile(0, 0, [one.pixels for one in dates], [one.valid for one in dates])
+        survey = survey_dates([tile], self._transfers, self._sensor, dates[0].valid.shape, self._days)
+        return correction(self._single, dates[0], dates[1:], survey, self._sensor)[0]
+
+    def under_cloud(self, opacity: float) -> tuple[DatedWindow, DatedWindow, NDArray[np.bool_]]:
+        """The date with a cloud, and without what that touches; and where that is, ``(rows, cols)``."""
+        pixels, valid = self.disturbed
+        middle = [float(np.median(one)) for one in np.nonzero(valid)]
+        away = sum((axis - centre) ** 2 for axis, centre in zip(np.indices(valid.shape), middle, strict=True))
+        cover = opacity * np.exp(-away / 2 / CLOUD_PX**2)
+        cover[cover < THINNEST] = 0
+        cloudy = (pixels * (1 - cover) + CLOUD_REFLECTANCE * cover).astype(np.float32)
+        return DatedWindow(cloudy, valid), DatedWindow(pixels, valid & (cover == 0)), cover > 0
+
+    def difference(
+        self, dates: Sequence[DatedWindow], expected: NDArray[np.float32], where: NDArray[np.bool_] | None = None
+    ) -> tuple[float, float]:
+        """Mean and 99th percentile of the difference, DN, from what is expected."""
+        judged = self._judged if where is None else self._judged & where.repeat(SCALE, 0).repeat(SCALE, 1)
+        off = np.abs(self.correction(dates) - expected)[:, judged] * FULL_SCALE
+        return float(off.mean()), float(np.quantile(off, 0.99))
 
 
 def spread(images: Sequence[Tensor], most: int) -> Sequence[Tensor]:
