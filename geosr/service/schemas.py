@@ -52,7 +52,7 @@ class Parameter(BaseModel):
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class Process(ProcessSummary):
+class ProcessDescription(ProcessSummary):
     """A process in full."""
 
     inputs: dict[str, Parameter]

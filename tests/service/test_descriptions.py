@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from geosr.service import scenes
+from geosr.service import live_scene, scenes
 from geosr.service.database import Database
 from geosr.service.security.api_keys import Caller
 from geosr.service.settings import ServiceSettings
@@ -13,8 +13,8 @@ from tests.service.conftest import PLAIN
 
 def test_a_scene_is_described_once_while_it_is_open(tmp_path, monkeypatch):
     made = []
-    outline_of = scenes.outline_of
-    monkeypatch.setattr(scenes, "outline_of", lambda geobox: made.append(geobox) or outline_of(geobox))
+    outline_of = live_scene.outline_of
+    monkeypatch.setattr(live_scene, "outline_of", lambda geobox: made.append(geobox) or outline_of(geobox))
     shown = scenes.Scenes(Database(tmp_path), ServiceSettings(data=tmp_path, model=PLAIN))
     shown.add_demo()
     lists = [shown.list(Caller(None))[0] for _ in range(5)]

@@ -17,6 +17,7 @@ from geosr.service.settings import ServiceSettings
 from geosr.service.tiles.live_chunks import LiveChunks
 from geosr.service.tiles.live_tiles import Tiles, TileView, default_bands
 from geosr.service.tiles.render import TileGrid
+from geosr.service.uploads import SourceDetails
 from tests.conftest import RGBN, write_raster
 from tests.service.conftest import PLAIN
 
@@ -77,6 +78,6 @@ def test_tiles_of_a_part_with_an_undeclared_fill_are_refused_and_others_are_show
 
 
 def test_with_their_nodata_all_tiles_are_shown(scenes, tiles, path):
-    live = scenes.add_upload(path, "a", Caller(None), nodata=-9999)
+    live = scenes.add_upload(path, "a", Caller(None), SourceDetails(nodata=-9999))
     there, _ = tile_at(live, 110, 110, 17)
     assert asyncio.run(tiles.tile(live, TileView("sr", default_bands(live.scene.names)), there)).startswith(b"\x89PNG")

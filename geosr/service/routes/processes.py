@@ -59,7 +59,7 @@ def list_processes(context: ContextOf) -> dict[str, Any]:
     }
 
 
-@router.get("/processes/{process_id}", response_model=schemas.Process, response_model_exclude_none=True)
+@router.get("/processes/{process_id}", response_model=schemas.ProcessDescription, response_model_exclude_none=True)
 def describe_process(process_id: str, context: ContextOf) -> dict[str, Any]:
     """Inputs and outputs of a process."""
     process = _process_of(process_id)
