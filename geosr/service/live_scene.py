@@ -22,6 +22,7 @@ from geosr.inference.upscaled_window import SceneUncertainty
 from geosr.inference.upscaler import ModelSpec, Upscaler, upscaler_of
 from geosr.run.product import detail_of, effective_resolution
 from geosr.service.geography import bounds_of, name_of, outline_of
+from geosr.service.messages import for_clients
 from geosr.service.sampling import percentiles, squares
 from tiling import whole
 
@@ -156,5 +157,5 @@ class LiveScene:
             "level": card.calibration.level if card.calibration is not None else None,
             "effective_resolution": effective_resolution(scene, card),
             "detail": detail_of(card),
-            "notes": list(scene.notes),
+            "notes": [for_clients(note) for note in scene.notes],
         }

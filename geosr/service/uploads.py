@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from catalog import sensor_names
@@ -126,7 +127,8 @@ def _as_geotiff(upload: Path, path: Path, limits: UploadLimits) -> None:
             if raster.width * raster.height * raster.count * item > 2 * limits.bytes:
                 raise Problem(413, "the JPEG 2000 is too large to be described anew: send it as a GeoTIFF")
             rasterio.shutil.copy(raster, path, driver="GTiff", tiled=True, compress="zstd", bigtiff="if_safer")
-    except RasterioError as error:
+    # GDAL's own errors are raised as they are by the copy.
+    except (RasterioError, CPLE_BaseError) as error:
         raise Problem(415, "the upload is not a JPEG 2000 that can be read") from error
 
 

@@ -86,11 +86,14 @@ def _check_geopackage(path: Path) -> None:
     """Refuse a database that is more than tables. Raises :class:`Problem`."""
     try:
         database = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+        # Names that are no UTF-8 are refused by who reads the shapes.
+        database.text_factory = lambda text: text.decode(errors="replace")
         try:
             rows = database.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master").fetchmany(1000)
         finally:
             database.close()
-    except sqlite3.Error as error:
+    # The message of an error of SQLite's may hold bytes of the file.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise Problem(415, "the upload is not a GeoPackage that can be read") from error
     for kind, name, statement in rows:
         words = " ".join(str(statement).lower().split())

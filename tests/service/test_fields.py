@@ -100,6 +100,14 @@ def test_a_geopackage_that_computes_is_refused(tmp_path, statement):
         upload(tmp_path, content)
 
 
+def test_a_damaged_geopackage_is_refused(tmp_path):
+    content = geopackage(tmp_path / "a.gpkg")
+    # SQLite tells the name of what is damaged, which is no text here.
+    damaged = content.replace(b"CREATE TABLE gpkg_contents", b"CREATE TABLX gpkg_contents")
+    with pytest.raises(Problem, match="not a GeoPackage"):
+        upload(tmp_path, damaged.replace(b"gpkg_contents", b"gpkg_cont\xe1nts"))
+
+
 def test_fields_are_limited_and_have_to_be_polygons(tmp_path, monkeypatch):
     with pytest.raises(AreaError, match="not a polygon"):
         upload(tmp_path, geojson(shapely.Point(0, 0)))

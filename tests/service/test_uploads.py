@@ -73,6 +73,15 @@ def test_zips_and_images_that_are_something_else_are_refused(tmp_path, content, 
     assert refused.value.status == status
 
 
+def test_a_damaged_jpeg_2000_that_is_written_anew_is_refused(pixels, tmp_path):
+    path = write_raster(tmp_path / "a.jp2", pixels, driver="JP2OpenJPEG", QUALITY="100", REVERSIBLE="YES")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    (tmp_path / "scene").mkdir()
+    with pytest.raises(Problem, match="JPEG 2000"):
+        keep_upload(path, tmp_path / "scene", RasterDescription(scale=0.1), LIMITS)
+
+
 @pytest.mark.slow
 def test_products_images_and_other_sensors_are_uploaded_and_upscaled(pixels, safe_zip, tmp_path):
     jp2 = write_raster(tmp_path / "a.jp2", pixels, driver="JP2OpenJPEG", QUALITY="100", REVERSIBLE="YES")
