@@ -25,6 +25,7 @@ _SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "uncertainty": report_quality.uncertainty,
     "change": report_quality.change,
     "fields": report_quality.fields,
+    "peers": report_quality.peers,
     "end_to_end": report_speed.end_to_end,
     "sources": report_speed.sources,
     "engines": report_speed.engines,

@@ -303,3 +303,40 @@ def fields(result: dict[str, Any]) -> str:
         ]
         parts.append(f"{measure.upper()}:\n\n" + lines[2] + "\n" + "\n".join(rows))
     return "\n\n".join([*lines[:2], *parts])
+
+
+def peers(result: dict[str, Any]) -> str:
+    """Other tools on the same judges."""
+    side = result["timed_px"]
+    fastest = min(one["seconds"] for one in result["contenders"].values())
+    lines = [
+        "## Other tools",
+        f"`{result['command']}`: interpolation, back-projection, opensr-mamba (a model trained for Sentinel-2, from PyPI, on the CPU as "
+        "`benchmarks/mamba_peer.py` runs it) and the default model, all judged by the visible bands alone, which are all that "
+        "opensr-mamba has. Real images: the share of another date's detail that is left over (less is better; interpolation that is "
+        "smoothed at its best strength for these dates is beside it), the grain of calm water as a multiple of the source's (1 adds "
+        "none), how well the bands' added detail agrees (1 is best), and values at the lowest DN. Simulated scenes: PSNR and the angle "
+        "between spectra, of at most 12 images of a set. "
+        f"Time: median for a source of {side} × {side} pixels, all bands that a model has, as a multiple of the fastest, in rounds that "
+        "take turns, by PyTorch in 32 bits, as all are judged: products are made by [faster engines](#engines). "
+        f" {in_words(result['machine'])}",
+        "| | another date left over | smoothed interpolation | grain on water, B02 B03 B04 | agreement | lowest DN, of the source | time |"
+        f"\n|{'---|' * 7}",
+    ]
+    rows = [
+        f"| {name} | {one['left_over']:.4f} | {one['left_over_by_smoothing']:.4f} "
+        f"| {' '.join(f'{gain:.2f}' for gain in one['noise_gain'].values())} | {one['agreement']:.2f} "
+        f"| {100 * one['floor_share']:.3f} %, {100 * one['floor_share_of_source']:.3f} % | {one['seconds'] / fastest:.1f} |"
+        for name, one in result["contenders"].items()
+    ]
+    sets = list(next(iter(result["contenders"].values()))["simulated"])
+    head = f"| PSNR, dB; angle, ° | {' | '.join(sets)} |\n|{'---|' * (len(sets) + 1)}"
+    simulated = [
+        f"| {name} | "
+        + " | ".join(
+            f"{one['simulated'][key]['psnr_db']:.2f}; {one['simulated'][key]['angle_deg']:.2f}" for key in sets
+        )
+        + " |"
+        for name, one in result["contenders"].items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows) + "\n\n" + head + "\n" + "\n".join(simulated)
