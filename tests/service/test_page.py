@@ -320,7 +320,7 @@ def test_an_upload_is_shown_and_one_that_is_none_is_refused(page, tmp_path):
     nothing.write_bytes(b"nothing")
     page.locator("#file").set_input_files(nothing)
     page.get_by_role("button", name="Upload").click()
-    expect(page.get_by_role("alert")).to_contain_text("not a GeoTIFF")
+    expect(page.get_by_role("alert")).to_contain_text("neither a GeoTIFF")
     page.wrong[:] = [text for text in page.wrong if "415" not in text]
     mine = tmp_path / "mine.tif"
     shutil.copyfile(SAMPLE, mine)
