@@ -330,6 +330,13 @@ def test_in_a_batch_each_date_is_the_reference_once_and_new_dates_keep_what_is_m
     assert done.returncode == 0, done.stderr
     assert "1 made, 4 there already, 0 refused" in done.stdout
     assert {name: (out / name).read_bytes() for name in before} == before
+    products = [out / f"{day}.tif" for day in DAYS]
+    done = run_here("cube", *products, "-o", tmp_path / "cube.zarr", "-q")
+    assert done.returncode == 0, done.stderr
+    with xr.open_zarr(tmp_path / "cube.zarr", mask_and_scale=False) as cube:
+        np.testing.assert_array_equal(cube.time, np.array(DAYS, "datetime64[ns]"))
+        for date, product in enumerate(products):
+            np.testing.assert_array_equal([cube[band][date] for band in BANDS], read_raster(product))
 
 
 def test_a_batch_of_a_search_takes_the_dates_that_it_found(tmp_path, frames):
