@@ -1,6 +1,6 @@
 """Gains by further dates: simulated series, real ones with a date left out, and real change between vintages.
 
-    python benchmarks/dates.py --data DATA [--model MODEL] [--only simulated,half_widths,real,disturbed,vintages]
+    python benchmarks/dates.py --data DATA [--model MODEL] [--only simulated,calm,half_widths,real,disturbed,vintages]
 
 Simulated dates are shifted by up to 0.6 source pixels along each axis, have a noise of 0.001 and gains of 3 %; the
 product registers them itself. Every third one is covered by a cloud over a fifth of its area where shifts are judged.
@@ -23,7 +23,7 @@ from geosr.dates.correct import DatedWindow, correction
 from geosr.dates.half_width import width_factor
 from geosr.dates.survey import DateFit, Tile, survey_dates
 from geosr.evaluate.contenders import SCALE, contender, open_model
-from geosr.evaluate.held_out import SETS, ImageSet, find_images, read_images
+from geosr.evaluate.held_out import NOISE, SETS, ImageSet, find_images, read_images
 from geosr.evaluate.metrics import psnr
 from geosr.evaluate.real import dates as pairs_of_dates
 from geosr.evaluate.real.dates import DatedImage, read_series
@@ -42,6 +42,9 @@ from geosr.evaluate.simulated_dates import (
 #: Side of simulated images, and the border that nothing is judged in, fine pixels.
 SIDE_PX, BORDER_PX = 400, 16
 
+#: Reflectance of water by band, and how far from a shore it is judged, fine pixels.
+WATER, SHORE_PX = (0.05, 0.045, 0.03, 0.02), 72
+
 #: Opacities of clouds in real dates, their standard deviation, source pixels, their reflectance, and the opacity below
 #: which there is none.
 CLOUDS, CLOUD_PX, CLOUD_REFLECTANCE, THINNEST = (0.1, 0.3, 0.8), 4.0, 0.45, 0.002
@@ -55,13 +58,14 @@ def main() -> None:
     parser = arguments_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--model", default="rgbn-x4")
-    parser.add_argument("--only", default="simulated,half_widths,real,disturbed,vintages")
+    parser.add_argument("--only", default="simulated,calm,half_widths,real,disturbed,vintages")
     parser.add_argument("--images", type=int, default=8, help="most images of a simulated set")
     arguments = parser.parse_args()
     torch.set_grad_enabled(False)
     subject = subject_of(arguments.model)
     parts = {
         "simulated": simulated,
+        "calm": calm,
         "half_widths": half_widths,
         "real": real,
         "disturbed": disturbed,
@@ -94,6 +98,23 @@ def simulated(subject: Subject, data: Path, images: int) -> dict[str, Any]:
         "gain_db": {name: {str(k): _mean(v) for k, v in one.items() if v} for name, one in gains.items()},
         "shift_error_px": {"median": _mean([np.median(errors)]), "p95": _mean([np.percentile(errors, 95)])},
     }
+
+
+def calm(subject: Subject, data: Path, images: int) -> dict[str, Any]:
+    """Noise on simulated water beside a town, standard deviation of the product's over that of a date, by band."""
+    del images
+    truth = read_images(SETS[0], data, BANDS)[0].clone()
+    shore = truth.shape[2] // 2
+    truth[:, :, shore:] = torch.tensor(WATER).reshape(-1, 1, 1)
+    frames, _ = simulate_dates(truth, subject.sensor(BANDS), max(COUNTS), 0)
+    single = subject(torch.from_numpy(frames[0]), BANDS)
+    gains = {}
+    for count in COUNTS:
+        image = single if count == 1 else fused(single, frames[:count], subject)[0]
+        water = image[:, SHORE_PX:-SHORE_PX, shore + SHORE_PX : -BORDER_PX].flatten(1)
+        gains[str(count)] = [round(float(one), 2) for one in water.std(dim=1) / NOISE]
+    print("noise on water", gains, flush=True)
+    return {"noise_gain": gains}
 
 
 def half_widths(subject: Subject, data: Path, images: int) -> dict[str, Any]:

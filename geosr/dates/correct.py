@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from geosr.dates.sampling import Pixels, Shift, ShiftedSensor, gram_kernel
 from geosr.dates.solve import solve
-from geosr.dates.survey import Survey
+from geosr.dates.survey import Survey, local_mean
 from geosr.dates.weights import Weighed, shrunk, weigh
 from geosr.model.sensor import Sensor, upsample
 
@@ -24,6 +24,11 @@ _STEPS = 3
 
 #: Standard deviation of the window whose mean is coarse, source pixels.
 _COARSE_PX = 2.0
+
+#: Root mean square of an image's detail below which a place is calm, reflectance: Sentinel-2's noise; and the standard
+#: deviation of the Gaussian that smooths the values there, source pixels. Real dates left out are predicted as well as
+#: without, and detail of towns and fields is not touched.
+_CALM_DETAIL, _CALM_PX = 0.001, 1.0
 
 _Mask = NDArray[np.bool_]
 
@@ -127,8 +132,22 @@ def solve_correction(
         return Correction(weights, sensor)
     said.insert(0, _said_by_reference(own, reference, measured, said))
     most = max(max(fit.weight) for _, fit in used)
-    values = _solved(said, most, gram_kernel(sensor.sigmas, sensor.scale, shifts))
+    values = _calmed(_solved(said, most, gram_kernel(sensor.sigmas, sensor.scale, shifts)), own, measured)
     return Correction(weights, sensor, tuple(shifts), tuple(departures), values)
+
+
+def _calmed(values: Pixels, seen: Pixels, measured: _Mask) -> Pixels:
+    """Smooth the values where the image has no detail beside the sensor's noise.
+
+    On calm water, sharpened values would be nothing but the dates' noise; smooth ones are its mean. ``seen`` is the
+    image as the reference's sensor sees it. A value of 0, where no date has weight, stays 0.
+    """
+    detail = seen - local_mean(seen, measured)
+    power = np.stack([ndimage.gaussian_filter(np.where(measured, one**2, 0.0), _COARSE_PX) for one in detail])
+    share = (power**2 / (power**2 + _CALM_DETAIL**4)).astype(np.float32)
+    smooth = np.where(values != 0, ndimage.gaussian_filter(values, (0, 0, _CALM_PX, _CALM_PX)), np.float32(0))
+    calmed: Pixels = smooth + share * (values - smooth)
+    return calmed
 
 
 def _observed(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geosr.dates.survey import Survey
 
 #: Raised when the same dates would give other pixels than before.
-FORMAT = 1
+FORMAT = 2
 
 #: Tags of a product: its dates for people, and for programs.
 TEXT_TAG, JSON_TAG = "GEOSR_DATES", "GEOSR_DATES_JSON"

@@ -177,6 +177,20 @@ def test_further_dates_bring_the_image_nearer_to_the_ground(dates):
     assert errors[2] < 0.97 * errors[1]
 
 
+def test_on_calm_water_dates_bring_less_noise_than_one_date_has():
+    truth = ground()
+    truth[:, :, 4 * 30 :] = 0.05
+    frames = [seen(truth, shift, i) for i, shift in enumerate(((0.0, 0.0), *SHIFTS))]
+    windows = [DatedWindow(one, everywhere(one)) for one in frames]
+    image = single(frames[0])
+    # As a network leaves it.
+    image[:, :, 4 * 30 :] = 0.05
+    change, weights = correction(image, windows[0], windows[1:], survey(frames), SENSOR)
+    assert (weights[:, :, 48:] > 1).all()
+    assert change[:, 32:-32, 4 * 48 : -32].std() < 0.5 * 0.001
+    assert change[:, 32:-32, 32 : 4 * 24].std() > 0.002
+
+
 def test_coarse_means_stay_the_references(dates):
     _, frames = dates
     lifted = [frames[0], *(one + 0.02 for one in frames[1:])]
