@@ -14,6 +14,7 @@ from geosr.model.zoo import ModelRef
 from geosr.plain_images import files
 from geosr.plain_images.upscale import Brightness, ImageUpscaler
 from geosr.progress import Reporter
+from tiling import OutputError
 
 _DICOM = ".dcm"
 
@@ -57,6 +58,8 @@ class ImageJob:
             There is no image, kinds are mixed, or names do not fit.
         ExistsError
             An output exists, or is a source.
+        tiling.OutputError
+            The folder of the output does not exist.
 
         """
         sources = [one for path in named for one in _images_of(path)]
@@ -68,6 +71,8 @@ class ImageJob:
         (slices,) = kinds
         alone = len(sources) == 1 and not named[0].is_dir() and not output.is_dir() and bool(output.suffix)
         outputs = [output] if alone else [output / _name_of(one, slices=slices) for one in sources]
+        if not output.parent.is_dir():
+            raise OutputError(f"cannot write {output}: the folder {output.parent} does not exist")
         _check_outputs(sources, outputs, slices=slices, overwrite=overwrite)
         return cls(tuple(sources), tuple(outputs), slices)
 
@@ -102,11 +107,16 @@ def upscale_images(
         An output cannot be written.
 
     """
-    job.outputs[0].parent.mkdir(parents=True, exist_ok=True)
-    pixels = len(job.sources)
+    folder, pixels = job.outputs[0].parent, len(job.sources)
+    made = not folder.is_dir()
+    folder.mkdir(exist_ok=True)
     reporter.begin(f"upscaling {pixels} {'image' if pixels == 1 else 'images'}", pixels, 0, 0)
     try:
         (_slices if job.slices else _photographs)(job, upscaler, reporter, full_scale)
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     finally:
         reporter.end()
     return list(job.outputs)
