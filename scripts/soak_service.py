@@ -94,8 +94,11 @@ class _Load:
         job = str(answer.json()["jobID"])
         with self.tally.lock:
             self.tally.promised[job] = box
-        while self.service.http.get(f"/jobs/{job}").json().get("chunks", {}).get("finished", 0) < 1:
-            time.sleep(0.05)
+        # Looked for in its folder: to ask the service as often would use up what all clients here may ask. Of a job
+        # that was faster the product is there.
+        folder = self.folder / "jobs" / job
+        while not (any(folder.rglob("r*c*.tif")) or (folder / "product.tif").exists()):
+            time.sleep(0.02)
         self.service.kill()
         self.interrupted.append(job)
         self.service = self.start()
