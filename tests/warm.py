@@ -21,10 +21,11 @@ from multiprocessing import reduction
 from pathlib import Path
 from typing import IO, Any
 
-#: What commands and services load. Nothing of it starts a thread, which a fork would lose.
+#: What commands and services load. Nothing of it starts a thread of Python's, which a fork would lose; OpenVINO is
+#: loaded as the package does it, without the thread and the request of its telemetry.
 _LIBRARIES = (
     "distributed",
-    "openvino",
+    "geosr.engine.openvino_import",
     "rioxarray",
     "scipy.ndimage",
     "geosr.cli.main",
@@ -100,9 +101,14 @@ class WarmProcess:
         return self._process.exitcode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Wait for the end; what was printed."""
+        """Wait for the end; what was printed. Its files are closed."""
         self.wait(timeout)
-        out, err = (one.read().decode() for one in self._kept if not one.seek(0))
+        texts = []
+        for file in self._kept:
+            with file:
+                file.seek(0)
+                texts.append(file.read().decode())
+        out, err = texts
         return out, err
 
     def send_signal(self, number: int) -> None:
