@@ -17,7 +17,16 @@ from scipy import ndimage
 
 from geosr.change.extent import SEED_HALF_WIDTHS
 from geosr.change.grid import Grid
-from geosr.change.levels import Levels
+
+#: Bands of a map of differences, and what each holds of the index.
+BANDS = {
+    "difference": "after minus before, without detail below the errors of both dates",
+    "half-width": "half-width of the measured difference where nothing changed",
+    "measured-difference": "after minus before, as measured",
+}
+
+#: Number of the band of measured differences, from 1.
+MEASURED_BAND = 3
 
 #: Half-widths over which the finer part comes in; half of it counts where it is as large as that of a seed of change.
 _RAMP_HALF_WIDTHS = 1.0
@@ -34,8 +43,8 @@ class CalmDifference:
     """Difference of the source's pixels, with finer detail where the errors of both dates leave it."""
 
     source: Grid
-    levels: Levels
-    """Levels of the source's pixels."""
+    centre: float
+    """Offset of the product's differences, which is taken off those of the source too."""
     scale: int
     """Pixels of the product along a side of one of the source."""
 
@@ -71,7 +80,7 @@ class CalmDifference:
         top, left = (max(0, int(start) // self.scale - _MARGIN_PX) for start in (window.row_off, window.col_off))
         bottom = min(rows, math.ceil((window.row_off + window.height) / self.scale) + _MARGIN_PX)
         right = min(cols, math.ceil((window.col_off + window.width) / self.scale) + _MARGIN_PX)
-        coarse = self.source.difference(Window(left, top, right - left, bottom - top), self.levels).index
+        coarse = self.source.difference(Window(left, top, right - left, bottom - top)).index - self.centre
         known = np.isfinite(coarse).astype(np.float32)
         values, weights = (
             ndimage.zoom(one, self.scale, order=1, mode="nearest", grid_mode=True)

@@ -81,11 +81,10 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
         levels = grids[0].levels(request.least)
         notes = outside + registration_notes(registration) + level_notes(levels)
         coarse = replace(grids[1], flat_width=levels.width)
-        coarse_levels = coarse.levels(request.least)
-        calm = CalmDifference(coarse, coarse_levels, grids[0].size[0] // coarse.size[0])
+        calm = CalmDifference(coarse, levels.centre, grids[0].size[0] // coarse.size[0])
         least = Least(request.least, request.least_hectares)
         fine, areas = map_grid(grids[0], levels, least, folder / "fine", calm)
-        source, source_areas = map_grid(coarse, coarse_levels, least, folder / "source")
+        source, source_areas = map_grid(coarse, coarse.levels(request.least), least, folder / "source")
         notes += grid_notes(fine, source)
         drafts = {
             "map": folder / "map.tif",

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 import catalog
 from catalog import Scene
 from catalog.publish import CHANGE
+from geosr.change.calm import BANDS
 from geosr.change.indices import SpectralIndex
 from geosr.change.polygons import DECREASE, INCREASE, UNCHANGED
 from geosr.change.result import ChangeResult
@@ -71,10 +72,11 @@ def item_text(
         "difference",
         targets["difference"].name,
         f"Difference of {index.name.upper()}",
-        f"{index.name.upper()} after minus before, and as it was measured with the half-width of unchanged ground.",
+        f"{index.name.upper()} after minus before. The first band leaves out detail below the errors of both dates, "
+        "the third is the difference as measured.",
         "float32",
         float("nan"),
-        [{"name": name} for name in ("difference", "half-width", "measured-difference")],
+        [{"name": name, "description": content} for name, content in BANDS.items()],
     )
     made = catalog.Result(
         output.name,

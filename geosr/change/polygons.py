@@ -18,6 +18,7 @@ from shapely import STRtree
 from shapely.geometry import MultiPolygon, box, mapping, shape
 
 from catalog.strict_json import to_json
+from geosr.change.calm import MEASURED_BAND
 from geosr.change.extent import LIKELY, PERHAPS, SURE
 from geosr.errors import UsageError
 
@@ -44,7 +45,7 @@ class ChangedArea:
     high_hectares: float
     """If every error in and around it went this way."""
     mean_difference: float
-    """Mean difference of the index, after minus before."""
+    """Mean of the index's differences as measured, after minus before."""
     texture_before: float
     """Mean texture on the earlier date, see :mod:`geosr.change.texture`."""
     texture_after: float
@@ -62,7 +63,7 @@ def changed_areas(
     certainties
         Raster of two bands: how sure each pixel's change is, and its class.
     difference
-        Raster whose first band is the index's difference.
+        Map of differences, with the bands of :data:`geosr.change.calm.BANDS`.
     textures
         Raster of the texture before and after.
     least_hectares
@@ -84,7 +85,7 @@ def changed_areas(
             likely = sure >= LIKELY
             parts = shapes(likely.astype(np.uint8), mask=likely, transform=raster.window_transform(window))
             geometry = MultiPolygon([shape(part) for part, _ in parts])
-            mean = float(np.nanmean(index.read(1, window=window)[likely]))
+            mean = float(np.nanmean(index.read(MEASURED_BAND, window=window)[likely]))
             before, after = (float(one[likely].mean()) for one in texture.read(window=window))
             yield ChangedArea(int(kind), geometry, hectares, low, high, mean, before, after)
 

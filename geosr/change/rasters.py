@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 from rasterio.shutil import copy as copy_raster
 
-from geosr.change.calm import CalmDifference, MedianSize
+from geosr.change.calm import BANDS, CalmDifference, MedianSize
 from geosr.change.extent import NONE, certainty
 from geosr.change.grid import Grid
 from geosr.change.indices import SHARP_BAND, SpectralIndex
@@ -67,7 +67,7 @@ def map_grid(
     with ExitStack() as stack:
         sure = stack.enter_context(rasterio.open(folder / "certainty.tif", "w", count=2, dtype="uint8", **form))
         index = stack.enter_context(
-            rasterio.open(folder / "difference.tif", "w", count=3, dtype="float32", nodata=math.nan, **form)
+            rasterio.open(folder / "difference.tif", "w", count=len(BANDS), dtype="float32", nodata=math.nan, **form)
         )
         texture = stack.enter_context(rasterio.open(folder / "texture.tif", "w", count=2, dtype="float32", **form))
         sharp = grid.index.bands.index(SHARP_BAND)
@@ -98,11 +98,7 @@ def write_map(
     """Write both rasters as Cloud-Optimized GeoTIFFs."""
     plain = folder / "classes.tif"
     with rasterio.open(folder / "difference.tif", "r+") as raster:
-        raster.descriptions = (
-            f"{index.name}, after minus before",
-            "half-width of unchanged ground, as measured",
-            f"{index.name}, after minus before, as measured",
-        )
+        raster.descriptions = tuple(f"{index.name.upper()}: {content}" for content in BANDS.values())
         form = {**raster.profile, "count": 1, "dtype": "uint8", "nodata": 255}
         with rasterio.open(plain, "w", **form) as made:
             for window in grid.windows():

@@ -121,7 +121,8 @@ def test_polygons_and_map_hold_the_same_area(found):
     assert 14 < west < 16
     assert 47 < south < 48
     with rasterio.open(folder / "flood.tif") as raster:
-        assert (raster.read(1) == 2).sum() * PIXEL_HA == pytest.approx(feature["properties"]["hectares"], abs=1e-3)
+        classes = raster.read(1)
+        assert (classes == 2).sum() * PIXEL_HA == pytest.approx(feature["properties"]["hectares"], abs=1e-3)
         assert raster.profile["nodata"] == 255
         assert raster.crs.to_epsg() == 32633
     with rasterio.open(folder / "flood_difference.tif") as raster:
@@ -132,6 +133,13 @@ def test_polygons_and_map_hold_the_same_area(found):
         # What exceeds the errors of both dates is as it was measured.
         surely = np.abs(difference - measured) > 3 * half_width
         assert not surely.any()
+        assert raster.descriptions == (
+            "NDWI: after minus before, without detail below the errors of both dates",
+            "NDWI: half-width of the measured difference where nothing changed",
+            "NDWI: after minus before, as measured",
+        )
+    mean = measured[classes == 2].mean()
+    assert feature["properties"]["mean_difference"] == pytest.approx(mean, abs=1e-4)
 
 
 def test_differences_where_nothing_changed_are_not_above_those_of_the_source(found):
@@ -175,6 +183,11 @@ def test_the_item_of_a_map_leads_to_both_dates_and_to_all_files(found):
     (band,) = item["assets"]["data"]["bands"]
     assert [one["value"] for one in band["classification:classes"]] == [0, 1, 2]
     assert item["assets"]["data"]["nodata"] == 255
+    assert [one["description"] for one in item["assets"]["difference"]["bands"]] == [
+        "after minus before, without detail below the errors of both dates",
+        "half-width of the measured difference where nothing changed",
+        "after minus before, as measured",
+    ]
     # It is no image of a date: fields and batches of the folder are of the products.
     assert [scene.name for scene in scenes_of([str(folder)])] == ["flood_after", "flood_before"]
 

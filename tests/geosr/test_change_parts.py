@@ -14,7 +14,7 @@ from geosr.change.dates import _median_lines
 from geosr.change.extent import LIKELY, PERHAPS, REACHES, SURE, Difference, certainty
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES
-from geosr.change.levels import Levels, measure_levels
+from geosr.change.levels import measure_levels
 from geosr.change.polygons import changed_areas
 from geosr.change.texture import texture_of
 from geosr.errors import UsageError
@@ -28,7 +28,11 @@ def test_areas_are_found_on_grids_that_run_either_way(tmp_path, step_x, step_y):
     sure = np.zeros((2, 12, 20), np.uint8)
     sure[:, 3:6, 10:14] = np.array([SURE, 2], np.uint8)[:, None, None]
     where = (sure > 0).astype(np.float32)
-    rasters = {"sure": sure, "difference": 0.4 * where[:1], "texture": where * np.array([0.1, 0.2])[:, None, None]}
+    rasters = {
+        "sure": sure,
+        "difference": where[:1] * np.array([0.1, 0.05, 0.4])[:, None, None],
+        "texture": where * np.array([0.1, 0.2])[:, None, None],
+    }
     for name, pixels in rasters.items():
         write_raster(tmp_path / f"{name}.tif", pixels, names=(), transform=transform)
     (area,) = changed_areas(*(tmp_path / f"{name}.tif" for name in rasters), 0.01, 0.01)
@@ -60,7 +64,7 @@ def test_finer_differences_count_where_they_exceed_the_errors_whatever_the_windo
     seen = np.ones((12, 10), bool)
     seen[:3, :3] = False
     source = Grid(index, Held(before, seen), Held(after, seen), None, (12, 10), None, None, 10.0, 0.01, 3)
-    calm = CalmDifference(source, Levels(0.0, 1.0), 4)
+    calm = CalmDifference(source, 0.0, 4)
     rng = np.random.default_rng(0)
     coarse = np.repeat(np.repeat((index.of(after) - index.of(before)), 4, 0), 4, 1)
     fine = (coarse + 0.01 * rng.standard_normal((48, 40))).astype(np.float32)
@@ -75,6 +79,9 @@ def test_finer_differences_count_where_they_exceed_the_errors_whatever_the_windo
     assert whole[8:40, 30].std() == pytest.approx(coarse[8:40, 30].std(), rel=0.05)
     # Where the source has no pixel nothing is known to be calmer.
     np.testing.assert_array_equal(whole[:8, :8], fine[:8, :8])
+    # An offset that is taken off the product's differences is taken off the source's.
+    moved = CalmDifference(source, 0.1, 4).of(Window(0, 0, 40, 48), fine - np.float32(0.1), half_width)
+    np.testing.assert_allclose(moved, whole - 0.1, atol=1e-6)
     for window in (Window(5, 7, 20, 19), Window(25, 26, 15, 22)):
         rows, cols = window.toslices()
         part = calm.of(window, fine[rows, cols], half_width[rows, cols])

@@ -94,7 +94,8 @@ _CHANGE = Process(
     {
         "map": ProcessOutput("Classes: 0 unchanged, 1 decrease, 2 increase, 255 no data", COG, "change.tif"),
         "difference": ProcessOutput(
-            "Index after minus before, the half-width of unchanged ground, and the difference as measured",
+            "Index after minus before without detail below the errors of both dates, the half-width of unchanged "
+            "ground, and the difference as measured",
             COG,
             "change_difference.tif",
         ),
