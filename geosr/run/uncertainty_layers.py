@@ -62,6 +62,20 @@ class OutputLayer:
     """Its form, with the tags of its own."""
     asset: catalog.ResultLayer
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        path: Location,
+        product: Product,
+        title: str,
+        description: str,
+        bands: Sequence[Mapping[str, Any]],
+    ) -> OutputLayer:
+        """Layer of this form, whose asset has the title, the description and the bands."""
+        asset = catalog.ResultLayer(name, path.name, title, description, product.dtype, product.nodata, tuple(bands))
+        return cls(name, path, product, asset)
+
     @property
     def earlier_path(self) -> Location | None:
         """Path that an earlier version gave it; None where that is the same."""
@@ -181,24 +195,17 @@ def _half_width_layer(
             **_scene_tag(uncertainty, bands),
         },
     )
-    asset = catalog.ResultLayer(
-        key=HALF_WIDTH,
-        name=path.name,
-        title=f"Half-width of the {100 * calibration.level:g} % interval",
-        description=meaning_of_half_width(calibration),
-        dtype=form.dtype,
-        nodata=form.nodata,
-        bands=tuple(
-            {
-                "name": band.name,
-                "description": half_width_name(band.description),
-                "raster:scale": abs(band.scale),
-                "raster:offset": 0,
-            }
-            for band in scene.bands
-        ),
-    )
-    return OutputLayer(HALF_WIDTH, path, form, asset)
+    title = f"Half-width of the {100 * calibration.level:g} % interval"
+    described = [
+        {
+            "name": band.name,
+            "description": half_width_name(band.description),
+            "raster:scale": abs(band.scale),
+            "raster:offset": 0,
+        }
+        for band in scene.bands
+    ]
+    return OutputLayer.of(HALF_WIDTH, path, form, title, meaning_of_half_width(calibration), described)
 
 
 def _scene_tag(uncertainty: SceneUncertainty, bands: Sequence[str]) -> dict[str, str]:
@@ -217,13 +224,5 @@ def _measured_layer(path: Location, product: Product) -> OutputLayer:
         compression=product.compression,
         tags={"GEOSR_MEASURED": MEASURED_MEANING},
     )
-    asset = catalog.ResultLayer(
-        key=MEASURED,
-        name=path.name,
-        title="Measured share of the local detail",
-        description=MEASURED_MEANING,
-        dtype=form.dtype,
-        nodata=form.nodata,
-        bands=({"name": MEASURED, "description": form.descriptions[0], "unit": "%"},),
-    )
-    return OutputLayer(MEASURED, path, form, asset)
+    described = [{"name": MEASURED, "description": form.descriptions[0], "unit": "%"}]
+    return OutputLayer.of(MEASURED, path, form, "Measured share of the local detail", MEASURED_MEANING, described)

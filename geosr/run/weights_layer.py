@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-import catalog
 from geosr.run.uncertainty_layers import WEIGHTS, OutputLayer, layer_path
 from tiling import Location, Product
 
@@ -33,19 +32,11 @@ def weights_layer(output: Location, product: Product, labels: Sequence[str]) -> 
         compression=product.compression,
         tags={"GEOSR_DATE_WEIGHTS": _MEANING},
     )
-    asset = catalog.ResultLayer(
-        key=WEIGHTS,
-        name=path.name,
-        title="Weights of further dates",
-        description=_MEANING,
-        dtype=form.dtype,
-        nodata=form.nodata,
-        bands=tuple(
-            {"name": label, "description": f"weight of {label}", "raster:scale": _STEP, "raster:offset": 0}
-            for label in labels
-        ),
-    )
-    return OutputLayer(WEIGHTS, path, form, asset)
+    described = [
+        {"name": label, "description": f"weight of {label}", "raster:scale": _STEP, "raster:offset": 0}
+        for label in labels
+    ]
+    return OutputLayer.of(WEIGHTS, path, form, "Weights of further dates", _MEANING, described)
 
 
 def stored_weights(
