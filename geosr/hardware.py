@@ -47,7 +47,7 @@ def release_free_memory() -> None:
         return
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
-        trim(0)
+        trim(ctypes.c_size_t(0))
 
 
 @lru_cache(maxsize=1)
