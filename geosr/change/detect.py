@@ -14,7 +14,14 @@ from catalog import Scene, SceneRequest, pixel_sides_m
 from catalog.strict_json import to_json
 from geosr.change.calm import CalmDifference
 from geosr.change.dates import ProductReader, Registered, Registration, SceneReader, register
-from geosr.change.districts import DistrictChange, DistrictsFile, change_in_districts, check_place, write_districts
+from geosr.change.districts import (
+    DistrictChange,
+    DistrictsFile,
+    change_in_districts,
+    check_place,
+    district_notes,
+    write_districts,
+)
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES, SpectralIndex
 from geosr.change.item import item_text
@@ -66,10 +73,8 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
     districts = request.districts.read() if request.districts is not None else []
     scenes = _open_both(request, index, model)
     _check_apart(targets, scenes, request.districts)
-    outside = []
     if request.districts is not None:
-        geobox = scenes[0].geobox[scenes[0].area.toslices()]
-        outside = check_place(districts, geobox, request.districts.path)
+        check_place(districts, scenes[0].geobox[scenes[0].area.toslices()], request.districts.path)
     products = [
         _product(request, scene, name, model, reporter)
         for scene, name in zip((request.before, request.after), ("before", "after"), strict=True)
@@ -79,7 +84,7 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
     with TemporaryDirectory(dir=request.output.absolute().parent, prefix=f".{request.output.stem}-") as name:
         folder = Path(name)
         levels = grids[0].levels(request.least)
-        notes = outside + registration_notes(registration) + level_notes(levels)
+        notes = registration_notes(registration) + level_notes(levels)
         coarse = replace(grids[1], flat_width=levels.width)
         calm = CalmDifference(coarse, levels.centre, grids[0].size[0] // coarse.size[0])
         least = Least(request.least, request.least_hectares)
@@ -96,6 +101,7 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
         if districts:
             pixel = grids[0].pixel_hectares
             by_district = change_in_districts(districts, areas, source_areas, drafts["map"], pixel, meanings)
+            notes += district_notes(districts, by_district)
             drafts["districts"] = folder / "districts.csv"
             write_districts(by_district, drafts["districts"])
         if request.polygons is not None:

@@ -55,16 +55,23 @@ class DistrictChange:
     source_hectares: float
     """Found from the sources' own pixels."""
     texture_before: float | None
-    """Mean texture of the changed ground, see :mod:`geosr.change.texture`; None without change."""
+    """Mean texture of the areas of change that reach into the district, see :mod:`geosr.change.texture`; None without
+    change."""
     texture_after: float | None
 
 
-def check_place(districts: Sequence[Feature], geobox: GeoBox, path: Path) -> list[str]:
-    """Notes on districts that are not on a grid. Raises :class:`UsageError` where none of them is."""
-    outside = sum(covered_share(one.polygon, geobox) == 0 for one in districts)
-    if outside == len(districts):
+def check_place(districts: Sequence[Feature], geobox: GeoBox, path: Path) -> None:
+    """Check that a district lies on a grid. Raises :class:`UsageError` where none does."""
+    if not any(covered_share(one.polygon, geobox) for one in districts):
         raise UsageError(f"no district of {path} lies on the scenes: see their place with geosr info")
-    return [f"{outside} of {len(districts)} districts are outside the scenes, and not in the table"] if outside else []
+
+
+def district_notes(districts: Sequence[Feature], rows: Sequence[DistrictChange]) -> list[str]:
+    """Count the districts that are not in the table."""
+    missing = len({one.id for one in districts} - {row.district for row in rows})
+    if not missing:
+        return []
+    return [f"{missing} of {len(districts)} districts have no pixel that both dates show, and are not in the table"]
 
 
 def change_in_districts(

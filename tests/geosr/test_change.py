@@ -197,7 +197,7 @@ def test_districts_share_the_areas_that_cross_their_border(found):
     with (folder / "flood_districts.csv").open() as file:
         rows = {(row["district"], row["change"]): row for row in csv.DictReader(file)}
     assert {name for name, _ in rows} == {"west", "east", "dry"}
-    assert "1 of 4 districts are outside the scenes, and not in the table" in result["notes"]
+    assert "1 of 4 districts have no pixel that both dates show, and are not in the table" in result["notes"]
     for column, grid in (("hectares", "fine"), ("source_hectares", "source")):
         halves = [float(rows[half, "more water"][column]) for half in ("west", "east")]
         assert sum(halves) == pytest.approx(result[grid]["more"]["hectares"], abs=0.02)
