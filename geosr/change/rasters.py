@@ -77,7 +77,8 @@ def map_grid(
             certainties, increase = certainty(difference, least.difference, grid.reach_px, levels.shown_later)
             classes = np.where(certainties[inner] > 0, 1 + increase[inner], 0).astype(np.uint8)
             sure.write(np.stack([certainties[inner], classes]), window=window)
-            textures = [texture_of(date[sharp])[inner] for date in (difference.before, difference.after)]
+            known = np.isfinite(difference.index)
+            textures = [texture_of(date[sharp], known)[inner] for date in (difference.before, difference.after)]
             texture.write(np.stack(textures), window=window)
             measured, half_width = difference.index[inner], difference.half_width[inner]
             shown = measured if calm is None else calm.of(window, measured, half_width)

@@ -14,9 +14,10 @@ from scipy import ndimage
 SIDE_PX = 7
 
 
-def texture_of(band: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Standard deviation of reflectance in the square around each pixel, ``(rows, cols)``."""
-    exact = band.astype(np.float64)
-    mean, square = (ndimage.uniform_filter(one, SIDE_PX, mode="nearest") for one in (exact, exact**2))
+def texture_of(band: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Standard deviation of the known reflectance in the square around each pixel, ``(rows, cols)``; 0 without any."""
+    exact = np.where(known, band, 0).astype(np.float64)
+    share, *sums = (ndimage.uniform_filter(one, SIDE_PX, mode="nearest") for one in (known * 1.0, exact, exact**2))
+    mean, square = (one / np.maximum(share, 0.5 / SIDE_PX**2) for one in sums)
     made: NDArray[np.float32] = np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)
     return made

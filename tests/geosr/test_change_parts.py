@@ -6,16 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import shapely
+from pyproj import Transformer
 from rasterio.transform import Affine
 from rasterio.windows import Window
+from shapely.geometry import box
 
+from catalog.features import Feature
 from geosr.change.calm import CalmDifference, MedianSize
 from geosr.change.dates import _median_lines
+from geosr.change.districts import change_in_districts, district_notes
 from geosr.change.extent import LIKELY, PERHAPS, REACHES, SURE, Difference, certainty
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES
 from geosr.change.levels import measure_levels
-from geosr.change.polygons import changed_areas
+from geosr.change.polygons import UNKNOWN, changed_areas
 from geosr.change.texture import texture_of
 from geosr.errors import UsageError
 from geosr.registration.harmonise import Line
@@ -91,9 +96,32 @@ def test_finer_differences_count_where_they_exceed_the_errors_whatever_the_windo
 def test_texture_is_that_of_the_pixels_around():
     roofs = np.indices((30, 30)).sum(axis=0) % 2 * 0.2
     ground = np.where(np.arange(30) < 15, roofs, 0.3)
-    texture = texture_of(ground)
+    known = np.ones((30, 30), bool)
+    texture = texture_of(ground, known)
     assert texture[15, 5] == pytest.approx(0.1, rel=0.01)
     assert texture[15, 25] == pytest.approx(0, abs=1e-6)
+    # A masked cloud is no roof.
+    known[10:20, 20:] = False
+    masked = texture_of(np.where(known, ground, 0), known)
+    assert masked[:, 19:].max() == pytest.approx(0, abs=1e-6)
+    assert masked[15, 5] == pytest.approx(0.1, rel=0.01)
+
+
+def test_a_district_without_a_pixel_that_both_dates_show_is_counted(tmp_path):
+    classes = np.zeros((1, 20, 20), np.uint8)
+    classes[:, :, :10] = UNKNOWN
+    write_raster(tmp_path / "classes.tif", classes, names=(), transform=Affine(10, 0, 500_000, 0, -10, 5_300_000))
+    to_degrees = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True).transform
+    districts = [
+        Feature(name, shapely.transform(box(left, 5_299_850, left + 50, 5_299_900), to_degrees, interleaved=False))
+        for name, left in (("clouded", 500_020), ("seen", 500_120))
+    ]
+    rows = change_in_districts(districts, [], [], tmp_path / "classes.tif", 0.01, ("less", "more"))
+    assert [(row.district, row.measured_hectares) for row in rows] == [("seen", 0.25)] * 2
+    assert district_notes(districts, rows) == [
+        "1 of 2 districts have no pixel that both dates show, and are not in the table"
+    ]
+    assert district_notes(districts[1:], rows) == []
 
 
 def test_the_median_of_differences_that_come_in_parts():
