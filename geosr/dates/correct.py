@@ -13,7 +13,7 @@ from scipy import ndimage
 from geosr.dates.sampling import Pixels, Shift, ShiftedSensor, gram_kernel
 from geosr.dates.solve import solve
 from geosr.dates.survey import Survey, local_mean
-from geosr.dates.weights import Weighed, shrunk, weigh
+from geosr.dates.weights import Weighed, local_power, shrunk, weigh
 from geosr.model.sensor import Sensor, upsample
 
 #: Source pixels around what the reference did not measure that no date corrects.
@@ -142,8 +142,7 @@ def _calmed(values: Pixels, seen: Pixels, measured: _Mask) -> Pixels:
     On calm water, sharpened values would be nothing but the dates' noise; smooth ones are its mean. ``seen`` is the
     image as the reference's sensor sees it. A value of 0, where no date has weight, stays 0.
     """
-    detail = seen - local_mean(seen, measured)
-    power = np.stack([ndimage.gaussian_filter(np.where(measured, one**2, 0.0), _COARSE_PX) for one in detail])
+    power = local_power(seen - local_mean(seen, measured), measured, _COARSE_PX)
     share = (power**2 / (power**2 + _CALM_DETAIL**4)).astype(np.float32)
     smooth = np.where(values != 0, ndimage.gaussian_filter(values, (0, 0, _CALM_PX, _CALM_PX)), np.float32(0))
     calmed: Pixels = smooth + share * (values - smooth)

@@ -74,6 +74,12 @@ def shrunk(area: _Mask, px: int) -> _Mask:
     return inside
 
 
+def local_power(image: _Values, use: _Mask, sigma_px: float) -> _Values:
+    """Mean square of each band over the pixels ``use`` of the Gaussian window around, shaped as ``image``."""
+    known = np.maximum(ndimage.gaussian_filter(use.astype(np.float64), sigma_px), 1e-6)
+    return np.stack([ndimage.gaussian_filter(np.where(use, band**2, 0.0), sigma_px) / known for band in image])
+
+
 def _grown(area: _Mask, px: int) -> _Mask:
     grown: _Mask = ndimage.maximum_filter(area, 2 * px + 1, mode="nearest")
     return grown
@@ -94,11 +100,8 @@ def _oddness(difference: _Values, seen: NDArray[np.floating], usable: _Mask, fit
     """
     residual = difference - local_mean(difference, usable)
     detail = seen - local_mean(seen, usable)
-    known = np.maximum(ndimage.gaussian_filter(usable.astype(np.float64), _LOCAL_PX), 1e-6)
-    wide = np.maximum(ndimage.gaussian_filter(usable.astype(np.float64), _DETAIL_PX), 1e-6)
+    found, strength = local_power(residual, usable, _LOCAL_PX), local_power(detail, usable, _DETAIL_PX)
     total = np.zeros(usable.shape)
-    for band, own, noise in zip(residual, detail, fit.noise, strict=True):
-        found = ndimage.gaussian_filter(np.where(usable, band**2, 0.0), _LOCAL_PX) / known
-        strength = ndimage.gaussian_filter(np.where(usable, own**2, 0.0), _DETAIL_PX) / wide
-        total += found / ((_NOISE_LIMIT * noise) ** 2 + _DETAIL_SHARE * strength)
+    for own, allowed, noise in zip(found, strength, fit.noise, strict=True):
+        total += own / ((_NOISE_LIMIT * noise) ** 2 + _DETAIL_SHARE * allowed)
     return residual, total / len(residual)

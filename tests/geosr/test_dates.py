@@ -13,6 +13,7 @@ from geosr.dates.half_width import width_factor
 from geosr.dates.sampling import ShiftedSensor, gram_kernel
 from geosr.dates.solve import solve
 from geosr.dates.survey import DateFit, Tile, Unused, survey_dates, tile_windows
+from geosr.dates.weights import local_power
 from geosr.model.card import DatesCalibration
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample
@@ -189,6 +190,14 @@ def test_on_calm_water_dates_bring_less_noise_than_one_date_has():
     assert (weights[:, :, 48:] > 1).all()
     assert change[:, 32:-32, 4 * 48 : -32].std() < 0.5 * 0.001
     assert change[:, 32:-32, 32 : 4 * 24].std() > 0.002
+
+
+def test_detail_is_as_strong_beside_pixels_that_were_not_measured():
+    rows, cols = np.mgrid[:24, :24]
+    detail = np.where((rows + cols) % 2, 0.003, -0.003)[None]
+    measured = cols < 12
+    found = local_power(np.where(measured, detail, 1.0), measured, 2.0)
+    np.testing.assert_allclose(found[:, measured], 9e-6)
 
 
 def test_coarse_means_stay_the_references(dates):
