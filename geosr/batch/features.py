@@ -35,8 +35,7 @@ def scenes_of_features(
     Returns
     -------
     tuple
-        Scenes, and notes on features that none of them shows. A scene that cannot be opened stays as it is, to be
-        refused with its reason.
+        Scenes, and notes on features that none of them shows. A scene that cannot be opened has its ``fault``.
 
     Raises
     ------
@@ -49,8 +48,9 @@ def scenes_of_features(
     for scene in scenes:
         try:
             shown = _shown(scene, by_source.get(scene.source), features, template)
-        except CatalogError:
-            found.append(scene)
+        except CatalogError as error:
+            # Opened once more it might answer, and would be a product of the whole area.
+            found.append(replace(scene, fault=str(error)))
             continue
         seen.update(one.id for one in shown)
         found += [BatchScene(file_name(f"{scene.name}_{one.id}"), scene.source, one.polygon) for one in shown]

@@ -92,6 +92,8 @@ def run_batch(
         with share_cluster(cluster, len(scenes)) as shared:
 
             def upscale(scene: BatchScene, listener: Reporter) -> Outcome:
+                if scene.fault:
+                    return _refused(scene, scene.fault)
                 request = request_of(scene, folder / f"{scene.name}.tif")
                 return _upscale(scene, replace(request, cluster=shared.cluster), listener, style)
 
@@ -132,9 +134,13 @@ def _upscale(
         published = super_resolve(request, reporter)
         maps.write(published)
     except (GeosrError, CatalogError, TilingError) as error:
-        return Outcome(scene.name, scene.source, "refused", " ".join(str(error).split()))
+        return _refused(scene, str(error))
     state: State = "skipped" if before is not None and _stamp(product) == before else "made"
     return Outcome(scene.name, scene.source, state, product=product.name, thumbnail=thumbnail.name)
+
+
+def _refused(scene: BatchScene, reason: str) -> Outcome:
+    return Outcome(scene.name, scene.source, "refused", " ".join(reason.split()))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

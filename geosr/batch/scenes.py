@@ -38,6 +38,8 @@ class BatchScene:
     """Raster, product or STAC Item, by path or URL."""
     area: BaseGeometry | None = None
     """Place of the product in degrees; None for that of the batch."""
+    fault: str = ""
+    """Reason to refuse it unopened; empty for none."""
 
 
 def scenes_of(sources: Sequence[str]) -> list[BatchScene]:

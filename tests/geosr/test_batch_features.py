@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 import rasterio
@@ -11,7 +12,12 @@ import shapely
 from pyproj import Transformer
 from rasterio.transform import from_origin
 
+from catalog import SceneRequest
+from catalog.features import Feature
+from geosr.batch.features import scenes_of_features
+from geosr.batch.folder import run_batch
 from geosr.batch.parallel import run_scenes
+from geosr.batch.scenes import BatchScene
 from geosr.progress import QuietReporter
 from tests.conftest import read_raster, run_here, write_raster
 from tests.geosr.test_batch import QUICK, contents, summary
@@ -72,6 +78,19 @@ def test_each_feature_of_each_scene_is_a_product_cut_to_it(farm):
     write_fields(farm, {**FIELDS, "new": (30, -90, 80, -40)})
     batch(farm)
     assert summary(farm / "out") == {"broken": "refused", **dict.fromkeys(made, "skipped"), "south_new": "made"}
+
+
+def test_a_scene_that_did_not_open_is_not_made_for_the_whole_area(farm):
+    def request_of(scene, product):
+        raise AssertionError("the scene is opened again")
+
+    scene = BatchScene("north", str(farm / "scenes" / "north.tif"))
+    feature = Feature("far", shapely.box(0, 0, 1, 1))
+    broken = replace(scene, name="broken", source=str(farm / "scenes" / "broken.tif"))
+    (refused,), _ = scenes_of_features([scene, broken], [feature], SceneRequest(scene.source))
+    (outcome,) = run_batch([refused], request_of, farm / "out", QuietReporter())
+    assert (outcome.name, outcome.state, outcome.product) == ("broken", "refused", None)
+    assert "broken.tif" in outcome.reason
 
 
 def test_features_that_no_scene_shows_are_counted(farm):
