@@ -1,4 +1,4 @@
-"""Fields that users have uploaded: polygons in degrees, of which indices are plotted over the dates that are there."""
+"""Fields that users have uploaded, as polygons in degrees."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DIGITS = 7
 
 
 def offered() -> bool:
-    """True where what the statistics of fields need is installed."""
+    """True where the statistics of fields can be computed: the extra ``fields`` is installed."""
     return find_spec("exactextract") is not None
 
 
@@ -39,26 +39,37 @@ class FieldSets:
 
     def add(self, upload: Path, title: str, id_column: str | None, caller: Caller) -> dict[str, Any]:
         """Keep the polygons of an uploaded file. Raises :class:`Problem` or :class:`catalog.AreaError`."""
-        counted = self._database.row("SELECT count(*) AS n FROM fields WHERE key_id IS ?", (caller.key_id,))
-        if counted is not None and counted["n"] >= _MOST_SETS:
-            raise Problem(409, f"{_MOST_SETS} sets of fields are kept: delete one of them first")
+        # Before the file is read; and once more below, for others may have been added meanwhile.
+        self._check_room(caller)
         fields = fields_of(upload, id_column)
         set_id, created = secrets.token_hex(8), time.time()
         content = {"type": "FeatureCollection", "features": [_feature(i, one) for i, one in enumerate(fields)]}
-        self._path(set_id).write_text(json.dumps(content), encoding="utf-8")
         values = (set_id, caller.key_id, title or "fields", len(fields), created)
-        self._database.change("INSERT INTO fields (id, key_id, title, count, created) VALUES (?, ?, ?, ?, ?)", values)
+        try:
+            self._path(set_id).write_text(json.dumps(content), encoding="utf-8")
+            with self._database.transaction():
+                self._check_room(caller)
+                self._database.change(
+                    "INSERT INTO fields (id, key_id, title, count, created) VALUES (?, ?, ?, ?, ?)", values
+                )
+        except BaseException:
+            self._path(set_id).unlink(missing_ok=True)
+            raise
         return self._described(self._row(set_id, caller))
 
     def list(self, caller: Caller) -> list[dict[str, Any]]:
-        """Sets of a caller's, the latest first."""
+        """A caller's sets, the latest first."""
         rows = self._database.rows("SELECT * FROM fields WHERE key_id IS ? ORDER BY created DESC", (caller.key_id,))
         return [self._described(row) for row in rows]
 
     def geojson(self, set_id: str, caller: Caller) -> dict[str, Any]:
         """All fields of a set. Raises :class:`Problem` where there is none."""
         self._row(set_id, caller)
-        content: dict[str, Any] = json.loads(self._path(set_id).read_text(encoding="utf-8"))
+        try:
+            content: dict[str, Any] = json.loads(self._path(set_id).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            # It was removed after its row was read.
+            raise _unknown(set_id) from None
         return content
 
     def field(self, set_id: str, number: int, caller: Caller) -> Feature:
@@ -72,14 +83,12 @@ class FieldSets:
     def remove(self, set_id: str, caller: Caller) -> None:
         """Forget a set. Raises :class:`Problem` where there is none."""
         self._row(set_id, caller)
-        self._database.change("DELETE FROM fields WHERE id = ?", (set_id,))
-        self._path(set_id).unlink(missing_ok=True)
+        self._forget(set_id)
 
     def expire(self, before: float) -> None:
         """Forget sets that were uploaded before a time."""
         for row in self._database.rows("SELECT id FROM fields WHERE created < ?", (before,)):
-            self._database.change("DELETE FROM fields WHERE id = ?", (row["id"],))
-            self._path(row["id"]).unlink(missing_ok=True)
+            self._forget(row["id"])
 
     def tidy(self) -> None:
         """Remove files that no set has: an earlier process was killed while it took or removed them."""
@@ -88,10 +97,19 @@ class FieldSets:
             if path.name not in known:
                 path.unlink(missing_ok=True)
 
+    def _check_room(self, caller: Caller) -> None:
+        counted = self._database.row("SELECT count(*) AS n FROM fields WHERE key_id IS ?", (caller.key_id,))
+        if counted is not None and counted["n"] >= _MOST_SETS:
+            raise Problem(409, f"{_MOST_SETS} sets of fields are kept: delete one of them first")
+
+    def _forget(self, set_id: str) -> None:
+        self._database.change("DELETE FROM fields WHERE id = ?", (set_id,))
+        self._path(set_id).unlink(missing_ok=True)
+
     def _row(self, set_id: str, caller: Caller) -> Any:
         row = self._database.row("SELECT * FROM fields WHERE id = ? AND key_id IS ?", (set_id, caller.key_id))
         if row is None:
-            raise Problem(404, f"there are no fields {set_id[:80]}")
+            raise _unknown(set_id)
         return row
 
     def _path(self, set_id: str) -> Path:
@@ -99,6 +117,10 @@ class FieldSets:
 
     def _described(self, row: Any) -> dict[str, Any]:
         return {"id": row["id"], "title": row["title"], "fields": row["count"]}
+
+
+def _unknown(set_id: str) -> Problem:
+    return Problem(404, f"there are no fields {set_id[:80]}")
 
 
 def _feature(number: int, field: Feature) -> dict[str, Any]:

@@ -14,8 +14,11 @@ from rasterio.warp import transform_bounds
 
 from catalog import AreaError
 from geosr.model.zoo import DEFAULT_MODEL
-from geosr.service import vector_uploads
+from geosr.service import fields, vector_uploads
+from geosr.service.database import Database
+from geosr.service.fields import FieldSets
 from geosr.service.problems import Problem
+from geosr.service.security.api_keys import Caller
 from geosr.service.vector_uploads import fields_of
 from tests.conftest import SAMPLE
 from tests.service.conftest import served
@@ -114,6 +117,66 @@ def test_fields_are_limited_and_have_to_be_polygons(tmp_path, monkeypatch):
     monkeypatch.setattr(vector_uploads, "_MOST_FIELDS", 2)
     with pytest.raises(Problem, match="3 fields"):
         upload(tmp_path, geojson(*[SQUARE] * 3))
+
+
+@pytest.fixture
+def sets(tmp_path):
+    database = Database(tmp_path)
+    yield FieldSets(database, tmp_path / "fields")
+    database.close()
+
+
+def keep(sets, folder, caller, title="farm"):
+    (folder / "upload").write_bytes(geojson(SQUARE))
+    return sets.add(folder / "upload", title, None, caller)["id"]
+
+
+def test_fields_are_nobodys_but_their_keys(sets, tmp_path):
+    owner, other = Caller("owner"), Caller("other")
+    kept = keep(sets, tmp_path, owner)
+    assert [one["id"] for one in sets.list(owner)] == [kept]
+    for stranger in (other, Caller(None)):
+        assert sets.list(stranger) == []
+        for ask in (sets.geojson, sets.remove, lambda set_id, caller: sets.field(set_id, 0, caller)):
+            with pytest.raises(Problem) as refused:
+                ask(kept, stranger)
+            assert refused.value.status == 404
+    assert sets.field(kept, 0, owner).polygon.equals(SQUARE)
+
+
+def test_uploads_at_once_keep_no_more_sets_than_one_key_may_have(sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(fields, "_MOST_SETS", 1)
+    owner, read = Caller("owner"), fields.fields_of
+
+    def read_while_another_is_added(path, id_column):
+        monkeypatch.setattr(fields, "fields_of", read)
+        keep(sets, tmp_path, owner, "first")
+        return read(path, id_column)
+
+    (tmp_path / "second").write_bytes(geojson(SQUARE))
+    monkeypatch.setattr(fields, "fields_of", read_while_another_is_added)
+    with pytest.raises(Problem, match="1 sets of fields are kept") as refused:
+        sets.add(tmp_path / "second", "second", None, owner)
+    assert refused.value.status == 409
+    (first,) = sets.list(owner)
+    assert first["title"] == "first"
+    assert [path.stem for path in sets.folder.iterdir()] == [first["id"]]
+    keep(sets, tmp_path, Caller("other"))
+
+
+def test_fields_expire_with_their_files_and_what_a_kill_left_is_removed(sets, tmp_path):
+    caller = Caller(None)
+    early, late = (keep(sets, tmp_path, caller, title) for title in ("early", "late"))
+    sets._database.change("UPDATE fields SET created = 1 WHERE id = ?", (early,))
+    sets.expire(before=2)
+    (sets.folder / "left.geojson").touch()
+    sets.tidy()
+    assert [one["title"] for one in sets.list(caller)] == ["late"]
+    assert [path.stem for path in sets.folder.iterdir()] == [late]
+    # Removed between a request's two looks.
+    (sets.folder / f"{late}.geojson").unlink()
+    with pytest.raises(Problem, match="no fields"):
+        sets.geojson(late, caller)
 
 
 @pytest.mark.slow
