@@ -78,11 +78,12 @@ def owslib_processes(session: Session) -> str:
     from owslib.ogcapi.processes import Processes
 
     api = Processes(session.address, headers=session.headers)
-    (one,) = api.processes()
-    described = api.process(one["id"])
+    offered = [one["id"] for one in api.processes()]
+    described = api.process("upscale")
     result = api.execute("upscale", {"scene": "demo", "bbox": BOX})
     found = requests.get(api.response_headers.get("Location", session.product), headers=session.headers, timeout=60)
-    return f"{len(described['inputs'])} inputs of {one['id']}, executed: {', '.join(result)}; HTTP {found.status_code}"
+    inputs = f"{len(described['inputs'])} inputs of upscale"
+    return f"processes {', '.join(offered)}; {inputs}, executed: {', '.join(result)}; HTTP {found.status_code}"
 
 
 def owslib_records(session: Session) -> str:
@@ -96,12 +97,21 @@ def owslib_records(session: Session) -> str:
 
 def owslib_wmts(session: Session) -> str:
     """Read capabilities, and a tile by them."""
+    return _tile_by_wmts(session, "scenes/demo/wmts", "sr", TILE)
+
+
+def owslib_wmts_of_result(session: Session) -> str:
+    """Read a result's capabilities, and a tile by them."""
+    return _tile_by_wmts(session, f"jobs/{session.item}/wmts", "product", RESULT_TILE)
+
+
+def _tile_by_wmts(session: Session, path: str, layer: str, tile: tuple[int, int, int]) -> str:
     from owslib.wmts import WebMapTileService
 
-    wmts = WebMapTileService(f"{session.address}/scenes/demo/wmts", headers=session.headers)
-    zoom, col, row = TILE
+    wmts = WebMapTileService(f"{session.address}/{path}", headers=session.headers)
+    zoom, col, row = tile
     place = {"tilematrixset": "GoogleMapsCompatible", "tilematrix": str(zoom), "row": row, "column": col}
-    address = wmts.buildTileResource(layer="sr", style="default", format="image/png", **place)
+    address = wmts.buildTileResource(layer=layer, style="default", format="image/png", **place)
     picture = requests.get(address, headers=session.headers, timeout=300)
     return f"layers {', '.join(wmts.contents)}; tile of {size_of(picture)} from {urlsplit(address).path}"
 
@@ -178,18 +188,6 @@ def gdal_xyz(session: Session) -> str:
         _, col, row = TILE
         part = raster.read(window=rasterio.windows.Window(col * 256, row * 256, 256, 256))
         return f"tile {part.shape}, mean colour {part[:3].mean():.1f}, opaque {100 * (part[3] == 255).mean():.0f} %"
-
-
-def owslib_wmts_of_result(session: Session) -> str:
-    """Read a result's capabilities, and a tile by them."""
-    from owslib.wmts import WebMapTileService
-
-    wmts = WebMapTileService(f"{session.address}/jobs/{session.item}/wmts", headers=session.headers)
-    zoom, col, row = RESULT_TILE
-    place = {"tilematrixset": "GoogleMapsCompatible", "tilematrix": str(zoom), "row": row, "column": col}
-    address = wmts.buildTileResource(layer="product", style="default", format="image/png", **place)
-    picture = requests.get(address, headers=session.headers, timeout=300)
-    return f"layers {', '.join(wmts.contents)}; tile of {size_of(picture)} from {urlsplit(address).path}"
 
 
 def qgis(session: Session) -> str:
