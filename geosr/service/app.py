@@ -106,7 +106,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         jobs,
         rates=Rates(settings.requests_per_minute),
         order_rates=Rates(settings.orders_per_hour, 3600, "orders in this hour"),
-        upload_rates=Rates(settings.uploads_per_hour, 3600, "new scenes in this hour"),
+        upload_rates=Rates(settings.uploads_per_hour, 3600, "new scenes and fields in this hour"),
         refusal_rates=Rates(settings.refused_keys_per_minute, 60, "requests without a key that holds"),
         signed_links=SignedLinks(settings.data, settings.link_hours),
     )

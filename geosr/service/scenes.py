@@ -54,7 +54,7 @@ class Scenes:
         self._open: OrderedDict[str, LiveScene] = OrderedDict()
 
     def add_demo(self) -> None:
-        """The bundled sample, as a scene of this service's."""
+        """Add the bundled sample as a scene of the service."""
         folder = self.folder / DEMO
         folder.mkdir(exist_ok=True)
         sample = folder / "sample.tif"
@@ -67,7 +67,7 @@ class Scenes:
         )
 
     def list(self, caller: Caller) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Scenes of a caller's, the latest first, and those of them that cannot be shown, with the reason."""
+        """A caller's scenes, the latest first, and those of them that cannot be shown, with the reason."""
         rows = self._database.rows(
             "SELECT id, title, kind FROM scenes WHERE key_id IS ? OR key_id IS NULL ORDER BY created DESC",
             (caller.key_id,),

@@ -73,7 +73,7 @@ class ServiceSettings(BaseSettings):
     jobs_at_a_time: int = Field(default=1, ge=1)
     """Jobs that run at the same time; the others wait."""
     keep_days: float = Field(default=7, gt=0)
-    """Days after which a job's results, and scenes that were added, are removed."""
+    """Days after which a job's results, and scenes and fields that were added, are removed."""
 
     max_upload_bytes: int = Field(default=2048 * _MIB, ge=1)
     max_pixels: int = Field(default=150_000_000, ge=1)
@@ -87,7 +87,7 @@ class ServiceSettings(BaseSettings):
     orders_per_hour: int = Field(default=600, ge=1)
     """Jobs that one key, or one address where there are no keys, may order; what is ordered again counts as well."""
     uploads_per_hour: int = Field(default=120, ge=1)
-    """Scenes that one key, or one address where there are no keys, may add or upload."""
+    """Scenes and sets of fields that one key, or one address where there are no keys, may add or upload."""
     refused_keys_per_minute: int = Field(default=20, ge=1)
     """Requests of one address with a key that is missing, unknown or revoked; beyond that the answer is 429."""
     link_hours: float = Field(default=24, gt=0)

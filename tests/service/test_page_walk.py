@@ -38,6 +38,12 @@ pytestmark = [
 
 SEARCH = {"bbox": [12.2, 48.6, 12.4, 48.8], "datetime": "2023-06-01/2023-08-31"}
 
+#: Box of a part of the scene, degrees, by shares of its width and height.
+PART = """(shares) => {
+    const [west, south, east, north] = window.geosr.state.scene.bbox;
+    return shares.map((share, i) => (i % 2 ? south + share * (north - south) : west + share * (east - west)));
+}"""
+
 AXE = os.environ.get("GEOSR_TEST_AXE")
 
 
@@ -187,9 +193,7 @@ def test_find_compare_order_watch_download_and_share(walker, dates, tmp_path):
 
     # Order a box, and watch.
     walker.open("Order")
-    west, south, east, north = page.evaluate("window.geosr.state.scene.bbox")
-    wide, tall = east - west, north - south
-    box = west + wide * 0.2, south + tall * 0.2, east - wide * 0.4, north - tall * 0.4
+    box = page.evaluate(PART, [0.2, 0.2, 0.6, 0.6])
     page.locator("#box").fill(", ".join(f"{value:.5f}" for value in box))
     page.locator("#order-uncertainty").uncheck()
     walker.look_at("5-order")
@@ -304,6 +308,9 @@ def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken
     hand.press(page.locator("#to-change"))
     expect(page.locator("#order-what")).to_be_focused()
     expect(page.locator("#order-what")).to_have_value("change")
+    # Of a part: both its dates are upscaled with half-widths.
+    box = page.evaluate(PART, [0.35, 0.35, 0.65, 0.65])
+    hand.type(page.locator("#box"), ", ".join(f"{value:.5f}" for value in box))
     hand.reach(page.locator("#order-index"))
     page.keyboard.type("veg")
     expect(page.locator("#order-index")).to_have_value("ndvi")
