@@ -115,15 +115,23 @@ class Registration:
 
 
 def register(
-    before: ProductReader, after: SceneReader, size: tuple[int, int], scale: int, mtf_nyquist: Sequence[float]
+    before: ProductReader,
+    after: ProductReader,
+    source: SceneReader,
+    size: tuple[int, int],
+    scale: int,
+    mtf_nyquist: Sequence[float],
 ) -> Registration:
     """Measure shift and radiometry of the later date against the earlier one's product, seen through the sensor.
 
+    The shift is that of the later source. The radiometry is compared between both products, each seen through the
+    sensor: bands that the sensor sampled more coarsely than the source's grid are seen too sharply, but alike.
+
     Parameters
     ----------
-    before
-        Product of the earlier date, ``scale`` times finer.
-    after
+    before, after
+        Products of the earlier and of the later date, ``scale`` times finer.
+    source
         Source of the later date.
     size
         Rows and columns of the source.
@@ -139,10 +147,10 @@ def register(
     """
     shifts, lines, means = [], [], []
     for row, col, side in _squares(size):
-        outer = Window(col - _MARGIN_PX, row - _MARGIN_PX, side + 2 * _MARGIN_PX, side + 2 * _MARGIN_PX)
-        fine = Window(*(scale * v for v in (outer.col_off, outer.row_off, outer.width, outer.height)))
+        outer = (col - _MARGIN_PX, row - _MARGIN_PX, side + 2 * _MARGIN_PX, side + 2 * _MARGIN_PX)
+        fine = Window(*(scale * v for v in outer))
         hr, seen = before.read(fine)
-        lr, valid = after.read(Window(col, row, side, side))
+        lr, valid = source.read(Window(col, row, side, side))
         if min(seen.mean(), valid.mean()) < _LEAST_MEASURED:
             continue
         means.append(np.stack([one[:, known].mean(axis=1) for one, known in ((hr, seen), (lr, valid))]))
@@ -152,8 +160,9 @@ def register(
         if shift.error_px > _SURE_PX:
             continue
         shifts.append((shift.rows_px, shift.cols_px))
-        there, known = observed.at(np.array(shifts[-1]))
-        lines.append(harmonise(values, there, valid & known))
+        earlier, known = observed.at(np.array(shifts[-1]))
+        later, known_later = observe(*after.read(fine), mtf_nyquist, scale, _MARGIN_PX).at(np.zeros(2))
+        lines.append(harmonise(later, earlier, valid & known & known_later))
     if means:
         _check_scales(means)
     if not shifts:

@@ -205,7 +205,7 @@ def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> t
     with rasterio.open(products[0]) as raster:
         fine_size, fine_transform, crs = raster.shape, raster.transform, raster.crs
     scale = fine_size[0] // size[0]
-    registration = register(readers[0], sources[1], size, scale, transfers)
+    registration = register(readers[0], readers[1], sources[1], size, scale, transfers)
     widths = [
         ProductReader(layer_path(path, HALF_WIDTH), bands, widths=True)
         for path, bands in zip(products, specs, strict=True)
