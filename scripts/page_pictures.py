@@ -15,13 +15,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 import rasterio.warp
 import shapely.geometry
+import torch
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from rasterio.windows import Window
 
+from geosr.model.kernels import mtf_to_sigma
+from geosr.model.sensor import Sensor
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
 from tests.service.browsing import settled
@@ -33,6 +37,9 @@ ROOT = Path(__file__).parent.parent
 #: Side of the two dates, source pixels, and rows and columns of fields that are harvested between them.
 SIDE_PX = 160
 FIELDS = {"north": (slice(30, 62), slice(40, 80)), "south": (slice(96, 120), slice(70, 120))}
+
+#: Modulation transfer of the sensor's bands at the Nyquist frequency.
+MTF_NYQUIST = 0.26
 
 #: Milliseconds for chunks of the network on a busy machine.
 WAIT_MS = 600_000
@@ -75,11 +82,9 @@ def _change(page: Page, service: Service, folder: Path, output: Path) -> None:
     with rasterio.open(SAMPLE) as source:
         window = Window(60, 60, SIDE_PX, SIDE_PX)
         pixels, transform, crs = source.read(window=window), source.window_transform(window), source.crs
-    later = pixels.copy()
-    # Less near-infrared and more red, as stubble has.
-    for rows, cols in FIELDS.values():
-        later[3, rows, cols] = later[3, rows, cols] * 0.55
-        later[2, rows, cols] = later[2, rows, cols] * 1.4
+    # Less near-infrared and more red, as stubble has; by the share of it that the sensor sees.
+    stubble, change = _seen_fields(), np.array([1, 1, 1.4, 0.55])
+    later = np.rint(pixels * (1 + (change[:, None, None] - 1) * stubble)).astype(pixels.dtype)
     ids = []
     for date, image in (("2024-06-01", pixels), ("2024-08-10", later)):
         path = folder / f"{date}.tif"
@@ -109,6 +114,14 @@ def _change(page: Page, service: Service, folder: Path, output: Path) -> None:
     page.wait_for_selector("#legend:not([hidden])", timeout=WAIT_MS)
     page.locator("#series").scroll_into_view_if_needed()
     _save(page, output / "page_change.png")
+
+
+def _seen_fields() -> np.ndarray:
+    """Share of all fields in each source pixel, as the sensor sees them: ``(1, rows, cols)``."""
+    ground = torch.zeros(1, 1, 4 * SIDE_PX, 4 * SIDE_PX)
+    for rows, cols in FIELDS.values():
+        ground[..., 4 * rows.start : 4 * rows.stop, 4 * cols.start : 4 * cols.stop] = 1
+    return Sensor([mtf_to_sigma(MTF_NYQUIST, 4)], 4).observe(ground)[0].numpy()
 
 
 def _field(name: str, rows: slice, cols: slice, transform: Any, crs: Any) -> dict[str, Any]:
