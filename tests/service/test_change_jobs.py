@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+from importlib.resources import files
 from typing import get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from geosr.change.indices import INDICES
+from geosr.change.situation_map import COLOURS
 from geosr.progress import QuietReporter
 from geosr.service.jobs.change_inputs import IndexName
 from geosr.service.jobs.change_job import run_change
@@ -31,6 +33,14 @@ BUNDLED = {"change.tif", "change_difference.tif", "change.geojson", "change.csv"
 
 def test_indices_of_orders_are_those_that_there_are():
     assert set(get_args(IndexName)) == set(INDICES)
+
+
+def test_the_page_has_the_words_and_colours_of_the_map():
+    page = (files("geosr") / "service" / "page" / "change_result.js").read_text(encoding="utf-8")
+    for index in INDICES.values():
+        assert f'{index.name}: ["{index.less}", "{index.more}"]' in page
+    for colour in COLOURS:
+        assert f'"rgb({" ".join(map(str, colour))})"' in page
 
 
 @pytest.fixture(scope="module")

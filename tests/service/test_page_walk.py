@@ -309,7 +309,7 @@ def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken
     expect(page.locator("#order-what")).to_be_focused()
     expect(page.locator("#order-what")).to_have_value("change")
     # Of a part: both its dates are upscaled with half-widths.
-    box = page.evaluate(PART, [0.35, 0.35, 0.65, 0.65])
+    box = page.evaluate(PART, [0.2, 0.2, 0.6, 0.6])
     hand.type(page.locator("#box"), ", ".join(f"{value:.5f}" for value in box))
     hand.reach(page.locator("#order-index"))
     page.keyboard.type("veg")
@@ -340,6 +340,18 @@ def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken
     assert "product." in page.locator("#share-link").input_value()
     hand.press(page.get_by_role("button", name="Close"))
     expect(page.locator("#share-dialog")).to_be_hidden()
+
+    # The map of change is shown without the later scene, which is removed.
+    later = next(one["id"] for one in dates.http.get("/scenes").json()["scenes"] if one["title"] == "late")
+    assert dates.http.delete(f"/scenes/{later}").status_code == 204
+    page.goto(dates.address)
+    page.wait_for_selector("#stage[data-scene]")
+    hand.press(result.get_by_role("button", name="Show"))
+    expect(page.locator("#legend")).to_contain_text("less vegetation")
+    settled(page)
+    # Left of its middle the ground changed, and the map is all that is drawn there.
+    frame = page.locator("#maps").bounding_box()
+    seen(page, frame["x"] + frame["width"] * 0.55, frame["y"] + frame["height"] * 0.5, is_drawn)
     hand.press(result.get_by_role("button", name="Delete"))
     expect(page.locator("#jobs li")).to_have_count(0)
 

@@ -39,13 +39,13 @@ export async function changeLayer({ id }, side_px) {
   };
 }
 
-export async function changeLegend({ id, inputs }) {
-  const { fine } = await once(`/jobs/${id}/files/change_change.json`);
+export async function changeLegend({ id }) {
+  const { index, fine } = await once(`/jobs/${id}/files/change_change.json`);
   const rows = [fine.less, fine.more].map((total, i) => {
     const mark = element("span", { className: "swatch" });
     mark.style.background = COLOURS[i];
     const hectares = total.areas ? `${total.hectares.toFixed(2)} ha (${total.low_hectares.toFixed(2)} to ${total.high_hectares.toFixed(2)})` : "none";
-    return element("div", {}, mark, ` ${MEANINGS[inputs.index ?? "ndwi"][i]}: ${hectares}`);
+    return element("div", {}, mark, ` ${MEANINGS[index][i]}: ${hectares}`);
   });
-  return element("div", {}, `Change of ${(inputs.index ?? "ndwi").toUpperCase()}`, ...rows);
+  return element("div", {}, `Change of ${index.toUpperCase()}`, ...rows);
 }

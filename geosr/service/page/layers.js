@@ -75,10 +75,15 @@ export async function layersOf(choice) {
   const [kind, id, since] = choice.split(".");
   const change = changeJobOf(choice);
   if (kind === "product" && !change) return [await productLayer(id)];
-  const scene = await sceneOf(change ? change.inputs.after : id);
+  if (change) {
+    const { after } = change.inputs;
+    const map = { ...(await changeLayer(change, 256 * RETINA)), opacity: state.opacity / 100 };
+    // The map is there for longer than the scenes that it was made of.
+    return state.scenes.some((one) => one.id === after) ? [...(await layersOf(`original.${after}`)), map] : [map];
+  }
+  const scene = await sceneOf(id);
   const layer = (name, more = {}) => tiles(scene, { layer: name, bands: state.bands, ...more });
   const colours = { rescale: rescaleFor(scene) };
-  if (change) return [layer("original", colours), { ...(await changeLayer(change, 256 * RETINA)), opacity: state.opacity / 100 }];
   if (kind === "original") return [layer("original", colours)];
   if (kind === "sr") return [layer("sr", { ...colours, ...(state.sharpness !== "0" && scene.visual && { sharpness: state.sharpness }) })];
   const above = kind === "change" ? layer("change", { since }) : layer("uncertainty");
