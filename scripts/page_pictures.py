@@ -145,12 +145,11 @@ def _open(page: Page, address: str, scene: str = "demo") -> None:
 
 
 def _save(page: Page, path: Path) -> None:
-    """Save a picture in few colours, for pages load it."""
+    """Save a picture. Fewer colours would be others in small things, as the marks of legends."""
     settled(page)
     page.screenshot(path=path)
     with Image.open(path) as picture:
-        small: Any = picture.convert("RGB").quantize(256)
-        small.save(path, optimize=True)
+        picture.convert("RGB").save(path, optimize=True)
     print(path)
 
 
