@@ -319,7 +319,7 @@ def peers(result: dict[str, Any]) -> str:
         "between spectra, of at most 12 images of a set. "
         f"Time: median for a source of {side} × {side} pixels, all bands that a model has, as a multiple of the fastest, in rounds that "
         "take turns, by PyTorch in 32 bits, as all are judged: products are made by [faster engines](#engines). "
-        f" {in_words(result['machine'])}",
+        f"{in_words(result['machine'])}",
         "| | another date left over | smoothed interpolation | grain on water, B02 B03 B04 | agreement | lowest DN, of the source | time |"
         f"\n|{'---|' * 7}",
     ]
