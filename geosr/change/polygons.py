@@ -25,7 +25,7 @@ from geosr.errors import UsageError
 #: Classes of the map.
 UNCHANGED, DECREASE, INCREASE, UNKNOWN = 0, 1, 2, 255
 
-#: Columns of an empty file of areas.
+#: Columns of a file of areas.
 _COLUMNS = ("change", "hectares", "hectares_low", "hectares_high", "mean_difference", "texture_before", "texture_after")
 
 #: Formats of polygons by the file's ending.
@@ -149,13 +149,12 @@ def write_polygons(areas: Iterable[ChangedArea], path: Path, crs: Any, meanings:
         return
     import pyogrio
 
-    names = list(fields[0]) if fields else list(_COLUMNS)
-    columns = [np.array([one[name] for one in fields], object if name == "change" else float) for name in names]
+    columns = [np.array([one[name] for one in fields], object if name == "change" else float) for name in _COLUMNS]
     pyogrio.raw.write(
         path,
         geometry=np.array([area.geometry.wkb for area in areas], object),
         field_data=columns,
-        fields=np.array(names),
+        fields=np.array(_COLUMNS),
         geometry_type="MultiPolygon",
         crs=crs.to_wkt(),
         driver=form,

@@ -86,7 +86,13 @@ def change(
             for source in (before, after)
         ]
         request = ChangeRequest(
-            *(scenes[0], scenes[1], output, index, model, least, least_hectares),
+            before=scenes[0],
+            after=scenes[1],
+            output=output,
+            index=index,
+            model=model,
+            least=least,
+            least_hectares=least_hectares,
             polygons=polygons,
             reports=tuple(report or ()),
             districts=None if districts is None else DistrictsFile(districts, id_column, layer, where),

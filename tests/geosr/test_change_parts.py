@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyogrio
 import pytest
 import shapely
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from rasterio.transform import Affine
 from rasterio.windows import Window
-from shapely.geometry import box
+from shapely.geometry import MultiPolygon, box
 
 from catalog.features import Feature
 from geosr.change.calm import CalmDifference, MedianSize
@@ -20,7 +21,7 @@ from geosr.change.extent import LIKELY, PERHAPS, REACHES, SURE, Difference, cert
 from geosr.change.grid import Grid
 from geosr.change.indices import INDICES
 from geosr.change.levels import measure_levels
-from geosr.change.polygons import UNKNOWN, changed_areas
+from geosr.change.polygons import UNKNOWN, ChangedArea, changed_areas, write_polygons
 from geosr.change.texture import texture_of
 from geosr.errors import UsageError
 from geosr.registration.harmonise import Line
@@ -267,3 +268,17 @@ def test_a_band_of_another_season_leaves_both_as_they_are():
     fitted = [(Line(1.05, 0.01), Line(0.3, 0.02))] * 3
     assert _median_lines(fitted) == (Line(1.0, 0.0),) * 2
     assert _median_lines([(Line(1.05, 0.01), Line(0.9, 0.02))] * 3) == (Line(1.05, 0.01), Line(0.9, 0.02))
+
+
+AREA = ChangedArea(2, MultiPolygon([box(0, 0, 10, 10)]), 0.01, 0.0, 0.02, 0.4, 0.1, 0.2)
+
+
+@pytest.mark.parametrize("areas", [[], [AREA]])
+def test_a_geopackage_has_the_columns_of_areas_with_and_without_any(tmp_path, areas):
+    write_polygons(areas, tmp_path / "areas.gpkg", CRS("EPSG:32633"), ("less water", "more water"))
+    meta, _, geometries, values = pyogrio.raw.read(tmp_path / "areas.gpkg")
+    row = {"change": "more water", "hectares": 0.01, "hectares_low": 0.0, "hectares_high": 0.02}
+    row |= {"mean_difference": 0.4, "texture_before": 0.1, "texture_after": 0.2}
+    found = {name: list(column) for name, column in zip(meta["fields"], values, strict=True)}
+    assert found == {name: [value] * len(areas) for name, value in row.items()}
+    assert [shapely.from_wkb(one) for one in geometries] == [area.geometry for area in areas]
