@@ -141,12 +141,13 @@ def test_scenes_run_beside_each_other_and_end_in_their_order():
 
 
 def test_an_interrupt_ends_the_other_scenes_at_their_next_chunk():
-    begun, ended, done = threading.Event(), [], []
+    begun, made, ended, done = threading.Event(), [], [], []
 
     def make(job, listener):
         if job == "first":
-            assert begun.wait(30)
+            assert begun.wait(300)
             raise KeyboardInterrupt
+        made.append(job)
         begun.set()
         try:
             while True:
@@ -158,7 +159,9 @@ def test_an_interrupt_ends_the_other_scenes_at_their_next_chunk():
     with pytest.raises(KeyboardInterrupt):
         run_scenes(jobs, make, Notes(), 2, done.append)
     assert done == []
-    assert ended[:1] == ["running"]
+    # The last one may have begun before the interrupt was seen, and has ended then too.
+    assert "running" in made
+    assert sorted(ended) == sorted(made)
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,29 @@ def order_a_box(page, x=(450, 570), y=(300, 420)):
     page.mouse.move(sum(x) / 2, sum(y) / 2)
     page.mouse.move(x[1], y[1])
     page.mouse.up()
+
+
+class Typist:
+    """Somebody with a keyboard alone, who goes on from where the focus is."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def reach(self, place):
+        """Press Tab until a place has the focus, which has to be seen there."""
+        handle = place.element_handle()
+        for _ in range(120):
+            if handle.evaluate("(one) => one === document.activeElement"):
+                assert handle.evaluate("(one) => one.matches(':focus-visible')")
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"{place} is not reached")
+
+    def press(self, place, key="Enter"):
+        self.reach(place)
+        self.page.keyboard.press(key)
+
+    def type(self, place, text):
+        self.reach(place)
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.type(text)

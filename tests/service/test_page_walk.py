@@ -21,7 +21,7 @@ from PIL import Image
 
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
-from tests.service.browsing import PICTURES, differs, is_drawn, photograph, seen, settled, until
+from tests.service.browsing import PICTURES, Typist, differs, is_drawn, photograph, seen, settled, until
 from tests.service.conftest import served
 from tests.service.files import files_server
 from tests.service.test_page import CHROMIUM, DESKTOP, PHONE, browser, is_own  # noqa: F401 - the fixture
@@ -257,32 +257,6 @@ def test_find_compare_order_watch_download_and_share(walker, dates, tmp_path):
     expect(page.locator("#jobs li")).to_have_count(0)
 
 
-class Typist:
-    """Somebody with a keyboard alone, who goes on from where the focus is."""
-
-    def __init__(self, page):
-        self.page = page
-
-    def reach(self, place):
-        """Press Tab until a place has the focus, which has to be seen there."""
-        handle = place.element_handle()
-        for _ in range(120):
-            if handle.evaluate("(one) => one === document.activeElement"):
-                assert handle.evaluate("(one) => one.matches(':focus-visible')")
-                return
-            self.page.keyboard.press("Tab")
-        raise AssertionError(f"{place} is not reached")
-
-    def press(self, place, key="Enter"):
-        self.reach(place)
-        self.page.keyboard.press(key)
-
-    def type(self, place, text):
-        self.reach(place)
-        self.page.keyboard.press("Control+A")
-        self.page.keyboard.type(text)
-
-
 def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken_home(walker, dates):
     if walker.size == "phone":
         pytest.skip("phones have no keyboard")
@@ -354,6 +328,10 @@ def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken
     seen(page, frame["x"] + frame["width"] * 0.55, frame["y"] + frame["height"] * 0.5, is_drawn)
     hand.press(result.get_by_role("button", name="Delete"))
     expect(page.locator("#jobs li")).to_have_count(0)
+    # The map does not ask for what was deleted.
+    tiles = "Object.values(window.geosr.maps.after.getStyle().sources).flatMap((source) => source.tiles ?? [])"
+    assert [url for url in page.evaluate(tiles) if "/jobs/" in url] == []
+    expect(page.locator("#label-after")).to_contain_text("Super-resolved")
 
 
 def test_a_service_that_does_not_answer_is_said_and_waited_for(browser, tmp_path):  # noqa: F811

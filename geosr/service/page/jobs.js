@@ -149,10 +149,18 @@ export class Jobs {
     row.append(picture, element("div", {}, ...parts));
   }
 
+  // Before it is deleted, so that the map asks for none of its tiles any more.
+  async #withdraw(job) {
+    if (!state.products.delete(job.jobID)) return;
+    this.kept = null;
+    await this.changed();
+  }
+
   #remover(job, textContent) {
     const button = element("button", { type: "button", textContent });
     button.addEventListener("click", async () => {
       await this.attempt(async () => {
+        await this.#withdraw(job);
         await ask(`/jobs/${job.jobID}`, { method: "DELETE" });
         await this.#refresh();
       }, button);

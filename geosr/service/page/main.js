@@ -159,10 +159,12 @@ async function compareWith(item) {
   openTab("look");
 }
 
-function productsChanged() {
+// A result that is shown and is no more gives way on the map.
+async function productsChanged() {
   if (!state.scene) return;
+  const shown = [state.left, state.right].join();
   look.list();
-  look.tell();
+  await ([state.left, state.right].join() === shown ? look.tell() : showLook());
 }
 
 async function showProduct(job) {
