@@ -5,7 +5,7 @@ Knows nothing of networks or HTTP services.
 
 from catalog.acquisition import Acquisition, parse_acquired
 from catalog.area import parse_aoi, parse_bbox, read_aoi
-from catalog.dates import MOST_DATES, DateChoice, DateSeries, OtherDate, open_dates
+from catalog.dates import MOST_DATES, DateChoice, DateSeries, OtherDate, open_dates, series_of_scenes
 from catalog.errors import (
     AreaError,
     CatalogError,
@@ -81,6 +81,7 @@ __all__ = [
     "restriction_in_force",
     "search",
     "sensor_names",
+    "series_of_scenes",
     "to_json",
     "without_queries",
 ]

@@ -187,6 +187,39 @@ def open_dates(request: SceneRequest, choice: DateChoice) -> DateSeries:
     return DateSeries(_label(first, dates), reference, tuple(others), tuple(left_out))
 
 
+def series_of_scenes(reference: Scene, others: Sequence[Scene]) -> DateSeries:
+    """Place open scenes on the grid of a reference. No pixels are read; scenes that do not fit it are left out.
+
+    Parameters
+    ----------
+    reference
+        Scene whose product is made.
+    others
+        Further dates, with the reference's bands or more.
+
+    Returns
+    -------
+    DateSeries
+        The reference and the further dates on its grid, in their order.
+
+    Raises
+    ------
+    CatalogError
+        The reference has no CRS, is a plain image, or was resampled.
+
+    """
+    _check_reference(reference)
+    dates = [_Date((scene.id,), _when(scene), partial(replace, scene)) for scene in (reference, *others)]
+    placed, left_out = [], []
+    for scene, date in zip(others, dates[1:], strict=True):
+        label = _label(date, dates)
+        try:
+            placed.append(OtherDate(label, on_grid_of(reference, scene), _days_apart(dates[0], date)))
+        except SourceError as error:
+            left_out.append((label, str(error)))
+    return DateSeries(_label(dates[0], dates), reference, tuple(placed), tuple(left_out))
+
+
 def _check(request: SceneRequest, choice: DateChoice) -> None:
     if choice.count is not None and not 2 <= choice.count <= MOST_DATES:
         raise RequestError(

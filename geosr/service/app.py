@@ -129,6 +129,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             app.state.ready = False
             await run_in_threadpool(jobs.stop)
             await run_in_threadpool(chunks.stop)
+            context.tiles.dated.stop()
             egress.stop()
             catalog.restrict(None)
             cache.close()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,13 @@ from catalog.radiometry import reflectance_of
 from geosr import hardware
 from geosr.engine import EngineChoice, Parallel
 from geosr.inference.scene_calibration import calibrate_area
-from geosr.inference.upscaled_window import SceneUncertainty
+from geosr.inference.upscaled_window import SceneUncertainty, UpscaledWindow
 from geosr.inference.upscaler import ModelSpec, Upscaler, upscaler_of
 from geosr.run.product import detail_of, effective_resolution
 from geosr.service.geography import bounds_of, name_of, outline_of
 from geosr.service.messages import for_clients
 from geosr.service.sampling import percentiles, squares
-from tiling import whole
+from tiling import grow, read_reflected, whole
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,17 @@ _log = logging.getLogger(__name__)
 _CLIPPED = (1.0, 99.0)
 
 Limits = Mapping[str, tuple[float, float]]
+
+
+class Sharpening(Protocol):
+    """Further scenes that sharpen the image of a reference."""
+
+    @property
+    def reference(self) -> LiveScene:
+        """The scene whose image it is."""
+
+    def upscaled(self, window: Window) -> UpscaledWindow:
+        """Upscale a window of the reference's grid."""
 
 
 @dataclass
@@ -46,6 +57,8 @@ class LiveScene:
     created: float
     key_id: str | None = None
     """Key that it belongs to; None for everybody's."""
+    dates: Sharpening | None = None
+    """Further scenes that sharpen its image; None where it is shown alone."""
     _uncertainty: SceneUncertainty | None = field(default=None, repr=False)
     _sharpened: dict[float, ModelSpec] = field(default_factory=dict, repr=False)
 
@@ -93,6 +106,17 @@ class LiveScene:
             _log.info("scene %s: %s", self.id, note)
         return pixels, valid
 
+    def upscaled(self, window: Window, sharpness: float = 0, *, uncertainty: bool = False) -> UpscaledWindow:
+        """Upscale a window of its grid, which may reach beyond its edges: there are its reflections.
+
+        Windows of one shape are best, for each shape is compiled anew.
+        """
+        if self.dates is not None:
+            return self.dates.upscaled(window)
+        upscaler = self.upscaler_at(sharpness)
+        pixels, valid = read_reflected(self.read, grow(window, upscaler.margin_px), self.scene.geobox.shape)
+        return upscaler(pixels, valid, uncertainty=self.uncertainty() if uncertainty else None)
+
     def uncertainty(self) -> SceneUncertainty:
         """Calibration of this scene's half-widths, as in the batch product; measured once."""
         if self._uncertainty is None:
@@ -105,6 +129,8 @@ class LiveScene:
     @cached_property
     def limits(self) -> Limits:
         """Reflectance that pictures show from dark to bright, by band."""
+        if self.dates is not None:
+            return self.dates.reference.limits
         samples = self.samples(whole(self.scene.geobox))
         pairs = (percentiles(values, *_CLIPPED) for values in samples)
         return {band.name: pair for band, pair in zip(self.scene.bands, pairs, strict=True)}
@@ -154,6 +180,7 @@ class LiveScene:
             "scale": card.scale,
             "uncertainty": card.calibration is not None,
             "visual": card.visual is not None,
+            "several_dates": card.stack is None and not scene.plain_image,
             "level": card.calibration.level if card.calibration is not None else None,
             "effective_resolution": effective_resolution(scene, card),
             "detail": detail_of(card),

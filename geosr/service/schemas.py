@@ -132,6 +132,8 @@ class SceneInfo(BaseModel):
     scale: int
     uncertainty: bool
     visual: bool
+    several_dates: bool
+    """True where further scenes of the place can sharpen its image."""
     level: float | None
     effective_resolution: str | None
     detail: str
@@ -158,6 +160,17 @@ class BandValues(BaseModel):
     before: PointValue | None
     after: PointValue | None
     half_width: PointValue | None
+
+
+class DateReport(BaseModel):
+    """One of the dates that make one image."""
+
+    model_config = ConfigDict(extra="allow")
+
+    date: str
+    role: Literal["reference", "used", "not used"]
+    reason: str | None = None
+    """Reason why it takes no part."""
 
 
 class Point(BaseModel):

@@ -1,10 +1,12 @@
-// Layers of the map: what a side's choice stands for, as `sr.ID`, `change.ID.EARLIER` or `product.JOB`.
+// Layers of the map: what a side's choice stands for, as `sr.ID`, `dates.ID.OTHER+OTHER`,
+// `change.ID.EARLIER` or `product.JOB`.
 
 import { ask } from "/page/api.js";
 import { changeJobOf, changeLayer } from "/page/change_result.js";
 import { state } from "/page/state.js";
 
 const RETINA = window.devicePixelRatio > 1 ? 2 : 1;
+const MOST_OTHERS = 7;
 const known = new Map();
 
 // A scene in full, asked for once.
@@ -16,6 +18,20 @@ export async function sceneOf(id) {
 
 export const dateOf = (scene) => scene.datetime?.slice(0, 10) ?? scene.title;
 
+// Choices of a scene sharpened by others of its place, `dates.SCENE.OTHER+OTHER`: by the nearest in time, and what is
+// shown already as long as all its scenes are there.
+function severalDates(scene) {
+  if (!scene.several_dates) return [];
+  const apart = (other) => Math.abs(Date.parse(other.datetime ?? 0) - Date.parse(scene.datetime ?? 0));
+  const others = state.scenes.filter((other) => other.id !== scene.id && other.several_dates && meets(other, scene));
+  const nearest = others.sort((a, b) => apart(a) - apart(b)).slice(0, MOST_OTHERS);
+  const offered = nearest.length ? [`dates.${scene.id}.${nearest.map((other) => other.id).sort().join("+")}`] : [];
+  const shown = [state.left, state.right].filter((choice) => choice?.startsWith(`dates.${scene.id}.`) && othersOf(choice).every((id) => others.some((other) => other.id === id)));
+  return [...new Set([...offered, ...shown])].map((choice) => [choice, `Several dates (${othersOf(choice).length + 1})`]);
+}
+
+export const othersOf = (choice) => choice.split(".")[2].split("+");
+
 const meets = (a, b) => a.bbox[0] < b.bbox[2] && b.bbox[0] < a.bbox[2] && a.bbox[1] < b.bbox[3] && b.bbox[1] < a.bbox[3];
 
 // What can be shown on a side: groups of [choice, title].
@@ -24,6 +40,7 @@ export function choices() {
   if (!scene) return [];
   const own = [[`original.${scene.id}`, "Original"], [`sr.${scene.id}`, "Super-resolved"]];
   if (scene.uncertainty) own.push([`uncertainty.${scene.id}`, "Uncertainty"]);
+  own.push(...severalDates(scene));
   const groups = [[`${dateOf(scene)} (this scene)`, own]];
   for (const other of state.scenes) {
     if (other.id === scene.id || !meets(other, scene)) continue;
@@ -86,6 +103,7 @@ export async function layersOf(choice) {
   const colours = { rescale: rescaleFor(scene) };
   if (kind === "original") return [layer("original", colours)];
   if (kind === "sr") return [layer("sr", { ...colours, ...(state.sharpness !== "0" && scene.visual && { sharpness: state.sharpness }) })];
+  if (kind === "dates") return [layer("dates", { ...colours, others: othersOf(choice).join(",") })];
   const above = kind === "change" ? layer("change", { since }) : layer("uncertainty");
   return [layer("original", colours), { ...above, opacity: state.opacity / 100 }];
 }

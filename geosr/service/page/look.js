@@ -3,10 +3,11 @@
 import { ask } from "/page/api.js";
 import { changeJobOf, changeLegend } from "/page/change_result.js";
 import { element, field, options } from "/page/dom.js";
-import { choices, combination, dateOf, datesOfChange, isChoice, layersOf, sceneOf, titleOf } from "/page/layers.js";
+import { choices, combination, dateOf, datesOfChange, isChoice, layersOf, othersOf, sceneOf, titleOf } from "/page/layers.js";
 import { state } from "/page/state.js";
 
 const SIDES = [["left", "label-before"], ["right", "label-after"]];
+const reports = new Map();
 const STRETCHES = [["scene", "The scene, 1–99 %"], ["2,98", "What is shown, 2–98 %"], ["0.5,99.5", "What is shown, 0.5–99.5 %"]];
 
 export class Look {
@@ -69,7 +70,8 @@ export class Look {
     const changes = SIDES.map(([side]) => changeJobOf(state[side])).filter(Boolean);
     field("opacity-field").hidden = !changes.length && !kinds.some((kind) => kind === "uncertainty" || kind === "change");
     field("to-change").hidden = !datesOfChange();
-    this.#legends(kinds, await Promise.all(changes.map(changeLegend)));
+    const dates = [...new Set(SIDES.map(([side]) => state[side]))].filter((choice) => choice.startsWith("dates."));
+    this.#legends(kinds, await Promise.all([...changes.map(changeLegend), ...dates.map(datesLegend)]));
   }
 
   // With its date, where two of them are compared.
@@ -110,6 +112,15 @@ export class Look {
     this.list();
     await this.show();
   }
+}
+
+// The dates that make one image, and why others do not.
+async function datesLegend(choice) {
+  if (!reports.has(choice)) reports.set(choice, await ask(`/scenes/${choice.split(".")[1]}/dates?others=${othersOf(choice)}`));
+  const report = reports.get(choice);
+  const named = (role) => report.filter((one) => one.role === role).map((one) => one.date).join(", ");
+  const unused = report.filter((one) => one.reason).map((one) => element("div", {}, `Not ${one.date}: ${one.reason}`));
+  return element("div", {}, `${named("reference")} ${named("used") ? `sharpened by ${named("used")}` : "alone"}`, ...unused);
 }
 
 const describe = (rescale) => `${rescale.split(",").slice(0, 2).map((value) => Number(value).toFixed(2)).join(" to ")}…`;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from catalog.area import window_of
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.live_scene import LiveScene
+from geosr.service.messages import for_clients
 from geosr.service.problems import Problem
 from geosr.service.results.period_and_area import area_of_box, parse_box
 from geosr.service.routes.delivery import is_known
@@ -23,6 +24,7 @@ from geosr.service.sampling import percentiles
 from geosr.service.security.api_keys import Caller
 from geosr.service.tiles import live_tiles, render
 from geosr.service.tiles.live_change import ChangeView
+from geosr.service.tiles.live_dates import MOST_OTHERS
 from geosr.service.tiles.live_tiles import TileView
 from geosr.service.tiles.profile import parse_line, profile_of
 from geosr.service.tiles.render import TileGrid
@@ -54,6 +56,11 @@ Sharpness = Annotated[
 Since = Annotated[
     str | None, Query(max_length=64, description="Of the layer change: id of the scene that is subtracted.")
 ]
+_OTHERS = Query(
+    pattern=rf"^[A-Za-z0-9_-]+(,[A-Za-z0-9_-]+){{0,{MOST_OTHERS - 1}}}$",
+    max_length=400,
+    description="Ids of further scenes of the same place, with commas between them: of the layer dates.",
+)
 Percent = Annotated[float, Query(ge=0, le=100)]
 
 
@@ -66,11 +73,14 @@ class LayerQuery:
     rescale: str | None
     sharpness: str
     since: str | None
+    others: str | None = None
 
     def view(self, live: LiveScene) -> TileView:
         """The view of a scene. Raises :class:`Problem`, also for what does not go together."""
         if (self.layer == "change") != (self.since is not None):
             raise Problem(400, "since: names the earlier scene of the layer change, and goes with that layer alone")
+        if (self.layer == "dates") != (self.others is not None):
+            raise Problem(400, "others: names the further scenes of the layer dates, and goes with that layer alone")
         if self.sharpness != "0" and self.layer != "sr":
             raise Problem(400, "sharpness: goes with the layer sr alone")
         return TileView(self.layer, self.bands_of(live), live_tiles.parse_rescale(self.rescale), float(self.sharpness))
@@ -82,7 +92,13 @@ class LayerQuery:
     def asked(self, live: LiveScene) -> str:
         """The query of a tile's address. Raises :class:`Problem`."""
         self.view(live)
-        wanted = {"layer": self.layer, "bands": self.bands_of(live), "rescale": self.rescale, "since": self.since}
+        wanted = {
+            "layer": self.layer,
+            "bands": self.bands_of(live),
+            "rescale": self.rescale,
+            "since": self.since,
+            "others": self.others,
+        }
         shown = {name: value for name, value in wanted.items() if value}
         return urlencode(shown if self.sharpness == "0" else {**shown, "sharpness": self.sharpness}, safe=",")
 
@@ -104,8 +120,9 @@ def _layer_query(
     rescale: Rescale = None,
     sharpness: Sharpness = "0",
     since: Since = None,
+    others: Annotated[str | None, _OTHERS] = None,
 ) -> LayerQuery:
-    return LayerQuery(layer, bands, rescale, sharpness, since)
+    return LayerQuery(layer, bands, rescale, sharpness, since, others)
 
 
 def _tile_grid(
@@ -166,9 +183,11 @@ async def tile(
     context: ContextOf,
     caller: CallerOf,
 ) -> Response:
-    """A tile, super-resolved when it is asked for; or the difference of two scenes."""
+    """A tile, super-resolved when it is asked for, of one date or of several; or the difference of two scenes."""
     live = await _opened(scene_id, context, caller)
     view = query.view(live)
+    if query.others is not None:
+        live, _ = await _registered(live, query.others, context, caller)
     if view.sharpness:
         # The card is read where that holds nobody up.
         await run_in_threadpool(live.model_at, view.sharpness)
@@ -185,6 +204,16 @@ async def tile(
         return Response(status_code=304, headers=headers)
     content = await unless_gone(request, work)
     return Response(content, media_type=_PNG, headers=headers)
+
+
+@router.get("/scenes/{scene_id}/dates", response_model=list[schemas.DateReport])
+async def dates(
+    scene_id: str, context: ContextOf, caller: CallerOf, others: Annotated[str, _OTHERS]
+) -> list[dict[str, Any]]:
+    """Dates that make one image of a scene, the scene first: their shifts and weights, or why one takes no part."""
+    live = await _opened(scene_id, context, caller)
+    _, report = await _registered(live, others, context, caller)
+    return [{**entry, "reason": for_clients(entry["reason"])} if "reason" in entry else {**entry} for entry in report]
 
 
 @router.get("/scenes/{scene_id}/point", response_model=schemas.Point)
@@ -241,6 +270,16 @@ async def _opened(scene_id: str, context: Context, caller: Caller) -> LiveScene:
     """A scene of a caller's. Raises as :meth:`geosr.service.scenes.Scenes.get`."""
     live = context.scenes.open_already(scene_id, caller)
     return live if live is not None else await run_in_threadpool(context.scenes.get, scene_id, caller)
+
+
+async def _registered(
+    live: LiveScene, others: str, context: Context, caller: Caller
+) -> tuple[LiveScene, tuple[Mapping[str, Any], ...]]:
+    """A scene as the reference of several dates, and the report on each. Raises :class:`Problem`."""
+    named = dict.fromkeys(others.split(","))
+    if live.id in named:
+        raise Problem(400, f"others: {live.id} is the scene itself")
+    return await context.tiles.registered(live, [await _opened(one, context, caller) for one in named])
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, bytes]) -> bytes:

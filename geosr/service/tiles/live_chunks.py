@@ -213,13 +213,9 @@ class LiveChunks:
             self._current = None
 
     def _compute(self, live: LiveScene, key: ChunkKey) -> LiveChunk:
-        scene, upscaler = live.scene, live.upscaler_at(key.sharpness)
         core = Window(key.col * self._core, key.row * self._core, self._core, self._core)
-        # Always of one shape, for each shape is compiled anew: beyond the scene's edges are its reflections.
-        window = tiling.grow(core, upscaler.margin_px)
-        pixels, valid = tiling.read_reflected(live.read, window, scene.geobox.shape)
-        result = upscaler(pixels, valid, uncertainty=live.uncertainty() if key.uncertainty else None)
-        inside = self._inside(scene.geobox, core, upscaler.scale)
+        result = live.upscaled(core, key.sharpness, uncertainty=key.uncertainty)
+        inside = self._inside(live.scene.geobox, core, live.upscaler.scale)
         if result.uncertainty is None:
             return LiveChunk(result.image[inside], None)
         stored = store_half_width(result.uncertainty.half_width_dn, live.half_width_dtype)

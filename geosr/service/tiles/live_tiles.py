@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,9 +24,10 @@ from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem, busy
 from geosr.service.tiles import render
 from geosr.service.tiles.live_chunks import ChunkKey, LiveChunk, LiveChunks, Patch
+from geosr.service.tiles.live_dates import SEPARATOR, DatedScenes
 from geosr.service.tiles.render import TileGrid
 
-TileLayer = Literal["sr", "original", "uncertainty", "change"]
+TileLayer = Literal["sr", "dates", "original", "uncertainty", "change"]
 
 Limits = tuple[tuple[float, float], ...]
 
@@ -64,6 +65,22 @@ class Tiles:
         self._cache = cache
         self._latest: dict[str, bytes] = {}
         """Pictures made last, in memory."""
+        self.dated = DatedScenes()
+
+    async def registered(
+        self, live: LiveScene, others: Sequence[LiveScene]
+    ) -> tuple[LiveScene, tuple[Mapping[str, Any], ...]]:
+        """A scene as the reference of several dates, and the report on each, the reference first.
+
+        Raises :class:`Problem`, :class:`geosr.errors.UsageError` or :class:`catalog.CatalogError`.
+        """
+        dated, registration = self.dated.get(live, others)
+        try:
+            # Shielded, for others may wait for the same.
+            dates = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(registration)), self._wait_s)
+        except TimeoutError:
+            raise busy("registering the dates takes long", 10) from None
+        return dated, dates.report
 
     async def tile(self, live: LiveScene, view: TileView, grid: TileGrid) -> bytes:
         """A PNG. Raises :class:`Problem`."""
@@ -92,10 +109,14 @@ class Tiles:
 
     def forget(self, scene_id: str) -> None:
         """Keep nothing of a scene."""
+        self.dated.forget(scene_id)
         self._cache.evict(scene_id)
+        for name in self._cache.iterkeys():
+            if _is_of(name, scene_id):
+                del self._cache[name]
         # Of a copy, for tiles are made meanwhile.
         for name in list(self._latest):
-            if name.split("/")[1] == scene_id:
+            if _is_of(name, scene_id):
                 self._latest.pop(name, None)
 
     def _remember(self, name: str, image: bytes) -> None:
@@ -108,7 +129,7 @@ class Tiles:
         window = window_under(live, grid)
         if window is None:
             return render.empty_tile(grid.side_px)
-        if view.layer == "original" or (view.layer == "sr" and not magnifies(live, grid)):
+        if view.layer == "original" or (view.layer in ("sr", "dates") and not magnifies(live, grid)):
             patch = await run_in_threadpool(source_patch, live, window)
         else:
             patch = await self._fine(live, window, view)
@@ -178,6 +199,11 @@ class Tiles:
             for key, future in zip(keys, futures, strict=False):
                 self.chunks.release(key, future)
         return dict(zip(keys, done, strict=True))
+
+
+def _is_of(name: str, scene_id: str) -> bool:
+    """Tell whether the name of a picture or chunk is of a scene, or of several dates with it."""
+    return scene_id in name.split("/")[1].split(SEPARATOR)
 
 
 def source_patch(live: LiveScene, window: Window) -> Patch:
