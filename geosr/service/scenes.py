@@ -172,8 +172,9 @@ class Scenes:
         # In one statement, so that no job is taken in between.
         gone = self._database.change(
             "DELETE FROM scenes WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
-            "jobs.status IN ('accepted', 'running') AND scenes.id IN (json_extract(jobs.inputs, '$.scene'), "
-            "json_extract(jobs.inputs, '$.before'), json_extract(jobs.inputs, '$.after')))",
+            "jobs.status IN ('accepted', 'running') AND (scenes.id IN (json_extract(jobs.inputs, '$.scene'), "
+            "json_extract(jobs.inputs, '$.before'), json_extract(jobs.inputs, '$.after')) "
+            "OR scenes.id IN (SELECT value FROM json_each(jobs.inputs, '$.others'))))",
             (scene_id,),
         )
         if not gone:

@@ -123,6 +123,34 @@ def test_the_page_shows_several_dates_and_says_which(three, browser):  # noqa: F
     page.close()
 
 
+def test_the_image_that_is_shown_can_be_ordered(three, tmp_path, frames):  # noqa: F811
+    service, (first, *others) = three
+    http = service.http
+    for wrong, said in (
+        ({"others": others}, "others are further scenes of a scene"),
+        ({"scene": first, "others": [first]}, "is the scene itself"),
+        ({"scene": first, "others": ["none"]}, "there is no scene none"),
+        ({"scene": first, "others": others, "fill": True}, "fill would have no effect"),
+    ):
+        answer = http.post("/processes/upscale/execution", json={"inputs": wrong})
+        assert answer.status_code in (400, 404), wrong
+        assert said in answer.json()["detail"]
+    other = write(tmp_path / "other.tif", frames[0])
+    described = http.post("/scenes/upload?title=other&nodata=7", content=other.read_bytes()).json()["id"]
+    answer = http.post("/processes/upscale/execution", json={"inputs": {"scene": first, "others": [described]}})
+    assert "another nodata or sensor" in answer.json()["detail"]
+
+    job = service.submit(scene=first, others=others)
+    # A scene that a job reads stays.
+    assert http.delete(f"/scenes/{others[1]}").status_code == 409
+    assert service.wait(job)["status"] == "successful"
+    # As the uploads, without a date.
+    paths = [write(tmp_path / f"{name}.tif", pixels) for name, pixels in zip("abc", frames, strict=True)]
+    super_resolve(request(paths, tmp_path / "by_hand.tif"))
+    made = read_raster(service.data / "jobs" / job / "product.tif")
+    assert np.abs(made - read_raster(tmp_path / "by_hand.tif").astype(int)).max() <= 1
+
+
 def test_tiles_of_several_dates_are_served_until_one_of_the_scenes_is_removed(three):
     service, ids = three
     first, others = ids[0], ",".join(ids[1:])

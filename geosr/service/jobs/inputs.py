@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import shapely
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +17,9 @@ from geosr.model.zoo import DEFAULT_MODEL, ModelRef
 from geosr.service.jobs.processes import UPSCALE
 from geosr.service.problems import Problem
 from geosr.version import VERSION
+
+#: Further scenes that sharpen an image, at most.
+MOST_OTHERS = 7
 
 Priority = Literal["rapid", "normal"]
 
@@ -31,6 +34,12 @@ class UpscaleInputs(BaseModel):
     process: ClassVar[str] = UPSCALE
 
     scene: str | None = Field(default=None, max_length=64, description="Id of a scene of this service.")
+    others: tuple[Annotated[str, Field(max_length=64)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_OTHERS,
+        description="Ids of further scenes of this service, of other dates, that sharpen the scene's image.",
+    )
     item: str | None = Field(default=None, max_length=2000, description="Address of a STAC Item.")
     bbox: tuple[float, float, float, float] | None = Field(
         default=None, description="West, south, east, north in degrees: where to search, or what to cut out."
@@ -82,6 +91,8 @@ class UpscaleInputs(BaseModel):
     def _check(self) -> UpscaleInputs:
         if self.bbox is not None and self.aoi is not None:
             raise ValueError("give bbox or aoi, not both")
+        if self.others is not None and self.scene is None:
+            raise ValueError("others are further scenes of a scene: name it with scene")
         if self.scene is not None and self.item is not None:
             raise ValueError("give scene or item, not both")
         named = self.scene is not None or self.item is not None
@@ -91,21 +102,26 @@ class UpscaleInputs(BaseModel):
             raise ValueError("datetime would search for scenes, and one is named already: leave one or the other out")
         if self.dates is not None and named:
             raise ValueError("dates are several of a search: give bbox or aoi with datetime instead of scene or item")
+        if self.others is not None and self.scene in self.others:
+            raise ValueError(f"others: {self.scene} is the scene itself")
+        if self.others is not None and self.fill:
+            raise ValueError("fill would have no effect: several dates make one image on the scene's own pixels")
         if self.reference is not None and self.dates is None:
             raise ValueError("reference is one of several dates: say how many with dates")
         if self.dates is not None and self.fill:
             raise ValueError("fill would have no effect: several dates make one image on the reference's own pixels")
         return self
 
-    @property
-    def choice(self) -> catalog.DateChoice | None:
-        """Choice of several dates; None for one date."""
+    def choice(self, source: str | None) -> catalog.DateChoice | None:
+        """Choice of several dates; None for one date. ``source`` is the scene's."""
+        if self.others is not None:
+            return catalog.DateChoice(reference=source, lenient=True)
         return None if self.dates is None else catalog.DateChoice(self.dates, self.reference)
 
     @property
     def scenes(self) -> tuple[str, ...]:
         """Ids of the scenes that it reads."""
-        return () if self.scene is None else (self.scene,)
+        return () if self.scene is None else (self.scene, *(self.others or ()))
 
     @property
     def area(self) -> shapely.geometry.base.BaseGeometry | None:
@@ -129,7 +145,7 @@ class UpscaleInputs(BaseModel):
         # What was made before there was any sharpness or nodata is still what is asked for without.
         unused = {
             "sharpness": not self.sharpness,
-            **{name: getattr(self, name) is None for name in ("nodata", "sensor", "dates", "reference")},
+            **{name: getattr(self, name) is None for name in ("nodata", "sensor", "dates", "reference", "others")},
         }
         idle = {"priority", *(name for name, left_out in unused.items() if left_out)}
         content = self.model_dump(mode="json", exclude=idle)

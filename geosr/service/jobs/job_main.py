@@ -115,6 +115,7 @@ def _upscale(spec: JobSpec, folder: Path) -> None:
     inputs, defaults = UpscaleInputs.model_validate(spec.inputs), settings()
     scene = SceneRequest(
         source=spec.source,
+        more_sources=tuple(one.source for one in spec.dates),
         area=inputs.area,
         datetime=inputs.datetime,
         max_cloud=inputs.max_cloud,
@@ -135,7 +136,7 @@ def _upscale(spec: JobSpec, folder: Path) -> None:
         core_px=defaults.core_px,
         compression=defaults.compression,
         uncertainty=inputs.uncertainty,
-        dates=inputs.choice,
+        dates=inputs.choice(spec.source),
         max_pixels=spec.max_pixels,
     )
     super_resolve(request, JsonLineReporter())

@@ -48,7 +48,7 @@ def job_spec_of(inputs: JobInputs, scenes: Sequence[DateSource], folder: Path, s
         scheduler=settings.scheduler,
         workers=settings.workers,
         process=inputs.process,
-        dates=() if isinstance(inputs, UpscaleInputs) else tuple(scenes),
+        dates=tuple(scenes[1:] if isinstance(inputs, UpscaleInputs) else scenes),
     )
 
 

@@ -6,7 +6,7 @@ import builtins
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from geosr.service.jobs.orders import JobInputs
 from geosr.service.jobs.process import job_spec_of
 from geosr.service.jobs.record import Job
 from geosr.service.jobs.spec import DateSource
-from geosr.service.problems import too_many
+from geosr.service.problems import Problem, too_many
 from geosr.service.scenes import Scenes
 from geosr.service.security.api_keys import Caller
 from geosr.service.security.egress_proxy import Egress
@@ -77,6 +77,7 @@ class Jobs:
         # Before anything else: what was made of someone else's scene is theirs as well.
         sources = self._sources_of(inputs, caller)
         if isinstance(inputs, UpscaleInputs) and sources:
+            _check_alike(sources)
             own = {"nodata": sources[0].nodata, "sensor": sources[0].sensor}
             inputs = inputs.model_copy(update={name: one for name, one in own.items() if getattr(inputs, name) is None})
             order = replace(order, inputs=inputs)
@@ -167,3 +168,13 @@ class Jobs:
         """Remove a job's folder, unless others are answered from it."""
         if not self._store.is_needed(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_alike(sources: Sequence[DateSource]) -> None:
+    """Refuse dates that are not read alike, as one image's are. Raises :class:`Problem`."""
+    first = sources[0]
+    for one in sources[1:]:
+        if (one.nodata, one.sensor) != (first.nodata, first.sensor):
+            raise Problem(400, f"others: {one.title} was added with another nodata or sensor than {first.title}")
+        if Path(one.source).suffix != Path(first.source).suffix:
+            raise Problem(400, f"others: of {one.title} and {first.title} one is an upload and one a STAC Item")

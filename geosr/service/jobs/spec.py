@@ -13,7 +13,7 @@ SPEC_FILE = "order.json"
 
 @dataclass(frozen=True)
 class DateSource:
-    """One of two scenes that are compared."""
+    """A scene that a job reads."""
 
     source: str
     """File of the scene or of its Item."""
@@ -40,7 +40,7 @@ class JobSpec:
     workers: int = 0
     process: str = "upscale"
     dates: tuple[DateSource, ...] = ()
-    """The earlier and the later scene of the process ``change``."""
+    """The earlier and the later scene of the process ``change``; the further scenes of ``upscale``."""
 
     def write(self, folder: Path) -> None:
         """Write the specification into a job's folder."""

@@ -237,7 +237,7 @@ function describe(inputs) {
   const shown = (id) => [...field("scene").options].find((one) => one.value === id)?.textContent;
   if (inputs.before) return [`change of ${(inputs.index ?? "ndwi").toUpperCase()}`, `${shown(inputs.before) ?? inputs.before} to ${shown(inputs.after) ?? inputs.after}`, inputs.bbox ? "a box" : null].filter(Boolean).join(", ");
   const what = shown(inputs.scene) ?? inputs.scene ?? inputs.item?.split("/").pop() ?? inputs.datetime;
-  const parts = [what, inputs.bbox ? "a box" : null, inputs.uncertainty ? "with uncertainty" : null, inputs.sharpness ? `visual product, sharpness ${inputs.sharpness}` : null];
+  const parts = [what, inputs.others ? `${inputs.others.length + 1} dates` : null, inputs.bbox ? "a box" : null, inputs.uncertainty ? "with uncertainty" : null, inputs.sharpness ? `visual product, sharpness ${inputs.sharpness}` : null];
   return parts.filter(Boolean).join(", ");
 }
 

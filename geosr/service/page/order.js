@@ -3,10 +3,16 @@
 import { Refused } from "/page/api.js";
 import { field, options } from "/page/dom.js";
 import { polygon } from "/page/drawing.js";
-import { dateOf, datesOfChange } from "/page/layers.js";
+import { dateOf, datesOfChange, othersOf } from "/page/layers.js";
 import { state } from "/page/state.js";
 
 const DEGREE_M = 111_320;
+
+// The further scenes of the image of several dates that is shown, which is what is ordered then.
+function severalShown() {
+  const shown = [state.right, state.left].find((choice) => choice?.startsWith(`dates.${state.scene?.id}.`));
+  return shown ? othersOf(shown) : [];
+}
 
 export class Order {
   constructor(maps) {
@@ -56,7 +62,9 @@ export class Order {
   // What can be ordered, and half-widths, which are calibrated for sharpness 0 alone.
   show() {
     const dates = datesOfChange();
-    const kinds = [["upscale", "Super-resolved product"], ...(dates ? [["change", `Change, ${dateOf(dates[0])} to ${dateOf(dates[1])}`]] : [])];
+    const several = severalShown();
+    const product = several.length ? `Super-resolved product of ${several.length + 1} dates` : "Super-resolved product";
+    const kinds = [["upscale", product], ...(dates ? [["change", `Change, ${dateOf(dates[0])} to ${dateOf(dates[1])}`]] : [])];
     const chosen = dates && this.#isChange() ? "change" : "upscale";
     field("order-what").replaceChildren(...options(kinds, chosen));
     field("order-product").hidden = chosen === "change";
@@ -98,7 +106,8 @@ export class Order {
   #ofProduct(scene) {
     const sharpness = this.#sharpness();
     const uncertainty = !sharpness && field("order-uncertainty").checked && scene.uncertainty;
-    return { scene: scene.id, uncertainty, ...(sharpness && { sharpness }) };
+    const others = severalShown();
+    return { scene: scene.id, uncertainty, ...(sharpness && { sharpness }), ...(others.length && { others }) };
   }
 
   #ofChange() {

@@ -11,6 +11,7 @@ from catalog import CatalogError
 from catalog.area import window_of
 from geosr.errors import GeosrError
 from geosr.service.context import Context
+from geosr.service.jobs.inputs import UpscaleInputs
 from geosr.service.jobs.orders import JobInputs
 from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem
@@ -26,10 +27,12 @@ def check_order(inputs: JobInputs, context: Context, caller: Caller) -> None:
 
     Raises :class:`catalog.AreaError`, or :class:`Problem`.
     """
-    if not inputs.scenes or (inputs.area is None and len(inputs.scenes) == 1):
+    # Further dates that do not fit their reference are left out.
+    judged = inputs.scenes[:1] if isinstance(inputs, UpscaleInputs) else inputs.scenes
+    if not judged or (inputs.area is None and len(judged) == 1):
         return
     try:
-        scenes = [context.scenes.get(one, caller) for one in inputs.scenes]
+        scenes = [context.scenes.get(one, caller) for one in judged]
     except (CatalogError, GeosrError):
         # They are opened for the service's model: the job's may fit where that does not.
         return

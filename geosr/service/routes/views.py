@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from catalog.area import window_of
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.jobs.inputs import MOST_OTHERS
 from geosr.service.live_scene import LiveScene
 from geosr.service.messages import for_clients
 from geosr.service.problems import Problem
@@ -24,7 +25,6 @@ from geosr.service.sampling import percentiles
 from geosr.service.security.api_keys import Caller
 from geosr.service.tiles import live_tiles, render
 from geosr.service.tiles.live_change import ChangeView
-from geosr.service.tiles.live_dates import MOST_OTHERS
 from geosr.service.tiles.live_tiles import TileView
 from geosr.service.tiles.profile import parse_line, profile_of
 from geosr.service.tiles.render import TileGrid

@@ -22,9 +22,6 @@ from tiling import grow, whole
 #: Between the ids of the scenes of several dates.
 SEPARATOR = "+"
 
-#: Further scenes of one image, at most.
-MOST_OTHERS = 7
-
 #: Sets of dates whose registration is kept.
 _KEPT = 16
 
