@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,6 +92,7 @@ class LiveChunks:
         self._current: ChunkKey | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="live-cache")
 
     def start(self) -> None:
         self._thread.start()
@@ -110,6 +111,7 @@ class LiveChunks:
                 pending.future.cancel()
             self._lock.notify()
         self._thread.join()
+        self._writer.shutdown()
 
     @property
     def core_px(self) -> int:
@@ -156,10 +158,13 @@ class LiveChunks:
             return None
         chunk = LiveChunk(*kept)
         with self._lock:
-            self._recent[name] = chunk
-            while sum(one.nbytes for one in self._recent.values()) > _RECENT_BYTES and self._recent:
-                self._recent.popitem(last=False)
+            self._remember(name, chunk)
         return chunk
+
+    def _remember(self, name: str, chunk: LiveChunk) -> None:
+        self._recent[name] = chunk
+        while sum(one.nbytes for one in self._recent.values()) > _RECENT_BYTES and self._recent:
+            self._recent.popitem(last=False)
 
     def release(self, key: ChunkKey, future: Future[LiveChunk]) -> None:
         """One waits less: a chunk that nobody waits for is not computed."""
@@ -197,8 +202,12 @@ class LiveChunks:
                 chunk = self._compute(scene, key)
                 metrics.LIVE_CHUNKS.labels("computed").inc()
                 metrics.LIVE_CHUNK_SECONDS.observe(time.perf_counter() - began)
-                # Kept before it is no longer waited for, so that nobody computes it again in between.
-                keep(self._cache, self._name(scene, key), (chunk.image, chunk.half_width), tag=key.scene)
+                # In memory before it is no longer waited for, so that nobody computes it again in between; on disk
+                # while the next one is computed.
+                name = self._name(scene, key)
+                with self._lock:
+                    self._remember(name, chunk)
+                self._writer.submit(keep, self._cache, name, (chunk.image, chunk.half_width), tag=key.scene)
             except Exception as error:
                 _log.warning("live chunk of %s failed: %s", key.scene, error)
                 self._done(key)
