@@ -203,7 +203,7 @@ class Tiles:
 
 def _is_of(name: str, scene_id: str) -> bool:
     """Tell whether the name of a picture or chunk is of a scene, or of several dates with it."""
-    return scene_id in name.partition("/")[2].partition("/")[0].split(SEPARATOR)
+    return scene_id in name.split("/")[1].split(SEPARATOR)
 
 
 def source_patch(live: LiveScene, window: Window) -> Patch:
