@@ -19,6 +19,8 @@ fi
 # wait for processes and services that they start: one test more than there are cores keeps those busy.
 cores="$(getconf _NPROCESSORS_ONLN)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+# Threads of PyTorch that wait for one another would keep the cores from other processes.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 # Tests start Python hundreds of times: what one process has compiled, the next ones load.
 unset PYTHONDONTWRITEBYTECODE
 exec .venv/bin/python -m pytest -n "$((cores + 1))" --dist worksteal "$@"
