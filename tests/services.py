@@ -6,7 +6,6 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from s3fs import S3FileSystem
 from tests.warm import WarmProcess
 
 #: Modules that begin warm; other commands are files.
-_WARM = ("dask", "geosr")
+_WARM = ("dask", "geosr", "moto.server")
 
 #: Below what Linux (from 32768), macOS and Windows (from 49152) give to connections.
 _PORTS = range(20_000, 32_768)
@@ -73,7 +72,7 @@ def answers(port: int) -> bool:
 def s3_server(folder: Path) -> Iterator[dict[str, str]]:
     """A server that speaks S3 and keeps objects in memory; yields the variables by which AWS's clients find it."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]
+    command = ["moto.server", "-H", "127.0.0.1", "-p", port]
     address = f"http://127.0.0.1:{port}"
 
     def ready() -> bool:

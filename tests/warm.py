@@ -15,11 +15,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from multiprocessing import reduction
+from multiprocessing import context, forkserver, reduction, resource_tracker
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import IO, Any
+
+import dask
 
 #: What commands and services load. Nothing of it starts a thread of Python's, which a fork would lose; OpenVINO is
 #: loaded as the package does it, without the thread and the request of its telemetry.
@@ -31,6 +34,7 @@ _LIBRARIES = (
     "geosr.cli.main",
     "geosr.run.pipeline",
     "geosr.service.app",
+    "tests.warm_kernels",
 )
 
 _forks = multiprocessing.get_context("forkserver")
@@ -48,6 +52,47 @@ class _File:
 
     def __setstate__(self, state: Any) -> None:
         self.number = state.detach()
+
+
+class _Surroundings:
+    """Folder, environment and outputs of the process that sends this. The process that receives it takes them on."""
+
+    def __reduce__(self) -> Any:
+        return _take_on, (Path.cwd(), dict(os.environ), [_File(1), _File(2)])
+
+
+def _take_on(folder: Path, variables: Mapping[str, str], files: Sequence[_File]) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    for number, file in zip((1, 2), files, strict=True):
+        os.dup2(file.number, number)
+        os.close(file.number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+
+
+class _ForkedProcess(ForkServerProcess):
+    """A worker of Dask's. As a process that is spawned it has its starter's environment, not that of the server."""
+
+    def __init__(self, *, target: Callable[..., None], args: Sequence[Any], **options: Any) -> None:
+        super().__init__(target=_run, args=(_Surroundings(), target, args), **options)
+
+
+def _run(_: None, target: Callable[..., None], arguments: Sequence[Any]) -> None:
+    target(*arguments)
+
+
+class _Forks(ForkServerContext):
+    Process = _ForkedProcess
+
+
+def _fork_workers() -> None:
+    """Let Dask fork the workers that this process starts, where it would start Python anew for each."""
+    context._concrete_contexts["forked"] = _Forks()  # type: ignore[attr-defined]
+    dask.config.set({"distributed.worker.multiprocessing-method": "forked"})
+
+
+_fork_workers()
 
 
 class WarmProcess:
@@ -145,15 +190,13 @@ def _become(
     new_session: bool,
 ) -> None:
     """Be the process of a module or a script."""
+    # Its own processes are forked from where it was itself.
+    forkserver._forkserver.ensure_running = resource_tracker.ensure_running  # type: ignore[attr-defined]
     if new_session:
         os.setsid()
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(variables)
-    for number, file in zip((1, 2), files, strict=True):
-        os.dup2(file.number, number)
-        os.close(file.number)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+        # Processes of the server would not be of the session.
+        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+    _take_on(cwd, variables, files)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # As Python has them at its start.
     sys.path.insert(0, str(cwd if isinstance(module, str) else module.parent))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import threading
@@ -30,14 +31,14 @@ from tests.warm import WarmProcess
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
-    """A scheduler with two workers on one core each, and the processes of those."""
+    """A scheduler with two workers on one core each."""
     folder = tmp_path_factory.mktemp("cluster")
     with (
         dask_scheduler(folder) as address,
-        geosr_worker(address, folder, "first") as first,
-        geosr_worker(address, folder, "second") as second,
+        geosr_worker(address, folder, "first"),
+        geosr_worker(address, folder, "second"),
     ):
-        yield address, (first, second)
+        yield address
 
 
 class Watcher(QuietReporter):
@@ -65,7 +66,7 @@ def test_two_workers_leave_the_bytes_of_one_process(tmp_path, scheduler, sample)
     super_resolve(request(source, tmp_path / "alone.tif", **options))
     arguments = ("upscale", source, "-o", "out.tif", "--core", 50, "--precision", "float32", "--json")
     # A relative output is this process's: workers have folders of their own.
-    result = run_geosr(*arguments, "--scheduler", scheduler[0], cwd=tmp_path)
+    result = run_geosr(*arguments, "--scheduler", scheduler, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["computed"] == 9
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "alone.tif").read_bytes()
@@ -77,7 +78,7 @@ def test_layers_are_made_by_workers_too(tmp_path, scheduler, sample):
     source = write_raster(tmp_path / "in.tif", sample[:, :80, :80])
     options = {"model": "rgbn-x4", "core_px": 40, "precision": "float32", "uncertainty": True}
     super_resolve(request(source, tmp_path / "alone.tif", **options))
-    super_resolve(request(source, tmp_path / "out.tif", **options, scheduler=scheduler[0]))
+    super_resolve(request(source, tmp_path / "out.tif", **options, scheduler=scheduler))
     for suffix in ("", "_uncertainty", "_measured"):
         alone, together = (tmp_path / f"{name}{suffix}.tif" for name in ("alone", "out"))
         assert together.read_bytes() == alone.read_bytes()
@@ -95,19 +96,18 @@ def test_a_model_of_ones_own_is_sent_to_workers_that_do_not_have_it(tmp_path, sc
     # Workers know nothing of this folder: the path is relative to it.
     monkeypatch.chdir(tmp_path)
     model = "mine/card.json"
-    super_resolve(request(source, tmp_path / "out.tif", model=model, core_px=20, scheduler=scheduler[0]))
+    super_resolve(request(source, tmp_path / "out.tif", model=model, core_px=20, scheduler=scheduler))
     super_resolve(request(source, tmp_path / "alone.tif", model=model, core_px=20))
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "alone.tif").read_bytes()
 
 
 @pytest.mark.slow
 def test_killing_a_worker_in_the_middle_loses_nothing(tmp_path, scheduler):
-    address, processes = scheduler
-    # The worker itself is a child of the process that watches over it.
-    workers = [child for pid in processes for child in psutil.Process(pid).children()]
-    victim = next(child for child in workers if "spawn_main" in " ".join(child.cmdline()))
+    # Not the process that watches over a worker, which starts it again, but the worker itself.
+    with Client(scheduler) as client:
+        victim = psutil.Process(next(iter(client.run(os.getpid).values())))
     watcher = Watcher(3, victim.kill)
-    published = super_resolve(request(SAMPLE, tmp_path / "out.tif", core_px=40, scheduler=address), watcher)
+    published = super_resolve(request(SAMPLE, tmp_path / "out.tif", core_px=40, scheduler=scheduler), watcher)
     assert not victim.is_running()
     assert len(set(watcher.computed)) == published.chunks == 64
     super_resolve(request(SAMPLE, tmp_path / "alone.tif", core_px=40))
@@ -118,7 +118,7 @@ def test_killing_a_worker_in_the_middle_loses_nothing(tmp_path, scheduler):
 def test_an_interrupt_leaves_the_cluster_working_and_the_run_resumable(tmp_path, scheduler):
     output = tmp_path / "out.tif"
     command = ["upscale", str(SAMPLE), "-o", str(output), "--json"]
-    command += ["--core", "20", "--scheduler", scheduler[0], "--model", "bicubic"]
+    command += ["--core", "20", "--scheduler", scheduler, "--model", "bicubic"]
     run = WarmProcess("geosr", *command)
     while len(list(work_folder(output).glob("r*.tif"))) < 3:
         assert run.poll() is None, run.communicate()
@@ -159,17 +159,17 @@ def test_workers_that_do_not_see_the_folder_say_so(tmp_path, scheduler):
         work_folder(output).rename(tmp_path / "elsewhere")
 
     with pytest.raises(WorkerError, match=r"the workers do not see .*out\.tif\.geosr.*all of them share"):
-        super_resolve(request(SAMPLE, output, core_px=20, scheduler=scheduler[0]), Watcher(2, move_away))
+        super_resolve(request(SAMPLE, output, core_px=20, scheduler=scheduler), Watcher(2, move_away))
 
 
 @pytest.mark.slow
 def test_the_schedulers_memory_does_not_depend_on_the_number_of_chunks(tmp_path, scheduler):
     """Ten thousand chunks of one pixel: at no moment does the scheduler know more than a few."""
     source = write_raster(tmp_path / "in.tif", np.full((4, 100, 100), 1000, np.uint16))
-    process = psutil.Process(_scheduler_process(scheduler[0]))
+    process = psutil.Process(_scheduler_process(scheduler))
     # What it loads for any run is not the chunks'.
     small = write_raster(tmp_path / "small.tif", np.full((4, 9, 9), 1000, np.uint16))
-    super_resolve(request(small, tmp_path / "small_out.tif", model="nearest", core_px=1, scheduler=scheduler[0]))
+    super_resolve(request(small, tmp_path / "small_out.tif", model="nearest", core_px=1, scheduler=scheduler))
     before = process.memory_info().rss
     peaks = []
 
@@ -181,9 +181,7 @@ def test_the_schedulers_memory_does_not_depend_on_the_number_of_chunks(tmp_path,
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        super_resolve(
-            request(source, tmp_path / "out.tif", model="nearest", core_px=1, scheduler=scheduler[0]), Enough()
-        )
+        super_resolve(request(source, tmp_path / "out.tif", model="nearest", core_px=1, scheduler=scheduler), Enough())
     assert max(peaks) < 500 * 2**20
     assert max(peaks) - before < 50 * 2**20
 
