@@ -75,7 +75,7 @@ def test_the_sample_end_to_end(tmp_path):
 
 @pytest.mark.slow
 def test_the_recorded_consistency_is_the_products(tmp_path):
-    output = upscaled(SAMPLE, tmp_path / "out.tif", core_px=100)
+    output = upscaled(SAMPLE, tmp_path / "out.tif", core_px=150)
     measured = consistency_dn(read_raster(SAMPLE), read_raster(output))
     with rasterio.open(output) as raster:
         recorded = [float(part.split()[1]) for part in raster.tags()["GEOSR_CONSISTENCY_DN"].split(", ")]
@@ -134,8 +134,9 @@ def test_a_size_that_is_no_multiple_of_anything(tmp_path, sample):
     assert_same_place(source, upscaled(source, tmp_path / "net.tif"))
 
 
-def largest_seam(source: Path, tmp_path: Path, **options) -> int:
-    chunked = read_raster(upscaled(source, tmp_path / "chunks.tif", core_px=64, **options))
+def largest_seam(source: Path, tmp_path: Path, core_px: int, **options) -> int:
+    """Chunks whose cores divide the sides have one shape: a network is made ready for each shape."""
+    chunked = read_raster(upscaled(source, tmp_path / "chunks.tif", core_px=core_px, **options))
     whole = read_raster(upscaled(source, tmp_path / "whole.tif", core_px=4096, **options))
     return int(np.abs(chunked.astype(int) - whole.astype(int)).max())
 
@@ -144,14 +145,14 @@ def largest_seam(source: Path, tmp_path: Path, **options) -> int:
     "model", [pytest.param("rgbn-x4", marks=pytest.mark.slow), "backprojection", "bicubic", "bilinear", "nearest"]
 )
 def test_seams_are_below_one_dn(tmp_path, sample, model):
-    source = write_raster(tmp_path / "in.tif", sample[:, :90, :110])
-    assert largest_seam(source, tmp_path, model=model) <= 1
+    source = write_raster(tmp_path / "in.tif", sample[:, :90, :135])
+    assert largest_seam(source, tmp_path, 45, model=model) <= 1
 
 
 @pytest.mark.slow
 def test_seams_in_austria(tmp_path):
     pixels = read_raster(data_file("s2/austria_b.tif"))[:, :120, :120]
-    assert largest_seam(write_raster(tmp_path / "in.tif", pixels), tmp_path) <= 1
+    assert largest_seam(write_raster(tmp_path / "in.tif", pixels), tmp_path, 60) <= 1
 
 
 @pytest.mark.slow
@@ -161,7 +162,7 @@ def test_seams_among_clouds(tmp_path):
         source = write_raster(
             tmp_path / "in.tif", raster.read([1, 2, 3, 4], window=window), crs="EPSG:4326", transform=raster.transform
         )
-    assert largest_seam(source, tmp_path) <= 1
+    assert largest_seam(source, tmp_path, 65) <= 1
 
 
 def with_holes(pixels: np.ndarray, junk: float) -> tuple[np.ndarray, np.ndarray]:
@@ -192,20 +193,19 @@ def repeated(mask: np.ndarray) -> np.ndarray:
     ],
 )
 def test_nodata_stays_where_it_is(tmp_path, sample, model, dtype, nodata, junk):
-    whole = sample[:, :130, :150].astype(dtype)
+    whole = sample[:, :150, :150].astype(dtype)
     if dtype == "float32":
         whole = whole / np.float32(10000)
     holed, valid = with_holes(whole, junk)
     source = write_raster(tmp_path / "in.tif", holed, nodata=nodata)
-    output = upscaled(source, tmp_path / "out.tif", model=model, core_px=64)
+    output = upscaled(source, tmp_path / "out.tif", model=model, core_px=75)
     high = read_raster(output)
     empty = np.isnan(high) if nodata is None else high == nodata
     assert (empty == ~repeated(valid)).all()
     assert_same_place(source, output)
 
-    undisturbed = read_raster(
-        upscaled(write_raster(tmp_path / "full.tif", whole, nodata=nodata), tmp_path / "full_out.tif", model=model)
-    )
+    full = write_raster(tmp_path / "full.tif", whole, nodata=nodata)
+    undisturbed = read_raster(upscaled(full, tmp_path / "full_out.tif", model=model, core_px=75))
     far = valid.copy()
     halo = zoo.read_card(model).halo_px
     for band in range(len(far)):
@@ -303,8 +303,8 @@ def test_bfloat16_is_close_to_float32(tmp_path, sample):
 @pytest.mark.slow
 def test_a_cluster_of_processes_gives_the_same_bytes(tmp_path, sample):
     source = write_raster(tmp_path / "in.tif", sample[:, :60, :90])
-    alone = upscaled(source, tmp_path / "a.tif", core_px=32)
-    cluster = upscaled(source, tmp_path / "b.tif", core_px=32, workers=2)
+    alone = upscaled(source, tmp_path / "a.tif", core_px=30)
+    cluster = upscaled(source, tmp_path / "b.tif", core_px=30, workers=2)
     assert alone.read_bytes() == cluster.read_bytes()
 
 
