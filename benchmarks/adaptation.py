@@ -52,7 +52,7 @@ COMMON: dict[str, Any] = {
 
 #: The smallest case.
 SAMPLE = Path(__file__).parent.parent / "geosr" / "data"
-SMOKE_IMAGES = ImageSet("sample", "*.tif", 10000)
+SMOKE_IMAGES = ImageSet("sample", "*.tif", 10000, reduce=4)
 SMOKE: dict[str, Any] = {
     "sources": [{"glob": "*.tif", "full_scale": 10000, "gain": [1, 1]}],
     "patch_lr_px": 8,

@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=40, help="tiles of a round")
     parser.add_argument("--seconds", type=float, default=60, help="of the many clients")
     arguments = parser.parse_args()
-    count, seconds, clients = (2, 3, 10) if arguments.smoke else (arguments.tiles, arguments.seconds, 100)
+    count, seconds, clients = (2, 1, 10) if arguments.smoke else (arguments.tiles, arguments.seconds, 100)
     # What else the machine does spoils times, less so their ratios.
     busy = os.getloadavg()[0]
     core = ServiceSettings.model_fields["live_core_px"].default

@@ -25,15 +25,12 @@ def needed_margins(card: ModelCard, engine: str) -> list[int]:
 
 def multiply_adds_of_chunk(card: ModelCard, engine: str, core_px: int) -> int:
     """Those of the image's layers at low resolution for a chunk, as a direct convolution has them."""
-    # What is timed may not load it: the command does not.
-    import torch
-
+    # What is timed may not load PyTorch: the command does not.
     from geosr.model.rrdb import RRDBNet
 
     assert card.network is not None
     assert card.network.tail == "shuffle", "a tail at high resolution is counted otherwise"
-    with torch.device("meta"):
-        network = RRDBNet(len(card.bands or ()), len(card.bands or ()), **card.network.model_dump())
+    network = RRDBNet(len(card.bands or ()), len(card.bands or ()), **card.network.model_dump())
     needed = needed_margins(card, engine)
     per_block = [_weights(one) for block in network.body for one in block.children()]
     sides = [core_px + 2 * margin for margin in needed]
