@@ -2,8 +2,8 @@
 
 Loading them is half of what a short command takes. A process beside each test process loads them once; those that tests
 start are forked from it: processes of their own, with signals, files and ends of their own, that only begin warm. So
-are those that they start in their turn: jobs of a service, workers of Dask's, commands of a benchmark. What depends on
-how a command is loaded starts Python with ``-c``, or with variables of its own for Python.
+are those that they start in their turn: workers of Dask's, commands of a benchmark. What depends on how a command is
+loaded starts Python with ``-c``, or with variables of its own for Python; jobs of a service, too, start Python anew.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LIBRARIES = (
 )
 
 #: What begins warm whoever starts it: modules by ``python -m``, commands beside Python, and scripts in a folder.
-_MODULES = frozenset({"geosr", "geosr.service.jobs.job_main"})
+_MODULES = frozenset({"geosr"})
 _COMMANDS = frozenset({"geosr", "dask"})
 _SCRIPTS = Path(__file__).parent.parent / "benchmarks"
 
