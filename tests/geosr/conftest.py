@@ -26,7 +26,7 @@ def model(tmp_path_factory) -> str:
 @pytest.fixture
 def source(tmp_path, sample):
     """A small crop of the sample as a file with scale, offset and nodata."""
-    return write_raster(tmp_path / "in.tif", sample[:, :50, :40], nodata=0, scale=1e-4, offset=-0.1)
+    return write_raster(tmp_path / "in.tif", sample[:, :60, :40], nodata=0, scale=1e-4, offset=-0.1)
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,8 +15,9 @@ from rasterio.transform import from_origin
 from geosr.cube import layout, netcdf_file, zarr_store
 from geosr.cube.append import CubeRequest, build_cube
 from geosr.errors import ExistsError
-from tests.conftest import call_geosr, run_here, write_raster
+from tests.conftest import REPOSITORY, call_geosr, run_here, write_raster
 from tests.small_model import write_small_model
+from tests.warm import run_warm
 
 DAYS = ("2024-05-01", "2024-06-01", "2024-07-01")
 KINDS = ("cube.zarr", "cube.nc")
@@ -207,8 +206,8 @@ def test_appends_that_are_killed_anywhere_end_as_one_that_is_not(farm, tmp_path,
     for path in (cube, undisturbed):
         path.parent.mkdir()
     paths = [cube, undisturbed, *(farm / f"p{i}.json" for i in range(3))]
-    module = [sys.executable, "-m", "tests.geosr.killed_appends", *map(str, paths)]
-    done = subprocess.run(module, capture_output=True, text=True, timeout=300, check=True)
+    done = run_warm("tests.geosr.killed_appends", *paths, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
     dates = [int(line.split()[-1]) for line in done.stdout.splitlines()]
     assert len(dates) > 3, "no append was killed"
     assert dates == sorted(dates)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from geosr.model import zoo
 from geosr.model.build import build
 from geosr.model.kernels import MOST_HALO_DN
 from geosr.model.layer_margins import crop, kept_margin, margins
+from tests.conftest import SAMPLE, read_raster
 
 MTF = (0.26, 0.28, 0.24, 0.26)
 DN = 10_000
@@ -37,20 +40,38 @@ def test_most_of_a_deep_network_has_the_whole_margin():
     assert needed[-1] < 12
 
 
+def card_of(sharpness):
+    card = zoo.read_card(zoo.DEFAULT_MODEL)
+    return card.sharpened(sharpness) if sharpness else card
+
+
+def scene_of(card):
+    """What the network is given of a scene, ``(bands, rows, cols)``, and the reflectance that is 1 there."""
+    reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
+    return read_raster(SAMPLE)[:, :140, 60:200].astype(np.float32) / DN / reference, reference
+
+
+#: Of the scene: the part that is computed as a chunk, and from which a halo is left out.
+BEGINS, ENDS = 24, 116
+
+
+@lru_cache
+def whole_of(sharpness):
+    """The image of the whole scene, by PyTorch."""
+    card = card_of(sharpness)
+    model = build(card, MTF).eval()
+    model.overshoot = None  # engines make what products bound later
+    with torch.inference_mode():
+        return model(torch.from_numpy(scene_of(card)[0])[None])[0].numpy()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sharpness", [0.0, 1.0])
 @pytest.mark.parametrize("engine", [OpenVinoEngine, TorchEngine, WinogradEngine])
-def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):
-    card = zoo.read_card(zoo.DEFAULT_MODEL)
-    card = card.sharpened(sharpness) if sharpness else card
-    model = build(card, MTF).eval()
-    model.overshoot = None  # engines make what products bound later
-    reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
-    scene = sample[:, :180, 60:240].astype(np.float32) / DN / reference
-    with torch.inference_mode():
-        whole = model(torch.from_numpy(scene)[None])[0].numpy()
-    begins, ends = 24, 156
-    chunk = scene[:, begins:ends, begins:ends]
+def test_a_chunk_is_as_in_the_whole(engine, sharpness):
+    card = card_of(sharpness)
+    scene, reference = scene_of(card)
+    chunk = scene[:, BEGINS:ENDS, BEGINS:ENDS]
     if engine is WinogradEngine and not hardware.has_winograd():
         pytest.skip("needs a processor with AVX2")
     spec, parallel = EngineSpec("of no account", "float32"), Parallel(1, 2)
@@ -58,19 +79,18 @@ def test_a_chunk_is_as_in_the_whole(engine, sharpness, sample):
     running = engine(card, made_of, spec, parallel)
     polyphase = torch.from_numpy(running.upscale(chunk, np.ones(chunk.shape, bool)).polyphase)
     made = torch.nn.functional.pixel_shuffle(polyphase.flatten(0, 1), card.scale).numpy()
-    expected = crop(whole, (begins + card.halo_px) * card.scale)
+    expected = crop(whole_of(sharpness), (BEGINS + card.halo_px) * card.scale)
+    assert expected.shape == made.shape
     assert np.abs((made - expected) * reference).max() * DN < MOST_HALO_DN
 
 
-def test_half_widths_of_a_chunk_are_as_in_the_whole(sample):
-    card = zoo.read_card(zoo.DEFAULT_MODEL)
-    reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
-    scene = sample[:, :180, 60:240].astype(np.float32) / DN / reference
+def test_half_widths_of_a_chunk_are_as_in_the_whole():
+    card = card_of(0)
+    scene, _ = scene_of(card)
     with torch.inference_mode():
         _, whole = build(card, MTF).eval().with_half_width(torch.from_numpy(scene)[None])
-    begins, ends = 24, 156
-    chunk = np.ascontiguousarray(scene[:, begins:ends, begins:ends])
+    chunk = np.ascontiguousarray(scene[:, BEGINS:ENDS, BEGINS:ENDS])
     engine = TorchEngine(card, build(card, MTF), EngineSpec("torch-cpu", "float32"), Parallel(1, 2))
     made = engine.upscale(chunk, np.ones(chunk.shape, bool), uncertainty=True).half_width
-    expected = crop(whole[0].numpy(), (begins + card.halo_px) * card.scale)
+    expected = crop(whole[0].numpy(), (BEGINS + card.halo_px) * card.scale)
     np.testing.assert_allclose(made, expected, rtol=0.005)

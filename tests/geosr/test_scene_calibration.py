@@ -78,10 +78,11 @@ def test_the_command_the_array_and_the_evaluation_agree(tmp_path):
         pixels = raster.read()[:, :96, :128]
     source = write_raster(tmp_path / "in.tif", pixels, nodata=0, scale=1e-4)
     widths = {}
-    for core in (40, 256):
+    # Chunks of one shape: the network is made ready for each.
+    for core in (32, 256):
         super_resolve(request(source, DEFAULT_MODEL, core_px=core, overwrite=True))
         widths[core] = read_raster(tmp_path / "out_uncertainty.tif").astype(int)
-    assert np.abs(widths[40] - widths[256]).max() <= 1
+    assert np.abs(widths[32] - widths[256]).max() <= 1
     with rasterio.open(tmp_path / "out_uncertainty.tif") as layer:
         said = layer.tags()["GEOSR_UNCERTAINTY_SCENE"].split(":")[1].split(",")
     with rasterio.open(tmp_path / "out.tif") as image:
@@ -93,7 +94,7 @@ def test_the_command_the_array_and_the_evaluation_agree(tmp_path):
 
     da = rioxarray.open_rasterio(source)
     now = geosr.upscale(da, scale=1e-4, uncertainty=True).half_width
-    later = geosr.upscale(da.chunk({"x": 50}), scale=1e-4, uncertainty=True).half_width
+    later = geosr.upscale(da.chunk({"x": 64}), scale=1e-4, uncertainty=True).half_width
     assert isinstance(later.data, dask.array.Array)
     np.testing.assert_allclose(later.values, now.values, rtol=1e-4)
     assert np.abs(np.ceil(now.values) - widths[256]).max() <= 1
@@ -122,7 +123,7 @@ def test_bands_in_another_order_have_the_same_half_widths(tmp_path):
     for order in ([0, 1, 2, 3], [2, 1, 0, 3]):
         names = [RGBN[i] for i in order]
         source = write_raster(tmp_path / "in.tif", pixels[order], names=names, nodata=0, scale=1e-4)
-        super_resolve(request(source, DEFAULT_MODEL, overwrite=True))
+        super_resolve(request(source, DEFAULT_MODEL, core_px=18, overwrite=True))
         widths.append(read_raster(tmp_path / "out_uncertainty.tif")[np.argsort(order)])
     assert (widths[0] == widths[1]).all()
 

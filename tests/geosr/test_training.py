@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from fnmatch import fnmatch
 from pathlib import Path
@@ -28,6 +26,7 @@ from geosr.training.losses import Loss
 from geosr.training.optimiser import Optimiser
 from tests.conftest import REPOSITORY, SAMPLE, run_geosr, run_here, write_raster
 from tests.small_training import TINY
+from tests.warm import WarmProcess
 
 
 def test_the_shipped_configuration_is_valid_and_holds_the_held_out_sets_out():
@@ -151,13 +150,13 @@ def test_a_run_learns_and_goes_on_where_it_was(tmp_path, tiny, optimiser):
     assert gains[-1] > gains[0] > 0
 
     # Half of the same schedule, in a process that is killed for real.
-    script = (
+    (tmp_path / "half.py").write_text(
         "from pathlib import Path; import torch; from geosr.training.config import read_config;"
         "from geosr.training.loop import train; torch.set_num_threads(1);"
         f"run, data = Path({str(tmp_path)!r}), Path({str(SAMPLE.parent)!r});"
         "train(read_config(run / 'run.yaml'), data, run / 'parts')"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
+    process = WarmProcess(tmp_path / "half.py")
     while not (tmp_path / "parts" / "weights.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -281,7 +280,7 @@ def test_the_command_trains_and_says_what_is_wrong(tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY.replace("steps: 40", "steps: 50").replace("validate_every: 20", "validate_every: 50"))
 
-    done = run_geosr("train", config, "--data", SAMPLE.parent, "-o", tmp_path / "run", PYTHONWARNINGS="ignore")
+    done = run_geosr("train", config, "--data", SAMPLE.parent, "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "step 50/50: loss" in done.stderr
     names = {path.name for path in (tmp_path / "run").iterdir()}
