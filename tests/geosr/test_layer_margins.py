@@ -46,7 +46,7 @@ def card_of(sharpness):
 
 
 def scene_of(card):
-    """What the network is given of a scene, ``(bands, rows, cols)``, and the reflectance that is 1 there."""
+    """The input of the network for a scene, ``(bands, rows, cols)``, and the reflectance that is 1 there."""
     reference = np.asarray(card.reference_reflectance, np.float32).reshape(-1, 1, 1)
     return read_raster(SAMPLE)[:, :140, 60:200].astype(np.float32) / DN / reference, reference
 
