@@ -63,12 +63,18 @@ def is_drawn(pixels):
     return pixels.std() > 3
 
 
-def order_a_box(page, x=(450, 570), y=(300, 420)):
+def on_map(page, across, down):
+    """A place of the map by shares of its width and height, as pixels of the page."""
+    frame = page.locator("#maps").bounding_box()
+    return frame["x"] + frame["width"] * across, frame["y"] + frame["height"] * down
+
+
+def order_a_box(page, first=(0.2, 0.3), last=(0.35, 0.45)):
     page.get_by_role("button", name="Draw a box").click()
-    page.mouse.move(x[0], y[0])
+    page.mouse.move(*on_map(page, *first))
     page.mouse.down()
-    page.mouse.move(sum(x) / 2, sum(y) / 2)
-    page.mouse.move(x[1], y[1])
+    for share in (0.5, 1):
+        page.mouse.move(*on_map(page, *(a + share * (b - a) for a, b in zip(first, last, strict=True))))
     page.mouse.up()
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ import rasterio
 
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
-from tests.service.browsing import PICTURES, differs, is_drawn, order_a_box, photograph, seen, settled, until
+from tests.service.browsing import PICTURES, differs, is_drawn, on_map, order_a_box, photograph, seen, settled, until
 from tests.service.conftest import PLAIN, Service, served
 from tests.service.files import files_server
 from tests.small_model import write_small_model
@@ -46,14 +47,26 @@ ARGUMENTS = [
     "--enable-unsafe-swiftshader",
 ]
 
+#: Each picture is copied by the processor once less.
+TEST_ARGUMENTS = [*ARGUMENTS, "--disable-gpu-compositing"]
+
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+
+#: A desk's window with its three columns, no larger than they need: the processor draws every pixel.
+DESK = DESKTOP if PICTURES else {"width": 1080, "height": 720}
+
+#: What windows of tests have in common. The processor draws whatever moves, as often as a screen shows it.
+STILL = {"accept_downloads": True, "reduced_motion": "reduce"}
+
+#: A place right of the swipe, as shares of the map's width and height.
+RIGHT = (0.6, 0.35)
 
 
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=TEST_ARGUMENTS)
         yield running
         running.close()
 
@@ -80,32 +93,56 @@ def shown(tmp_path_factory) -> Iterator[Service]:
                 yield service
 
 
+@pytest.fixture(scope="module")
+def desk(browser):
+    """A window at a desk; each test loads its page anew, with scripts that the browser has compiled already."""
+    with browser.new_context(viewport=DESK, **STILL) as context:
+        yield context.new_page()
+
+
+@pytest.fixture(scope="module")
+def hand(browser):
+    """A phone's window, dark."""
+    with browser.new_context(viewport=PHONE, color_scheme="dark", has_touch=True, **STILL) as context:
+        yield context.new_page()
+
+
 @pytest.fixture
-def page(browser, shown):
+def page(desk, shown):
     """A page that loads without an error, and asks nobody else for anything."""
-    yield from watched(browser, shown, DESKTOP)
+    with watched(desk, shown):
+        yield desk
 
 
 @pytest.fixture
-def phone(browser, shown):
-    yield from watched(browser, shown, PHONE, color_scheme="dark", has_touch=True)
+def phone(hand, shown):
+    with watched(hand, shown):
+        yield hand
 
 
-def watched(browser, service, size, **options):
-    context = browser.new_context(viewport=size, accept_downloads=True, **options)
-    opened, wrong = context.new_page(), []
+@contextmanager
+def watched(opened, service):
+    """The page of a service in a window, until the block ends."""
+    opened.wrong = wrong = []
+    listeners = {
+        "pageerror": lambda error: wrong.append(f"page error: {error} {error.stack}"),
+        "console": lambda message: wrong.append(message.text) if message.type == "error" else None,
+        "request": lambda request: wrong.append(request.url) if not is_own(request.url, service) else None,
+    }
+    for event, listener in listeners.items():
+        opened.on(event, listener)
     opened.set_default_timeout(240_000)
-    opened.on("pageerror", lambda error: wrong.append(f"page error: {error} {error.stack}"))
-    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    opened.on("request", lambda request: wrong.append(request.url) if not is_own(request.url, service) else None)
-    opened.wrong = wrong
     # By its address: others may have been added since.
     opened.goto(f"{service.address}/#scene=demo")
     opened.wait_for_selector("#stage[data-scene]")
     settled(opened)
     yield opened
     assert wrong == []
-    context.close()
+    opened.unroute_all()
+    for event, listener in listeners.items():
+        opened.remove_listener(event, listener)
+    # The next is loaded, not only told of another state; and nothing is drawn meanwhile.
+    opened.goto("about:blank")
 
 
 def is_own(address, service):
@@ -119,7 +156,7 @@ def test_the_page_opens_with_the_scene_before_and_after(page):
 
 
 def test_the_swipe_shows_more_or_less_of_the_original(page):
-    place = (600, 450)
+    place = on_map(page, 0.36, 0.5)
     page.locator("#swipe").fill("100")
     original = seen(page, *place, is_drawn)
     page.locator("#swipe").fill("0")
@@ -130,17 +167,17 @@ def test_the_swipe_shows_more_or_less_of_the_original(page):
     frame = handle.bounding_box()
     page.mouse.move(frame["x"] + 30, frame["y"] + 30)
     page.mouse.down()
-    page.mouse.move(900, 400)
+    page.mouse.move(*on_map(page, 0.73, 0.4))
     page.mouse.up()
     assert float(page.locator("#swipe").input_value()) > 60
     seen(page, *place, lambda pixels: np.abs(pixels - original).mean() < 1)
 
 
 def test_bands_change_what_is_shown_and_stay_after_a_reload(page):
-    before = seen(page, 800, 350, is_drawn)
+    before = seen(page, *on_map(page, *RIGHT), is_drawn)
     page.locator("#bands").select_option("ndvi")
     settled(page)
-    seen(page, 800, 350, differs(before, by=5))
+    seen(page, *on_map(page, *RIGHT), differs(before, by=5))
     expect(page.locator("#legend")).to_be_visible()
     photograph(page, "desktop-2-ndvi")
     page.reload()
@@ -159,27 +196,27 @@ def test_tiles_that_a_busy_service_could_not_give_are_asked_for_again(page):
 
     page.route(re.compile("layer=sr&bands=false-colour"), refuse_first)
     page.locator("#swipe").fill("0")
-    before = seen(page, 800, 350, is_drawn)
+    before = seen(page, *on_map(page, *RIGHT), is_drawn)
     page.locator("#bands").select_option("false-colour")
-    seen(page, 800, 350, lambda pixels: is_drawn(pixels) and differs(before, by=5)(pixels))
+    seen(page, *on_map(page, *RIGHT), lambda pixels: is_drawn(pixels) and differs(before, by=5)(pixels))
     assert refused
     expect(page.get_by_role("alert")).to_be_hidden()
     page.wrong[:] = [text for text in page.wrong if "503" not in text]
 
 
 def test_uncertainty_is_laid_over_with_a_legend(page):
-    before = seen(page, 800, 350, is_drawn)
+    before = seen(page, *on_map(page, *RIGHT), is_drawn)
     page.locator("#right").select_option("uncertainty.demo")
     settled(page)
     expect(page.locator("#legend")).to_contain_text("90 % interval")
-    seen(page, 800, 350, differs(before, by=5))
+    seen(page, *on_map(page, *RIGHT), differs(before, by=5))
     photograph(page, "desktop-3-uncertainty")
 
 
 def test_a_pixel_is_inspected_and_is_that_of_the_product(page, shown):
     job = shown.submit(scene="demo", uncertainty=True)
     assert shown.wait(job)["status"] == "successful"
-    page.mouse.click(600, 420)
+    page.mouse.click(*on_map(page, 0.36, 0.45))
     table = page.locator("#pixel table")
     expect(table).to_be_visible()
     col, row = map(int, re.findall(r"column (\d+), row (\d+)", page.locator("#pixel").inner_text())[0])
@@ -360,9 +397,9 @@ def test_everything_can_be_reached_by_keyboard_and_has_a_name(page):
     assert page.evaluate("document.activeElement.className") == "skip"
 
 
-def test_a_page_without_scenes_says_what_to_do(browser, tmp_path):
+def test_a_page_without_scenes_says_what_to_do(desk, tmp_path):
     with served(tmp_path / "data", model=PLAIN) as service:
-        for opened in watched(browser, service, DESKTOP):
+        with watched(desk, service) as opened:
             expect(opened.locator("#empty")).to_contain_text("No scene yet")
             photograph(opened, "desktop-7-empty")
 
@@ -374,7 +411,7 @@ def test_a_key_is_asked_for_where_one_is_needed(browser, tmp_path):
     data = tmp_path / "data"
     _, key = create_key(Database(data), "page")
     with served(data, "--demo", model=PLAIN, keys="true") as service:
-        context = browser.new_context(viewport=DESKTOP)
+        context = browser.new_context(viewport=DESK, **STILL)
         opened = context.new_page()
         opened.goto(service.address)
         expect(opened.get_by_role("alert")).to_contain_text("API key")

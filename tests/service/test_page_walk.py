@@ -24,7 +24,7 @@ from tests.conftest import SAMPLE
 from tests.service.browsing import PICTURES, Typist, differs, is_drawn, photograph, seen, settled, until
 from tests.service.conftest import served
 from tests.service.files import files_server
-from tests.service.test_page import CHROMIUM, DESKTOP, PHONE, browser, is_own  # noqa: F401 - the fixture
+from tests.service.test_page import CHROMIUM, DESK, PHONE, STILL, browser, is_own  # noqa: F401 - the fixture
 from tests.small_model import write_small_model
 from tests.stac_items import serve, write_item
 
@@ -82,11 +82,11 @@ def dates(tmp_path_factory):
 
 @pytest.fixture(params=["desktop", "phone"])
 def walker(request, browser, dates):  # noqa: F811
-    options = {"viewport": DESKTOP} if request.param == "desktop" else {"viewport": PHONE, "has_touch": True}
+    options = {"viewport": DESK} if request.param == "desktop" else {"viewport": PHONE, "has_touch": True}
     # Each finds the service as it was.
     for scene in dates.http.get("/scenes").json()["scenes"]:
         dates.http.delete(f"/scenes/{scene['id']}")
-    context = browser.new_context(accept_downloads=True, **options)
+    context = browser.new_context(**STILL, **options)
     page, wrong = context.new_page(), []
     page.set_default_timeout(240_000)
     expect.set_options(timeout=120_000)
@@ -336,7 +336,7 @@ def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken
 
 def test_a_service_that_does_not_answer_is_said_and_waited_for(browser, tmp_path):  # noqa: F811
     with served(tmp_path / "data", "--demo") as service:
-        page = browser.new_page(viewport=DESKTOP)
+        page = browser.new_page(viewport=DESK, **STILL)
         page.goto(service.address)
         page.wait_for_selector("#stage[data-scene=demo][aria-busy=false]")
         page.context.set_offline(True)
@@ -356,7 +356,7 @@ def test_a_file_is_dropped_and_what_it_does_not_say_is_asked_for(browser, dates,
     bare = tmp_path / "bare.tif"
     with rasterio.open(bare, "w", **{**profile, "width": 64, "height": 64}) as out:
         out.write(pixels)
-    page = browser.new_page(viewport=DESKTOP)
+    page = browser.new_page(viewport=DESK, **STILL)
     page.goto(dates.address)
     page.wait_for_selector("#stage[data-scene]", state="attached")
     # As a browser gives a file that is dropped.
