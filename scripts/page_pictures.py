@@ -30,7 +30,7 @@ from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
 from tests.service.browsing import settled
 from tests.service.conftest import Service, served
-from tests.service.test_page import ARGUMENTS, CHROMIUM, DESKTOP, PHONE
+from tests.service.windows import ARGUMENTS, CHROMIUM, DESKTOP, PHONE
 
 ROOT = Path(__file__).parent.parent
 

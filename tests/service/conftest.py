@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.service.windows import browser, desk, hand  # noqa: F401 - fixtures of all modules
 from tests.services import free_port
 from tests.warm import WarmProcess
 

@@ -21,7 +21,7 @@ from tests.conftest import read_raster
 from tests.geosr.test_dates_run import DAYS, frames, request, series, write  # noqa: F401 - fixtures
 from tests.service.browsing import is_drawn, photograph, seen, settled
 from tests.service.conftest import served
-from tests.service.test_page import CHROMIUM, browser  # noqa: F401 - the fixture
+from tests.service.windows import CHROMIUM
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def three(tmp_path_factory, frames):  # noqa: F811
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_the_page_shows_several_dates_and_says_which(three, browser):  # noqa: F811
+def test_the_page_shows_several_dates_and_says_which(three, browser):
     service, ids = three
     page, wrong = browser.new_page(viewport={"width": 1000, "height": 700}), []
     page.set_default_timeout(240_000)

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from tests.conftest import SAMPLE
 from tests.service.browsing import PICTURES, differs, is_drawn, on_map, order_a_box, photograph, seen, settled, until
 from tests.service.conftest import PLAIN, Service, served
 from tests.service.files import files_server
+from tests.service.windows import CHROMIUM, DESK, STILL, watched
 from tests.small_model import write_small_model
 from tests.stac_items import serve, write_item
 
@@ -27,48 +27,13 @@ expect = sync_api.expect
 # What is waited for is computed, where tests share two cores.
 expect.set_options(timeout=120_000)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # Maps are drawn by WebGL, here without a GPU.
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-]
-
-#: Each picture is copied by the processor once less.
-TEST_ARGUMENTS = [*ARGUMENTS, "--disable-gpu-compositing"]
-
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
-
-#: A desk's window with its three columns, no larger than they need: the processor draws every pixel.
-DESK = DESKTOP if PICTURES else {"width": 1080, "height": 720}
-
-#: What windows of tests have in common. The processor draws whatever moves, as often as a screen shows it.
-STILL = {"accept_downloads": True, "reduced_motion": "reduce"}
-
 #: A place right of the swipe, as shares of the map's width and height.
 RIGHT = (0.6, 0.35)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=TEST_ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +58,6 @@ def shown(tmp_path_factory) -> Iterator[Service]:
                 yield service
 
 
-@pytest.fixture(scope="module")
-def desk(browser):
-    """A window at a desk; each test loads its page anew, with scripts that the browser has compiled already."""
-    with browser.new_context(viewport=DESK, **STILL) as context:
-        yield context.new_page()
-
-
-@pytest.fixture(scope="module")
-def hand(browser):
-    """A phone's window, dark."""
-    with browser.new_context(viewport=PHONE, color_scheme="dark", has_touch=True, **STILL) as context:
-        yield context.new_page()
-
-
 @pytest.fixture
 def page(desk, shown):
     """A page that loads without an error, and asks nobody else for anything."""
@@ -118,35 +69,6 @@ def page(desk, shown):
 def phone(hand, shown):
     with watched(hand, shown):
         yield hand
-
-
-@contextmanager
-def watched(opened, service):
-    """The page of a service in a window, until the block ends."""
-    opened.wrong = wrong = []
-    listeners = {
-        "pageerror": lambda error: wrong.append(f"page error: {error} {error.stack}"),
-        "console": lambda message: wrong.append(message.text) if message.type == "error" else None,
-        "request": lambda request: wrong.append(request.url) if not is_own(request.url, service) else None,
-    }
-    for event, listener in listeners.items():
-        opened.on(event, listener)
-    opened.set_default_timeout(240_000)
-    # By its address: others may have been added since.
-    opened.goto(f"{service.address}/#scene=demo")
-    opened.wait_for_selector("#stage[data-scene]")
-    settled(opened)
-    yield opened
-    assert wrong == []
-    opened.unroute_all()
-    for event, listener in listeners.items():
-        opened.remove_listener(event, listener)
-    # The next is loaded, not only told of another state; and nothing is drawn meanwhile.
-    opened.goto("about:blank")
-
-
-def is_own(address, service):
-    return address.startswith((service.address, "blob:", "data:"))
 
 
 def test_the_page_opens_with_the_scene_before_and_after(page):
@@ -398,10 +320,9 @@ def test_everything_can_be_reached_by_keyboard_and_has_a_name(page):
 
 
 def test_a_page_without_scenes_says_what_to_do(desk, tmp_path):
-    with served(tmp_path / "data", model=PLAIN) as service:
-        with watched(desk, service) as opened:
-            expect(opened.locator("#empty")).to_contain_text("No scene yet")
-            photograph(opened, "desktop-7-empty")
+    with served(tmp_path / "data", model=PLAIN) as service, watched(desk, service) as opened:
+        expect(opened.locator("#empty")).to_contain_text("No scene yet")
+        photograph(opened, "desktop-7-empty")
 
 
 def test_a_key_is_asked_for_where_one_is_needed(browser, tmp_path):

@@ -13,7 +13,7 @@ import shapely
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
 from tests.service.conftest import BOX, served
-from tests.service.test_page import ARGUMENTS, CHROMIUM, DESKTOP, is_own
+from tests.service.windows import ARGUMENTS, CHROMIUM, DESK, STILL, is_own
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -43,7 +43,7 @@ def slow(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, slow):
-    context = browser.new_context(viewport=DESKTOP, accept_downloads=True)
+    context = browser.new_context(viewport=DESK, **STILL)
     opened, wrong = context.new_page(), []
     opened.set_default_timeout(120_000)
     opened.on("pageerror", lambda error: wrong.append(f"page error: {error} {error.stack}"))

@@ -24,7 +24,7 @@ from tests.conftest import SAMPLE
 from tests.service.browsing import PICTURES, Typist, differs, is_drawn, photograph, seen, settled, until
 from tests.service.conftest import served
 from tests.service.files import files_server
-from tests.service.test_page import CHROMIUM, DESK, PHONE, STILL, browser, is_own  # noqa: F401 - the fixture
+from tests.service.windows import CHROMIUM, DESK, PHONE, STILL, is_own
 from tests.small_model import write_small_model
 from tests.stac_items import serve, write_item
 
@@ -81,7 +81,7 @@ def dates(tmp_path_factory):
 
 
 @pytest.fixture(params=["desktop", "phone"])
-def walker(request, browser, dates):  # noqa: F811
+def walker(request, browser, dates):
     options = {"viewport": DESK} if request.param == "desktop" else {"viewport": PHONE, "has_touch": True}
     # Each finds the service as it was.
     for scene in dates.http.get("/scenes").json()["scenes"]:
@@ -334,7 +334,7 @@ def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken
     expect(page.locator("#label-after")).to_contain_text("Super-resolved")
 
 
-def test_a_service_that_does_not_answer_is_said_and_waited_for(browser, tmp_path):  # noqa: F811
+def test_a_service_that_does_not_answer_is_said_and_waited_for(browser, tmp_path):
     with served(tmp_path / "data", "--demo") as service:
         page = browser.new_page(viewport=DESK, **STILL)
         page.goto(service.address)
@@ -350,7 +350,7 @@ def test_a_service_that_does_not_answer_is_said_and_waited_for(browser, tmp_path
         page.close()
 
 
-def test_a_file_is_dropped_and_what_it_does_not_say_is_asked_for(browser, dates, tmp_path):  # noqa: F811
+def test_a_file_is_dropped_and_what_it_does_not_say_is_asked_for(browser, dates, tmp_path):
     with rasterio.open(SAMPLE) as source:
         pixels, profile = source.read()[:, :64, :64], source.profile
     bare = tmp_path / "bare.tif"
