@@ -1,4 +1,4 @@
-// Layers of the map: what a side's choice stands for, as `sr.ID`, `dates.ID.OTHER+OTHER`,
+// Layers of the map: what a side's choice stands for, as `sr.ID`, `dates.ID.OTHER~OTHER`,
 // `change.ID.EARLIER` or `product.JOB`.
 
 import { ask } from "/page/api.js";
@@ -18,19 +18,19 @@ export async function sceneOf(id) {
 
 export const dateOf = (scene) => scene.datetime?.slice(0, 10) ?? scene.title;
 
-// Choices of a scene sharpened by others of its place, `dates.SCENE.OTHER+OTHER`: by the nearest in time, and what is
+// Choices of a scene sharpened by others of its place, `dates.SCENE.OTHER~OTHER`: by the nearest in time, and what is
 // shown already as long as all its scenes are there.
 function severalDates(scene) {
   if (!scene.several_dates) return [];
   const apart = (other) => Math.abs(Date.parse(other.datetime ?? 0) - Date.parse(scene.datetime ?? 0));
   const others = state.scenes.filter((other) => other.id !== scene.id && other.several_dates && meets(other, scene));
   const nearest = others.sort((a, b) => apart(a) - apart(b)).slice(0, MOST_OTHERS);
-  const offered = nearest.length ? [`dates.${scene.id}.${nearest.map((other) => other.id).sort().join("+")}`] : [];
+  const offered = nearest.length ? [`dates.${scene.id}.${nearest.map((other) => other.id).sort().join("~")}`] : [];
   const shown = [state.left, state.right].filter((choice) => choice?.startsWith(`dates.${scene.id}.`) && othersOf(choice).every((id) => others.some((other) => other.id === id)));
   return [...new Set([...offered, ...shown])].map((choice) => [choice, `Several dates (${othersOf(choice).length + 1})`]);
 }
 
-export const othersOf = (choice) => choice.split(".")[2].split("+");
+export const othersOf = (choice) => choice.split(".")[2].split("~");
 
 const meets = (a, b) => a.bbox[0] < b.bbox[2] && b.bbox[0] < a.bbox[2] && a.bbox[1] < b.bbox[3] && b.bbox[1] < a.bbox[3];
 

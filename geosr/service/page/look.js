@@ -118,7 +118,7 @@ export class Look {
 async function datesLegend(choice) {
   if (!reports.has(choice)) reports.set(choice, await ask(`/scenes/${choice.split(".")[1]}/dates?others=${othersOf(choice)}`));
   const report = reports.get(choice);
-  const named = (role) => report.filter((one) => one.role === role).map((one) => one.date).join(", ");
+  const named = (role) => report.filter((one) => one.role === role).map((one) => one.date).sort().join(", ");
   const unused = report.filter((one) => one.reason).map((one) => element("div", {}, `Not ${one.date}: ${one.reason}`));
   return element("div", {}, `${named("reference")} ${named("used") ? `sharpened by ${named("used")}` : "alone"}`, ...unused);
 }
