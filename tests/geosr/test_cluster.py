@@ -92,12 +92,13 @@ def test_a_model_of_ones_own_is_sent_to_workers_that_do_not_have_it(tmp_path, sc
     (tmp_path / "mine" / "card.json").write_text(json.dumps(content))
     shutil.copy(card.weights_path, tmp_path / "mine")
     shutil.copy(card.folder / card.bfloat16.weights, tmp_path / "mine")
-    source = write_raster(tmp_path / "in.tif", sample[:, :40, :40])
+    # Chunks as large as the image by which a model is tried: the network is made ready for one shape.
+    source = write_raster(tmp_path / "in.tif", sample[:, :32, :32])
     # Workers know nothing of this folder: the path is relative to it.
     monkeypatch.chdir(tmp_path)
     model = "mine/card.json"
-    super_resolve(request(source, tmp_path / "out.tif", model=model, core_px=20, scheduler=scheduler))
-    super_resolve(request(source, tmp_path / "alone.tif", model=model, core_px=20))
+    super_resolve(request(source, tmp_path / "out.tif", model=model, core_px=16, scheduler=scheduler))
+    super_resolve(request(source, tmp_path / "alone.tif", model=model, core_px=16))
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "alone.tif").read_bytes()
 
 
@@ -115,9 +116,9 @@ def test_killing_a_worker_in_the_middle_loses_nothing(tmp_path, scheduler):
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_the_cluster_working_and_the_run_resumable(tmp_path, scheduler):
-    output = tmp_path / "out.tif"
-    command = ["upscale", str(SAMPLE), "-o", str(output), "--json"]
+def test_an_interrupt_leaves_the_cluster_working_and_the_run_resumable(tmp_path, scheduler, sample):
+    source, output = write_raster(tmp_path / "in.tif", sample[:, :200, :200]), tmp_path / "out.tif"
+    command = ["upscale", str(source), "-o", str(output), "--json"]
     command += ["--core", "20", "--scheduler", scheduler, "--model", "bicubic"]
     run = WarmProcess("geosr", *command)
     while len(list(work_folder(output).glob("r*.tif"))) < 3:
@@ -129,7 +130,7 @@ def test_an_interrupt_leaves_the_cluster_working_and_the_run_resumable(tmp_path,
     assert "the same command goes on where it was" in errors.splitlines()[-1]
     result = run_geosr(*command)
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["computed"] < 225
+    assert json.loads(result.stdout)["computed"] < 100
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
@@ -177,7 +178,7 @@ def test_the_schedulers_memory_does_not_depend_on_the_number_of_chunks(tmp_path,
         def chunk(self, key: str, finished: int, total: int) -> None:
             assert total == 10_000
             peaks.append(process.memory_info().rss)
-            if finished == 300:
+            if finished == 120:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

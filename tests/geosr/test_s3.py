@@ -112,14 +112,14 @@ def test_killed_in_the_middle_and_started_again(tmp_path, bucket, source, monkey
         "-o",
         f"{bucket}/out.tif",
         "--core",
-        "16",
+        "20",
         "--model",
         "bicubic",
         "--json",
     ]
     run = WarmProcess("geosr", *arguments)
     folder = work_folder(bucket / "out.tif")
-    while len([name for name in names(folder) if name.startswith("r0")]) < 3:
+    while len([name for name in names(folder) if name.startswith("r0")]) < 2:
         assert run.poll() is None
         time.sleep(0.05)
     run.kill()
@@ -128,7 +128,7 @@ def test_killed_in_the_middle_and_started_again(tmp_path, bucket, source, monkey
     result = run_geosr(*arguments)
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
-    assert 0 < told["computed"] <= told["chunks"] - 3
+    assert 0 < told["computed"] <= told["chunks"] - 2
     assert names(bucket) == ["in.tif", "out.json", "out.tif"]
     run_geosr(*[argument.replace("out.tif", "undisturbed.tif") for argument in arguments])
     assert (bucket / "out.tif").read_bytes() == (bucket / "undisturbed.tif").read_bytes()
