@@ -2,8 +2,8 @@
 
 Loading them is half of what a short command takes. A process beside each test process loads them once; those that tests
 start are forked from it: processes of their own, with signals, files and ends of their own, that only begin warm. So
-are those that they start in their turn: workers of Dask's, commands of a benchmark. What depends on how a command is
-loaded starts Python with ``-c``, or with variables of its own for Python; jobs of a service, too, start Python anew.
+are those that they start in their turn: jobs of a service, workers of Dask's, commands of a benchmark. What depends on
+how a command is loaded starts Python with ``-c``, with other variables for Python, or where ``GEOSR_TEST_COLD`` is set.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ _LIBRARIES = (
 )
 
 #: What begins warm whoever starts it: modules by ``python -m``, commands beside Python, and scripts in a folder.
-_MODULES = frozenset({"geosr"})
+_MODULES = frozenset({"geosr", "geosr.service.jobs.job_main"})
 _COMMANDS = frozenset({"geosr", "dask"})
 _SCRIPTS = Path(__file__).parent.parent / "benchmarks"
 
-#: Variable of processes whose own begin anew, for the system tells of no others how long they took.
+
+#: Variable of processes whose own begin anew: Python runs code at their start, or the system is asked what they took.
 COLD = "GEOSR_TEST_COLD"
 
 _forks = multiprocessing.get_context("forkserver")
