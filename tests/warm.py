@@ -1,9 +1,9 @@
 """Processes of the command that begin with its libraries loaded.
 
 Loading them is half of what a short command takes. A process beside each test process loads them once; those that tests
-start are forked from it: processes of their own, with signals, files and ends of their own, that only begin warm. So
-are those that they start in their turn: jobs of a service, workers of Dask's, commands of a benchmark. What depends on
-how a command is loaded starts Python with ``-c``, with other variables for Python, or where ``GEOSR_TEST_COLD`` is set.
+start are forked from it: processes of their own, with signals, files and ends of their own, that only begin warm, and
+so do Dask's workers that they start. What depends on how a command is loaded starts Python anew, with
+:mod:`subprocess`, as jobs of a service do.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from multiprocessing import connection, context, forkserver, reduction, resource_tracker
+from multiprocessing import context, forkserver, reduction, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import IO, Any
@@ -39,15 +38,6 @@ _LIBRARIES = (
     "torch",
     "tests.warm_kernels",
 )
-
-#: What begins warm whoever starts it: modules by ``python -m``, commands beside Python, and scripts in a folder.
-_MODULES = frozenset({"geosr", "geosr.service.jobs.job_main"})
-_COMMANDS = frozenset({"geosr", "dask"})
-_SCRIPTS = Path(__file__).parent.parent / "benchmarks"
-
-
-#: Variable of processes whose own begin anew: Python runs code at their start, or the system is asked what they took.
-COLD = "GEOSR_TEST_COLD"
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(list(_LIBRARIES))
@@ -107,69 +97,6 @@ def _fork_workers() -> None:
 
 
 _fork_workers()
-
-_Popen = subprocess.Popen
-
-
-class _WarmPopen(_Popen[Any]):
-    """Forks what :func:`_warm_module` names, where it would start Python anew."""
-
-    _forked: Any = None
-
-    def _execute_child(self, command: Any, executable: Any, preexec_fn: Any, *options: Any) -> None:
-        _, pass_fds, cwd, environment, _, _, shell, *numbers = options
-        variables = dict(os.environ if environment is None else environment)
-        warm = None if executable or preexec_fn or pass_fds or shell else _warm_module(command, variables)
-        if warm is None:
-            super()._execute_child(command, executable, preexec_fn, *options)  # type: ignore[misc]
-            return
-        pipes, (*_, new_session, _) = numbers[:6], numbers[6:]
-        # Standard input, output and errors, each of them a pipe's, a file's or this process's own.
-        ends = {number: _File(number if end == -1 else end) for number, end in enumerate((pipes[0], *pipes[3::2]))}
-        where = Path.cwd() if cwd is None else Path(cwd).absolute()
-        forked = _forks.Process(target=_become, args=(*warm, ends, where, variables, new_session), daemon=False)
-        forked.start()
-        # Multiprocessing would look for its end as well, of which it is told only once.
-        multiprocessing.process._children.discard(forked)  # type: ignore[attr-defined]
-        self._forked, self.pid, self._child_created = forked, forked.pid, True
-        self._ending = threading.Lock()
-        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
-
-    def _internal_poll(self, *arguments: Any, **options: Any) -> int | None:
-        if self._forked is None:
-            return super()._internal_poll(*arguments, **options)  # type: ignore[misc, no-any-return]
-        with self._ending:
-            if self.returncode is None:
-                self.returncode = self._forked.exitcode
-        return self.returncode
-
-    def _wait(self, timeout: float | None) -> int:
-        if self._forked is None:
-            return super()._wait(timeout)  # type: ignore[misc, no-any-return]
-        connection.wait([self._forked.sentinel], timeout)
-        if self._internal_poll() is None:
-            assert timeout is not None
-            raise subprocess.TimeoutExpired(self.args, timeout)
-        return self.returncode
-
-
-def _warm_module(command: Any, variables: Mapping[str, str]) -> tuple[str | Path, list[str]] | None:
-    """The module or the script that a command starts, with its arguments, if that begins warm."""
-    names = {name for name in {*variables, *os.environ} if name.startswith("PYTHON")}
-    as_here = all(variables.get(name) == os.environ.get(name) for name in names)
-    if COLD in variables or not as_here or not isinstance(command, list):
-        return None
-    program, *words = map(str, command)
-    python = Path(sys.executable)
-    if program != str(python):
-        is_script = Path(program).parent == python.parent and Path(program).name in _COMMANDS
-        return (Path(program).name, words) if is_script else None
-    if words[:1] == ["-m"]:
-        return (words[1], words[2:]) if words[1] in _MODULES else None
-    return (Path(words[0]), words[1:]) if words and Path(words[0]).parent == _SCRIPTS else None
-
-
-subprocess.Popen = _WarmPopen  # type: ignore[misc]
 
 
 class WarmProcess:
@@ -273,7 +200,6 @@ def _become(
         os.setsid()
         # Processes of the server would not be of the session.
         dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
-        subprocess.Popen = _Popen  # type: ignore[misc]
     _take_on(cwd, variables, files)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # As Python has them at its start.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.warm import COLD, run_warm
+from tests.warm import run_warm
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 
@@ -17,8 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def run_script(path: Path, *arguments: object) -> None:
-    # One of them asks the system how long its commands took.
-    run = run_warm(path, *arguments, environment={**os.environ, **({COLD: "1"} if path.stem == "sources" else {})})
+    run = run_warm(path, *arguments)
     assert run.returncode == 0, run.stderr
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
@@ -35,15 +33,12 @@ def digest(path):
 
 
 def job_processes(of: str):
-    """Processes of jobs, of this machine, whose errors go to a log with `of` in its path."""
-    found = []
-    for process in psutil.process_iter():
-        # Others' processes, and those that end meanwhile.
-        with suppress(OSError):
-            log = Path(f"/proc/{process.pid}/fd/2").readlink()
-            if log.name == "job.log" and of in str(log):
-                found.append(process)
-    return found
+    """Processes of jobs, of this machine, that have `of` in their command."""
+    # Each command is read once: a process that ends meanwhile has none, and does not raise.
+    commands = {process: process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])}
+    return [
+        one for one, command in commands.items() if "geosr.service.jobs.job_main" in command and of in " ".join(command)
+    ]
 
 
 def test_three_jobs_survive_a_kill_of_the_service_with_the_same_bytes(tmp_path, small_model):

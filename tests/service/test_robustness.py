@@ -20,7 +20,6 @@ from geosr.service.settings import ServiceSettings
 from geosr.service.tiles.live_chunks import LiveChunks
 from tests.conftest import REPOSITORY
 from tests.service.conftest import BOX, PLAIN, served
-from tests.warm import COLD
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +41,6 @@ def with_code(folder, monkeypatch, code):
     """Let the services and jobs of a test run some code when they start."""
     (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{folder}:{REPOSITORY}")
-    monkeypatch.setenv(COLD, "1")
 
 
 def busy_queue(service):
