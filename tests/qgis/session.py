@@ -1,7 +1,8 @@
 """Use the plugin as QGIS's own windows do: ``session.py JOBS.json``, with the Python that has QGIS's modules.
 
-Each job is an algorithm with its parameters; ``"cancel": true`` cancels it as soon as it has progress. Printed is, as
-JSON, for each its results, its error, and the layers that it adds to the project with their renderers.
+Each job is an algorithm with its parameters; ``"cancel": true`` cancels it as soon as it has progress, and
+``"environment"`` has variables for it and those after it. Printed is, as JSON, for each its results, its error, and the
+layers that it adds to the project with their renderers.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
     context = QgsProcessingContext()
     context.setProject(project)
     feedback = QgsProcessingFeedback(False)
+    os.environ.update(job.get("environment", {}))
     if job.get("cancel"):
         feedback.progressChanged.connect(feedback.cancel)
     algorithm = QgsApplication.processingRegistry().createAlgorithmById(job["algorithm"])

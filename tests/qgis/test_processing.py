@@ -135,6 +135,8 @@ def test_layers_are_loaded_in_their_styles_and_cancelling_leaves_none(in_qgis):
             {
                 "algorithm": "geosr:upscale",
                 "parameters": {"INPUT": "later.tif", "OUTPUT": str(folder / "cancelled.tif")},
+                # After the first of sixteen chunks.
+                "environment": {"GEOSR_CORE_PX": "16"},
                 "cancel": True,
             },
             {"algorithm": "geosr:upscale", "parameters": upscale, "command": str(folder / "scene.tif")},
