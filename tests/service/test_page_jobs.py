@@ -12,7 +12,7 @@ import shapely
 
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
-from tests.service.conftest import BOX, served
+from tests.service.conftest import BOX, PLAIN, served
 from tests.service.windows import ARGUMENTS, CHROMIUM, DESK, STILL, is_own
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -107,7 +107,7 @@ def test_without_maps_the_page_says_so_and_all_else_goes_on(page, tmp_path):
 
 
 def test_the_focus_stays_where_it_is_while_a_job_runs(page, slow):
-    finished = slow.submit(scene="demo", bbox=BOX)
+    finished = slow.submit(scene="demo", bbox=BOX, model=PLAIN)
     assert slow.wait(finished)["status"] == "successful"
     ordered(page, "0, -0.027, 0.0269, 0")
     running = page.locator("#jobs li[data-status=running]")
