@@ -217,7 +217,7 @@ def main() -> None:
     core = ServiceSettings.model_fields["live_core_px"].default
     window = core + 2 * read_card(DEFAULT_MODEL).halo_px
     bare = subprocess.run(
-        [sys.executable, HERE / "bare.py", str(window), "2" if arguments.smoke else "15"],
+        [sys.executable, HERE / "bare.py", str(window), "1" if arguments.smoke else "15"],
         check=True,
         capture_output=True,
         text=True,
