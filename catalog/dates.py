@@ -173,17 +173,14 @@ def open_dates(request: SceneRequest, choice: DateChoice) -> DateSeries:
     for date in _ranked([one for one in dates if one is not first], first, crs, wanted):
         if len(others) == most:
             break
-        label = _label(date, dates)
         try:
-            scene = on_grid_of(reference, date.open())
+            others.append(_placed(date, reference, first, dates))
         except (UnreachableError, RefusedError):
             raise
         except (SourceError, RadiometryError, AreaError) as error:
             if not (searched or choice.lenient) or isinstance(error, ReadError):
                 raise
-            left_out.append((label, str(error)))
-            continue
-        others.append(OtherDate(label, scene, _days_apart(first, date)))
+            left_out.append((_label(date, dates), str(error)))
     return DateSeries(_label(first, dates), reference, tuple(others), tuple(left_out))
 
 
@@ -209,15 +206,19 @@ def series_of_scenes(reference: Scene, others: Sequence[Scene]) -> DateSeries:
 
     """
     _check_reference(reference)
-    dates = [_Date((scene.id,), _when(scene), partial(replace, scene)) for scene in (reference, *others)]
+    dates = [_date_of_scene(scene) for scene in (reference, *others)]
     placed, left_out = [], []
-    for scene, date in zip(others, dates[1:], strict=True):
-        label = _label(date, dates)
+    for date in dates[1:]:
         try:
-            placed.append(OtherDate(label, on_grid_of(reference, scene), _days_apart(dates[0], date)))
+            placed.append(_placed(date, reference, dates[0], dates))
         except SourceError as error:
-            left_out.append((label, str(error)))
+            left_out.append((_label(date, dates), str(error)))
     return DateSeries(_label(dates[0], dates), reference, tuple(placed), tuple(left_out))
+
+
+def _placed(date: _Date, reference: Scene, first: _Date, dates: Sequence[_Date]) -> OtherDate:
+    """A further date on the grid of the reference, which is the ``first``. Raises :class:`CatalogError`."""
+    return OtherDate(_label(date, dates), on_grid_of(reference, date.open()), _days_apart(first, date))
 
 
 def _check(request: SceneRequest, choice: DateChoice) -> None:
@@ -262,6 +263,10 @@ def _dates_of(request: SceneRequest, alone: str | None) -> list[_Date]:
             own.append((source, scene))
     groups = [[one for one in group if one[0] == alone] or group for group in groups]
     return [_date_of_files(request, group) for group in groups]
+
+
+def _date_of_scene(scene: Scene) -> _Date:
+    return _Date((scene.id,), _when(scene), lambda: scene)
 
 
 def _date_of_files(request: SceneRequest, group: Sequence[tuple[str, Scene]]) -> _Date:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import diskcache
 import numpy as np
 import pytest
@@ -14,7 +16,11 @@ from geosr.inference.upscaler import ModelSpec
 from geosr.run.pipeline import super_resolve
 from geosr.run.request import ModelRef
 from geosr.run.scene_of_request import open_for_model
+from geosr.service.jobs.inputs import MOST_OTHERS
+from geosr.service.jobs.queue import _check_alike
+from geosr.service.jobs.spec import DateSource
 from geosr.service.live_scene import LiveScene
+from geosr.service.problems import Problem
 from geosr.service.tiles.live_chunks import LiveChunks
 from geosr.service.tiles.live_dates import DatedScenes
 from tests.conftest import read_raster
@@ -126,19 +132,20 @@ def test_the_page_shows_several_dates_and_says_which(three, browser):
 def test_the_image_that_is_shown_can_be_ordered(three, tmp_path, frames):  # noqa: F811
     service, (first, *others) = three
     http = service.http
-    for wrong, said in (
-        ({"others": others}, "others are further scenes of a scene"),
-        ({"scene": first, "others": [first]}, "is the scene itself"),
-        ({"scene": first, "others": ["none"]}, "there is no scene none"),
-        ({"scene": first, "others": others, "fill": True}, "fill would have no effect"),
+    for wrong, status, said in (
+        ({"others": others}, 400, "others are further scenes of a scene"),
+        ({"scene": first, "others": [first]}, 400, "is the scene itself"),
+        ({"scene": first, "others": ["none"]}, 404, "there is no scene none"),
+        ({"scene": first, "others": others, "fill": True}, 400, "fill would have no effect"),
     ):
         answer = http.post("/processes/upscale/execution", json={"inputs": wrong})
-        assert answer.status_code in (400, 404), wrong
+        assert answer.status_code == status, wrong
         assert said in answer.json()["detail"]
     other = write(tmp_path / "other.tif", frames[0])
     described = http.post("/scenes/upload?title=other&nodata=7", content=other.read_bytes()).json()["id"]
     answer = http.post("/processes/upscale/execution", json={"inputs": {"scene": first, "others": [described]}})
     assert "another nodata or sensor" in answer.json()["detail"]
+    http.delete(f"/scenes/{described}")
 
     job = service.submit(scene=first, others=others)
     # A scene that a job reads stays.
@@ -149,6 +156,23 @@ def test_the_image_that_is_shown_can_be_ordered(three, tmp_path, frames):  # noq
     super_resolve(request(paths, tmp_path / "by_hand.tif"))
     made = read_raster(service.data / "jobs" / job / "product.tif")
     assert np.abs(made - read_raster(tmp_path / "by_hand.tif").astype(int)).max() <= 1
+
+
+def test_dates_of_one_order_are_read_alike():
+    def refused(*sources):
+        with pytest.raises(Problem) as error:
+            _check_alike(sources)
+        return error.value.detail
+
+    tif = DateSource("scenes/a/upload.tif", "a", nodata=0.0)
+    _check_alike([tif, DateSource("scenes/b/upload.jp2", "b", nodata=0.0), DateSource("scenes/c/upload.zip", "c", 0.0)])
+    assert "one is an upload and one a STAC Item" in refused(tif, DateSource("scenes/d/item.json", "d", nodata=0.0))
+    assert "d was added with another nodata or sensor than a" in refused(tif, DateSource("scenes/d/upload.tif", "d"))
+
+
+def test_the_page_offers_as_many_further_scenes_as_the_service_takes():
+    page = (files("geosr") / "service" / "page" / "layers.js").read_text(encoding="utf-8")
+    assert f"const MOST_OTHERS = {MOST_OTHERS};" in page
 
 
 def test_tiles_of_several_dates_are_served_until_one_of_the_scenes_is_removed(three):
@@ -180,10 +204,10 @@ def test_tiles_of_several_dates_are_served_until_one_of_the_scenes_is_removed(th
         ({"layer": "sr", "others": others}, 400, "others: names the further scenes"),
         ({"layer": "dates", "others": first}, 400, "is the scene itself"),
         ({"layer": "dates", "others": "unknown"}, 404, "there is no scene unknown"),
-        ({"layer": "dates", "others": ",".join("abcdefgh")}, 422, "others"),
+        ({"layer": "dates", "others": ",".join("abcdefgh")}, 400, "others"),
     ):
         answer = service.http.get(f"/scenes/{first}/tiles/14/0/0", params=wrong)
-        assert answer.status_code in (status, 400), wrong
+        assert answer.status_code == status, wrong
         assert said in answer.json()["detail"], wrong
 
     assert service.http.delete(f"/scenes/{ids[2]}").status_code == 204

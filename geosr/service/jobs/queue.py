@@ -176,5 +176,5 @@ def _check_alike(sources: Sequence[DateSource]) -> None:
     for one in sources[1:]:
         if (one.nodata, one.sensor) != (first.nodata, first.sensor):
             raise Problem(400, f"others: {one.title} was added with another nodata or sensor than {first.title}")
-        if Path(one.source).suffix != Path(first.source).suffix:
+        if (Path(one.source).suffix == ".json") != (Path(first.source).suffix == ".json"):
             raise Problem(400, f"others: of {one.title} and {first.title} one is an upload and one a STAC Item")
