@@ -109,7 +109,8 @@ class LiveScene:
     def upscaled(self, window: Window, sharpness: float = 0, *, uncertainty: bool = False) -> UpscaledWindow:
         """Upscale a window of its grid, which may reach beyond its edges: there are its reflections.
 
-        Windows of one shape are best, for each shape is compiled anew.
+        Windows of one shape are best, for each shape is compiled anew. Of several dates there is an image alone, at
+        sharpness 0.
         """
         if self.dates is not None:
             return self.dates.upscaled(window)

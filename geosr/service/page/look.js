@@ -7,8 +7,9 @@ import { choices, combination, dateOf, datesOfChange, isChoice, layersOf, others
 import { state } from "/page/state.js";
 
 const SIDES = [["left", "label-before"], ["right", "label-after"]];
-const reports = new Map();
 const STRETCHES = [["scene", "The scene, 1–99 %"], ["2,98", "What is shown, 2–98 %"], ["0.5,99.5", "What is shown, 0.5–99.5 %"]];
+// Of several dates, by choice: they stay the same.
+const reports = new Map();
 
 export class Look {
   constructor(maps, working) {

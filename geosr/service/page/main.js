@@ -164,7 +164,7 @@ async function productsChanged() {
   if (!state.scene) return;
   const shown = [state.left, state.right].join();
   look.list();
-  await ([state.left, state.right].join() === shown ? look.tell() : showLook());
+  await ([state.left, state.right].join() === shown ? attempt(() => look.tell()) : showLook());
 }
 
 async function showProduct(job) {

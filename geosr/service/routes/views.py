@@ -213,7 +213,7 @@ async def dates(
     """Dates that make one image of a scene, the scene first: their shifts and weights, or why one takes no part."""
     live = await _opened(scene_id, context, caller)
     _, report = await _registered(live, others, context, caller)
-    return [{**entry, "reason": for_clients(entry["reason"])} if "reason" in entry else {**entry} for entry in report]
+    return [{**entry, "reason": for_clients(entry["reason"]) if "reason" in entry else None} for entry in report]
 
 
 @router.get("/scenes/{scene_id}/point", response_model=schemas.Point)

@@ -111,9 +111,10 @@ class Tiles:
         """Keep nothing of a scene."""
         self.dated.forget(scene_id)
         self._cache.evict(scene_id)
+        # What several dates made has the tag of all of them.
         for name in self._cache.iterkeys():
             if _is_of(name, scene_id):
-                del self._cache[name]
+                self._cache.delete(name)
         # Of a copy, for tiles are made meanwhile.
         for name in list(self._latest):
             if _is_of(name, scene_id):
