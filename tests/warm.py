@@ -71,8 +71,6 @@ def _take_on(folder: Path, variables: Mapping[str, str], files: Mapping[int, _Fi
         os.dup2(file.number, number)
         os.close(file.number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-    if 0 in files:
-        sys.stdin = os.fdopen(0, closefd=False)
 
 
 class _ForkedProcess(ForkServerProcess):
