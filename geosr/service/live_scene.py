@@ -34,8 +34,8 @@ _CLIPPED = (1.0, 99.0)
 Limits = Mapping[str, tuple[float, float]]
 
 
-class Sharpening(Protocol):
-    """Further scenes that sharpen the image of a reference."""
+class FurtherDates(Protocol):
+    """Further scenes that correct the image of a reference."""
 
     @property
     def reference(self) -> LiveScene:
@@ -57,8 +57,8 @@ class LiveScene:
     created: float
     key_id: str | None = None
     """Key that it belongs to; None for everybody's."""
-    dates: Sharpening | None = None
-    """Further scenes that sharpen its image; None where it is shown alone."""
+    dates: FurtherDates | None = None
+    """Further scenes that correct its image; None where it is shown alone."""
     _uncertainty: SceneUncertainty | None = field(default=None, repr=False)
     _sharpened: dict[float, ModelSpec] = field(default_factory=dict, repr=False)
 

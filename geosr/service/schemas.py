@@ -133,7 +133,7 @@ class SceneInfo(BaseModel):
     uncertainty: bool
     visual: bool
     several_dates: bool
-    """True where further scenes of the place can sharpen its image."""
+    """True where further scenes of the place can correct its image."""
     level: float | None
     effective_resolution: str | None
     detail: str

@@ -111,7 +111,7 @@ def test_the_page_shows_several_dates_and_says_which(three, browser):
     page.locator("#right").select_option(label="Several dates (3)")
     page.wait_for_selector("#legend:not([hidden])")
     legend = page.locator("#legend").text_content()
-    assert f"{DAYS[0]} sharpened by " in legend
+    assert f"{DAYS[0]} corrected by " in legend
     assert all(day in legend for day in DAYS)
     settled(page)
     tiles = "Object.values(window.geosr.maps.after.getStyle().sources).flatMap((source) => source.tiles ?? [])"

@@ -18,7 +18,7 @@ from geosr.service.jobs.processes import UPSCALE
 from geosr.service.problems import Problem
 from geosr.version import VERSION
 
-#: Further scenes that sharpen an image, at most.
+#: Further scenes that correct an image, at most.
 MOST_OTHERS = 7
 
 Priority = Literal["rapid", "normal"]
@@ -38,7 +38,7 @@ class UpscaleInputs(BaseModel):
         default=None,
         min_length=1,
         max_length=MOST_OTHERS,
-        description="Ids of further scenes of this service, of other dates, that sharpen the scene's image.",
+        description="Ids of further scenes of this service, of other dates, that correct the scene's image.",
     )
     item: str | None = Field(default=None, max_length=2000, description="Address of a STAC Item.")
     bbox: tuple[float, float, float, float] | None = Field(
@@ -55,7 +55,7 @@ class UpscaleInputs(BaseModel):
         default=None,
         ge=2,
         le=catalog.MOST_DATES,
-        description="Sharpen one date's image by others of the search, so many dates in all.",
+        description="Correct one date's image by others of the search, so many dates in all.",
     )
     reference: str | None = Field(
         default=None,

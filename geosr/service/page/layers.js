@@ -18,7 +18,7 @@ export async function sceneOf(id) {
 
 export const dateOf = (scene) => scene.datetime?.slice(0, 10) ?? scene.title;
 
-// Choices of a scene sharpened by others of its place, `dates.SCENE.OTHER~OTHER`: by the nearest in time, and what is
+// Choices of a scene corrected by others of its place, `dates.SCENE.OTHER~OTHER`: by the nearest in time, and what is
 // shown already as long as all its scenes are there.
 function severalDates(scene) {
   if (!scene.several_dates) return [];

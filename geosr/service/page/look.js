@@ -121,7 +121,7 @@ async function datesLegend(choice) {
   const report = reports.get(choice);
   const named = (role) => report.filter((one) => one.role === role).map((one) => one.date).sort().join(", ");
   const unused = report.filter((one) => one.reason).map((one) => element("div", {}, `Not ${one.date}: ${one.reason}`));
-  return element("div", {}, `${named("reference")} ${named("used") ? `sharpened by ${named("used")}` : "alone"}`, ...unused);
+  return element("div", {}, `${named("reference")} ${named("used") ? `corrected by ${named("used")}` : "alone"}`, ...unused);
 }
 
 const describe = (rescale) => `${rescale.split(",").slice(0, 2).map((value) => Number(value).toFixed(2)).join(" to ")}…`;

@@ -54,7 +54,7 @@ class LiveDates:
             return self._surveyed
 
     def upscaled(self, window: Window) -> UpscaledWindow:
-        """The reference's image of a window, sharpened by the other dates; without what lies beyond its edges."""
+        """The reference's image of a window, corrected by the other dates; without what lies beyond its edges."""
         from geosr.dates.fuse import MARGIN_PX
         from geosr.run.date_survey import fuser_of
 
