@@ -92,7 +92,7 @@ Dates = Annotated[
         _AREA,
         "--dates",
         metavar="N",
-        help="Sharpen one date's image by others, N dates in all; of several sources all by default.",
+        help="Correct one date's image by others, N dates in all; of several sources all by default.",
         show_default=False,
     ),
 ]
