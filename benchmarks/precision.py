@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the imagery")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     arguments = parser.parse_args()
-    sizes = (1, 192) if arguments.smoke else (None, None)
+    sizes = (1, 96) if arguments.smoke else (None, None)
     sets = {one.name: measure(arguments.model, one, arguments.data, *sizes) for one in SETS}
     keep("precision", command_of(parser, arguments), {"model": arguments.model, "sets": sets}, arguments.results)
 

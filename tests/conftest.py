@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 from unittest import mock
@@ -65,11 +66,16 @@ def data_file(name: str) -> Path:
     return path
 
 
+@cache
+def _sample() -> np.ndarray:
+    with rasterio.open(SAMPLE) as raster:
+        return raster.read()
+
+
 @pytest.fixture
 def sample() -> np.ndarray:
     """The bundled sample's DN, (4, 300, 300)."""
-    with rasterio.open(SAMPLE) as raster:
-        return raster.read()
+    return _sample().copy()
 
 
 def write_raster(
