@@ -95,21 +95,20 @@ def upscale(source: Path, output: Path, *options: object) -> float:
     return time.perf_counter() - began
 
 
-def by_workers(folder: Path, side: int, core: int, repeats: int, model: str) -> dict[str, object]:
-    """One against two."""
+def by_workers(folder: Path, address: str, side: int, core: int, repeats: int, model: str) -> dict[str, object]:
+    """One against two, of a scheduler."""
     source = folder / "scene.tif"
     write_scene(source, side)
     alone = folder / "alone.tif"
     options = ("--core", core, "--model", model)
     upscale(source, alone, *options)
     taken: dict[int, list[float]] = {1: [], 2: []}
-    with scheduler(folder) as (address, _):
-        for _ in range(repeats):
-            for count in (1, 2):
-                with workers(address, count, folder):
-                    output = folder / f"by-{count}.tif"
-                    taken[count].append(upscale(source, output, *options, "--scheduler", address))
-                    assert output.read_bytes() == alone.read_bytes(), "the workers' bytes differ"
+    for _ in range(repeats):
+        for count in (1, 2):
+            with workers(address, count, folder):
+                output = folder / f"by-{count}.tif"
+                taken[count].append(upscale(source, output, *options, "--scheduler", address))
+                assert output.read_bytes() == alone.read_bytes(), "the workers' bytes differ"
     return {
         "side_px": side,
         "core_px": core,
@@ -118,8 +117,8 @@ def by_workers(folder: Path, side: int, core: int, repeats: int, model: str) -> 
     }
 
 
-def limit(window: int, repeats: int) -> float:
-    """Speed of two bare networks over that of one; each has a process and a core of its own."""
+def limit(window: int, repeats: int, most: int) -> float:
+    """Speed of so many bare networks over that of one; each has a process and a core of its own."""
     command = [sys.executable, str(HERE / "bare.py"), str(window), "5" if repeats > 1 else "1", "1"]
 
     def seconds(count: int) -> float:
@@ -127,14 +126,14 @@ def limit(window: int, repeats: int) -> float:
         told = [process.communicate()[0] for process in running]
         return statistics.mean(float(json.loads(text)["s_per_mpx"]) for text in told)
 
-    return round(statistics.median(2 * seconds(1) / seconds(2) for _ in range(repeats)), 2)
+    return round(statistics.median(most * seconds(1) / seconds(most) for _ in range(repeats)), 2)
 
 
-def scheduler_mib(folder: Path, side: int, core: int) -> dict[str, object]:
-    """The scheduler's memory over a run of many small chunks, all of them handed out at once: more than it ever has."""
+def scheduler_mib(folder: Path, address: str, process: psutil.Process, side: int, core: int) -> dict[str, object]:
+    """Memory of a new scheduler over a run of many small chunks, all of them handed out at once: more than it ever has."""
     source = folder / "many.tif"
     write_scene(source, side)
-    with scheduler(folder) as (address, process), workers(address, 1, folder):
+    with workers(address, 1, folder):
         before = process.memory_info().rss
         watcher, usual = Watcher(process), cluster._AHEAD
         cluster._AHEAD = (side // core) ** 2
@@ -164,18 +163,21 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=256, help="side of a chunk, pixels")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    side, core, repeats, many, model = arguments.side, arguments.core, arguments.repeats, 100, DEFAULT_MODEL
+    side, core, repeats, many, most, model = arguments.side, arguments.core, arguments.repeats, 100, 2, DEFAULT_MODEL
     if arguments.smoke:
         # A network would take seconds to compile in each of many processes.
-        side, core, repeats, many, model = 64, 32, 1, 3, "bicubic"
+        side, core, repeats, many, most, model = 64, 32, 1, 3, 1, "bicubic"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        with scheduler(folder) as (address, process):
+            memory = scheduler_mib(folder, address, process, 8 * many, 8)
+            speed = by_workers(folder, address, side, core, repeats, model)
         content = {
             "model": model,
             "engine": str(choose_engine()),
-            "workers": by_workers(folder, side, core, repeats, model),
-            "two_bare_networks_times_as_fast": limit(core + 2 * read_card(DEFAULT_MODEL).halo_px, repeats),
-            "scheduler": scheduler_mib(folder, 8 * many, 8),
+            "workers": speed,
+            "two_bare_networks_times_as_fast": limit(core + 2 * read_card(DEFAULT_MODEL).halo_px, repeats, most),
+            "scheduler": memory,
         }
     keep("scaling", command_of(parser, arguments), content, arguments.results)
 
