@@ -61,10 +61,10 @@ def request(source: Path, output: Path, **options) -> UpscaleRequest:
 
 @pytest.mark.slow
 def test_two_workers_leave_the_bytes_of_one_process(tmp_path, scheduler, sample):
-    source = write_raster(tmp_path / "in.tif", sample[:, :150, :150])
-    options = {"model": "rgbn-x4", "core_px": 50, "precision": "float32"}
+    source = write_raster(tmp_path / "in.tif", sample[:, :90, :90])
+    options = {"model": "rgbn-x4", "core_px": 30, "precision": "float32"}
     super_resolve(request(source, tmp_path / "alone.tif", **options))
-    arguments = ("upscale", source, "-o", "out.tif", "--core", 50, "--precision", "float32", "--json")
+    arguments = ("upscale", source, "-o", "out.tif", "--core", 30, "--precision", "float32", "--json")
     # A relative output is this process's: workers have folders of their own.
     result = run_geosr(*arguments, "--scheduler", scheduler, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -75,8 +75,8 @@ def test_two_workers_leave_the_bytes_of_one_process(tmp_path, scheduler, sample)
 
 @pytest.mark.slow
 def test_layers_are_made_by_workers_too(tmp_path, scheduler, sample):
-    source = write_raster(tmp_path / "in.tif", sample[:, :80, :80])
-    options = {"model": "rgbn-x4", "core_px": 40, "precision": "float32", "uncertainty": True}
+    source = write_raster(tmp_path / "in.tif", sample[:, :60, :60])
+    options = {"model": "rgbn-x4", "core_px": 30, "precision": "float32", "uncertainty": True}
     super_resolve(request(source, tmp_path / "alone.tif", **options))
     super_resolve(request(source, tmp_path / "out.tif", **options, scheduler=scheduler))
     for suffix in ("", "_uncertainty", "_measured"):

@@ -13,22 +13,27 @@ import pytest
 
 from geosr.run.checkpoint import work_folder
 from tests.conftest import SAMPLE, read_raster, run_geosr, write_raster
+from tests.small_model import write_small_model
 from tests.warm import WarmProcess
 
-CORE = 30
+CORE = 12
 
-CHUNKS = 25
+#: So many that a run is killed long before its end.
+CHUNKS = 64
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A scene of equal chunks: a network is made ready for each shape that there is."""
-    side = 5 * CORE
-    return write_raster(tmp_path_factory.mktemp("source") / "in.tif", read_raster(SAMPLE)[:, :side, :side])
+    """A scene of equal chunks, beside a small model: a network is made ready for each shape that there is."""
+    folder = tmp_path_factory.mktemp("source")
+    write_small_model(folder)
+    side = 8 * CORE
+    return write_raster(folder / "in.tif", read_raster(SAMPLE)[:, :side, :side])
 
 
 def command(source: Path, output: Path) -> list[str]:
-    return ["upscale", str(source), "-o", str(output), "--core", str(CORE), "--json"]
+    model = str(source.with_name("mine.json"))
+    return ["upscale", str(source), "-o", str(output), "--core", str(CORE), "--model", model, "--json"]
 
 
 def finish(source: Path, output: Path) -> subprocess.CompletedProcess[str]:
@@ -71,7 +76,7 @@ def test_killed_three_times(tmp_path, source, undisturbed):
 
     kill_when(source, output, lambda: chunks() >= 1)
     first = {path.name for path in folder.glob("r*.tif")}
-    kill_when(source, output, lambda: chunks() >= 8)
+    kill_when(source, output, lambda: chunks() >= 16)
     second = {path.name for path in folder.glob("r*.tif")}
     assert first <= second
     assert len(second) < CHUNKS
@@ -89,7 +94,7 @@ def test_killed_three_times(tmp_path, source, undisturbed):
 def test_only_unfinished_chunks_are_computed(tmp_path, source, undisturbed):
     output = tmp_path / "out.tif"
     folder = work_folder(output)
-    kill_when(source, output, lambda: len(list(folder.glob("r*.tif"))) >= 8)
+    kill_when(source, output, lambda: len(list(folder.glob("r*.tif"))) >= 16)
     finished = {path.stem for path in folder.glob("r*.tif")}
     result = finish(source, output)
     events = [json.loads(line) for line in result.stderr.splitlines()]

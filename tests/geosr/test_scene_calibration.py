@@ -75,7 +75,7 @@ def test_an_error_is_measured_in_half_widths_without_their_calibration():
 def test_the_command_the_array_and_the_evaluation_agree(tmp_path):
     """Over chunks of any size, lazily or not; and the layer says what its widths were multiplied by."""
     with rasterio.open(SAMPLE) as raster:
-        pixels = raster.read()[:, :96, :128]
+        pixels = raster.read()[:, :64, :64]
     source = write_raster(tmp_path / "in.tif", pixels, nodata=0, scale=1e-4)
     widths = {}
     # Chunks of one shape: the network is made ready for each.
@@ -94,7 +94,7 @@ def test_the_command_the_array_and_the_evaluation_agree(tmp_path):
 
     da = rioxarray.open_rasterio(source)
     now = geosr.upscale(da, scale=1e-4, uncertainty=True).half_width
-    later = geosr.upscale(da.chunk({"x": 64}), scale=1e-4, uncertainty=True).half_width
+    later = geosr.upscale(da.chunk({"x": 32}), scale=1e-4, uncertainty=True).half_width
     assert isinstance(later.data, dask.array.Array)
     np.testing.assert_allclose(later.values, now.values, rtol=1e-4)
     assert np.abs(np.ceil(now.values) - widths[256]).max() <= 1
