@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -208,9 +209,10 @@ def test_appends_that_are_killed_anywhere_end_as_one_that_is_not(farm, tmp_path,
     paths = [cube, undisturbed, *(farm / f"p{i}.json" for i in range(3))]
     done = run_warm("tests.geosr.killed_appends", *paths, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
-    dates = [int(line.split()[-1]) for line in done.stdout.splitlines()]
+    _, ends, dates = zip(*(map(int, line.split()) for line in done.stdout.splitlines()), strict=True)
     assert len(dates) > 3, "no append was killed"
-    assert dates == sorted(dates)
+    assert ends == (*[-signal.SIGKILL] * (len(ends) - 1), 0), done.stderr
+    assert list(dates) == sorted(dates)
     assert {dates[0], dates[-1]} == {1, 3}
     assert_holds(farm, cube, 0, 1, 2)
     with opened(cube, mask_and_scale=False) as one, opened(undisturbed, mask_and_scale=False) as other:
