@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 #: Share of a band's pixels that counts as its brightest, darkest, or strongest edges.
@@ -68,7 +67,14 @@ def _of_band(*, error: _Pixels, half_width: _Pixels, truth: _Pixels, gradient: _
 def _rank_correlation(first: _Pixels, second: _Pixels) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values: _Pixels) -> _Pixels:
+    """Places in ascending order; equal values share the mean of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: _Pixels = (np.cumsum(counts) - (counts - 1) / 2)[which.ravel()]
+    return ranks
 
 
 def _gradient(band: _Pixels) -> _Pixels:

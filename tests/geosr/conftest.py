@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from geosr.training import curves
 from geosr.training.config import read_config
 from tests.conftest import write_raster
 from tests.geosr.calibrated_model import write_calibrated_model
@@ -15,6 +16,12 @@ def tiny(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return read_config(path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave out the pictures of runs that are trained in this process."""
+    monkeypatch.setattr(curves, "draw", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

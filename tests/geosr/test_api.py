@@ -15,6 +15,7 @@ from catalog import SceneRequest
 from geosr.errors import ModelError, UsageError
 from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN, SAMPLE, read_raster
+from tests.small_model import write_small_model
 from tests.upscaling import upscale_request
 
 
@@ -54,12 +55,13 @@ def test_the_result_can_be_written_and_read(tmp_path, crop):
 
 
 @pytest.mark.slow
-def test_lazy_arrays_stay_lazy_and_give_the_same(crop):
+def test_lazy_arrays_stay_lazy_and_give_the_same(tmp_path, crop):
     lazy = opened(crop, chunks={"x": 33, "y": 21})
     # Cores that divide the array: a network is made ready for one shape.
-    high = geosr.upscale(lazy, core_px=20)
+    model = str(write_small_model(tmp_path))
+    high = geosr.upscale(lazy, model, core_px=20)
     assert isinstance(high.data, dask.array.Array)
-    assert (high.compute().values == geosr.upscale(opened(crop), core_px=20).values).all()
+    assert (high.compute().values == geosr.upscale(opened(crop), model, core_px=20).values).all()
     # A part of the result needs a part of the chunks.
     part = high[:, :64, :64]
     assert len(dask.optimize(part)[0].__dask_graph__()) < len(dask.optimize(high)[0].__dask_graph__())

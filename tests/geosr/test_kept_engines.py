@@ -19,6 +19,7 @@ from geosr.model import zoo
 from geosr.run.pipeline import super_resolve
 from tests.conftest import RGBN
 from tests.geosr.test_engines import FLOAT32
+from tests.small_model import write_small_model
 from tests.upscaling import upscale_request
 
 OURS = [
@@ -32,7 +33,7 @@ OURS = [
 @pytest.mark.parametrize("colours", [(2, 1, 0), (2,)])
 def test_engines_agree_on_what_they_do_not_know_of_a_picture(tmp_path, sample, engine, colours):
     """A picture's camera has square pixels and no other blur, for half-widths, measured fraction and image."""
-    pixels = (sample[list(colours), :48, :48].astype(float) / 12).clip(0, 255).astype(np.uint8)
+    pixels = (sample[list(colours), :32, :32].astype(float) / 12).clip(0, 255).astype(np.uint8)
     plain_image = np.moveaxis(pixels, 0, -1) if len(colours) > 1 else pixels[0]
     Image.fromarray(plain_image).save(tmp_path / "in.png")
     for name in (engine, "torch"):
@@ -52,8 +53,8 @@ def test_engines_agree_on_what_they_do_not_know_of_a_picture(tmp_path, sample, e
         assert np.abs(made[0] - made[1]).max() <= 1, suffix
 
 
-def test_threads_that_ask_at_once_get_one_engine(sample, monkeypatch):
-    started = []
+def test_threads_that_ask_at_once_get_one_engine(tmp_path, sample, monkeypatch):
+    model, started = str(write_small_model(tmp_path)), []
 
     def counted(*arguments, **options):
         started.append(arguments)
@@ -64,11 +65,11 @@ def test_threads_that_ask_at_once_get_one_engine(sample, monkeypatch):
     upscaler._engine.cache_clear()
     low = opened_sample(sample)
     with dask.config.set(scheduler="threads", num_workers=4):
-        made = geosr.upscale(low, core_px=24).compute()
+        made = geosr.upscale(low, model, core_px=24).compute()
     assert len(started) == 1
-    assert (made.values == geosr.upscale(low.compute(), core_px=24).values).all()
+    assert (made.values == geosr.upscale(low.compute(), model, core_px=24).values).all()
     # Of another baseline, say: the same engine.
-    geosr.upscale(low.compute(), core_px=24, offset=-0.1)
+    geosr.upscale(low.compute(), model, core_px=24, offset=-0.1)
     assert len(started) == 1
 
 

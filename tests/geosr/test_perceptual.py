@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import geosr.release.visual_model as release_visual_module
+import geosr.training.loop as training
 from geosr.errors import ModelError, TrainingError
 from geosr.evaluate.sharpness import detail_share
 from geosr.model.card import ModelCard, NetworkSize, read_card_file
@@ -203,14 +204,15 @@ def test_the_stage_needs_weights_to_begin_with(tmp_path):
         "{features: 2, relativistic: true, rrdb: rrdb.safetensors}",
     ],
 )
-def test_all_kinds_of_stages_train_and_are_drawn(tmp_path, fidelity, stage):
+def test_all_kinds_of_stages_train_and_are_drawn(tmp_path, fidelity, monkeypatch, stage):
+    monkeypatch.setattr(training, "_LOG_EVERY", 12)
     data = tmp_path / "data"
     data.mkdir()
     shutil.copy(SAMPLE, data)
     save_file(RRDBNet(3, 3, features=4, growth=4, blocks=1).state_dict(), data / "rrdb.safetensors")
     path = tmp_path / "stage.yaml"
-    path.write_text(TINY.replace("steps: 40", "steps: 50").replace("batch: 4", "batch: 1") + f"perceptual: {stage}\n")
-    config = read_config(path).model_copy(update={"validate_every": 50, "validation": ()})
+    path.write_text(TINY.replace("steps: 40", "steps: 12").replace("batch: 4", "batch: 1") + f"perceptual: {stage}\n")
+    config = read_config(path).model_copy(update={"validate_every": 12, "validation": ()})
     train(config, data, tmp_path / "run", Start(fidelity, 0), quiet=True)
     (line, _) = [json.loads(text) for text in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {"pixel", "adversarial", "discriminator", "real", "fake"} <= line.keys()

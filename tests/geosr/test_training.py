@@ -140,6 +140,7 @@ def test_muon_moves_the_kernels_themselves(tiny):
 
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_learns_and_goes_on_where_it_was(tmp_path, tiny, optimiser):
     tiny = tiny.model_copy(update={"optimiser": optimiser})
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny.model_dump(mode="json")))
@@ -197,6 +198,7 @@ def test_the_halo_of_interpolation_is_its_reach():
     assert curve[halo] < 0.5
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_goes_on_from_weights_alone(tiny, tmp_path):
     """The first step is as if it had been the run's own, but for the optimiser, which warms up again."""
     train(tiny.model_copy(update={"steps": 20}), SAMPLE.parent, tmp_path / "first")
@@ -266,6 +268,7 @@ def test_a_configuration_that_extends_another_is_blamed_for_its_own(tmp_path):
         read_config(path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_of_another_configuration_is_left_alone(tiny, tmp_path):
     short = tiny.model_copy(update={"steps": 10})
     train(short, SAMPLE.parent, tmp_path / "run", quiet=True)
@@ -306,6 +309,7 @@ def test_the_large_configuration_is_the_published_generator():
     assert "conv_up2.weight" in network.state_dict()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_large_generator_trains(tiny, tmp_path):
     """Its form, at a size that can be trained here."""
     network = NetworkConfig(features=8, growth=4, blocks=2, tail="interpolate")

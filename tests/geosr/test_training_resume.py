@@ -11,6 +11,8 @@ from geosr.training.run_folder import WEIGHTS, RunFolder, read_figures
 from tests.conftest import SAMPLE
 from tests.small_training import killed_after
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_finished_run_has_its_weights_again(tiny, tmp_path, lost):
