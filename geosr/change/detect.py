@@ -153,6 +153,8 @@ def _check_apart(targets: dict[str, Path], scenes: list[Scene], districts: Distr
 def _open_both(request: ChangeRequest, index: SpectralIndex, model: ModelRef) -> list[Scene]:
     scenes = [open_for_model(one, model.card) for one in (request.before, request.after)]
     names = names_of(request, scenes)
+    if scenes[0].identity == scenes[1].identity:
+        raise UsageError(f"both dates are {names[0]}: name two scenes, the earlier one first")
     for scene, name in zip(scenes, names, strict=True):
         missing = [band for band in index.bands if band not in scene.names]
         if missing:

@@ -52,6 +52,8 @@ class Difference:
     """Half-width of the difference of reflectance, ``(rows, cols)``."""
     crossed: tuple[NDArray[np.bool_], NDArray[np.bool_]]
     """Pixels whose decrease, and pixels whose increase may be change, see :mod:`geosr.change.indices`."""
+    stayed: NDArray[np.bool_]
+    """Pixels that no change reaches, for they are of one kind on both dates."""
 
 
 def find_seeds(
@@ -95,7 +97,7 @@ def certainty(
     for is_increase, (seeds, later) in enumerate(zip(both, shown_later, strict=True)):
         if not seeds.any():
             continue
-        near = known & ndimage.maximum_filter(seeds, 2 * reach_px + 1)
+        near = known & ~difference.stayed & ndimage.maximum_filter(seeds, 2 * reach_px + 1)
         dates = (difference.after, difference.before) if later else (difference.before, difference.after)
         fraction, contrast = _changed_fraction(*dates, seeds, reach_px)
         margin = np.maximum(difference.reflectance_half_width / contrast, _LEAST_MARGIN)

@@ -77,7 +77,8 @@ class Grid:
             step_width = levels.factor * np.sqrt((np.stack(widths) ** 2).sum(axis=(0, 1)))
         index[~(seen_before & seen_after)] = np.nan
         half_width = (levels.factor * width).astype(np.float32)
-        return Difference(index, half_width, before, after, step_width, self.index.crossed(first, second))
+        crossed, stayed = self.index.crossed(first, second), self.index.stayed(first, second)
+        return Difference(index, half_width, before, after, step_width, crossed, stayed)
 
     def _sampled(self) -> Iterator[Window]:
         """Windows spread over the grid."""

@@ -54,6 +54,16 @@ class SpectralIndex:
         low, high = self.doubtful
         return (before >= low) & (after < high), (before < high) & (after >= low)
 
+    def stayed(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Pixels that are wholly of the upper kind on both dates, as water, and so no part of a change.
+
+        Those of the lower kind are none: a pixel that is half under water is still below.
+        """
+        if self.doubtful is None:
+            return np.zeros(before.shape, bool)
+        high = self.doubtful[1]
+        return (before >= high) & (after >= high)
+
     def half_width(self, reflectance: NDArray[np.float32], half_widths: NDArray[np.float32]) -> NDArray[np.float32]:
         """Carry the bands' half-widths, both ``(2, rows, cols)``, to the index, as independent errors of its bands."""
         first, second = np.maximum(reflectance, 0)

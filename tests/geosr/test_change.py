@@ -264,6 +264,13 @@ def test_wrong_input_is_one_line_and_leaves_nothing(dates, tmp_path, monkeypatch
     assert sorted(path.name for path in tmp_path.iterdir()) == ["after.tif", "before.tif"]
 
 
+def test_one_scene_as_both_dates_is_refused(dates, tmp_path, capsys):
+    before = dates[0] / "before.tif"
+    assert call_geosr("change", before, before, "-o", tmp_path / "out.tif") == 2
+    assert capsys.readouterr().err == "geosr: both dates are before: name two scenes, the earlier one first\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_date_of_another_scale_is_refused(dates, tmp_path, capsys):
     with rasterio.open(dates[0] / "after.tif") as raster:
         dark = write_raster(tmp_path / "dark.tif", raster.read() // 20 + 1, transform=raster.transform, nodata=0)

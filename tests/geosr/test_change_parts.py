@@ -187,7 +187,7 @@ def test_an_edge_is_where_half_of_the_ground_has_changed():
     after = ((1 - fraction) * before + fraction * water[:, None, None]).astype(np.float32)
     index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
     flat = np.full((60, 60), 0.01, np.float32)
-    sure, increase = certainty(Difference(index, flat, before, after, flat, crossed(before, after)), 0.1, 8)
+    sure, increase = certainty(difference_of(index, flat, before, after), 0.1, 8)
     assert increase[sure > 0].all()
     found = {level: 60 - float((sure >= level).sum(axis=1).mean()) for level in (PERHAPS, LIKELY, SURE)}
     assert found[LIKELY] == pytest.approx(29.3 + 0.5, abs=0.5)
@@ -197,6 +197,15 @@ def test_an_edge_is_where_half_of_the_ground_has_changed():
 def crossed(before, after):
     index = INDICES["ndwi"]
     return index.crossed(index.of(before), index.of(after))
+
+
+def stayed(before, after):
+    index = INDICES["ndwi"]
+    return index.stayed(index.of(before), index.of(after))
+
+
+def difference_of(index, flat, before, after):
+    return Difference(index, flat, before, after, flat, crossed(before, after), stayed(before, after))
 
 
 def flooded(rows, cols, seed=0):
@@ -212,7 +221,7 @@ def flooded(rows, cols, seed=0):
     before, after = before.astype(np.float32), after.astype(np.float32)
     index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
     flat = np.full((rows, cols), 0.01, np.float32)
-    return Difference(index, flat, before, after, flat, crossed(before, after))
+    return difference_of(index, flat, before, after)
 
 
 def test_certainties_do_not_depend_on_the_windows_they_are_computed_in():
@@ -222,8 +231,9 @@ def test_certainties_do_not_depend_on_the_windows_they_are_computed_in():
     expected, increase = certainty(whole, 0.1, reach, shown_later)
     assert expected.max() == SURE
     margin, cut = REACHES * reach, 100
-    *arrays, both = vars(whole).values()
-    part = Difference(*(one[..., : cut + margin] for one in arrays), tuple(one[:, : cut + margin] for one in both))
+    *arrays, both, kept = vars(whole).values()
+    crossed_there = tuple(one[:, : cut + margin] for one in both)
+    part = Difference(*(one[..., : cut + margin] for one in arrays), crossed_there, kept[:, : cut + margin])
     found, found_increase = certainty(part, 0.1, reach, shown_later)
     np.testing.assert_array_equal(found[:, :cut], expected[:, :cut])
     np.testing.assert_array_equal(found_increase[:, :cut], increase[:, :cut])
@@ -241,11 +251,32 @@ def test_water_before_a_flood_is_no_change_of_the_other_kind_around_it():
     index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
     assert (index < -0.1).sum() == 16
     flat = np.full((120, 120), 0.01, np.float32)
-    sure, increase = certainty(Difference(index, flat, before, after, flat, crossed(before, after)), 0.1, 4)
+    sure, increase = certainty(difference_of(index, flat, before, after), 0.1, 4)
     changed = sure >= LIKELY
     # Water that was deeper stays what it is, pixel by pixel; the flood around it does not follow.
     assert (changed & ~increase).sum() <= 16
     assert changed.sum() == pytest.approx(3600, rel=0.03)
+
+
+def test_water_beside_a_dark_rim_is_water_on_both_dates():
+    """A bright river turns dark, and along a line super-resolution overshoots to what looks like land."""
+    bright, dark, rim = ((0.19, 0.033), (0.063, 0.017), (0.03, 0.03))
+    before = np.empty((2, 60, 60), np.float32)
+    before[:] = np.array(bright)[:, None, None]
+    after = before.copy()
+    after[:, 20:] = np.array(dark)[:, None, None]
+    after[:, 20:22] = np.array(rim)[:, None, None]
+    index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
+    assert index[40, 40] == pytest.approx(-0.13, abs=0.01)
+    flat = np.full((60, 60), 0.01, np.float32)
+    for later in (True, False):
+        sure, _ = certainty(
+            difference_of(index, flat, before, after),
+            *(0.1, 8, (later, later)),
+        )
+        assert not sure[22:].any()
+        assert not sure[:20].any()
+    assert not INDICES["ndvi"].stayed(before[0], after[0]).any()
 
 
 def test_a_field_that_turns_green_has_lost_no_water():
@@ -254,7 +285,7 @@ def test_a_field_that_turns_green_has_lost_no_water():
     index = INDICES["ndwi"].of(after) - INDICES["ndwi"].of(before)
     assert float(index.max()) < -0.3
     flat = np.full((40, 40), 0.01, np.float32)
-    sure, _ = certainty(Difference(index, flat, before, after, flat, crossed(before, after)), 0.1, 4)
+    sure, _ = certainty(difference_of(index, flat, before, after), 0.1, 4)
     assert not sure.any()
     # A river that clears is water on both dates; a roof with an index above 0 that is flooded is not.
     river = crossed(np.array([0.2, 0.1], np.float32), np.array([0.06, 0.01], np.float32))
