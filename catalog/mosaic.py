@@ -75,7 +75,7 @@ class MosaicReader:
 
 
 def mosaic_scenes(scenes: Sequence[Scene]) -> Scene:
-    """Join scenes of one date, one sensor and one grid.
+    """Join scenes of one date, one sensor, one processing level and one grid.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def mosaic_scenes(scenes: Sequence[Scene]) -> Scene:
     Raises
     ------
     SourceError
-        They differ in bands, radiometry, type, date or grid.
+        They differ in bands, radiometry, type, sensor, processing level, date or grid.
 
     """
     first = scenes[0]
@@ -150,6 +150,11 @@ def _check_alike(first: Scene, other: Scene) -> None:
         ),
         ("CRS", lambda scene: str(scene.geobox.crs), "warp one to the other's grid, gdalwarp -t_srs"),
         ("sensor", lambda scene: scene.sensor or scene.properties.get("platform", "")[:10], "upscale them apart"),
+        (
+            "processing level",
+            lambda scene: scene.properties.get("processing:level", "not told"),
+            "reflectance at the top of the atmosphere is not that of the ground: upscale them apart",
+        ),
     )
     for what, value, advice in properties:
         if value(first) != value(other):

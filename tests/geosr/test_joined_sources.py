@@ -10,6 +10,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from tests.conftest import read_raster, run_here, write_raster
+from tests.safe_product import write_safe
 from tests.stac_items import write_item
 
 LEFT, TOP = 359130, 5352340
@@ -189,6 +190,16 @@ def test_other_dates_are_refused(tmp_path, scene):
     done = run_here("upscale", *paths, "-o", tmp_path / "out.tif", *QUICK)
     assert done.returncode == 1
     assert "are of different dates, 2023-08-15 and 2023-08-20: upscale them apart" in done.stderr
+
+
+def test_other_processing_levels_are_refused(tmp_path, scene):
+    """Reflectance at the top of the atmosphere is no reflectance of the ground."""
+    products = [write_safe(tmp_path, scene, baseline="05.09", level=level) for level in ("1C", "2A")]
+    done = run_here("upscale", *products, "-o", tmp_path / "out.tif", *QUICK)
+    assert done.returncode == 1
+    assert "cannot be joined, for their processing level differ (L1C; L2A)" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_other_wrong_input(tmp_path, tiles, scene):
