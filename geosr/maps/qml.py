@@ -37,8 +37,10 @@ def style_of(raster: MapRaster, style: str) -> str:
     if style not in PALETTES:
         raise UsageError(f"there is no style {style!r}: known are {', '.join(STYLES)}")
     # Layers of several bands are shown by their red one, whose half-widths lie between the others'.
-    shown = raster.with_roles(("red",)) or (1,)
-    return _palette(shown[0], PALETTES[style])
+    number = (raster.with_roles(("red",)) or (1,))[0]
+    # Half-widths of a source without a scale are DN: QGIS shows these.
+    unit = raster.reflectance_per_value[number - 1] if style == "uncertainty" else 1.0
+    return _palette(number, PALETTES[style], unit)
 
 
 def natural_style(raster: MapRaster) -> str:
@@ -88,8 +90,9 @@ def _limits(parent: ElementTree.Element, name: str, raster: MapRaster, number: i
     ElementTree.SubElement(enhancement, "algorithm").text = "StretchToMinimumMaximum"
 
 
-def _palette(number: int, palette: Palette) -> str:
-    low, high = f"{palette.low:g}", f"{palette.high:g}"
+def _palette(number: int, palette: Palette, unit: float) -> str:
+    """Write the style of one band; ``unit`` is the palette's value of a value 1 that QGIS shows."""
+    low, high = f"{palette.low / unit:g}", f"{palette.high / unit:g}"
     renderer = _renderer("singlebandpseudocolor", band=str(number), classificationMin=low, classificationMax=high)
     shader = ElementTree.SubElement(
         ElementTree.SubElement(renderer, "rastershader"),
@@ -102,7 +105,8 @@ def _palette(number: int, palette: Palette) -> str:
         labelPrecision="2",
     )
     for value, colour in palette.steps():
-        ElementTree.SubElement(shader, "item", value=f"{value:g}", label=f"{value:g}", color=colour, alpha="255")
+        shown = f"{value / unit:g}"
+        ElementTree.SubElement(shader, "item", value=shown, label=f"{value:g}", color=colour, alpha="255")
     return _document(renderer)
 
 

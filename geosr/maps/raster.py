@@ -16,7 +16,7 @@ from catalog.sensors import role_of
 from catalog.sentinel2 import band_name
 from geosr.errors import UsageError
 from geosr.maps.on_grid import read_measured
-from geosr.run.uncertainty_layers import half_width_name
+from geosr.run.uncertainty_layers import half_width_name, reflectance_per_dn
 
 #: Bands of combinations and of normalised differences, by their roles.
 TRUE_COLOUR = ("red", "green", "blue")
@@ -46,6 +46,8 @@ class MapRaster:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     """``value = DN * scale + offset``, as GDAL and QGIS apply them."""
+    reflectance_per_value: tuple[float, ...]
+    """Reflectance of a half-width whose value is 1; 1 where the scale makes it reflectance, or nothing tells."""
 
     @classmethod
     def of(cls, path: str) -> MapRaster:
@@ -60,12 +62,18 @@ class MapRaster:
         if any(dtype.startswith("complex") for dtype in raster.dtypes):
             raise UsageError(f"{path} holds complex numbers, not an image")
         colours = [colour.name for colour in colours_of(raster)]
+        told = reflectance_per_dn(raster.tags())
         return cls(
             path=path,
             names=names,
             roles=tuple(map(_role, names, colours)),
             scales=tuple(raster.scales),
             offsets=tuple(raster.offsets),
+            reflectance_per_value=(
+                tuple(per_dn / scale for per_dn, scale in zip(told, raster.scales, strict=True))
+                if told is not None and len(told) == raster.count and all(raster.scales)
+                else (1.0,) * raster.count
+            ),
         )
 
     def with_roles(self, roles: Sequence[str]) -> tuple[int, ...] | None:

@@ -35,6 +35,9 @@ EARLIER_NAMES = {MEASURED: "support"}
 #: reflectance at Sentinel-2's scale, which no half-width comes near.
 _INTEGER_NODATA = 65535
 
+#: Between a band's name and the reflectance of its half-widths' DN 1, in the tag of their radiometry.
+_IN_REFLECTANCE = ": half-width in reflectance = DN * "
+
 MEASURED_MEANING = (
     "percentage of the local detail that is measured: it exceeds the source's noise and follows from the source by the "
     "best linear estimate through the sensor's blur; the rest is noise, or estimated from what the model has learned"
@@ -161,6 +164,15 @@ def half_width_name(band: str) -> str:
     return f"{band} half-width".strip()
 
 
+def reflectance_per_dn(tags: Mapping[str, str]) -> tuple[float, ...] | None:
+    """Reflectance of DN 1 of each band of half-widths, by the tags of their file; None for other rasters."""
+    parts = [part.partition(_IN_REFLECTANCE)[2] for part in tags.get("GEOSR_RADIOMETRY", "").split("; ")]
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        return None
+
+
 def meaning_of_half_width(calibration: Calibration) -> str:
     """Meaning of a model's half-widths, in one sentence."""
     level = f"{100 * calibration.level:g} %"
@@ -189,9 +201,7 @@ def _half_width_layer(
         compression=product.compression,
         tags={
             "GEOSR_UNCERTAINTY": meaning_of_half_width(calibration),
-            "GEOSR_RADIOMETRY": "; ".join(
-                f"{band.name}: half-width in reflectance = DN * {abs(band.scale):g}" for band in scene.bands
-            ),
+            "GEOSR_RADIOMETRY": "; ".join(f"{band.name}{_IN_REFLECTANCE}{abs(band.scale):g}" for band in scene.bands),
             **_scene_tag(uncertainty, bands),
         },
     )

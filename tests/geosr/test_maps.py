@@ -149,6 +149,24 @@ def test_styles_of_layers(tmp_path, red):
     assert renderer_of((tmp_path / "m.qml").read_text()).get("classificationMax") == "100"
 
 
+@pytest.mark.parametrize(("scale", "unit"), [(None, 1e-4), (1e-4, 1.0)])
+def test_half_widths_have_their_colours_with_and_without_a_scale_in_the_file(tmp_path, sample, scale, unit):
+    """The layer of a source without a scale holds DN, which QGIS shows."""
+    source = write_raster(tmp_path / "in.tif", sample[:, :24, :24], scale=scale)
+    done = ("upscale", source, "-o", tmp_path / "out.tif", "--uncertainty", "--style", "-q")
+    assert run(*done) == 0
+    with rasterio.open(tmp_path / "out_uncertainty.tif") as layer:
+        assert layer.scales == (scale or 1.0,) * 4
+    steps = renderer_of((tmp_path / "out_uncertainty.qml").read_text()).findall("rastershader/colorrampshader/item")
+    values = [value for value, _ in PALETTES["uncertainty"].steps()]
+    assert [float(one.get("value")) for one in steps] == pytest.approx([value / unit for value in values])
+    assert [float(one.get("label")) for one in steps] == values
+    # Half-widths as the other layers are styled: by the command, for a file.
+    assert run("style", tmp_path / "out_uncertainty.tif", "--as", "uncertainty", "--overwrite") == 0
+    again = renderer_of((tmp_path / "out_uncertainty.qml").read_text())
+    assert float(again.get("classificationMax")) == pytest.approx(0.05 / unit)
+
+
 def test_styles_show_red_as_red_in_the_values_of_qgis(red):
     """QGIS applies scale and offset before the limits of a style."""
     renderer = renderer_of(style_of(MapRaster.of(str(red)), "true-colour"))
