@@ -138,6 +138,7 @@ def test_change_is_ordered_watched_and_taken_home(dates, tmp_path):
 
         with zipfile.ZipFile(io.BytesIO(http.get(links["bundle"]["href"]).content)) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}
+            assert len(archive.namelist()) == len(names), "a file is in the archive twice"
         more = {"change.pdf", "change_change.json", "change.qml", "change_difference.qml", "change_preview.png"}
         assert names == BUNDLED | more
         preview = http.get(f"/jobs/{job}/files/change_preview.png")

@@ -54,7 +54,8 @@ def _archive(job: Job, files: dict[str, Path]) -> Iterator[bytes]:
                     to.write(part)
                     yield out.take()
             style = style_path(path)
-            if style.exists():
+            # The style is that of the raster: a table beside it may have the same stem.
+            if path.suffix == ".tif" and style.exists():
                 archive.writestr(_entry(job, style_path(Path(outputs[name].file)).name), style.read_bytes())
         preview = files[job.process.main].with_name(job.process.preview)
         if preview.exists():
