@@ -72,6 +72,8 @@ def parse_bbox(text: str) -> BaseGeometry:
         raise RequestError(
             f"box {text} is not on Earth: longitudes are -180…180, latitudes -90…90 (west,south,east,north)"
         )
+    if west > east and south > north:
+        raise RequestError(f"box {text} begins in its north-east corner: give west,south,east,north")
     if west > east:
         raise RequestError(
             f"box {text} crosses the antimeridian: run each side by itself, "

@@ -36,10 +36,25 @@ def verify(
         if as_json:
             print_json([{"path": name, "whole": not found, "damage": found} for name, found in damage.items()])
         for name, found in damage.items():
-            if found:
+            if found and _is_foreign(name):
+                fail(f"{name} is not a product of geosr: it stores no checksums to hold it against", 1)
+            elif found:
                 more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
                 fail(f"{name} is not what was written: {'; '.join(found[:_NAMED])}{more}", 1)
             elif not as_json:
                 typer.echo(f"{name}: whole")
         if any(damage.values()):
             raise typer.Exit(1)
+
+
+def _is_foreign(path: str) -> bool:
+    """Tell whether a file is a raster that was not written by geosr."""
+    import tiling
+    from catalog.errors import CatalogError
+    from catalog.gdal import open_raster
+
+    try:
+        with open_raster(tiling.gdal_path(tiling.locate(path))) as raster:
+            return "GEOSR_MANIFEST" not in raster.tags()
+    except CatalogError:
+        return False

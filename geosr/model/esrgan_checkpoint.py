@@ -6,6 +6,7 @@ Three generations of names are known: Real-ESRGAN's, which are ours (``conv_firs
 
 from __future__ import annotations
 
+import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+    except pickle.UnpicklingError as error:
+        # PyTorch's own message advises to load the file without this protection.
+        raise ModelError(f"{path} is not a checkpoint of tensors alone: its pickle is damaged or holds code") from error
     except Exception as error:
         # The readers of pickles and their archives raise whatever damaged or foreign bytes lead them to.
         what = next(iter(str(error).splitlines()), "it is empty or cut short")[:_LONGEST_REASON]

@@ -28,6 +28,7 @@ def test_boxes():
         ("a,b,c,d", "four numbers"),
         ("14,48,15,47", "empty"),
         ("14,47,14,48", "empty"),
+        ("15,48,14,47", "begins in its north-east corner: give west,south,east,north"),
         ("359130,5348550,364910,5352340", "not on Earth"),
         ("47,14,48,95", "not on Earth"),
         (

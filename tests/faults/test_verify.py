@@ -10,7 +10,7 @@ import pytest
 
 from geosr.cli.errors import errors
 from geosr.run.pipeline import super_resolve
-from tests.conftest import call_geosr
+from tests.conftest import call_geosr, write_raster
 from tests.geosr.test_resume import one_bit_flipped, request
 
 
@@ -50,6 +50,14 @@ def test_layers_of_the_product_are_checked_and_files_of_others_are_not(product, 
     assert said.out == f"{product}: whole\n"
     assert said.err.startswith(f"geosr: {layer} is not what was written")
     assert "measured" not in said.err
+
+
+def test_a_raster_of_another_program_is_told_from_a_damaged_product(tmp_path, sample, capsys):
+    path = write_raster(tmp_path / "theirs.tif", sample[:, :8, :8])
+    assert call_geosr("verify", path) == 1
+    assert capsys.readouterr().err == (
+        f"geosr: {path} is not a product of geosr: it stores no checksums to hold it against\n"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\0nothing", b"theirs"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
+from pathlib import Path
 
 import pytest
 import yaml
@@ -125,6 +127,13 @@ def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path, capsys, name, conte
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"{name} is not a checkpoint of tensors alone: " in said
+
+
+def test_a_checkpoint_that_holds_code_is_refused_without_advice_to_run_it(tmp_path, capsys):
+    (tmp_path / "a.pth").write_bytes(pickle.dumps(Path(tmp_path)))
+    assert call_geosr("models", "adapt", tmp_path / "a.pth", "--bands", "B02,B03,B04", "-o", tmp_path / "c.json") == 1
+    said = capsys.readouterr().err
+    assert said.endswith("a.pth is not a checkpoint of tensors alone: its pickle is damaged or holds code\n")
 
 
 def test_a_stack_is_released_with_its_own_configuration_alone(tmp_path):
