@@ -93,7 +93,7 @@ class GeosrAlgorithm(QgsProcessingAlgorithm):
         """Add the model."""
         self.add(
             QgsProcessingParameterString(MODEL, "Model", optional=True),
-            "A name that the command geosr models list prints, or a card file; empty for the default.",
+            "A name that the command geosr models prints, or a card file; empty for the default.",
             advanced=True,
         )
 

@@ -47,10 +47,8 @@ class SearchAlgorithm(ProductAlgorithm):
         )
         self.add_mask_clouds()
         self.add(
-            QgsProcessingParameterNumber(
-                DATES, "Dates to sharpen the image by", defaultValue=1, minValue=1, maxValue=16
-            ),
-            "One date's image is sharpened by others.",
+            QgsProcessingParameterNumber(DATES, "Dates that make the image", defaultValue=1, minValue=1, maxValue=16),
+            "Above 1, one date's image is corrected by others, so many dates in all.",
             advanced=True,
         )
         self.add(
