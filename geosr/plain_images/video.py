@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,7 @@ def _join(source: Path, pieces: list[Path], joined: Path, times: list[int]) -> N
             video = container.add_stream_from_template(first.streams.video[0])
         base = original.streams.video[0].time_base
         video.time_base = base
+        durations = _durations(times, original.streams.video[0])
         sounds = {one.index: container.add_stream_from_template(one) for one in original.streams.audio}
         waiting = _sound(original, sounds)
         sound = next(waiting, None)
@@ -251,6 +253,7 @@ def _join(source: Path, pieces: list[Path], joined: Path, times: list[int]) -> N
                     if packet.size == 0:
                         continue
                     packet.pts = packet.dts = times[number]
+                    packet.duration = durations[number]
                     packet.time_base, packet.stream = base, video
                     while sound is not None and sound.dts * sound.time_base <= times[number] * base:
                         _mux(container, sound, sounds)
@@ -260,6 +263,13 @@ def _join(source: Path, pieces: list[Path], joined: Path, times: list[int]) -> N
         while sound is not None:
             _mux(container, sound, sounds)
             sound = next(waiting, None)
+
+
+def _durations(times: list[int], stream: Any) -> list[int]:
+    """Durations of frames in units of the stream's time base; the last has that of the one before it."""
+    between = [after - before for before, after in pairwise(times)]
+    alone = round(1 / (stream.average_rate * stream.time_base)) if stream.average_rate else 0
+    return [*between, between[-1] if between else alone]
 
 
 def _sound(original: Any, sounds: dict[int, Any]) -> Iterator[Any]:

@@ -66,6 +66,10 @@ def test_frames_are_upscaled_at_their_times_and_the_sound_is_kept(tmp_path, sour
         assert image.shape == (4 * ROWS, 4 * COLS, 3)
         assert abs(image.mean() - (40 + 15 * number)) < 4
     assert sound_of(tmp_path / "out.mp4") == sound_of(source)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[0]
+        last = float((TIMES[-1] - TIMES[-2]) * Fraction(1, 30000))
+        assert float(stream.duration * stream.time_base) == pytest.approx(after[-1][0] - after[0][0] + last, abs=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
     again = run_here("video", source, "-o", tmp_path / "out.mp4", "--model", "bicubic", "-q")
     assert again.returncode == 1
