@@ -71,7 +71,10 @@ def dates_of(sources: Sequence[str]) -> list[CubeDate]:
     for one in found[1:]:
         difference = differs(one.form, first.form)
         if difference:
-            raise UsageError(f"{one.image.source} has {difference} than {first.image.source}: a cube has one of all")
+            raise UsageError(
+                f"{one.image.source} has {difference} than {first.image.source}: a cube has one of all; make its "
+                "products with one area, --bbox or --aoi, and the scenes of an overpass as one, geosr upscale A B"
+            )
     for one, other in pairwise(found):
         if one.image.time == other.image.time:
             raise UsageError(

@@ -42,6 +42,9 @@ _FIGURES_VERSION = 2
 #: Digits of figures: reflectance is known to a few.
 _DIGITS = 6
 
+#: Fields that a note names; the others are counted.
+_NAMED = 5
+
 _EXTRA = {"exactextract": "exactextract", "geopandas": "geopandas", "pyarrow": "pyarrow"}
 
 
@@ -144,8 +147,19 @@ def _collect(
         table.write(rows)
     if rows.empty:
         raise UsageError(f"no field of {request.fields} lies on an image: see the notes on their places, geosr info")
+    notes.extend(_unseen_note(rows, fields))
     plots = 0 if request.plots is None else draw_series(rows, request.plots, fresh=bool(computed))
     return FieldsResult(str(table.path), len(rows), tuple(computed), tuple(skipped), plots, tuple(dict.fromkeys(notes)))
+
+
+def _unseen_note(rows: pd.DataFrame, fields: Sequence[Feature]) -> list[str]:
+    """Note of the fields that have no row, for no image shows them."""
+    seen = set(map(str, rows["field"]))
+    unseen = [str(field.id) for field in fields if str(field.id) not in seen]
+    if not unseen:
+        return []
+    more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+    return [f"{len(unseen)} of {len(fields)} fields lie on no image: {', '.join(unseen[:_NAMED])}{more}"]
 
 
 def _check_extra() -> None:

@@ -175,7 +175,7 @@ def test_dates_that_do_not_fit_behind_the_last_are_refused(farm, tmp_path):
         (["p0.json", "-o", "file.nc"], "file.nc exists and is no cube of geosr"),
         (["p0.json", "-o", "folder.nc"], "folder.nc is a folder, and no cube"),
         (["p0.json", "-o", "s3://bucket/cube.zarr"], "a cube is written to a disk"),
-        (["p0.json", "p3.json", "-o", "cube.zarr"], "has another grid than"),
+        (["p0.json", "p3.json", "-o", "cube.zarr"], "a cube has one of all; make its products with one area"),
         (["p0.json", "s1.tif", "-o", "cube.zarr"], "has another grid than"),
         (["p0.json", "copy/p0b.json", "-o", "cube.zarr"], "are of one time, 2024-05-01T10:00:00+00:00"),
         (["nowhere.tif", "-o", "cube.zarr"], "does not exist"),

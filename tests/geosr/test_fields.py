@@ -107,6 +107,7 @@ def test_statistics_are_those_of_exactextract_on_both_grids(farm, tmp_path):
     # Bicubic interpolation has no half-widths of pixels.
     assert home[["half_width", "measured_fraction", "cloud_share"]].isna().all()
     assert any("make the products with --uncertainty" in note for note in result.notes)
+    assert "1 of 3 fields lie on no image: far" in result.notes
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.geoparquet", "t.csv", "t.gpkg"])
