@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import diskcache
 import httpx
@@ -15,8 +18,8 @@ from rasterio.warp import transform as transform_points
 
 from geosr.model.zoo import DEFAULT_MODEL
 from geosr.service.tiles.live_tiles import Tiles
-from tests.conftest import SAMPLE, write_raster
-from tests.service.conftest import served
+from tests.conftest import RGBN, SAMPLE, write_raster
+from tests.service.conftest import Service, served
 
 pytestmark = pytest.mark.slow
 
@@ -24,13 +27,41 @@ pytestmark = pytest.mark.slow
 TILE = "16/32770/32770"
 
 
+@dataclass
+class Compared:
+    """A scene of a service with the default model, and its batch product with half-widths."""
+
+    service: Service
+    source: Path
+    scene: str
+    job: str
+
+    @property
+    def folder(self) -> Path:
+        return self.service.data / "jobs" / self.job
+
+    def tile(self, place: str, **params: Any) -> httpx.Response:
+        return self.service.http.get(f"/scenes/{self.scene}/tiles/{place}", params=params)
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    """A service with the default model, and the batch product of the sample with its uncertainty."""
-    with served(tmp_path_factory.mktemp("live"), "--demo", model=DEFAULT_MODEL, live_core_px=64) as running:
-        job = running.submit(scene="demo", uncertainty=True)
+    """The middle of the sample, 128 pixels wide."""
+    folder = tmp_path_factory.mktemp("live")
+    with rasterio.open(SAMPLE) as raster:
+        window = rasterio.windows.Window(86, 86, 128, 128)
+        profile = {**raster.profile, "width": 128, "height": 128, "transform": raster.window_transform(window)}
+        with rasterio.open(folder / "middle.tif", "w", **profile) as middle:
+            middle.write(raster.read(window=window))
+            middle.descriptions = raster.descriptions
+            middle.scales, middle.offsets = raster.scales, raster.offsets
+    with served(folder / "data", model=DEFAULT_MODEL, live_core_px=64) as running:
+        headers = {"content-type": "image/tiff"}
+        content = (folder / "middle.tif").read_bytes()
+        scene = running.http.post("/scenes/upload", content=content, headers=headers).json()["id"]
+        job = running.submit(scene=scene, uncertainty=True)
         assert running.wait(job)["status"] == "successful"
-        yield running, running.data / "jobs" / job
+        yield Compared(running, folder / "middle.tif", scene, job)
 
 
 def picture(answer):
@@ -45,27 +76,26 @@ def metric(service, name):
 
 
 def test_a_tile_that_a_browser_has_is_not_sent_again(network):
-    service, _ = network
-    first = service.http.get(f"/scenes/demo/tiles/{TILE}")
-    again = service.http.get(f"/scenes/demo/tiles/{TILE}", headers={"if-none-match": first.headers["etag"]})
+    first = network.tile(TILE)
+    again = network.service.http.get(first.url, headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
-    for other in ("?layer=original", "?scale=2", "?bands=ndvi"):
-        assert service.http.get(f"/scenes/demo/tiles/{TILE}{other}").headers["etag"] != first.headers["etag"]
+    for other in ({"layer": "original"}, {"scale": 2}, {"bands": "ndvi"}):
+        assert network.tile(TILE, **other).headers["etag"] != first.headers["etag"]
 
 
 def test_a_pixel_is_that_of_the_batch_product_and_its_half_width(network):
-    service, folder = network
     rng = np.random.default_rng(5)
     with (
-        rasterio.open(SAMPLE) as source,
-        rasterio.open(folder / "product.tif") as product,
-        rasterio.open(folder / "product_uncertainty.tif") as widths,
+        rasterio.open(network.source) as source,
+        rasterio.open(network.folder / "product.tif") as product,
+        rasterio.open(network.folder / "product_uncertainty.tif") as widths,
     ):
-        for row, col in rng.integers(0, 1200, (12, 2)):
+        for row, col in rng.integers(0, 512, (12, 2)):
             x, y = product.xy(row, col)
             (lon,), (lat,) = transform_points(product.crs, "EPSG:4326", [x], [y])
-            found = service.http.get("/scenes/demo/point", params={"lon": lon, "lat": lat}).json()
+            place = {"lon": lon, "lat": lat}
+            found = network.service.http.get(f"/scenes/{network.scene}/point", params=place).json()
             assert found["pixel"] == [col, row]
             window = rasterio.windows.Window(col, row, 1, 1)
             after, half = product.read(window=window).ravel(), widths.read(window=window).ravel()
@@ -79,12 +109,10 @@ def test_a_pixel_is_that_of_the_batch_product_and_its_half_width(network):
 
 
 def test_a_tile_shows_the_batch_product(network):
-    service, folder = network
-    shown = picture(service.http.get(f"/scenes/demo/tiles/{TILE}", params={"bands": "B04", "rescale": "0,0.3"}))
+    shown = picture(network.tile(TILE, bands="B04", rescale="0,0.3"))
     # The same tile of the product, by titiler, which knows no gamma.
-    job = folder.name
     params = {"bidx": 3, "rescale": "0,3000", "resampling": "bilinear", "reproject": "bilinear"}
-    tile = service.http.get(f"/jobs/{job}/map/tiles/WebMercatorQuad/{TILE}.png", params=params)
+    tile = network.service.http.get(f"/jobs/{network.job}/map/tiles/WebMercatorQuad/{TILE}.png", params=params)
     linear = np.asarray(Image.open(io.BytesIO(tile.content)).convert("RGBA"))
     expected = 255 * (linear[..., 0] / 255) ** (1 / 1.8)
     difference = np.abs(shown[..., 0].astype(float) - expected)
@@ -93,44 +121,37 @@ def test_a_tile_shows_the_batch_product(network):
 
 
 def test_the_same_chunk_is_computed_once_for_all(network):
-    service, _ = network
-    service.http.get("/scenes")
-    before = metric(service, 'geosr_live_chunks_total{how="computed"}')
-    addresses = [f"/scenes/demo/tiles/17/65539/65539?bands={bands}" for bands in ("B02", "B03", "B04", "B08") * 2]
+    network.service.http.get("/scenes")
+    before = metric(network.service, 'geosr_live_chunks_total{how="computed"}')
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(service.http.get, addresses))
+        answers = list(pool.map(lambda band: network.tile("17/65539/65539", bands=band), [*RGBN, *RGBN]))
     assert {answer.status_code for answer in answers} == {200}
-    computed = metric(service, 'geosr_live_chunks_total{how="computed"}') - before
+    computed = metric(network.service, 'geosr_live_chunks_total{how="computed"}') - before
     # A tile of this zoom lies in one chunk of 64 pixels, or across the border of two along each axis.
     assert computed <= 4
 
 
 def test_layers_differ_and_are_clear_outside_the_scene(network):
-    service, _ = network
-    views = {
-        layer: picture(service.http.get(f"/scenes/demo/tiles/{TILE}", params={"layer": layer}))
-        for layer in ("original", "sr", "uncertainty")
-    }
+    views = {layer: picture(network.tile(TILE, layer=layer)) for layer in ("original", "sr", "uncertainty")}
     assert np.abs(views["original"].astype(int) - views["sr"]).mean() > 1
     assert np.abs(views["uncertainty"].astype(int) - views["sr"]).mean() > 1
-    outside = picture(service.http.get("/scenes/demo/tiles/16/0/0"))
+    outside = picture(network.tile("16/0/0"))
     assert (outside[..., 3] == 0).all()
 
 
 def test_sharpness_changes_pictures_and_no_measurements(network):
-    service, _ = network
-    plain = picture(service.http.get(f"/scenes/demo/tiles/{TILE}"))
-    visual = picture(service.http.get(f"/scenes/demo/tiles/{TILE}?sharpness=1"))
+    plain = picture(network.tile(TILE))
+    visual = picture(network.tile(TILE, sharpness=1))
     assert np.abs(visual.astype(int) - plain).mean() > 0.5
-    refused = service.http.get(f"/scenes/demo/tiles/{TILE}?sharpness=1&layer=uncertainty")
+    refused = network.tile(TILE, sharpness=1, layer="uncertainty")
     assert refused.status_code == 400
-    assert (picture(service.http.get(f"/scenes/demo/tiles/{TILE}")) == plain).all()
+    assert (picture(network.tile(TILE)) == plain).all()
 
 
 def test_far_away_the_source_is_shown_for_nothing_finer_can_be_seen(network):
-    service, _ = network
-    address = "/scenes/demo/tiles/13/4096/4096?bands=B04&layer="
-    assert (picture(service.http.get(address + "sr")) == picture(service.http.get(address + "original"))).all()
+    fine, source = (picture(network.tile("13/4096/4096", bands="B04", layer=layer)) for layer in ("sr", "original"))
+    assert (fine == source).all()
+    assert fine[..., 3].any()
 
 
 @pytest.mark.parametrize("bands", ["true-colour", "false-colour", "ndvi", "ndwi", "B08", "B08,B04,B03"])
@@ -241,7 +262,7 @@ def test_a_scene_is_forgotten_while_tiles_of_others_are_made():
 
 
 def test_requests_that_are_given_up_are_not_computed_and_take_nothing_from_others(network):
-    service, _ = network
+    service = network.service
     content, headers = SAMPLE.read_bytes(), {"content-type": "image/tiff"}
     answers = [service.http.post("/scenes/upload", content=content, headers=headers) for _ in range(2)]
     scene, other = (answer.json()["id"] for answer in answers)
