@@ -17,6 +17,7 @@ from geosr.run.pipeline import super_resolve
 from geosr.run.storage_options import share_settings
 from tests.conftest import run_geosr, write_raster
 from tests.services import dask_scheduler, geosr_worker, s3_server
+from tests.small_model import write_small_model
 from tests.upscaling import upscale_request
 from tests.warm import WarmProcess
 from tiling import gdal_path, locate, move, read_range, write
@@ -87,7 +88,7 @@ def test_only_the_source_in_the_tags_tells_disk_from_storage(tmp_path, bucket, s
 
 
 def test_uncertainty_goes_there_too(tmp_path, bucket, source):
-    fixed = options(model="rgbn-x4", core_px=80, uncertainty=True, precision="float32")
+    fixed = options(model=str(write_small_model(tmp_path)), core_px=80, uncertainty=True, precision="float32")
     super_resolve(upscale_request(SceneRequest(str(source)), tmp_path / "out.tif", **fixed))
     super_resolve(upscale_request(SceneRequest(str(source)), bucket / "out.tif", **fixed))
     assert names(bucket) == ["in.tif", "out.json", "out.tif", "out_measured.tif", "out_uncertainty.tif"]
@@ -112,7 +113,7 @@ def test_killed_in_the_middle_and_started_again(tmp_path, bucket, source, monkey
         "-o",
         f"{bucket}/out.tif",
         "--core",
-        "20",
+        "27",
         "--model",
         "bicubic",
         "--json",
