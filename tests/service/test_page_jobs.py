@@ -13,7 +13,8 @@ import shapely
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE
 from tests.service.conftest import BOX, PLAIN, served
-from tests.service.windows import ARGUMENTS, CHROMIUM, DESK, STILL, is_own
+from tests.service.test_jobs import job_processes
+from tests.service.windows import CHROMIUM, DESK, STILL, TEST_ARGUMENTS, is_own
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -23,12 +24,15 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 
+#: A box of a few chunks.
+SMALL = "0.001, -0.005, 0.005, -0.001"
+
 
 @pytest.fixture(scope="module")
 def browser():
     """One that has no WebGL."""
     with sync_api.sync_playwright() as playwright:
-        arguments = [*(one for one in ARGUMENTS if "swiftshader" not in one), "--disable-3d-apis"]
+        arguments = [*(one for one in TEST_ARGUMENTS if "swiftshader" not in one), "--disable-3d-apis"]
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield running
         running.close()
@@ -98,7 +102,7 @@ def test_without_maps_the_page_says_so_and_all_else_goes_on(page, tmp_path):
     expect(page.locator("#series circle")).to_have_count(1)
     page.locator("#remove-fields").click()
     expect(page.locator("#fields-section")).to_be_hidden()
-    ordered(page, ", ".join(map(str, BOX)))
+    ordered(page, SMALL)
     first = page.locator("#jobs li").first
     expect(first).to_have_attribute("data-status", "successful", timeout=120_000)
     with page.expect_download() as download:
@@ -112,15 +116,21 @@ def test_the_focus_stays_where_it_is_while_a_job_runs(page, slow):
     ordered(page, "0, -0.027, 0.0269, 0")
     running = page.locator("#jobs li[data-status=running]")
     expect(running).to_contain_text(re.compile(r"\d+ of \d+ chunks"), timeout=60_000)
+    # It goes on only while it is waited for.
+    (computing,) = job_processes(running.get_attribute("data-job"))
+    computing.suspend()
     focused = page.locator(f'#jobs li[data-job="{finished}"] a', has_text="item")
     focused.focus()
     told = running.locator(".hint").inner_text()
     # The list is looked at each second.
+    computing.resume()
     expect(running.locator(".hint")).not_to_have_text(told, timeout=120_000)
+    computing.suspend()
     expect(focused).to_be_focused(timeout=120_000)
     cancel = running.get_by_role("button", name="Cancel")
     cancel.focus()
     told = running.locator(".hint").inner_text()
+    computing.resume()
     expect(running.locator(".hint")).not_to_have_text(told, timeout=120_000)
     expect(cancel).to_be_focused(timeout=120_000)
     page.keyboard.press("Enter")
@@ -130,7 +140,7 @@ def test_the_focus_stays_where_it_is_while_a_job_runs(page, slow):
 
 
 def test_the_focus_stays_in_a_row_whose_job_ends(page, slow):
-    ordered(page, "0.001, -0.011, 0.011, -0.001")
+    ordered(page, SMALL)
     first = page.locator("#jobs li").first
     first.get_by_role("button", name="Cancel").focus()
     expect(first).to_have_attribute("data-status", "successful", timeout=120_000)
