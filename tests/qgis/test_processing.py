@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from tests.conftest import SAMPLE, read_raster, write_raster
 from tests.qgis.here import plugin_environment, qgis_process, qgis_python
+from tests.small_model import write_small_model
 from tests.stac_items import serve, write_item
 
 pytestmark = pytest.mark.slow
@@ -112,7 +113,8 @@ def test_errors_are_the_one_line_of_the_command(in_qgis):
 
 def test_layers_are_loaded_in_their_styles_and_cancelling_leaves_none(in_qgis):
     folder = in_qgis[1]
-    upscale = {"INPUT": "scene.tif", "OUTPUT": str(folder / "up.tif")}
+    model = str(write_small_model(folder))
+    upscale = {"INPUT": "scene.tif", "OUTPUT": str(folder / "up.tif"), "MODEL": model}
     upscaled, change, fields, cancelled, lost, ill_named, nowhere = run_session(
         in_qgis,
         [

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 WHOLE = [0, -0.027, 0.0269, 0]
 
-#: 36 chunks of 32 pixels.
+#: 36 chunks of 32 pixels, or 121 of 16.
 QUARTER = [0.001, -0.0165, 0.0165, -0.001]
 
 
@@ -139,7 +139,7 @@ def test_a_finished_request_is_answered_from_the_store(service):
 
 def test_rapid_jobs_come_first(tmp_path):
     with served(tmp_path / "data", "--demo") as service:
-        first = service.submit(scene="demo", bbox=WHOLE)
+        first = service.submit(scene="demo", bbox=BOX)
         normal = service.submit(scene="demo", bbox=[0, -0.004, 0.004, 0])
         rapid = service.submit(scene="demo", bbox=[0, -0.003, 0.003, 0], priority="rapid")
         done = {job: service.wait(job)["started"] for job in (first, normal, rapid)}
@@ -172,18 +172,18 @@ def test_expired_results_are_removed(tmp_path):
 
 def test_progress_and_the_growing_map_say_what_is_finished(tmp_path, small_model):
     with served(tmp_path / "data", "--demo", model=small_model, core_px=16) as service:
-        job = service.submit(scene="demo", bbox=WHOLE)
+        job = service.submit(scene="demo", bbox=QUARTER)
         seen = []
         while (status := service.http.get(f"/jobs/{job}").json())["status"] in ("accepted", "running"):
             chunks = service.http.get(f"/jobs/{job}/growth").json()["features"]
             seen.append((status["progress"], sum(one["properties"]["finished"] for one in chunks), len(chunks)))
-            time.sleep(0.3)
+            time.sleep(0.2)
         assert status["status"] == "successful"
-        assert status["chunks"] == {"finished": 361, "all": 361}
+        assert status["chunks"] == {"finished": 121, "all": 121}
         progress = [one[0] for one in seen]
         assert progress == sorted(progress)
         assert any(0 < one < 100 for one in progress)
-        growing = [finished for _, finished, every in seen if every == 361]
+        growing = [finished for _, finished, every in seen if every == 121]
         assert growing[0] < growing[-1]
         # Afterwards all of it is in the product.
         assert service.http.get(f"/jobs/{job}/growth").json()["features"] == []
