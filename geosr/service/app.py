@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import diskcache  # type: ignore[import-untyped]
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -40,7 +40,7 @@ from geosr.service.routes.results import STAC_CONFORMANCE
 from geosr.service.scenes import Scenes
 from geosr.service.security.api_keys import Rates
 from geosr.service.security.egress_proxy import Egress
-from geosr.service.security.request_guard import BodyLimit, OwnPages
+from geosr.service.security.request_guard import BodyLimit, OwnPages, refuse_repeated
 from geosr.service.security.signed_links import SignedLinks
 from geosr.service.settings import ServiceSettings
 from geosr.service.tiles.live_chunks import LiveChunks
@@ -142,6 +142,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         description="Super-resolution of satellite imagery: live tiles, and jobs by OGC API – Processes.",
         lifespan=running,
         openapi_url=openapi.PATH,
+        dependencies=[Depends(refuse_repeated)],
         docs_url=None,
         redoc_url=None,
         responses={

@@ -74,7 +74,7 @@ def with_absolute_assets(item: dict[str, Any], address: str) -> dict[str, Any]:
 def _fetch(address: str, hosts: Sequence[str], what: str, accepted: str, most: int) -> tuple[bytes, str, str]:
     """Content, media type and last address. By way of the proxy, which looks at every redirect as well."""
     if not address.startswith(("http://", "https://")) or not host_allowed(address, hosts):
-        raise Problem(400, f"{what}: its host is not one that this service may fetch from")
+        raise Problem(403, f"{what}: its host is not one that this service may fetch from")
     try:
         with requests.get(address, timeout=_TIMEOUT_S, stream=True, headers={"Accept": accepted}) as answer:
             if answer.status_code >= 400:

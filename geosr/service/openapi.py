@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+
+from geosr.service.jobs.processes import PROCESSES
+from geosr.service.routes.execution_schema import execution_schema
+from geosr.service.routes.result_tiles import CRS_PATTERN
 
 #: Where the documents are, and their media types.
 PATH, MEDIA_TYPE = "/api", "application/vnd.oai.openapi+json;version=3.1"
@@ -21,6 +26,11 @@ _SCHEMES = {
         "description": "For programs that send no headers; it ends up in their logs.",
     },
 }
+
+#: Path for the execution of any process.
+_EXECUTION = "/processes/{process_id}/execution"
+
+_NULL = {"type": "null"}
 
 #: Paths that need no key.
 _OPEN = (
@@ -42,6 +52,9 @@ def definition(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
         document = _with_tuples(
             get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         )
+        _describe_executions(document)
+        _share_definitions(document)
+        _describe_crs(document)
         for path, operations in document["paths"].items():
             for operation in operations.values():
                 _describe_problems(operation["responses"])
@@ -56,6 +69,42 @@ def definition(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
 def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
     """A document of OpenAPI 3.1 as one of 3.0, whose schemas have no null, no tuples and no constants."""
     return {**_older(document), "openapi": "3.0.3"}
+
+
+def _describe_executions(document: dict[str, Any]) -> None:
+    """One path for the execution of each process, with its own inputs, instead of one for all."""
+    operation = document["paths"].pop(_EXECUTION)["post"]
+    for process in PROCESSES.values():
+        if not process.offered:
+            continue
+        schema = execution_schema(process)
+        document["paths"][_EXECUTION.replace("{process_id}", process.id)] = {
+            "post": {
+                **operation,
+                "summary": process.title,
+                "operationId": f"execute_{process.id}",
+                "parameters": [one for one in operation.get("parameters", []) if one["name"] != "process_id"],
+                "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+                "responses": copy.deepcopy(operation["responses"]),
+            }
+        }
+
+
+def _share_definitions(document: dict[str, Any]) -> None:
+    """Move the schemas that bodies refer to where the document keeps them."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                document["components"]["schemas"] |= content.get("schema", {}).pop("$defs", {})
+
+
+def _describe_crs(document: dict[str, Any]) -> None:
+    """Say of titiler's parameters which CRS are taken."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", []):
+                if parameter["name"].endswith("crs"):
+                    parameter["schema"] = {"type": "string", "pattern": f"^({CRS_PATTERN})$"}
 
 
 def _describe_problems(responses: dict[str, Any]) -> None:
@@ -83,17 +132,18 @@ def _older(part: Any) -> Any:
         return [_older(one) for one in part]
     if not isinstance(part, dict):
         return part
+    if part == _NULL:
+        return {"enum": [None], "nullable": True}
     made = {name: _older(value) for name, value in part.items()}
-    kinds = made.get("anyOf")
-    if isinstance(kinds, list) and {"type": "null"} in kinds:
-        others = [one for one in kinds if one != {"type": "null"}]
+    if isinstance(part.get("anyOf"), list) and _NULL in part["anyOf"]:
+        others = [_older(one) for one in part["anyOf"] if one != _NULL]
         del made["anyOf"]
         # Beside a reference, 3.0 sees nothing.
         alone = len(others) == 1 and "$ref" not in others[0]
         made = {**made, **others[0], "nullable": True} if alone else {**made, "anyOf": others, "nullable": True}
     if isinstance(made.get("prefixItems"), list):
         made["items"] = {"anyOf": made.pop("prefixItems")}
-    if "const" in made and "type" in made:
+    if "const" in made:
         made["enum"] = [made.pop("const")]
     for limit, plain in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if isinstance(made.get(limit), int | float) and not isinstance(made[limit], bool):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -33,11 +34,19 @@ def response_of(problem: Problem) -> JSONResponse:
     return JSONResponse(content, problem.status, problem.headers, media_type="application/problem+json")
 
 
+def described(request: Request) -> list[dict[str, Any]]:
+    """The OpenAPI document's entries for a request's path: each route knows its own method alone."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    # A path without parameters stands before those whose parameter it would be.
+    exact = paths.get(request.url.path)
+    if exact is not None:
+        return [exact]
+    return [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
+
+
 def _methods_of(request: Request) -> list[str]:
-    """Methods of all routes of a request's path, as the OpenAPI document has them; each route knows its own alone."""
-    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
-    matching = [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
-    found = {method.upper() for methods in matching for method in methods} & _METHODS
+    """Methods of all routes of a request's path."""
+    found = {method.upper() for methods in described(request) for method in methods} & _METHODS
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 

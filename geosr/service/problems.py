@@ -29,7 +29,7 @@ RESULT_NOT_READY = f"{_OGC}/result-not-ready"
 #: From the most special to the most general.
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (RequestError, 400),
-    (AreaError, 400),
+    (AreaError, 404),
     (UsageError, 400),
     (ModelError, 400),
     (UnreachableError, 502),
@@ -79,4 +79,4 @@ def explain(errors: Any) -> str:
     """The first of pydantic's complaints in one line."""
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return f"{where + ': ' if where else ''}{first['msg']}"
+    return f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"

@@ -13,7 +13,6 @@ import rasterio.shutil
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from catalog import sensor_names
 from catalog.safe import UNREADABLE_ZIP, is_safe
 from geosr.errors import UsageError
 from geosr.service.problems import Problem
@@ -60,14 +59,6 @@ class SourceDetails:
     """A DN without measurement."""
     sensor: str | None = None
     """Name of a sensor profile of the package."""
-
-
-def details_of(nodata: float | None, sensor: str | None) -> SourceDetails:
-    """Check what is told of a scene. Raises :class:`Problem`."""
-    # The path of a profile would be one of a file of this machine.
-    if sensor is not None and sensor not in sensor_names():
-        raise Problem(400, f"sensor: is one of {', '.join(sensor_names())}")
-    return SourceDetails(nodata, sensor)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,15 @@ is a database: views and computed columns, which can compute without end when th
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import shapely
+from pydantic import ValidationError
 
 from catalog.features import Feature, read_features
+from geosr.service.geojson import FIELDS, SurfaceFeature, told
 from geosr.service.problems import Problem
 
 MOST_BYTES = 16 * 2**20
@@ -24,9 +25,6 @@ _MOST_FIELDS = 5_000
 _MOST_POINTS = 500_000
 
 _SQLITE = b"SQLite format 3\x00"
-
-#: A CRS by its number.
-_CRS = re.compile(r"(urn:ogc:def:crs:(EPSG|OGC):[\d.]{0,8}:|(EPSG|OGC):)\w{1,12}", re.IGNORECASE | re.ASCII)
 
 
 def fields_of(path: Path, id_column: str | None) -> list[Feature]:
@@ -58,28 +56,25 @@ def fields_of(path: Path, id_column: str | None) -> list[Feature]:
 def _geojson(content: bytes, id_column: str | None) -> dict[str, Any]:
     """Shapes of a GeoJSON, with the column that names them. Raises :class:`Problem`."""
     try:
-        read = json.loads(content)
-        if read.get("type") == "Feature":
-            read = {**read, "type": "FeatureCollection", "features": [read]}
-        features = [
+        read = FIELDS.validate_json(content)
+    except ValidationError as error:
+        raise Problem(415, f"the upload is neither GeoJSON of polygons nor a GeoPackage: {told(error)}") from error
+    features = [read] if isinstance(read, SurfaceFeature) else read.features
+    if id_column and not all(id_column in (one.properties or {}) for one in features):
+        raise Problem(409, f"the fields have no {id_column[:80]!r}")
+    made: dict[str, Any] = {
+        "type": "FeatureCollection",
+        "features": [
             {
                 "type": "Feature",
-                "geometry": feature["geometry"],
-                "properties": {id_column: (feature.get("properties") or {})[id_column]} if id_column else {},
+                "geometry": one.geometry.model_dump(),
+                "properties": {id_column: (one.properties or {})[id_column]} if id_column else {},
             }
-            for feature in read["features"]
-        ]
-        crs = (read.get("crs") or {}).get("properties", {}).get("name")
-    except KeyError as error:
-        raise Problem(400, f"the fields have no {str(error)[:80]}") from error
-    except (ValueError, RecursionError, TypeError, AttributeError) as error:
-        raise Problem(415, "the upload is neither GeoJSON with features nor a GeoPackage") from error
-    made: dict[str, Any] = {"type": "FeatureCollection", "features": features}
-    if crs is None:
-        return made
-    if not isinstance(crs, str) or not _CRS.fullmatch(crs):
-        raise Problem(400, "the CRS of the GeoJSON is not named by its code, as urn:ogc:def:crs:EPSG::32633")
-    return {**made, "crs": {"type": "name", "properties": {"name": crs}}}
+            for one in features
+        ],
+    }
+    crs = None if isinstance(read, SurfaceFeature) else read.crs
+    return made if crs is None else {**made, "crs": crs.model_dump()}
 
 
 def _check_geopackage(path: Path) -> None:

@@ -78,6 +78,8 @@ ORDER = [
 #: Parts of geosr.service, in the same way.
 SERVICE_ORDER = [
     "messages",
+    "request_types",
+    "geojson",
     "problems",
     "problem_responses",
     "head",

@@ -236,7 +236,7 @@ def test_keys_are_made_shown_once_and_revoked(tmp_path):
         assert ask(f"/jobs/{job}", headers={"X-API-Key": other}).status_code == 404
         assert ask("/jobs", headers={"X-API-Key": other}).json()["jobs"] == []
         assert run_here("keys", "revoke", key_id, "--data", data).returncode == 0
-        assert ask("/scenes", headers={"X-API-Key": key}).status_code == 403
+        assert ask("/scenes", headers={"X-API-Key": key}).status_code == 401
     assert run_here("keys", "revoke", key_id, "--data", data).returncode == 2
 
 

@@ -134,7 +134,7 @@ def test_the_image_that_is_shown_can_be_ordered(three, tmp_path, frames):  # noq
     http = service.http
     for wrong, status, said in (
         ({"others": others}, 400, "others are further scenes of a scene"),
-        ({"scene": first, "others": [first]}, 400, "is the scene itself"),
+        ({"scene": first, "others": [first]}, 409, "is the scene itself"),
         ({"scene": first, "others": ["none"]}, 404, "there is no scene none"),
         ({"scene": first, "others": others, "fill": True}, 400, "fill would have no effect"),
     ):
@@ -200,9 +200,9 @@ def test_tiles_of_several_dates_are_served_until_one_of_the_scenes_is_removed(th
     assert by_name[DAYS[1]]["shift_px"] == pytest.approx([0.4, -0.3], abs=0.1)
 
     for wrong, status, said in (
-        ({"layer": "dates"}, 400, "others: names the further scenes"),
-        ({"layer": "sr", "others": others}, 400, "others: names the further scenes"),
-        ({"layer": "dates", "others": first}, 400, "is the scene itself"),
+        ({"layer": "dates"}, 404, "others: names the further scenes"),
+        ({"layer": "sr", "others": others}, 404, "others: names the further scenes"),
+        ({"layer": "dates", "others": first}, 404, "is the scene itself"),
         ({"layer": "dates", "others": "unknown"}, 404, "there is no scene unknown"),
         ({"layer": "dates", "others": ",".join("abcdefgh")}, 400, "others"),
     ):

@@ -99,10 +99,12 @@ def refused(answer, *statuses):
     ],
 )
 def test_items_from_elsewhere_are_not_fetched(service, address):
-    refused(service.http.post("/scenes", json={"item": address}), 400)
+    refused(service.http.post("/scenes", json={"item": address}), 400, 403)
     request = {"inputs": {"item": address}}
-    refused(service.http.post("/processes/upscale/execution", json=request, headers={"Prefer": "respond-async"}), 400)
-    refused(service.http.get("/catalogue/thumbnail", params={"href": address}), 400)
+    refused(
+        service.http.post("/processes/upscale/execution", json=request, headers={"Prefer": "respond-async"}), 400, 403
+    )
+    refused(service.http.get("/catalogue/thumbnail", params={"href": address}), 400, 403)
 
 
 ELSEWHERE = (
@@ -327,10 +329,10 @@ def test_areas_and_scenes_beyond_the_limits_are_refused(tmp_path):
     with served(tmp_path / "data", "--demo", max_area_km2=1, max_pixels=100_000) as service:
         request = {"inputs": {"scene": "demo", "bbox": [0, -0.027, 0.0269, 0]}}
         answer = service.http.post("/processes/upscale/execution", json=request, headers={"Prefer": "respond-async"})
-        refused(answer, 413)
+        refused(answer, 403)
         search = {"inputs": {"bbox": [0, 0, 10, 10], "datetime": "2024"}}
         answer = service.http.post("/processes/upscale/execution", json=search, headers={"Prefer": "respond-async"})
-        refused(answer, 413)
+        refused(answer, 403)
 
 
 def test_the_page_may_load_nothing_from_elsewhere(service):

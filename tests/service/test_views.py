@@ -67,11 +67,25 @@ def test_change_shows_where_two_scenes_differ_and_in_which_direction(service, da
         ("layer=sr&since=demo", "since"),
         ("layer=original&sharpness=0.5", "sharpness"),
         ("layer=sr&sharpness=0.5", "no weights for visual products"),
-        ("layer=sr&rescale=0,1,0,1", "six"),
         ("layer=sr&bands=B04&rescale=0,1,0,1,0,1", "low,high"),
     ],
 )
-def test_a_view_that_makes_no_sense_is_refused(service, asked, reason):
+def test_a_view_that_there_is_not_is_not_found(service, asked, reason):
+    answer = service.http.get(f"/scenes/demo/tiles/{TILE}?{asked}")
+    assert answer.status_code == 404, answer.text
+    assert reason in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ("rescale=0,1,0,1", "six"),
+        ("rescale=0,nan", "six"),
+        ("bands=B04,B03,B02,B08", "up to three"),
+        ("scale=1&scale=2", "scale: is given more than once"),
+    ],
+)
+def test_a_parameter_of_another_form_is_refused(service, asked, reason):
     answer = service.http.get(f"/scenes/demo/tiles/{TILE}?{asked}")
     assert answer.status_code == 400, answer.text
     assert reason in answer.json()["detail"]
@@ -90,7 +104,7 @@ def test_a_stretch_is_of_what_is_shown(service):
     assert len(found["rescale"].split(",")) == 6
     shown = picture(service.http.get(f"/scenes/demo/tiles/{TILE}?bands=true-colour&rescale={found['rescale']}"))
     assert (shown != picture(service.http.get(f"/scenes/demo/tiles/{TILE}?bands=true-colour"))).any()
-    assert service.http.get("/scenes/demo/stretch?bbox=10,10,11,11").status_code == 400
+    assert service.http.get("/scenes/demo/stretch?bbox=10,10,11,11").status_code == 404
 
 
 def test_a_profile_has_the_values_of_its_points(service):
@@ -109,7 +123,12 @@ def test_a_profile_has_the_values_of_its_points(service):
         for band, line in zip(point["bands"], found["bands"], strict=True):
             assert line["before"][i] == pytest.approx(band["before"]["reflectance"], abs=2e-5)
             assert line["after"][i] == pytest.approx(band["after"]["reflectance"], abs=2e-5)
-    refused = [("1,2,3", "four numbers"), ("10,10,11,11", "no pixel"), ("nan,0,1,1", "180"), ("1,1,nan,1", "180")]
+    refused = [
+        ("1,2,3", "four numbers"),
+        ("10,10,11,11", "no pixel"),
+        ("nan,0,1,1", "four numbers"),
+        ("1,1,181,1", "180"),
+    ]
     # Where the scene's CRS does not reach.
     refused.append(("93,0,93,0", "no pixel"))
     for line, reason in refused:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from catalog import host_allowed
 from geosr.service.jobs.record import FAILED, RUNNING, SUCCESSFUL, Job
 from geosr.service.problems import Problem
+from geosr.service.request_types import Address
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +32,9 @@ class Subscriber(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    success_uri: str = Field(alias="successUri", max_length=2000)
-    in_progress_uri: str | None = Field(default=None, alias="inProgressUri", max_length=2000)
-    failed_uri: str | None = Field(default=None, alias="failedUri", max_length=2000)
+    success_uri: Address = Field(alias="successUri")
+    in_progress_uri: Address | None = Field(default=None, alias="inProgressUri")
+    failed_uri: Address | None = Field(default=None, alias="failedUri")
 
     def check(self, hosts: Sequence[str]) -> None:
         """Raises :class:`Problem` for an address on a host that is not listed."""
@@ -41,7 +42,7 @@ class Subscriber(BaseModel):
             if address is None:
                 continue
             if not address.startswith(("http://", "https://")) or not host_allowed(address, hosts):
-                raise Problem(400, "subscriber: has a host that is none of callback_hosts of this service")
+                raise Problem(403, "subscriber: has a host that is none of callback_hosts of this service")
 
     def address_for(self, status: str) -> str | None:
         """The address for jobs of a status."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import shapely
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 from pyproj import Geod
 
 import catalog
-from geosr.model.zoo import DEFAULT_MODEL, ModelRef
+from geosr.model.zoo import DEFAULT_MODEL, ModelRef, names
+from geosr.service.geojson import AreaJson
+from geosr.service.jobs.input_rules import UPSCALE_RULES
 from geosr.service.jobs.processes import UPSCALE
-from geosr.service.problems import Problem
+from geosr.service.request_types import CONFLICT, NO_TEXT, Address, Box, Number, Period, SensorName, Truth, box_in_order
 from geosr.version import VERSION
 
 #: Further scenes that correct an image, at most.
@@ -29,7 +32,7 @@ _WGS84 = Geod(ellps="WGS84")
 class UpscaleInputs(BaseModel):
     """A scene by its id, a STAC Item by its address, or an area and dates to search for the clearest."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=UPSCALE_RULES)
 
     process: ClassVar[str] = UPSCALE
 
@@ -40,21 +43,19 @@ class UpscaleInputs(BaseModel):
         max_length=MOST_OTHERS,
         description="Ids of further scenes of this service, of other dates, that correct the scene's image.",
     )
-    item: str | None = Field(default=None, max_length=2000, description="Address of a STAC Item.")
-    bbox: tuple[float, float, float, float] | None = Field(
+    item: Address | None = Field(default=None, description="Address of a STAC Item.")
+    bbox: Box | None = Field(
         default=None, description="West, south, east, north in degrees: where to search, or what to cut out."
     )
-    aoi: dict[str, Any] | None = Field(
+    aoi: AreaJson | None = Field(
         default=None, description="The same as GeoJSON polygons; their bounding box is upscaled."
     )
-    datetime: str | None = Field(
-        default=None, max_length=100, description="When to search: 2024-06-01, 2024-06, or 2024-06-01/2024-08-31."
+    datetime: Period | None = Field(
+        default=None, description="When to search: 2024-06-01, 2024-06, or 2024-06-01/2024-08-31."
     )
-    max_cloud: float = Field(default=100, ge=0, le=100, description="Highest cloud cover of a search, percent.")
-    dates: int | None = Field(
+    max_cloud: Number = Field(default=100, ge=0, le=100, description="Highest cloud cover of a search, percent.")
+    dates: Annotated[int, Field(ge=2, le=catalog.MOST_DATES), NO_TEXT] | None = Field(
         default=None,
-        ge=2,
-        le=catalog.MOST_DATES,
         description="Correct one date's image by others of the search, so many dates in all.",
     )
     reference: str | None = Field(
@@ -64,22 +65,22 @@ class UpscaleInputs(BaseModel):
         description="Of several dates, the one whose product is made, as 2024-06-13 or an Item's id; by default the "
         "clearest.",
     )
-    fill: bool = Field(default=False, description="Fill gaps from other overpasses, clearest first.")
-    mask_clouds: bool = Field(default=False, description="Make clouds, shadows and saturated pixels nodata.")
-    nodata: float | None = Field(
+    fill: Truth = Field(default=False, description="Fill gaps from other overpasses, clearest first.")
+    mask_clouds: Truth = Field(default=False, description="Make clouds, shadows and saturated pixels nodata.")
+    nodata: Number | None = Field(
         default=None,
-        allow_inf_nan=False,
         description="A DN without measurement, besides those that the source declares; of a scene, by default its own.",
     )
-    sensor: str | None = Field(
+    sensor: SensorName | None = Field(
         default=None,
-        max_length=100,
         description="Instrument, where the source does not say it, by a profile of the package; of a scene, by default "
         "its own.",
     )
-    model: str = Field(default=DEFAULT_MODEL, description="One of the shipped models.")
-    uncertainty: bool = Field(default=False, description="Also make half-widths and measured fraction.")
-    sharpness: float = Field(
+    model: str = Field(
+        default=DEFAULT_MODEL, description="One of the shipped models.", json_schema_extra={"enum": [*names()]}
+    )
+    uncertainty: Truth = Field(default=False, description="Also make half-widths and measured fraction.")
+    sharpness: Number = Field(
         default=0,
         ge=0,
         le=1,
@@ -103,7 +104,7 @@ class UpscaleInputs(BaseModel):
         if self.dates is not None and named:
             raise ValueError("dates are several of a search: give bbox or aoi with datetime instead of scene or item")
         if self.others is not None and self.scene in self.others:
-            raise ValueError(f"others: {self.scene} is the scene itself")
+            raise PydanticCustomError(CONFLICT, "others: {scene} is the scene itself", {"scene": self.scene})
         if self.others is not None and self.fill:
             raise ValueError("fill would have no effect: several dates make one image on the scene's own pixels")
         if self.reference is not None and self.dates is None:
@@ -153,14 +154,16 @@ class UpscaleInputs(BaseModel):
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def parse_area(
-    bbox: tuple[float, float, float, float] | None, geometry: dict[str, Any] | None
-) -> shapely.geometry.base.BaseGeometry:
-    """A box or GeoJSON as an area. Raises :class:`catalog.CatalogError`."""
+def parse_area(bbox: Sequence[float] | None, geometry: dict[str, Any] | None) -> shapely.geometry.base.BaseGeometry:
+    """A box or GeoJSON as an area. South and north of a box may stand in either order.
+
+    Raises :class:`catalog.AreaError` for what is empty or crosses the antimeridian.
+    """
     if bbox is not None:
-        if not all(map(math.isfinite, bbox)):
-            raise Problem(400, "bbox: has numbers that are not finite")
-        return catalog.parse_bbox(",".join(map(repr, bbox)))
+        try:
+            return catalog.parse_bbox(",".join(map(repr, box_in_order(*bbox))))
+        except catalog.RequestError as error:
+            raise catalog.AreaError(str(error)) from error
     return catalog.parse_aoi(geometry, "the area of interest")
 
 

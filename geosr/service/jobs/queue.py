@@ -175,6 +175,6 @@ def _check_alike(sources: Sequence[DateSource]) -> None:
     first = sources[0]
     for one in sources[1:]:
         if (one.nodata, one.sensor) != (first.nodata, first.sensor):
-            raise Problem(400, f"others: {one.title} was added with another nodata or sensor than {first.title}")
+            raise Problem(409, f"others: {one.title} was added with another nodata or sensor than {first.title}")
         if (Path(one.source).suffix == ".json") != (Path(first.source).suffix == ".json"):
-            raise Problem(400, f"others: of {one.title} and {first.title} one is an upload and one a STAC Item")
+            raise Problem(409, f"others: of {one.title} and {first.title} one is an upload and one a STAC Item")

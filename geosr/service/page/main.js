@@ -16,7 +16,7 @@ import { keep, kept, state } from "/page/state.js";
 
 const maps = openMaps((error) => {
   if (error?.name === "AbortError") return;
-  if (error?.status === 401 || error?.status === 403) needKey(error.message);
+  if (error?.status === 401) needKey(error.message);
   else if (error?.status) say(`A tile could not be shown (${error.status}).`);
   else offline();
 });
@@ -35,7 +35,7 @@ async function attempt(work, button) {
     return await work();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.status === 401 || error.status === 403) needKey(error.message);
+    if (error.status === 401) needKey(error.message);
     else say(error.message);
     return null;
   } finally {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from geosr.service.problems import Problem
+from geosr.service.request_types import box_in_order
 
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
@@ -33,19 +32,25 @@ class Period:
 def parse_period(text: str) -> Period:
     """An instant, or two with ``/`` between them, as OGC and STAC have it.
 
-    A date, a month or a year is all of it, and times without a zone are UTC. Raises :class:`Problem`.
+    A date, a month or a year is all of it, and times without a zone are UTC. Of two, either may be the earlier.
     """
-    first, slash, last = (part.strip() for part in text.partition("/"))
-    try:
-        if not slash:
-            return _period_of(first)
-        begin = None if first in ("", "..") else _period_of(first).begin
-        end = None if last in ("", "..") else _period_of(last).end
-    except ValueError:
-        raise Problem(400, "datetime: give an instant, or two with / between them") from None
-    if not _in_order(begin, end):
-        raise Problem(400, "datetime: the period ends before it begins")
+    first, slash, last = ordered(text).partition("/")
+    if not slash:
+        return _period_of(first)
+    begin = None if first == ".." else _period_of(first).begin
+    end = None if last == ".." else _period_of(last).end
     return Period(begin, end)
+
+
+def ordered(text: str) -> str:
+    """A period whose earlier instant comes first, and whose open end is ``..``."""
+    first, slash, last = text.partition("/")
+    if not slash:
+        return text
+    first, last = first or "..", last or ".."
+    if ".." in (first, last) or _in_order(_period_of(first).begin, _period_of(last).end):
+        return f"{first}/{last}"
+    return f"{last}/{first}"
 
 
 def period_of_item(properties: Mapping[str, Any]) -> Period | None:
@@ -61,43 +66,33 @@ def period_of_item(properties: Mapping[str, Any]) -> Period | None:
 
 
 def parse_box(text: str) -> list[float]:
-    """``west,south,east,north``. Raises :class:`Problem`."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise _no_box() from None
+    """``west,south,east,north``."""
+    return [float(part) for part in text.split(",")]
 
 
 def area_of_box(box: Sequence[float]) -> BaseGeometry:
     """A box with or without heights; of two parts where its west is east of its east, across the antimeridian.
 
-    Raises :class:`Problem`.
+    South and north may stand in either order.
     """
-    if len(box) not in (4, 6) or not all(map(math.isfinite, box)):
-        raise _no_box()
     half = len(box) // 2
-    west, south, east, north = box[0], box[1], box[half], box[half + 1]
-    if south > north:
-        raise Problem(400, "bbox: its south is north of its north")
+    west, south, east, north = box_in_order(box[0], box[1], box[half], box[half + 1])
     if west <= east:
         return shapely.box(west, south, east, north)
     return shapely.union_all([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
 
 
 def area_of_geojson(geometry: Mapping[str, Any]) -> BaseGeometry:
-    """A GeoJSON geometry. Raises :class:`Problem`."""
-    try:
-        area = shapely.geometry.shape(geometry)
-    except (AttributeError, LookupError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-        raise Problem(400, f"intersects: is no geometry of GeoJSON: {error}") from error
-    # An empty one has bounds that are no numbers.
-    if not all(map(math.isfinite, area.bounds)):
-        raise Problem(400, "intersects: the geometry is empty, or has coordinates that are no numbers")
-    return area
+    """A geometry whose form was checked (:mod:`geosr.service.geojson`), without its heights."""
+    if geometry["type"] == "GeometryCollection":
+        return shapely.geometry.GeometryCollection([area_of_geojson(one) for one in geometry["geometries"]])
+    return shapely.geometry.shape({**geometry, "coordinates": _without_heights(geometry["coordinates"])})
 
 
-def _no_box() -> Problem:
-    return Problem(400, "bbox: give west,south,east,north in degrees")
+def _without_heights(coordinates: Sequence[Any]) -> list[Any]:
+    if isinstance(coordinates[0], int | float):
+        return list(coordinates[:2])
+    return [_without_heights(one) for one in coordinates]
 
 
 def _in_order(first: dt.datetime | None, second: dt.datetime | None) -> bool:

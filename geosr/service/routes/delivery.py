@@ -48,7 +48,7 @@ class Delivery(BaseModel):
             raise Problem(400, f"outputs: {', '.join(sorted(unknown))} is none of {', '.join(process.outputs)}")
         by_value = "value" in {one.transmission_mode for one in wanted.values()}
         if by_value and self.response == "raw" and len(wanted) != 1:
-            raise Problem(400, "outputs: raw and by value is given one output; several in a document, or by reference")
+            raise Problem(409, "outputs: raw and by value is given one output; several in a document, or by reference")
 
 
 def results_of(job: Job, context: Context, wanted: Delivery) -> Response:

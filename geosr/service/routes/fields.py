@@ -10,9 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from catalog import AreaError
 from geosr.service import fields, schemas
 from geosr.service.context import CallerOf, ContextOf, client_of
+from geosr.service.geojson import FIELDS
+from geosr.service.messages import for_clients
 from geosr.service.problems import Problem
+from geosr.service.request_types import REFERENCE
 from geosr.service.routes.receiving import received
 from geosr.service.vector_uploads import MOST_BYTES
 
@@ -52,8 +56,8 @@ class FieldValues(BaseModel):
         "requestBody": {
             "required": True,
             "content": {
-                media: {"schema": {"type": "string", "format": "binary"}}
-                for media in ("application/geo+json", "application/geopackage+sqlite3")
+                "application/geo+json": {"schema": FIELDS.json_schema(ref_template=REFERENCE)},
+                "application/geopackage+sqlite3": {"schema": {"type": "string", "format": "binary"}},
             },
         }
     },
@@ -72,7 +76,10 @@ async def upload_fields(
     with tempfile.TemporaryDirectory(dir=context.scenes.folder, prefix=".fields-") as folder:
         path = Path(folder) / "fields"
         await received(request, path, MOST_BYTES)
-        made = await run_in_threadpool(context.fields.add, path, title, id, caller)
+        try:
+            made = await run_in_threadpool(context.fields.add, path, title, id, caller)
+        except AreaError as error:
+            raise Problem(409, for_clients(str(error))) from error
     response.headers["Location"] = context.url(f"/fields/{made['id']}")
     return made
 

@@ -40,12 +40,12 @@ def check_order(inputs: JobInputs, context: Context, caller: Caller) -> None:
     for (one, other), (part, other_part) in zip(pairwise(scenes), pairwise(parts), strict=True):
         if part.crs != other_part.crs or not _alike(part, other_part):
             raise Problem(
-                400,
+                409,
                 f"{one.title} and {other.title} are not on one grid: give two dates of one tile, or one crop of both",
             )
         if part.shape != other_part.shape or _offset_px(part, other_part) > _ALIKE_PX:
             raise Problem(
-                400, f"{one.title} and {other.title} do not cover the same ground: give a bbox that lies in both"
+                409, f"{one.title} and {other.title} do not cover the same ground: give a bbox that lies in both"
             )
 
 

@@ -19,8 +19,9 @@ from geosr.service.jobs.job_filter import JobSearch
 from geosr.service.jobs.job_store import JobOrder
 from geosr.service.jobs.orders import INPUTS, parse_inputs
 from geosr.service.jobs.processes import GEOJSON, PROCESSES, Process
-from geosr.service.jobs.record import RUNNING, SUCCESSFUL, Job
+from geosr.service.jobs.record import RUNNING, STATUSES, SUCCESSFUL, Job
 from geosr.service.problems import NO_SUCH_PROCESS, Problem
+from geosr.service.request_types import Form, OpenPeriod
 from geosr.service.routes.bundle import bundle_of, preview_of
 from geosr.service.routes.delivery import (
     Delivery,
@@ -115,19 +116,30 @@ async def execute(process_id: str, wanted: Execute, request: Request, context: C
     return results_of(job, context, wanted)
 
 
+def _names(*names: str) -> Form:
+    """Form of names with commas between them."""
+    one = "|".join(names)
+    return Form(f"({one})(,({one}))*", f"give some of {', '.join(names)}")
+
+
+Statuses = Annotated[str, _names(*STATUSES)]
+ProcessIds = Annotated[
+    str,
+    Form(r"[A-Za-z][A-Za-z0-9_.-]*(,[A-Za-z][A-Za-z0-9_.-]*)*", "give names of processes, with commas between them"),
+]
+
+
 def _job_search(
-    status: Annotated[list[str] | None, Query()] = None,
-    type: Annotated[list[str] | None, Query()] = None,
-    process_id: Annotated[list[str] | None, Query(alias="processID")] = None,
+    status: Annotated[list[Statuses], Query(default_factory=list)],
+    type: Annotated[list[str], Query(default_factory=list)],
+    process_id: Annotated[list[ProcessIds], Query(alias="processID", default_factory=list)],
     datetime: Annotated[
-        str | None, Query(max_length=100, description="When they were made: an instant, a date, or two with / between.")
+        OpenPeriod | None, Query(description="When they were made: an instant, a date, or two with / between.")
     ] = None,
     min_duration: Annotated[int | None, Query(alias="minDuration", ge=0, description="Seconds.")] = None,
     max_duration: Annotated[int | None, Query(alias="maxDuration", ge=0, description="Seconds.")] = None,
 ) -> JobSearch:
-    statuses, processes = (
-        tuple(one for text in texts or () for one in text.split(",")) for texts in (status, process_id)
-    )
+    statuses, processes = (tuple(one for text in texts for one in text.split(",")) for texts in (status, process_id))
     # All jobs are processes'.
     none = ("none",) if type and "process" not in type else ()
     return JobSearch(statuses, datetime, min_duration, max_duration, none or processes)

@@ -48,10 +48,11 @@ _KEPT = frozenset({"info", "info_geojson", "statistics", "tile", "tilejson", "po
 
 #: A CRS by its code, or by OGC's address of it, which PROJ knows without fetching it. GDAL takes other addresses for
 #: files to fetch, and holds the whole process while it waits for them.
-_CRS = re.compile(
-    r"(EPSG|ESRI|OGC|IAU_\d{4}):\w{1,12}|https?://(www\.)?opengis\.net/def/crs/(EPSG|OGC|IAU)/[\d.]{1,8}/\w{1,12}",
-    re.IGNORECASE | re.ASCII,
+CRS_PATTERN = (
+    r"(EPSG|ESRI|OGC|IAU_[0-9]{4}):[A-Za-z0-9_]{1,12}"
+    r"|https?://(www\.)?opengis\.net/def/crs/(EPSG|OGC|IAU)/[0-9.]{1,8}/[A-Za-z0-9_]{1,12}"
 )
+_CRS = re.compile(CRS_PATTERN, re.IGNORECASE | re.ASCII)
 
 _log = logging.getLogger(__name__)
 

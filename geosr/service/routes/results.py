@@ -9,12 +9,14 @@ from urllib.parse import urlencode
 import shapely
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
+from geosr.service.geojson import GeometryJson
 from geosr.service.jobs.record import SUCCESSFUL, Job
 from geosr.service.problems import Problem, explain
+from geosr.service.request_types import NO_TEXT, BoxOrCubeText, Number, OpenPeriod, all_given
 from geosr.service.results.extent import extent_of
 from geosr.service.results.item import read_item
 from geosr.service.results.period_and_area import area_of_box, area_of_geojson, parse_box, parse_period, period_of_item
@@ -36,9 +38,12 @@ STAC_CONFORMANCE = (
 
 _GEOJSON = "application/geo+json"
 
-Bbox = Annotated[str | None, Query(description="West, south, east, north in degrees.")]
+Bbox = Annotated[
+    BoxOrCubeText | None,
+    Query(description="West, south, east, north in degrees; a geometry is searched with by POST, as intersects."),
+]
 Datetime = Annotated[
-    str | None, Query(max_length=100, description="An instant, a date, or two with / between them, open with ..")
+    OpenPeriod | None, Query(description="An instant, a date, or two with / between them, one of them open with ..")
 ]
 
 
@@ -48,18 +53,29 @@ class GeoJSONResponse(JSONResponse):
     media_type = _GEOJSON
 
 
+#: Corners of a box, without and with heights; not only in degrees, for nothing is found elsewhere.
+Flat = Annotated[list[Number], Field(min_length=4, max_length=4)]
+Cube = Annotated[list[Number], Field(min_length=6, max_length=6)]
+
+
 class ItemSearch(BaseModel):
     """STAC's item search, as far as it goes here; what is not known is refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"not": all_given("bbox", "intersects")})
 
-    bbox: list[float] | None = Field(default=None, min_length=4, max_length=6)
-    intersects: dict[str, Any] | None = None
-    datetime: str | None = Field(default=None, max_length=100)
+    bbox: Flat | Cube | None = None
+    intersects: GeometryJson | None = None
+    datetime: OpenPeriod | None = None
     collections: list[str] | None = None
     ids: list[str] | None = None
-    limit: int = Field(default=20, ge=1, le=MOST)
-    offset: int = Field(default=0, ge=0, le=MOST_BEFORE)
+    limit: Annotated[int, Field(ge=1, le=MOST), NO_TEXT] = 20
+    offset: Annotated[int, Field(ge=0, le=MOST_BEFORE), NO_TEXT] = 0
+
+    @model_validator(mode="after")
+    def _one_area(self) -> ItemSearch:
+        if self.bbox is not None and self.intersects is not None:
+            raise ValueError("give bbox or intersects, not both")
+        return self
 
 
 @router.get("/collections")
@@ -106,7 +122,7 @@ def search(
     page: PageOf,
     bbox: Bbox = None,
     datetime: Datetime = None,
-    intersects: str | None = None,
+    intersects: Annotated[str | None, Query(include_in_schema=False)] = None,
     collections: str | None = None,
     ids: str | None = None,
 ) -> dict[str, Any]:
@@ -133,8 +149,6 @@ def search_by_post(wanted: ItemSearch, context: ContextOf, caller: CallerOf) -> 
 
 
 def _found(context: Context, caller: Caller, wanted: ItemSearch, path: str, *, posted: bool = False) -> dict[str, Any]:
-    if wanted.bbox is not None and wanted.intersects is not None:
-        raise Problem(400, "give bbox or intersects, not both")
     area = None if wanted.bbox is None else area_of_box(wanted.bbox)
     if wanted.intersects is not None:
         area = area_of_geojson(wanted.intersects)
@@ -168,7 +182,7 @@ def _wanted(page: Page, *, bbox: str | None, **content: Any) -> ItemSearch:
     """Search by an address's parameters. Raises :class:`Problem`."""
     try:
         box = None if bbox is None else parse_box(bbox)
-        return ItemSearch(bbox=box, limit=page.limit, offset=page.offset, **content)
+        return ItemSearch.model_validate({"bbox": box, "limit": page.limit, "offset": page.offset, **content})
     except ValidationError as error:
         raise Problem(400, explain(error.errors())) from error
 

@@ -16,14 +16,17 @@ from catalog import NothingFoundError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, ContextOf, client_of
 from geosr.service.fetch import fetch_places, fetch_thumbnail, with_absolute_assets
+from geosr.service.geojson import AreaJson
 from geosr.service.jobs.inputs import parse_area
 from geosr.service.live_scene import LiveScene
 from geosr.service.problems import Problem
+from geosr.service.request_types import Address, Box, Number, Period, SensorName, given
+from geosr.service.results.period_and_area import ordered
 from geosr.service.routes.receiving import received
 from geosr.service.tiles import live_tiles
 from geosr.service.tiles.live_change import change_legend, combinations_of
 from geosr.service.tiles.render import HALF_WIDTH_COLORMAP, HALF_WIDTH_RANGE, legend
-from geosr.service.uploads import RasterDescription, SourceDetails, details_of
+from geosr.service.uploads import RasterDescription, SourceDetails
 
 router = APIRouter(tags=["scenes"])
 
@@ -42,20 +45,23 @@ class NewScene(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    item: str = Field(description="Address of a STAC Item.", max_length=2000)
-    nodata: float | None = Field(default=None, allow_inf_nan=False, description=_NODATA)
-    sensor: str | None = Field(default=None, max_length=100, description=_SENSOR)
+    item: Address = Field(description="Address of a STAC Item.")
+    nodata: Number | None = Field(default=None, description=_NODATA)
+    sensor: SensorName | None = Field(default=None, description=_SENSOR)
 
 
 class SceneSearch(BaseModel):
     """A search of the catalogue."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"oneOf": [given("bbox"), given("intersects")]},
+    )
 
-    bbox: tuple[float, float, float, float] | None = None
-    intersects: dict[str, Any] | None = None
-    datetime: str = Field(max_length=100)
-    max_cloud: float = Field(default=100, ge=0, le=100)
+    bbox: Box | None = None
+    intersects: AreaJson | None = None
+    datetime: Period
+    max_cloud: Number = Field(default=100, ge=0, le=100)
 
     @model_validator(mode="after")
     def _one_area(self) -> SceneSearch:
@@ -75,9 +81,9 @@ class LeftOut(BaseModel):
 
 def _details(
     nodata: Annotated[float | None, Query(allow_inf_nan=False, description=_NODATA)] = None,
-    sensor: Annotated[str | None, Query(max_length=100, description=_SENSOR)] = None,
+    sensor: Annotated[SensorName | None, Query(description=_SENSOR)] = None,
 ) -> SourceDetails:
-    return details_of(nodata, sensor)
+    return SourceDetails(nodata, sensor)
 
 
 def _description(
@@ -110,7 +116,7 @@ def add_scene(
 ) -> dict[str, Any]:
     """Show the scene of a STAC Item."""
     context.upload_rates.take(client_of(caller, request))
-    live = context.scenes.add_item(new.item, caller, details_of(new.nodata, new.sensor))
+    live = context.scenes.add_item(new.item, caller, SourceDetails(new.nodata, new.sensor))
     response.headers["Location"] = context.url(f"/scenes/{live.id}")
     return _described(live)
 
@@ -161,7 +167,7 @@ def search(wanted: SceneSearch, context: ContextOf, caller: CallerOf) -> dict[st
     """Scenes of the catalogue, clearest first, as a GeoJSON FeatureCollection of STAC Items."""
     settings = context.settings
     area = parse_area(wanted.bbox, wanted.intersects)
-    query = catalog.Query(area, wanted.datetime, settings.api, settings.collection, wanted.max_cloud)
+    query = catalog.Query(area, ordered(wanted.datetime), settings.api, settings.collection, wanted.max_cloud)
     try:
         items = catalog.search(query)
     except NothingFoundError:
@@ -175,7 +181,7 @@ def search(wanted: SceneSearch, context: ContextOf, caller: CallerOf) -> dict[st
 
 
 @router.get("/catalogue/thumbnail", response_class=Response)
-def thumbnail(href: Annotated[str, Query(max_length=2000)], context: ContextOf, caller: CallerOf) -> Response:
+def thumbnail(href: Address, context: ContextOf, caller: CallerOf) -> Response:
     """A thumbnail of a scene that was found, from one of the catalogue's hosts."""
     content, kind = fetch_thumbnail(href, context.settings.allowed_hosts)
     return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})

@@ -13,12 +13,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from catalog.area import window_of
+from geosr.errors import ModelError, UsageError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, Context, ContextOf
 from geosr.service.jobs.inputs import MOST_OTHERS
 from geosr.service.live_scene import LiveScene
 from geosr.service.messages import for_clients
 from geosr.service.problems import Problem
+from geosr.service.request_types import BandsText, BoxText, LimitsText, LineText
 from geosr.service.results.period_and_area import area_of_box, parse_box
 from geosr.service.routes.delivery import is_known
 from geosr.service.sampling import percentiles
@@ -39,13 +41,12 @@ _ATTRIBUTION = "Contains modified Copernicus Sentinel data"
 _TILE_FRESH_S = 600
 
 Rescale = Annotated[
-    str | None,
-    Query(max_length=200, description="Reflectance (or index) from dark to bright, as 0,0.3; or three such pairs."),
+    LimitsText | None,
+    Query(description="Reflectance (or index) from dark to bright, as 0,0.3; or three such pairs."),
 ]
 Bands = Annotated[
-    str | None,
+    BandsText | None,
     Query(
-        max_length=200,
         description="true-colour, false-colour, ndvi, ndwi, or one or three of the scene's bands, as B08,B04,B03.",
     ),
 ]
@@ -78,11 +79,11 @@ class LayerQuery:
     def view(self, live: LiveScene) -> TileView:
         """The view of a scene. Raises :class:`Problem`, also for what does not go together."""
         if (self.layer == "change") != (self.since is not None):
-            raise Problem(400, "since: names the earlier scene of the layer change, and goes with that layer alone")
+            raise Problem(404, "since: names the earlier scene of the layer change, and goes with that layer alone")
         if (self.layer == "dates") != (self.others is not None):
-            raise Problem(400, "others: names the further scenes of the layer dates, and goes with that layer alone")
+            raise Problem(404, "others: names the further scenes of the layer dates, and goes with that layer alone")
         if self.sharpness != "0" and self.layer != "sr":
-            raise Problem(400, "sharpness: goes with the layer sr alone")
+            raise Problem(404, "sharpness: goes with the layer sr alone")
         return TileView(self.layer, self.bands_of(live), live_tiles.parse_rescale(self.rescale), float(self.sharpness))
 
     def bands_of(self, live: LiveScene) -> str:
@@ -190,7 +191,10 @@ async def tile(
         live, _ = await _registered(live, query.others, context, caller)
     if view.sharpness:
         # The card is read where that holds nobody up.
-        await run_in_threadpool(live.model_at, view.sharpness)
+        try:
+            await run_in_threadpool(live.model_at, view.sharpness)
+        except (ModelError, UsageError) as error:
+            raise Problem(404, for_clients(str(error))) from error
     if query.since is None:
         name, work = context.tiles.name(live, view, grid), context.tiles.tile(live, view, grid)
     else:
@@ -234,7 +238,7 @@ async def profile(
     scene_id: str,
     context: ContextOf,
     caller: CallerOf,
-    line: Annotated[str, Query(max_length=200, description="Longitude, latitude of one end, then of the other.")],
+    line: Annotated[LineText, Query(description="Longitude, latitude of one end, then of the other.")],
 ) -> dict[str, Any]:
     """Reflectance along a line, before and after."""
     live = await _opened(scene_id, context, caller)
@@ -246,14 +250,14 @@ def stretch(
     scene_id: str,
     context: ContextOf,
     caller: CallerOf,
-    bbox: Annotated[str, Query(max_length=200, description="West, south, east, north in degrees: what is shown.")],
+    bbox: Annotated[BoxText, Query(description="West, south, east, north in degrees: what is shown.")],
     bands: Bands = None,
     low: Percent = 2,
     high: Percent = 98,
 ) -> dict[str, Any]:
     """Percentiles of the source's pixels in a box, as ``rescale`` takes them."""
     if low >= high:
-        raise Problem(400, "low: has to be below high")
+        raise Problem(404, "low: has to be below high")
     live = context.scenes.get(scene_id, caller)
     shown = bands or live_tiles.default_bands(live.scene.names)
     combination = render.combination_of(shown, live.scene.names)
@@ -278,7 +282,7 @@ async def _registered(
     """A scene as the reference of several dates, and the report on each. Raises :class:`Problem`."""
     named = dict.fromkeys(others.split(","))
     if live.id in named:
-        raise Problem(400, f"others: {live.id} is the scene itself")
+        raise Problem(404, f"others: {live.id} is the scene itself")
     return await context.tiles.registered(live, [await _opened(one, context, caller) for one in named])
 
 

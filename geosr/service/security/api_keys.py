@@ -52,15 +52,17 @@ def list_keys(database: Database) -> list[dict[str, object]]:
 def caller_of(database: Database, key: str | None) -> Caller:
     """Caller that has a key. Raises :class:`Problem` for one that is missing, unknown or revoked."""
     if not key:
-        raise Problem(
-            401, "an API key is needed: send it as X-API-Key", headers={"WWW-Authenticate": 'Bearer realm="geosr"'}
-        )
+        raise _no_key("an API key is needed: send it as X-API-Key")
     row = database.row("SELECT id, revoked FROM keys WHERE hash = ?", (_hash(key),))
     if row is None:
-        raise Problem(401, "this API key is not known", headers={"WWW-Authenticate": 'Bearer realm="geosr"'})
+        raise _no_key("this API key is not known")
     if row["revoked"] is not None:
-        raise Problem(403, "this API key was revoked")
+        raise _no_key("this API key was revoked")
     return Caller(row["id"])
+
+
+def _no_key(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="geosr"'})
 
 
 class Rates:

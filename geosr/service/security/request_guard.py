@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geosr.service.problem_responses import response_of
+from geosr.service.problem_responses import described, response_of
 from geosr.service.problems import Problem
 from geosr.service.settings import ServiceSettings, is_loopback
 
@@ -47,6 +50,26 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+async def refuse_repeated(request: Request) -> None:
+    """Refuse a parameter that is given twice and is no list: which of its values counts would be a guess.
+
+    Raises :class:`Problem`.
+    """
+    names = [name for name, _ in request.query_params.multi_items()]
+    twice = {name for name in names if names.count(name) > 1}
+    if not twice:
+        return
+    operations = [one.get(request.method.lower(), {}) for one in await run_in_threadpool(described, request)]
+    parameters = [one for operation in operations for one in operation.get("parameters", [])]
+    lists = {one["name"] for one in parameters if _is_list(one["schema"])}
+    for name in sorted(twice - lists):
+        raise Problem(400, f"{name[:80]}: is given more than once")
+
+
+def _is_list(schema: dict[str, Any]) -> bool:
+    return any(one.get("type") == "array" for one in (schema, *schema.get("anyOf", ())))
 
 
 class OwnPages:

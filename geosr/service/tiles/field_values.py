@@ -36,11 +36,11 @@ async def field_values(tiles: Tiles, live: LiveScene, field: Feature, index: str
     measure = measure_of(index)
     missing = [band for band in measure.bands if band not in live.scene.names]
     if missing:
-        raise Problem(400, f"index: {live.title} has no {' and no '.join(missing)}, which {index} needs")
+        raise Problem(404, f"index: {live.title} has no {' and no '.join(missing)}, which {index} needs")
     window = await run_in_threadpool(window_of, field.polygon, live.scene.geobox, f"scene {live.id}")
     keys = tiles.chunks.keys_of(live, window, uncertainty=live.calibrated)
     if len(keys) > _MOST_CHUNKS:
-        raise Problem(400, f"field {field.id} is large: order the product of its box, and use geosr fields on that")
+        raise Problem(404, f"field {field.id} is large: order the product of its box, and use geosr fields on that")
     chunks = await tiles.computed(live, keys)
     return await run_in_threadpool(_measured, tiles, live, field, measure, window, chunks)
 

@@ -25,14 +25,10 @@ Line = tuple[float, float, float, float]
 
 
 def parse_line(text: str) -> Line:
-    """Longitude and latitude of both ends. Raises :class:`Problem`."""
-    try:
-        lon, lat, lon_too, lat_too = (float(part) for part in text.split(","))
-    except ValueError:
-        raise Problem(400, "line: give four numbers, longitude,latitude,longitude,latitude") from None
-    # Each by itself, for the larger of a number and NaN may be the number.
-    if not (abs(lon) <= 180 and abs(lon_too) <= 180 and abs(lat) <= 90 and abs(lat_too) <= 90):
-        raise Problem(400, "line: its ends are not within 180 degrees of longitude and 90 of latitude")
+    """Longitude and latitude of both ends. Raises :class:`Problem` where one is not on Earth."""
+    lon, lat, lon_too, lat_too = (float(part) for part in text.split(","))
+    if max(abs(lon), abs(lon_too)) > 180 or max(abs(lat), abs(lat_too)) > 90:
+        raise Problem(404, "line: its ends are not within 180 degrees of longitude and 90 of latitude")
     return lon, lat, lon_too, lat_too
 
 

@@ -61,7 +61,7 @@ def combination_of(name: str, available: Sequence[str]) -> Combination:
     missing = [band for band in combination.bands if band not in available]
     if missing or len(combination.bands) not in ((2,) if combination.index else (1, 3)):
         raise Problem(
-            400,
+            404,
             f"bands: {name} is not {', '.join(COMBINATIONS)}, nor one or three of the scene's {', '.join(available)}",
         )
     return combination
