@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -112,6 +112,10 @@ class Registration:
     def harmonised(self) -> bool:
         """True when the dates are brought to one radiometry."""
         return any((line.gain, line.offset) != (1.0, 0.0) for line in self.lines)
+
+    def as_they_lie(self) -> Registration:
+        """Keep the shift, and leave each date in its own radiometry."""
+        return replace(self, lines=_unchanged(len(self.lines)))
 
 
 def register(

@@ -84,6 +84,10 @@ def detect_change(request: ChangeRequest, reporter: Reporter | None = None) -> C
     with TemporaryDirectory(dir=request.output.absolute().parent, prefix=f".{request.output.stem}-") as name:
         folder = Path(name)
         levels = grids[0].levels(request.least)
+        if levels.factor >= 1 and registration.harmonised:
+            # Lines over ground most of which has changed would bring a flood to the radiometry of land.
+            registration, grids = _grids(index, scenes, products, registration.as_they_lie())
+            levels = grids[0].levels(request.least)
         notes = registration_notes(registration) + level_notes(levels)
         coarse = replace(grids[1], flat_width=levels.width)
         calm = CalmDifference(coarse, levels.centre, grids[0].size[0] // coarse.size[0])
@@ -197,7 +201,10 @@ def _product(request: ChangeRequest, scene: SceneRequest, name: str, model: Mode
     return Path(str(published.cog))
 
 
-def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> tuple[Registration, list[Grid]]:
+def _grids(
+    index: SpectralIndex, scenes: list[Scene], products: list[Path], registration: Registration | None = None
+) -> tuple[Registration, list[Grid]]:
+    """Both dates on the products' grid and on the sources', by a registration; None measures it."""
     before = scenes[0]
     size = (int(before.area.height), int(before.area.width))
     specs = [tuple(scene.bands[scene.names.index(band)] for band in index.bands) for scene in scenes]
@@ -207,7 +214,7 @@ def _grids(index: SpectralIndex, scenes: list[Scene], products: list[Path]) -> t
     with rasterio.open(products[0]) as raster:
         fine_size, fine_transform, crs = raster.shape, raster.transform, raster.crs
     scale = fine_size[0] // size[0]
-    registration = register(readers[0], readers[1], sources[1], size, scale, transfers)
+    registration = registration or register(readers[0], readers[1], sources[1], size, scale, transfers)
     widths = [
         ProductReader(layer_path(path, HALF_WIDTH), bands, widths=True)
         for path, bands in zip(products, specs, strict=True)

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 #: 90 % of normal errors are below this many of their median.
 _NINETY_OF_MEDIAN = 1.645 / 0.6745
 
+#: Largest median difference that harmonisation can have left: a larger one is that of changed ground.
+_MOST_CENTRE = 0.1
+
 #: Rounds in which changed pixels are left out, and half-widths beyond which a pixel is taken for one.
 _ROUNDS, _FAR = 6, 2.0
 
@@ -47,4 +50,6 @@ def measure_levels(difference: NDArray[np.float32], width: NDArray[np.float32]) 
         kept = away <= _FAR * max(ratio, 1e-6) * np.maximum(width, 1e-6)
         difference, width = difference[kept], width[kept]
     # Where unchanged ground is the smaller part, the median is not its.
-    return Levels(centre if ratio < 1 else 0.0, min(1.0, ratio), float(np.median(width)))
+    if ratio >= 1 or abs(centre) > _MOST_CENTRE:
+        return Levels(0.0, 1.0, float(np.median(width)))
+    return Levels(centre, ratio, float(np.median(width)))

@@ -70,7 +70,7 @@ def registration_notes(registration: Registration) -> list[str]:
     if not registration.squares:
         return ["the dates could not be registered, and are compared as they lie: clouds, or too little detail"]
     shift = math.hypot(registration.rows_px, registration.cols_px)
-    seasons = "the dates differ by season, and are not brought to one radiometry"
+    seasons = "the dates differ by more than light and haze, as by season, and are not brought to one radiometry"
     return [
         *([] if registration.harmonised else [seasons]),
         f"the later date was moved by {shift:.2f} source pixels (scatter {registration.scatter_px:.2f}, "

@@ -14,8 +14,11 @@ from scipy import ndimage
 from shapely.geometry import box, mapping
 
 from geosr.batch.scenes import scenes_of
+from geosr.change import detect
+from geosr.change.dates import Registration
 from geosr.model.kernels import mtf_to_sigma
 from geosr.model.sensor import Sensor, upsample
+from geosr.registration.harmonise import Line
 from tests.conftest import SAMPLE, assert_valid_item, call_geosr, run_here, write_raster
 from tests.geosr.test_maps import renderer_of
 
@@ -110,6 +113,34 @@ def test_the_later_date_is_registered_and_harmonised(found):
     assert registration["rows_px"] == pytest.approx(-0.3, abs=0.05)
     assert registration["cols_px"] == pytest.approx(0.2, abs=0.05)
     assert [line["gain"] for line in registration["lines"]] == pytest.approx([1.03, 1.03], abs=0.03)
+
+
+@pytest.fixture
+def drowned(tmp_path, sample):
+    """A scene of which the northern two thirds are flooded a day later, 15.36 ha."""
+    low = sample[:, 10:58, 150:198].astype(np.int64)
+    later = low + np.random.default_rng(0).normal(0, 10, low.shape)
+    later[:, :32] = 10_000 * WATER[:, None, None] + np.random.default_rng(1).normal(0, 12, (4, 32, 48))
+    transform = from_origin(500_000, 5_300_000, 10, 10)
+    for name, image in (("before", low), ("after", later)):
+        pixels = np.rint(image).clip(1).astype(np.uint16)
+        write_raster(tmp_path / f"{name}.tif", pixels, transform=transform, nodata=0)
+    return tmp_path
+
+
+@pytest.mark.parametrize("misled", [False, True])
+def test_a_flood_over_most_of_the_area_is_more_water(drowned, monkeypatch, capsys, misled):
+    """Neither its median nor a radiometry that was measured on it is that of unchanged ground."""
+    if misled:
+        lines = (Line(0.96, 0.011), Line(1.08, -0.17))
+        monkeypatch.setattr(detect, "register", lambda *_: Registration(0.0, 0.0, 0.0, 1, lines))
+    command = ("change", drowned / "before.tif", drowned / "after.tif", "-o", drowned / "flood.tif", "--json")
+    assert call_geosr(*command) == 0
+    result = json.loads(capsys.readouterr().out)
+    for grid in ("fine", "source"):
+        assert result[grid]["more"]["hectares"] == pytest.approx(15.36, rel=0.03)
+        assert result[grid]["less"]["hectares"] == 0
+    assert result["registration"]["lines"] == [{"gain": 1.0, "offset": 0.0}] * 2
 
 
 def test_polygons_and_map_hold_the_same_area(found):

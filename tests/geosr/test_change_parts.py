@@ -178,6 +178,14 @@ def test_unchanged_ground_tells_the_levels_beside_much_change():
     assert measure_levels(difference, np.full(10_000, 1e-3, np.float32)).factor == 1
 
 
+def test_levels_are_not_those_of_ground_most_of_which_has_changed_alike():
+    rng = np.random.default_rng(0)
+    difference = 0.01 * rng.standard_normal(10_000).astype(np.float32)
+    difference[:6000] += 0.9
+    levels = measure_levels(difference, np.full(10_000, 0.1, np.float32))
+    assert (levels.centre, levels.factor) == (0, 1)
+
+
 def test_an_edge_is_where_half_of_the_ground_has_changed():
     position = np.arange(60, dtype=np.float32)
     fraction = np.clip((position - 26.3) / 6, 0, 1)
