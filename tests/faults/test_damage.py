@@ -11,6 +11,7 @@ from geosr.run.pipeline import super_resolve
 from tests.conftest import read_raster
 from tests.faults.runs import Disturbed, finished_run
 from tests.geosr.test_resume import Recorder
+from tests.small_model import write_small_model
 from tiling import DamagedChunkError
 
 
@@ -72,7 +73,7 @@ def test_a_disk_that_damages_chunks_again_and_again_ends_the_run_and_keeps_the_o
 
 @pytest.mark.slow
 def test_a_damaged_chunk_of_a_layer_is_computed_anew(tmp_path, sample):
-    options = {"model": "rgbn-x4", "precision": "float32", "uncertainty": True}
+    options = {"model": str(write_small_model(tmp_path)), "precision": "float32", "uncertainty": True}
     wanted, undisturbed = finished_run(tmp_path, sample, **options)
     layers = sorted(tmp_path.glob("out_*.tif"))
     before = {path: path.read_bytes() for path in layers}

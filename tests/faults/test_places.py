@@ -13,6 +13,7 @@ from geosr.run.checkpoint import work_folder
 from geosr.run.pipeline import super_resolve
 from tests.faults.runs import Disturbed, finished_run
 from tests.geosr.test_resume import Recorder, leave_unfinished, request
+from tests.small_model import write_small_model
 from tiling import OccupiedError, OutputError
 
 
@@ -36,7 +37,8 @@ def test_a_foreign_file_that_appears_is_not_replaced_and_the_run_is_finished_wit
 
 @pytest.mark.slow
 def test_a_foreign_layer_that_appears_is_not_replaced(tmp_path, sample):
-    wanted, _ = finished_run(tmp_path, sample, model="rgbn-x4", precision="float32", uncertainty=True)
+    options = {"model": str(write_small_model(tmp_path)), "precision": "float32", "uncertainty": True}
+    wanted, _ = finished_run(tmp_path, sample, **options)
     layers = sorted(tmp_path.glob("out_*.tif"))
     for path in layers:
         path.unlink()

@@ -73,9 +73,9 @@ def test_chunks_are_the_image_in_one_piece(series):
 
 
 def test_lazy_arrays_stay_lazy_and_make_the_same(series):
-    lazy = geosr.fuse(series.chunk({"time": 1}), "2023-07-03", MODEL, core_px=32)
+    lazy = geosr.fuse(series.chunk({"time": 1}), "2023-07-03", MODEL, core_px=40)
     assert isinstance(lazy.data, dask.array.Array)
-    np.testing.assert_array_equal(lazy.values, geosr.fuse(series, "2023-07-03", MODEL, core_px=32).values)
+    np.testing.assert_array_equal(lazy.values, geosr.fuse(series, "2023-07-03", MODEL, core_px=40).values)
 
 
 def test_without_a_usable_date_it_is_the_product_of_one(series):
