@@ -5,14 +5,15 @@
 
 The service runs over a real STAC API (rustac) with scenes on a web server, without a network, and takes any number of
 requests. schemathesis prints what it finds: a status that the document does not have, an answer of another form, valid
-requests that are refused, others that are taken, errors of the server. Its exit code is this program's. It cannot
-make the rasters that uploads are, and says so of that route.
+requests that are refused, others that are taken, errors of the server. Its exit code is this program's. Where it sends
+an upload, it sends a part of the bundled sample (``scripts/fuzz_uploads.py``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -54,7 +55,8 @@ def main() -> int:
                         "60",
                         *(() if arguments.seed is None else ("--seed", str(arguments.seed))),
                     ]
-                    return subprocess.run(command, cwd=folder, check=False).returncode
+                    hooks = {"SCHEMATHESIS_HOOKS": "scripts.fuzz_uploads", "PYTHONPATH": os.pathsep.join(sys.path)}
+                    return subprocess.run(command, env={**os.environ, **hooks}, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class RasterDescription:
         try:
             with rasterio.open(path, "r+", driver="GTiff", IGNORE_COG_LAYOUT_BREAK="YES") as raster:
                 if self.bands and len(self.bands) != raster.count:
-                    raise Problem(400, f"bands: names {len(self.bands)} bands, and the file has {raster.count}")
+                    raise Problem(409, f"bands: names {len(self.bands)} bands, and the file has {raster.count}")
                 if self.bands:
                     raster.descriptions = self.bands
                 # One of the two that is not given is the file's, and 1 or 0 where the file has neither.
@@ -97,7 +97,7 @@ def keep_upload(upload: Path, folder: Path, description: RasterDescription, limi
         raise Problem(415, "the upload is neither a GeoTIFF, nor a JPEG 2000, nor a zip of a .SAFE product")
     if kind == ".zip":
         if description != RasterDescription():
-            raise Problem(400, "bands, scale and offset of a .SAFE product are its own: leave them out")
+            raise Problem(409, "bands, scale and offset of a .SAFE product are its own: leave them out")
         return _extract_safe(upload, folder, limits)
     check_raster(upload, limits.pixels, _DRIVERS[kind])
     path = folder / f"upload{kind}"

@@ -117,8 +117,14 @@ def test_products_images_and_other_sensors_are_uploaded_and_upscaled(pixels, saf
         assert set(shown) <= set(names)
         assert {band["scale"] for band in scene["bands"]} == {landsat.scale}
         assert product_of(scene)[0] == tuple(shown)
-        for params, content in (({"sensor": "/etc/passwd"}, other), ({"scale": 0.1}, safe_zip)):
-            assert service.http.post("/scenes/upload", params=params, content=content.read_bytes()).status_code == 400
+        for params, content, status in (
+            ({"sensor": "/etc/passwd"}, other, 400),
+            ({"scale": 0.1}, safe_zip, 409),
+            ({"scale": 0.5}, other, 409),
+        ):
+            assert (
+                service.http.post("/scenes/upload", params=params, content=content.read_bytes()).status_code == status
+            )
         refused = service.http.post(
             "/processes/upscale/execution", json={"inputs": {"scene": scene["id"], "sensor": "a.yaml"}}
         )

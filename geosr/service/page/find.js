@@ -203,7 +203,7 @@ export async function upload(file) {
     return scene;
   } catch (error) {
     // What is missing can be said, and the file be sent again.
-    if (error.status === 400) {
+    if (error.status === 400 || error.status === 409) {
       field("describe").open = true;
       field("file-bands").focus();
     }

@@ -12,13 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 import catalog
-from catalog import NothingFoundError
+from catalog import CatalogError, NothingFoundError
+from geosr.errors import GeosrError
 from geosr.service import schemas
 from geosr.service.context import CallerOf, ContextOf, client_of
 from geosr.service.fetch import fetch_places, fetch_thumbnail, with_absolute_assets
 from geosr.service.geojson import AreaJson
 from geosr.service.jobs.inputs import parse_area
 from geosr.service.live_scene import LiveScene
+from geosr.service.messages import for_clients
 from geosr.service.problems import Problem
 from geosr.service.request_types import Address, Box, Number, Period, SensorName, given
 from geosr.service.results.period_and_area import ordered
@@ -154,7 +156,13 @@ async def upload_scene(
     path = Path(name)
     try:
         await received(request, path, context.settings.max_upload_bytes)
-        live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, details, description)
+        try:
+            live = await run_in_threadpool(context.scenes.add_upload, path, title, caller, details, description)
+        except (CatalogError, GeosrError) as error:
+            if details == SourceDetails() and description == RasterDescription():
+                raise
+            # The file may well do, and what is said beside it does not fit.
+            raise Problem(409, for_clients(str(error))) from error
         described = await run_in_threadpool(_described, live)
     finally:
         path.unlink(missing_ok=True)
