@@ -94,7 +94,8 @@ def web_files(folder: Path) -> Iterator[WebFiles]:
     server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     files.address = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Between two looks whether it is to end, in seconds; the default would let each end of a server take half a second.
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield files
     finally:

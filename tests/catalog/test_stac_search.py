@@ -130,7 +130,8 @@ def test_servers_that_answer_nonsense(body):
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Nonsense)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Between two looks whether it is to end, in seconds; the default would let each end of a server take half a second.
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     try:
         with pytest.raises(SearchError, match="cannot reach a STAC API"):

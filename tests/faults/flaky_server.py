@@ -173,7 +173,8 @@ def flaky_server(
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     flaky.address = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Between two looks whether it is to end, in seconds; the default would let each end of a server take half a second.
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield flaky
     finally:
