@@ -255,7 +255,8 @@ def change(result: dict[str, Any]) -> str:
     lines = [
         "## Change",
         f"`{result['command']}`: floods of known area between two simulated dates, found by `geosr change` at 2.5 m and at the "
-        "source's 10 m. The later date is shifted by 0.3 and 0.2 source pixels and brighter by 2 %, and has noise of its own. "
+        "source's 10 m. Ground that is water already counts as none; the near infrared of the town qb_c, whose numbers are no "
+        "reflectance, is doubled. The later date is shifted by 0.3 and 0.2 source pixels and brighter by 2 %, and has noise of its own. "
         "Hectares have their range in parentheses. "
         "The last columns are the mean absolute difference of NDWI at least 30 m from the flood, with the root mean square: as "
         "the map of differences shows it at 2.5 m, as it is measured at 2.5 m, and at 10 m. "
