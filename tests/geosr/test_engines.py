@@ -26,6 +26,7 @@ from geosr.model.layer_margins import crop
 from geosr.model.rrdb import RRDBNet
 from geosr.run.pipeline import super_resolve
 from tests.conftest import DATA, REPOSITORY, read_raster, write_raster
+from tests.small_model import write_small_model
 from tests.upscaling import upscale_request
 from tests.warm import run_warm
 
@@ -308,9 +309,9 @@ def test_float16_is_within_a_dn(sample):
     assert 0 < np.quantile(off, 0.999) <= 1
 
 
-def test_features_that_float16_cannot_hold_are_refused(sample):
+def test_features_that_float16_cannot_hold_are_refused(tmp_path, sample):
     """Not handed on as pixels without a number."""
-    card = zoo.read_card("rgbn-x4")
+    card = read_card_file(write_small_model(tmp_path))
     model = build(card, MTF)
     with torch.no_grad():
         model.network.conv_first.weight.mul_(1e6)
