@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -95,16 +95,18 @@ def upscale(source: Path, output: Path, *options: object) -> float:
     return time.perf_counter() - began
 
 
-def by_workers(folder: Path, address: str, side: int, core: int, repeats: int, model: str) -> dict[str, object]:
-    """One against two, of a scheduler."""
+def by_workers(
+    folder: Path, address: str, side: int, core: int, repeats: int, model: str, counts: Sequence[int]
+) -> dict[str, object]:
+    """The fewest workers of a scheduler against the most."""
     source = folder / "scene.tif"
     write_scene(source, side)
     alone = folder / "alone.tif"
     options = ("--core", core, "--model", model)
     upscale(source, alone, *options)
-    taken: dict[int, list[float]] = {1: [], 2: []}
+    taken: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(repeats):
-        for count in (1, 2):
+        for count in counts:
             with workers(address, count, folder):
                 output = folder / f"by-{count}.tif"
                 taken[count].append(upscale(source, output, *options, "--scheduler", address))
@@ -113,7 +115,9 @@ def by_workers(folder: Path, address: str, side: int, core: int, repeats: int, m
         "side_px": side,
         "core_px": core,
         "seconds": {str(count): round(statistics.median(times), 1) for count, times in taken.items()},
-        "times_as_fast": round(statistics.median(a / b for a, b in zip(taken[1], taken[2], strict=True)), 2),
+        "times_as_fast": round(
+            statistics.median(a / b for a, b in zip(taken[counts[0]], taken[counts[-1]], strict=True)), 2
+        ),
     }
 
 
@@ -165,13 +169,13 @@ def main() -> None:
     arguments = parser.parse_args()
     side, core, repeats, many, most, model = arguments.side, arguments.core, arguments.repeats, 100, 2, DEFAULT_MODEL
     if arguments.smoke:
-        # A network would take seconds to compile in each of many processes.
+        # A network would take seconds to compile in each of many processes, and each worker takes some to start.
         side, core, repeats, many, most, model = 64, 32, 1, 3, 1, "bicubic"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with scheduler(folder) as (address, process):
             memory = scheduler_mib(folder, address, process, 8 * many, 8)
-            speed = by_workers(folder, address, side, core, repeats, model)
+            speed = by_workers(folder, address, side, core, repeats, model, (2,) if arguments.smoke else (1, 2))
         content = {
             "model": model,
             "engine": str(choose_engine()),
