@@ -27,7 +27,7 @@ from tests.conftest import read_raster
 from tests.geosr.test_dates_run import DAYS, frames, request, series, write  # noqa: F401 - fixtures
 from tests.service.browsing import is_drawn, photograph, seen, settled
 from tests.service.conftest import served
-from tests.service.windows import CHROMIUM
+from tests.service.windows import CHROMIUM, STILL
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def three(tmp_path_factory, frames):  # noqa: F811
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 def test_the_page_shows_several_dates_and_says_which(three, browser):
     service, ids = three
-    page, wrong = browser.new_page(viewport={"width": 1000, "height": 700}), []
+    page, wrong = browser.new_page(viewport={"width": 1000, "height": 700}, **STILL), []
     page.set_default_timeout(240_000)
     page.on("pageerror", lambda error: wrong.append(f"page error: {error} {error.stack}"))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)

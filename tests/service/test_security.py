@@ -135,25 +135,21 @@ def test_assets_elsewhere_are_not_read(tmp_path):
 
 
 def test_redirects_lead_nowhere_else(tmp_path):
-    with web_server({"/secret.json": (200, {}, SECRET)}) as (hidden, asked):
-        away = {"Location": f"http://{hidden}/secret.json"}
-        raster = SAMPLE.read_bytes()
-        answers = {"/item.json": (302, away, b""), "/thumb.png": (302, away, b""), "/scene.tif": (200, {}, raster)}
-        with web_server(answers) as (host, _), served(tmp_path / "data", private_hosts=json.dumps([host])) as service:
-            refused(service.http.post("/scenes", json={"item": f"http://{host}/item.json"}), 502)
-            refused(service.http.get("/catalogue/thumbnail", params={"href": f"http://{host}/thumb.png"}), 502)
-        assert asked == []
-
-
-def test_an_asset_that_redirects_is_not_followed(tmp_path):
-    with web_server({"/secret.tif": (200, {}, SAMPLE.read_bytes())}) as (hidden, asked):
-        away = {"Location": f"http://{hidden}/secret.tif"}
-        answers = {f"/{band}.tif": (302, away, b"") for band in ("B02", "B03", "B04", "B08")}
+    secrets = {"/secret.json": (200, {}, SECRET), "/secret.tif": (200, {}, SAMPLE.read_bytes())}
+    bands = ("B02", "B03", "B04", "B08")
+    with web_server(secrets) as (hidden, asked):
+        away, raster = ({"Location": f"http://{hidden}/secret.{kind}"} for kind in ("json", "tif"))
+        answers = {"/item.json": (302, away, b""), "/thumb.png": (302, away, b"")}
+        answers |= {f"/{band}.tif": (302, raster, b"") for band in bands}
         with web_server(answers) as (host, _):
-            names = iter(("B02", "B03", "B04", "B08"))
-            answers["/item.json"] = (200, {}, item_of(tmp_path, lambda _: f"http://{host}/{next(names)}.tif"))
+            names = iter(bands)
+            redirected = item_of(tmp_path, lambda _: f"http://{host}/{next(names)}.tif")
+            answers["/redirected.json"] = (200, {}, redirected)
             with served(tmp_path / "data", private_hosts=json.dumps([host])) as service:
                 refused(service.http.post("/scenes", json={"item": f"http://{host}/item.json"}), 502)
+                refused(service.http.get("/catalogue/thumbnail", params={"href": f"http://{host}/thumb.png"}), 502)
+                # An Item whose assets redirect.
+                refused(service.http.post("/scenes", json={"item": f"http://{host}/redirected.json"}), 502)
         assert asked == []
 
 
@@ -236,11 +232,17 @@ def test_paths_out_of_a_folder_lead_nowhere(service, path):
     assert service.http.get(path).status_code in (404, 405)
 
 
-def test_files_of_a_job_have_fixed_names(service):
+@pytest.fixture(scope="module")
+def finished(service):
+    """The id of a job that is done."""
     job = service.submit(scene="demo", bbox=BOX)
     assert service.wait(job)["status"] == "successful"
+    return job
+
+
+def test_files_of_a_job_have_fixed_names(service, finished):
     for name in ("order.json", "job.log", "..%2forder.json", "%2e%2e"):
-        refused(service.http.get(f"/jobs/{job}/files/{name}"), 404)
+        refused(service.http.get(f"/jobs/{finished}/files/{name}"), 404)
 
 
 def upload(service, content):
@@ -353,14 +355,10 @@ def test_pages_of_other_origins_may_ask_only_where_they_are_named(tmp_path):
         assert told == ["https://maps.example", None]
 
 
-@pytest.mark.slow
-def test_logs_are_lines_of_json_with_jobs_ids_and_no_keys(tmp_path):
-    with served(tmp_path / "data", "--demo") as service:
-        job = service.submit(scene="demo", bbox=BOX)
-        service.wait(job)
-        service.http.get("/scenes", params={"api_key": "geosr_in_the_address"})
-        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
-    assert {line["message"] for line in lines if line.get("job") == job} >= {
+def test_logs_are_lines_of_json_with_jobs_ids_and_no_keys(service, finished):
+    service.http.get("/scenes", params={"api_key": "geosr_in_the_address"})
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert {line["message"] for line in lines if line.get("job") == finished} >= {
         "job starts",
         "job is successful: finished",
     }
