@@ -31,8 +31,10 @@ _DAY = (
     rf"|02-(0[1-9]|1[0-9]|2[0-8]))|{_LEAP_DAY})"
 )
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
-_INSTANT = rf"{_DAY}[Tt]{_CLOCK}(:[0-5][0-9](\.[0-9]{{1,6}})?)?([Zz]|[+-]{_CLOCK})?"
-_MOMENT = rf"({_INSTANT}|{_DAY}|{_YEAR}(-(0[1-9]|1[0-2]))?)"
+_DATE = rf"{_DAY}|{_YEAR}(-(0[1-9]|1[0-2]))?"
+#: Of RFC 3339, and as people write it.
+_INSTANT = rf"{_DAY}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1,6}})?(Z|[+-]{_CLOCK})"
+_LOOSE_INSTANT = rf"{_DAY}[Tt]{_CLOCK}(:[0-5][0-9](\.[0-9]{{1,6}})?)?([Zz]|[+-]{_CLOCK})?"
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,18 @@ def _numbers(count: int) -> str:
     return f"{_NUMBER}(,{_NUMBER}){{{count - 1}}}"
 
 
-_PERIOD = rf"{_MOMENT}|{_MOMENT}/({_MOMENT}|\.\.)?|(\.\.)?/{_MOMENT}"
+def _periods(instant: str) -> str:
+    moment = f"({instant}|{_DATE})"
+    return rf"{moment}|{moment}/({moment}|\.\.)?|(\.\.)?/{moment}"
+
+
 _PERIOD_WANTED = "give an instant, a day, a month or a year, as 2024-06-13, or two with / between them"
 
-#: An instant, a day, a month or a year; or two with ``/`` between them, of which one may be open.
-Period = Annotated[str, Field(max_length=100), Form(_PERIOD, _PERIOD_WANTED)]
+#: An instant, a day, a month or a year; or two with ``/`` between them, of which one may be open, for catalogues.
+Period = Annotated[str, Field(max_length=100), Form(_periods(_INSTANT), _PERIOD_WANTED)]
 
-#: The same, or one that is open on both sides.
-OpenPeriod = Annotated[str, Field(max_length=100), Form(rf"{_PERIOD}|\.\./\.\.", _PERIOD_WANTED)]
+#: The same in more ways, or one that is open on both sides.
+OpenPeriod = Annotated[str, Field(max_length=100), Form(rf"{_periods(_LOOSE_INSTANT)}|\.\./\.\.", _PERIOD_WANTED)]
 
 #: Corners of a box, in degrees.
 BoxText = Annotated[str, Field(max_length=200), Form(_numbers(4), "give west,south,east,north in degrees")]

@@ -56,6 +56,18 @@ def test_a_search_that_matches_nothing_is_an_empty_collection(searching):
     assert answer.json() == {"type": "FeatureCollection", "features": [], "numberMatched": 0}
 
 
+def test_periods_and_corners_are_taken_in_either_order(searching):
+    turned = {"bbox": [13.736, 45.1455, 13.729, 45.141], "datetime": "2023-08/2023-07"}
+    found = searching.http.post("/catalogue/search", json=turned).json()["features"]
+    assert {one["id"] for one in found} == {"S2_2023-07-03", "S2_2023-07-08"}
+    first = {**turned, "datetime": "/2023-07-04T00:00:00Z"}
+    assert [one["id"] for one in searching.http.post("/catalogue/search", json=first).json()["features"]] == [
+        "S2_2023-07-03"
+    ]
+    job = searching.submit(**turned)
+    assert searching.wait(job)["status"] == "successful"
+
+
 def test_a_job_that_finds_nothing_failed_by_what_was_asked(searching):
     job = searching.submit(**PERIOD)
     status = searching.wait(job)

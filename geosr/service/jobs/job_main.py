@@ -28,6 +28,7 @@ from geosr.service.jobs.processes import CHANGE, PROCESSES, UPSCALE
 from geosr.service.jobs.spec import JobSpec
 from geosr.service.messages import for_clients
 from geosr.service.problems import problem_of
+from geosr.service.results.period_and_area import ordered
 from geosr.settings import settings
 from tiling import TilingError
 
@@ -117,7 +118,7 @@ def _upscale(spec: JobSpec, folder: Path) -> None:
         source=spec.source,
         more_sources=tuple(one.source for one in spec.dates),
         area=inputs.area,
-        datetime=inputs.datetime,
+        datetime=None if inputs.datetime is None else ordered(inputs.datetime),
         max_cloud=inputs.max_cloud,
         api=spec.api,
         collection=spec.collection,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -42,6 +43,7 @@ Bbox = Annotated[
     BoxOrCubeText | None,
     Query(description="West, south, east, north in degrees; a geometry is searched with by POST, as intersects."),
 ]
+Names = Annotated[Sequence[str], Query(description="Names, with commas between them or each by itself.")]
 Datetime = Annotated[
     OpenPeriod | None, Query(description="An instant, a date, or two with / between them, one of them open with ..")
 ]
@@ -123,8 +125,8 @@ def search(
     bbox: Bbox = None,
     datetime: Datetime = None,
     intersects: Annotated[str | None, Query(include_in_schema=False)] = None,
-    collections: str | None = None,
-    ids: str | None = None,
+    collections: Names = (),
+    ids: Names = (),
 ) -> dict[str, Any]:
     """Search the results."""
     try:
@@ -136,8 +138,8 @@ def search(
         bbox=bbox,
         intersects=geometry,
         datetime=datetime,
-        collections=collections.split(",") if collections else None,
-        ids=ids.split(",") if ids else None,
+        collections=[one for text in collections for one in text.split(",")] or None,
+        ids=[one for text in ids for one in text.split(",")] or None,
     )
     return _found(context, caller, wanted, "/search")
 
