@@ -255,7 +255,9 @@ def test_jobs_of_the_service_are_sharpened(tmp_path):
 
     with pytest.raises(Problem, match="sharpness"):
         parse_inputs({**content, "sharpness": 2}, settings)
-    with pytest.raises(UsageError, match="calibrated for sharpness 0"):
+    with pytest.raises(Problem, match="calibrated for sharpness 0") as refused:
         parse_inputs({**content, "sharpness": 0.5, "uncertainty": True}, settings)
-    with pytest.raises(UsageError, match="no weights for visual products"):
+    assert refused.value.status == 409
+    with pytest.raises(Problem, match="no weights for visual products") as refused:
         parse_inputs({**content, "sharpness": 0.5, "model": "bicubic"}, settings)
+    assert refused.value.status == 409
