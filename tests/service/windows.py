@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import contextmanager
 
@@ -24,8 +25,8 @@ ARGUMENTS = [
     "--enable-unsafe-swiftshader",
 ]
 
-#: Each picture is copied by the processor once less.
-TEST_ARGUMENTS = [*ARGUMENTS, "--disable-gpu-compositing"]
+#: Each picture is copied by the processor once less, and no process is started for a page that may come.
+TEST_ARGUMENTS = [*ARGUMENTS, "--disable-gpu-compositing", "--renderer-process-limit=1"]
 
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -33,8 +34,9 @@ PHONE = {"width": 390, "height": 844}
 #: A desk's window with its three columns, no larger than they need: the processor draws every pixel.
 DESK = DESKTOP if PICTURES else {"width": 1080, "height": 720}
 
-#: What windows of tests have in common. The processor draws whatever moves, as often as a screen shows it.
-STILL = {"accept_downloads": True, "reduced_motion": "reduce"}
+#: What windows of tests have in common. The processor draws whatever moves, as often as a screen shows it; the screen
+#: has a pixel for four of the page's along each side.
+STILL = {"accept_downloads": True, "reduced_motion": "reduce", "device_scale_factor": 1 if PICTURES else 0.25}
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +49,13 @@ def browser():
         running.close()
 
 
+#: What the page's address keeps when it opens with the demo's scene.
+OPENED = "scene=demo&left=original.demo&right=sr.demo&bands=true-colour&opacity=100&swipe=50"
+
+
 @pytest.fixture(scope="module")
 def desk(browser):
-    """A window at a desk; each test loads its page anew, with scripts that the browser has compiled already."""
+    """A window at a desk, in which a page stays loaded from test to test."""
     with browser.new_context(viewport=DESK, **STILL) as context:
         yield context.new_page()
 
@@ -63,7 +69,10 @@ def hand(browser):
 
 @contextmanager
 def watched(opened, service):
-    """The page of a service in a window, until the block ends."""
+    """The page of a service in a window, until the block ends: loaded, or as it was when it was loaded.
+
+    What is in its fields stays from one block to the next.
+    """
     opened.wrong = wrong = []
     listeners = {
         "pageerror": lambda error: wrong.append(f"page error: {error} {error.stack}"),
@@ -75,16 +84,19 @@ def watched(opened, service):
     opened.set_default_timeout(240_000)
     try:
         # By its address: others may have been added since.
-        opened.goto(f"{service.address}/#scene=demo")
-        opened.wait_for_selector("#stage[data-scene]")
+        if opened.url.startswith(service.address):
+            opened.evaluate("(state) => { location.hash = state; }", OPENED)
+            # It has been taken over when the page keeps its view there as well.
+            opened.wait_for_url(re.compile("&at="))
+        else:
+            opened.goto(f"{service.address}/#scene=demo")
+            opened.wait_for_selector("#stage[data-scene]")
         settled(opened)
         yield opened
     finally:
         for event, listener in listeners.items():
             opened.remove_listener(event, listener)
         opened.unroute_all()
-        # The next is loaded, not only told of another state; and nothing is drawn meanwhile.
-        opened.goto("about:blank")
     assert wrong == []
 
 
