@@ -54,10 +54,7 @@ class Candidate:
 
     @property
     def datetime(self) -> dt.datetime:
-        found = self.item.datetime or self.item.common_metadata.start_datetime
-        if found is None:
-            raise SourceError(f"Item {self.item.id} has neither datetime nor start_datetime")
-        return _in_utc(found)
+        return item_time(self.item)
 
     @property
     def period(self) -> tuple[dt.datetime, dt.datetime] | None:
@@ -255,17 +252,35 @@ def ground_of(item: pystac.Item, grid: GeoBox | None = None) -> BaseGeometry:
 
 def overpasses(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     """Candidates of one satellite within minutes, latest first; of one tile's versions only the newest."""
-    groups: list[list[Candidate]] = []
-    for one in sorted(candidates, key=lambda c: c.datetime):
-        platform = one.item.properties.get("platform")
+    groups = by_overpass([one.item for one in candidates])
+    return [_newest_versions([candidates[i] for i in group]) for group in reversed(groups)]
+
+
+def by_overpass(items: Sequence[pystac.Item]) -> list[list[int]]:
+    """Group the positions of Items of one satellite within minutes, earliest first.
+
+    Raises :class:`SourceError` for an Item without a time.
+    """
+    times = [item_time(item) for item in items]
+    groups: list[list[int]] = []
+    for i in sorted(range(len(items)), key=lambda i: times[i]):
+        platform = items[i].properties.get("platform")
         for group in groups:
-            same = group[0].item.properties.get("platform") == platform
-            if same and one.datetime - group[0].datetime < _OVERPASS:
-                group.append(one)
+            same = items[group[0]].properties.get("platform") == platform
+            if same and times[i] - times[group[0]] < _OVERPASS:
+                group.append(i)
                 break
         else:
-            groups.append([one])
-    return [_newest_versions(group) for group in reversed(groups)]
+            groups.append([i])
+    return groups
+
+
+def item_time(item: pystac.Item) -> dt.datetime:
+    """Time of an Item, or the start of its period, in UTC. Raises :class:`SourceError` for one without."""
+    found = item.datetime or item.common_metadata.start_datetime
+    if found is None:
+        raise SourceError(f"Item {item.id} has neither datetime nor start_datetime")
+    return _in_utc(found)
 
 
 def clear_share(group: Sequence[Candidate], area: BaseGeometry, crs: CRS) -> tuple[float, float]:

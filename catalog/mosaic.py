@@ -21,6 +21,9 @@ from catalog.scene import BandSpec, PixelReader, Pixels, Scene
 #: How far a corner may be from the common grid, pixels.
 _OFF_GRID_PX = 0.01
 
+#: Share of a mosaic's pixels below which its sources are scattered.
+_SCATTERED = 0.5
+
 #: Scenes of one overpass are acquired within this time.
 _ONE_DATE = dt.timedelta(hours=12)
 
@@ -120,6 +123,7 @@ def mosaic_scenes(scenes: Sequence[Scene]) -> Scene:
         notes=(
             *dict.fromkeys(note for scene in scenes for note in scene.notes),
             f"{len(scenes)} sources are joined before they are upscaled: {', '.join(scene.id for scene in scenes)}",
+            *_scattered([part.window for part in parts], grid),
         ),
         nodata_declared=gaps or any(scene.nodata_declared for scene in scenes),
         tags={key: value for key, value in first.tags.items() if all(one.tags.get(key) == value for one in scenes)},
@@ -195,6 +199,17 @@ def _is_covered(windows: Sequence[Window], grid: GeoBox) -> bool:
         for row in rows[:-1]
         for col in cols[:-1]
     )
+
+
+def _scattered(windows: Sequence[Window], grid: GeoBox) -> list[str]:
+    """A word when most of a grid has no source."""
+    share = sum(window.width * window.height for window in windows) / (grid.shape.x * grid.shape.y)
+    if share >= _SCATTERED:
+        return []
+    return [
+        f"the sources lie apart: they cover {100 * share:.2g} % of the grid around them, and the rest of it is nodata; "
+        "geosr batch makes a product of each"
+    ]
 
 
 def _intersection(one: Window, other: Window) -> Window | None:

@@ -212,8 +212,8 @@ def _choose(
         chosen += _without_other_zones(group, wanted, crs)
     best = groups[order[0]][0]
     if len(order) > 1:
-        others = "their pixels fill its gaps" if fill else "--fill would fill gaps from them"
-        notes.append(f"overpass of {best.datetime:%Y-%m-%d %H:%M} taken as the clearest of {len(order)}; {others}")
+        gaps = "its gaps are filled from the others" if fill else "where it has gaps, --fill takes the others"
+        notes.append(f"overpass of {best.datetime:%Y-%m-%d %H:%M} taken as the clearest of {len(order)}; {gaps}")
     return chosen
 
 

@@ -104,6 +104,11 @@ class BandSpec:
     """Role of the band in its sensor profile, see :mod:`catalog.sensors`; empty without a profile."""
 
     @property
+    def conversion(self) -> str:
+        """Text that tells what a DN is, as ``reflectance = DN * 0.0001 - 0.1``."""
+        return f"reflectance = DN * {self.scale:g} {'-' if self.offset < 0 else '+'} {abs(self.offset):g}"
+
+    @property
     def unmeasured(self) -> tuple[float, ...]:
         """All DN that are no measurement."""
         return (() if self.nodata is None else (self.nodata,)) + self.also_nodata

@@ -47,13 +47,13 @@ def scenes_of_features(
     by_source = {item.get_self_href(): item for item in items}
     for scene in scenes:
         try:
-            shown = _shown(scene, by_source.get(scene.source), features, template)
+            shown = _shown(scene, [by_source.get(one) for one in scene.sources], features, template)
         except CatalogError as error:
             # Opened once more it might answer, and would be a product of the whole area.
             found.append(replace(scene, fault=str(error)))
             continue
         seen.update(one.id for one in shown)
-        found += [BatchScene(file_name(f"{scene.name}_{one.id}"), scene.source, one.polygon) for one in shown]
+        found += [replace(scene, name=file_name(f"{scene.name}_{one.id}"), area=one.polygon) for one in shown]
     if not found:
         raise UsageError("no scene shows a feature of --aoi: see the scenes' places with geosr info")
     missing = [str(one.id) for one in features if one.id not in seen]
@@ -62,13 +62,14 @@ def scenes_of_features(
 
 
 def _shown(
-    scene: BatchScene, item: pystac.Item | None, features: Sequence[Feature], template: SceneRequest
+    scene: BatchScene, items: Sequence[pystac.Item | None], features: Sequence[Feature], template: SceneRequest
 ) -> list[Feature]:
-    """Features that lie on a scene, by its Item or its own grid. Raises :class:`catalog.CatalogError`."""
-    if item is not None:
-        ground = ground_of(item)
-        return [one for one in features if ground.intersects(one.polygon)]
-    geobox = catalog.open_scene(replace(template, source=scene.source, area=None)).geobox
+    """Features that lie on a scene, by its Items or its own grid. Raises :class:`catalog.CatalogError`."""
+    grounds = [ground_of(item) for item in items if item is not None]
+    if len(grounds) == len(items):
+        return [one for one in features if any(ground.intersects(one.polygon) for ground in grounds)]
+    whole = replace(template, source=scene.source, more_sources=scene.joined, area=None)
+    geobox = catalog.open_scene(whole).geobox
     if geobox.crs is None:
         raise AreaError(f"{scene.source} has no CRS, so features cannot be found in it")
     return [one for one in features if covered_share(one.polygon, geobox) > 0]

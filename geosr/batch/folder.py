@@ -73,9 +73,9 @@ def run_batch(
         The folder cannot be written.
 
     """
-    for scene in scenes:
-        if "://" not in scene.source and Path(scene.source).resolve().parent == folder.resolve():
-            raise UsageError(f"{scene.source} is in the folder of the products: write them to another folder")
+    for source in dict.fromkeys(source for scene in scenes for source in scene.sources):
+        if "://" not in source and Path(source).resolve().parent == folder.resolve():
+            raise UsageError(f"{source} is in the folder of the products: write them to another folder")
     _check_layers(scenes, folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"the output {folder} is a file: name a folder")
@@ -130,17 +130,17 @@ def _upscale(
     before = _stamp(product)
     try:
         maps = MapOutputs(preview=thumbnail, style=style)
-        maps.check(product, (scene.source,), overwrite=request.overwrite)
+        maps.check(product, scene.sources, overwrite=request.overwrite)
         published = super_resolve(request, reporter)
         maps.write(published)
     except (GeosrError, CatalogError, TilingError) as error:
         return _refused(scene, str(error))
     state: State = "skipped" if before is not None and _stamp(product) == before else "made"
-    return Outcome(scene.name, scene.source, state, product=product.name, thumbnail=thumbnail.name)
+    return Outcome(scene.name, ", ".join(scene.sources), state, product=product.name, thumbnail=thumbnail.name)
 
 
 def _refused(scene: BatchScene, reason: str) -> Outcome:
-    return Outcome(scene.name, scene.source, "refused", " ".join(reason.split()))
+    return Outcome(scene.name, ", ".join(scene.sources), "refused", " ".join(reason.split()))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

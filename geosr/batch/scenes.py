@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pystac
 from shapely.geometry.base import BaseGeometry
 
-from catalog.items import ground_of, is_item
+from catalog.items import by_overpass, ground_of, is_item, item_time, read_item
 from catalog.publish import CHANGE
 from catalog.strict_json import json_text
 from geosr.errors import UsageError
@@ -40,6 +40,13 @@ class BatchScene:
     """Place of the product in degrees; None for that of the batch."""
     fault: str = ""
     """Reason to refuse it unopened; empty for none."""
+    joined: tuple[str, ...] = ()
+    """Further Items of its overpass, which are joined with it before anything is upscaled."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All that it is made of."""
+        return self.source, *self.joined
 
 
 def scenes_of(sources: Sequence[str]) -> list[BatchScene]:
@@ -137,12 +144,41 @@ def scenes_of_items(items: Iterable[pystac.Item]) -> list[BatchScene]:
     return distinct(scenes)
 
 
+def join_overpasses(scenes: Sequence[BatchScene], items: Sequence[pystac.Item] = ()) -> list[BatchScene]:
+    """Make one scene of the Items of an overpass, named by satellite and day.
+
+    Scenes that are no Item stay as they are. ``items`` are those of the scenes where a search has found them; others
+    are read.
+
+    Raises :class:`catalog.SourceError` for an Item that cannot be read or has no time.
+    """
+    found = {str(item.get_self_href()): item for item in items}
+    kept = [scene for scene in scenes if scene.source not in found and not is_item(scene.source)]
+    filed = [scene for scene in scenes if scene not in kept]
+    told = [found[scene.source] if scene.source in found else read_item(scene.source) for scene in filed]
+    groups = by_overpass(told)
+    first = [told[group[0]] for group in groups]
+    names = [_overpass_name(item, "%Y%m%d") for item in first]
+    joined = []
+    for group, item, name in zip(groups, first, names, strict=True):
+        # A satellite passes the polar regions several times a day.
+        shown = name if names.count(name) == 1 else _overpass_name(item, "%Y%m%dT%H%M")
+        sources = sorted(filed[i].source for i in group)
+        joined.append(BatchScene(shown, sources[0], joined=tuple(sources[1:])))
+    return distinct([*kept, *joined])
+
+
+def _overpass_name(item: pystac.Item, form: str) -> str:
+    satellite = item.properties.get("platform") or item.collection_id or "overpass"
+    return file_name(f"{satellite}_{item_time(item).strftime(form)}")
+
+
 def distinct(scenes: Sequence[BatchScene]) -> list[BatchScene]:
     """Scenes without repetitions. Raises :class:`UsageError` where two have one name."""
     names: dict[str, BatchScene] = {}
     for scene in scenes:
         other = names.setdefault(scene.name.lower(), scene)
-        if other.source != scene.source:
+        if other.sources != scene.sources:
             raise UsageError(
                 f"{other.source} and {scene.source} would have one product, {scene.name}.tif: rename one of them"
             )

@@ -47,6 +47,9 @@ def batch(
     max_cloud: opt.MaxCloud = None,
     api: opt.Api = None,
     collection: opt.Collection = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="Join the STAC Items of one overpass: one product per satellite and day.")
+    ] = False,
     dates: opt.Dates = None,
     mask_clouds: opt.MaskClouds = False,
     crs: opt.Crs = None,
@@ -75,7 +78,7 @@ def batch(
         from catalog.features import read_features
         from geosr.batch.features import scenes_of_features
         from geosr.batch.folder import run_batch
-        from geosr.batch.scenes import LOOKED_AT, companions_of, scenes_of, scenes_of_items
+        from geosr.batch.scenes import LOOKED_AT, companions_of, join_overpasses, scenes_of, scenes_of_items
         from geosr.batch.summary import PAGE, counts, summary_of
         from geosr.progress import reporter_for
         from geosr.run.request import UpscaleRequest
@@ -94,6 +97,10 @@ def batch(
         items = [] if searched is None else find_items(searched)
         scenes = scenes_of(sources or ()) if searched is None else scenes_of_items(items)
         choice = dates_of(dates, None)
+        if join:
+            if choice is not None:
+                raise usage("--join makes one product of an overpass, --dates one of each Item: leave out one of them")
+            scenes = join_overpasses(scenes, items)
         others = {} if choice is None else companions_of(scenes, items, LOOKED_AT * (choice.count or 1))
         template = scene_request(
             SourceOptions(scenes[0].source, bands, scale, offset, nodata, sensor=sensor),
@@ -117,7 +124,7 @@ def batch(
                 scene=replace(
                     template,
                     source=scene.source,
-                    more_sources=others.get(scene.source, ()),
+                    more_sources=scene.joined or others.get(scene.source, ()),
                     area=template.area if scene.area is None else scene.area,
                 ),
                 output=product,

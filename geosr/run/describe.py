@@ -23,7 +23,7 @@ def source(request: SceneRequest) -> dict[str, Any]:
     geobox = scene.geobox
     crs = geobox.crs
     bands = [
-        f"{band.name}: reflectance = DN * {band.scale:g} + {band.offset:g} ({reason}), nodata {_nodata(band.nodata)}"
+        f"{band.name}: {band.conversion} ({reason}), nodata {_nodata(band.nodata)}"
         for band, reason in zip(scene.bands, scene.radiometry, strict=True)
     ]
     return {

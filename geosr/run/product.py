@@ -97,9 +97,7 @@ def tags_of(run: Run, consistency_dn: Mapping[str, float]) -> dict[str, str]:
         "GEOSR_WEIGHTS_SHA256": card.weights_sha256 or "none",
         "GEOSR_ENGINE": str(run.model.engine),
         "GEOSR_SOURCE": scene.id,
-        "GEOSR_RADIOMETRY": "; ".join(
-            f"{band.name}: reflectance = DN * {band.scale:g} + {band.offset:g}" for band in scene.bands
-        )
+        "GEOSR_RADIOMETRY": "; ".join(f"{band.name}: {band.conversion}" for band in scene.bands)
         + f" ({_reasons(scene)})",
         "GEOSR_CONSISTENCY_DN": ", ".join(f"{name} {value:.4g}" for name, value in consistency_dn.items()),
         "GEOSR_DETAIL": detail_of(card) + (f"; {MEASURED_BY_DATES}" if run.fuses else ""),

@@ -147,6 +147,50 @@ def test_search_results_are_scenes(tmp_path, sample):
     assert [time.day for time in interval] == [15, 20]
 
 
+@pytest.fixture
+def two_passes(tmp_path, sample):
+    """Two tiles of one overpass, seconds apart, and one of another day."""
+    tiles = (("west", "15T10:00:31", 0), ("east", "15T10:00:44", 400), ("later", "20T10:00:31", 0))
+    return [
+        write_item(tmp_path / "items", name, sample[:, :40, :40], datetime=f"2023-08-{time}Z", left=300_000 + metres)
+        for name, time, metres in tiles
+    ]
+
+
+def test_items_of_one_overpass_become_one_product(tmp_path, two_passes):
+    """From a search and from a folder alike, with the bytes of the Items joined by hand."""
+    out, box = tmp_path / "out", ",".join(map(str, pystac.Item.from_file(two_passes[0]).bbox))
+    with serve(tmp_path, *two_passes) as api:
+        for state in ("made", "skipped"):
+            done = batch("-o", out, "--join", "--bbox", box, "--datetime", "2023-08", "--api", api)
+            assert done.returncode == 0, done.stderr
+            assert summary(out) == {"sentinel-2b_20230815": state, "sentinel-2b_20230820": state}
+    batch(tmp_path / "items", "-o", tmp_path / "files", "--join")
+    assert run_here("upscale", *two_passes[1::-1], "-o", tmp_path / "by_hand.tif", *QUICK).returncode == 0
+    joined = read_raster(tmp_path / "files" / "sentinel-2b_20230815.tif")
+    assert joined.shape == (4, 160, 320)
+    assert (joined == read_raster(tmp_path / "by_hand.tif")).all()
+    sources = json.loads((tmp_path / "files" / "summary.json").read_text())["outcomes"][0]["source"]
+    assert sources == f"{two_passes[1]}, {two_passes[0]}"
+
+
+def test_features_across_tiles_of_one_overpass_have_one_product(tmp_path, two_passes):
+    from shapely.geometry import box, mapping
+
+    _, south, east, north = pystac.Item.from_file(two_passes[0]).bbox
+    across = box(east - 0.001, south + 0.001, east + 0.001, north - 0.001)
+    feature = {"type": "Feature", "properties": {"name": "f"}, "geometry": mapping(across)}
+    (tmp_path / "f.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    out = tmp_path / "out"
+    done = batch(*two_passes[:2], "-o", out, "--join", "--aoi", tmp_path / "f.geojson", "--id", "name")
+    assert done.returncode == 0, done.stderr
+    assert summary(out) == {"sentinel-2b_20230815_f": "made"}
+    measured = read_raster(out / "sentinel-2b_20230815_f.tif")[0] > 0
+    middle = measured.shape[1] // 2
+    assert measured[:, :middle].mean() > 0.6
+    assert measured[:, middle:].mean() > 0.6
+
+
 def test_scenes_are_put_in_a_crs_and_cut(tmp_path, scenes):
     out = tmp_path / "out"
     assert batch(scenes / "north.tif", "-o", out).returncode == 0
@@ -259,6 +303,7 @@ def test_an_interrupted_batch_tells_what_it_did(monkeypatch, tmp_path, scenes):
         (["scenes", "-o", "out", "--model", ""], "--model is empty"),
         (["scenes", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"], "give one of them"),
         (["scenes", "-o", "s3://bucket/x"], "writes to a folder on a disk"),
+        (["scenes", "-o", "out", "--join", "--dates", "2"], "leave out one of them"),
         (["latin.txt", "-o", "out"], "latin.txt is no text in UTF-8"),
         (["layers", "-o", "out"], "would have its product where layers of layers/a.tif go, a_measured.tif"),
     ],

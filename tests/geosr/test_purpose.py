@@ -83,7 +83,7 @@ def test_a_landsat_scene_is_upscaled_and_says_how(tmp_path, capsys, landsat):
         tags = raster.tags()
         assert (raster.count, raster.res) == (4, (7.5, 7.5))
     assert tags["GEOSR_SENSOR"] == "landsat-oli"
-    assert "B5: reflectance = DN * 2.75e-05 + -0.2" in tags["GEOSR_RADIOMETRY"]
+    assert "B5: reflectance = DN * 2.75e-05 - 0.2" in tags["GEOSR_RADIOMETRY"]
     assert "sensor profile landsat-oli" in tags["GEOSR_RADIOMETRY"]
     for note in (
         "bands named in the order of the sensor profile landsat-oli",
