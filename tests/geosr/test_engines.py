@@ -287,7 +287,7 @@ def test_narrower_types_are_as_good_on_imagery_held_out(tmp_path):
     told = run_warm(benchmark, "--smoke", "--data", DATA, "--results", tmp_path)
     assert told.returncode == 0, told.stderr
     sets = json.loads((tmp_path / "precision.json").read_text())["sets"]
-    assert set(sets) == {one.name for one in SETS}
+    assert set(sets) == {SETS[0].name, SETS[-1].name}
     limits = {"torch-cpu bfloat16": 3, "openvino-cpu bfloat16": 3, "torch-cpu float16": 1.5}
     for name, result in sets.items():
         assert {"torch-cpu bfloat16", "torch-cpu float16"} <= set(result)
