@@ -59,10 +59,10 @@ def before_after(
     return output
 
 
-def stretch(pixels: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.uint8]:
+def stretch(pixels: NDArray[np.floating], limits: NDArray[np.floating]) -> NDArray[np.uint8]:
     """``(bands, rows, cols)`` as bytes ``(rows, cols, bands)``: linear between two limits, then the display's gamma."""
     low, high = limits
-    share = np.clip((pixels - low) / (high - low), 0, 1) ** (1 / GAMMA)
+    share = np.clip((pixels - low) / max(float(high - low), 1e-9), 0, 1) ** (1 / GAMMA)
     shown: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8).transpose(1, 2, 0)
     return shown
 

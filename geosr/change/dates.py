@@ -18,6 +18,7 @@ from catalog.radiometry import reflectance_of
 from geosr.errors import UsageError
 from geosr.registration.align import measure_shift
 from geosr.registration.harmonise import Line, harmonise
+from geosr.registration.move import moved
 from geosr.registration.observed import observe
 from tiling import Location, fill_invalid, gdal_path
 
@@ -237,7 +238,7 @@ class Registered:
         if self.shift_px != (0.0, 0.0):
             filled = fill_invalid(pixels, np.broadcast_to(valid, pixels.shape), _SPLINE_PX)
             order = 3 if self.offsets else 1
-            pixels = np.stack([ndimage.shift(band, self.shift_px, order=order, mode="nearest") for band in filled])
+            pixels = moved(filled, self.shift_px, order)
             valid = ndimage.shift(valid.astype(np.float32), self.shift_px, order=1, mode="constant", cval=0) > 0.99
         inner = (
             slice(window.row_off - top, window.row_off - top + window.height),

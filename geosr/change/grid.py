@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,9 +82,9 @@ class Grid:
         return Difference(index, half_width, before, after, step_width, crossed, stayed)
 
     def _sampled(self) -> Iterator[Window]:
-        """Windows spread over the grid."""
+        """Windows spread over the grid; no more than it takes to cover it."""
         starts = [
-            np.unique(np.linspace(0, max(0, length - _SAMPLED_PX), _SAMPLED_WINDOWS).astype(int))
+            np.linspace(0, max(0, length - _SAMPLED_PX), min(_SAMPLED_WINDOWS, math.ceil(length / _SAMPLED_PX)))
             for length in self.size
         ]
         for top in starts[0]:

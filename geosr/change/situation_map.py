@@ -18,14 +18,12 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
+from geosr.before_after import CLIPPED, stretch
 from geosr.errors import GeosrError, UsageError
 from geosr.evaluate.html import document, table
 
 #: Longest side of a panel, pixels.
 _PANEL_PX = 1400
-
-#: Share of pixels that are darker or brighter than the panels show, percent.
-_CLIPPED = (1.0, 99.0)
 
 #: Colours of a decrease and an increase, red, green, blue.
 COLOURS = ((196, 60, 40), (30, 90, 200))
@@ -154,8 +152,8 @@ def _figure(subject: MapSubject, *, whole: bool) -> Any:
 def _panels(subject: MapSubject) -> list[NDArray[np.uint8]]:
     """Both dates at one stretch, and the change over the earlier one in grey."""
     colours = [_colours(path) for path in subject.products]
-    limits = np.percentile(colours[0][np.isfinite(colours[0])], _CLIPPED)
-    shown = [_stretched(one, limits) for one in colours]
+    limits = np.percentile(colours[0][np.isfinite(colours[0])], CLIPPED)
+    shown = [stretch(np.nan_to_num(one, nan=math.inf), limits) for one in colours]
     with rasterio.open(subject.classes) as raster:
         classes = raster.read(1, out_shape=shown[0].shape[:2], resampling=Resampling.mode)
     grey = np.repeat(shown[0].mean(axis=2, keepdims=True), 3, axis=2)
@@ -166,22 +164,16 @@ def _panels(subject: MapSubject) -> list[NDArray[np.uint8]]:
 
 
 def _colours(path: Path) -> NDArray[np.float32]:
-    """Red, green and blue ``(rows, cols, 3)`` of a product, reduced to the panel's size; NaN where there are none."""
+    """Red, green and blue ``(3, rows, cols)`` of a product, reduced to the panel's size; NaN where there are none."""
     with rasterio.open(path) as raster:
         names = list(raster.descriptions)
         indexes = [names.index(band) + 1 for band in ("B04", "B03", "B02")] if "B04" in names else [1, 1, 1]
         factor = max(1.0, max(raster.shape) / _PANEL_PX)
         shape = (len(indexes), *(max(1, round(side / factor)) for side in raster.shape))
-        pixels = raster.read(indexes, out_shape=shape, resampling=Resampling.average).astype(np.float32)
+        pixels: NDArray[np.float32] = raster.read(indexes, out_shape=shape, resampling=Resampling.average).astype("f4")
         valid = raster.read_masks(indexes, out_shape=shape, resampling=Resampling.nearest) > 0
     pixels[~valid] = np.nan
-    return np.moveaxis(pixels, 0, 2)
-
-
-def _stretched(colours: NDArray[np.float32], limits: NDArray[np.floating]) -> NDArray[np.uint8]:
-    share = (colours - limits[0]) / max(float(limits[1] - limits[0]), 1e-9)
-    shown: NDArray[np.uint8] = (255 * np.nan_to_num(share, nan=1.0).clip(0, 1)).astype(np.uint8)
-    return shown
+    return pixels
 
 
 def _unit(crs: Any) -> str:
