@@ -22,7 +22,7 @@ class Page:
     offset: int
 
 
-def _page(
+async def _page(
     limit: Annotated[int, Query(ge=1, le=MOST)] = 20, offset: Annotated[int, Query(ge=0, le=MOST_BEFORE)] = 0
 ) -> Page:
     return Page(limit, offset)

@@ -129,7 +129,7 @@ ProcessIds = Annotated[
 ]
 
 
-def _job_search(
+async def _job_search(
     status: Annotated[list[Statuses], Query(default_factory=list)],
     type: Annotated[list[str], Query(default_factory=list)],
     process_id: Annotated[list[ProcessIds], Query(alias="processID", default_factory=list)],

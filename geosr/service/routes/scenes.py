@@ -81,14 +81,14 @@ class LeftOut(BaseModel):
     reason: str
 
 
-def _details(
+async def _details(
     nodata: Annotated[float | None, Query(allow_inf_nan=False, description=_NODATA)] = None,
     sensor: Annotated[SensorName | None, Query(description=_SENSOR)] = None,
 ) -> SourceDetails:
     return SourceDetails(nodata, sensor)
 
 
-def _description(
+async def _description(
     bands: Annotated[
         str | None,
         Query(pattern=_BAND_NAMES, description="Names of its bands in their order, as B02,B03; - leaves one out."),

@@ -115,7 +115,7 @@ def _address(request: Request, context: Context, live: LiveScene, query: LayerQu
     return context.url(f"/scenes/{live.id}/tiles/{place}?{asked}")
 
 
-def _layer_query(
+async def _layer_query(
     layer: live_tiles.TileLayer = "sr",
     bands: Bands = None,
     rescale: Rescale = None,
@@ -126,7 +126,7 @@ def _layer_query(
     return LayerQuery(layer, bands, rescale, sharpness, since, others)
 
 
-def _tile_grid(
+async def _tile_grid(
     z: int, x: int, y: int, scale: Annotated[int, Query(ge=1, le=2, description="2 for tiles of 512 pixels.")] = 1
 ) -> TileGrid:
     return TileGrid(z, x, y, 256 * scale)
