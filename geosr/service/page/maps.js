@@ -19,6 +19,10 @@ const SHAPES = {
   field: { color: "#d4680f", fill: 0.15 },
 };
 
+// Who wants no motion gets pictures at once, and not faded in.
+const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+const [LABEL_FADE_MS, PICTURE_FADE_MS] = still ? [0, 0] : [100, 150];
+
 // What is drawn comes below these.
 const LOWEST_SHAPE = "footprints-fill";
 
@@ -33,7 +37,7 @@ function newMap(container, title) {
     dragRotate: false,
     pitchWithRotate: false,
     touchPitch: false,
-    fadeDuration: 100,
+    fadeDuration: LABEL_FADE_MS,
     locale: { "Map.Title": title },
     // The key is for this service alone.
     transformRequest: (url) => ({ url, headers: url.startsWith(`${location.origin}/`) ? headers() : {} }),
@@ -118,7 +122,7 @@ class Maps {
     for (let i = first; i < layers.length; i++) {
       const { url, bounds, minzoom, maxzoom } = layers[i];
       map.addSource(`layer-${i}`, { type: "raster", tiles: [url], tileSize: 256, bounds, minzoom, maxzoom });
-      map.addLayer({ id: `layer-${i}`, type: "raster", source: `layer-${i}`, paint: { "raster-fade-duration": 150, "raster-resampling": "nearest" } }, LOWEST_SHAPE);
+      map.addLayer({ id: `layer-${i}`, type: "raster", source: `layer-${i}`, paint: { "raster-fade-duration": PICTURE_FADE_MS, "raster-resampling": "nearest" } }, LOWEST_SHAPE);
     }
     layers.forEach(({ opacity }, i) => map.setPaintProperty(`layer-${i}`, "raster-opacity", opacity));
     this.#shown[which] = layers;
