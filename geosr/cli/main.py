@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -84,6 +86,12 @@ app.add_typer(models, name="models")
 app.add_typer(pairs, name="pairs")
 
 
+@cache
+def _command_line() -> Callable[..., Any]:
+    """The parser of the command line, once in a process: it is made of every option of every command."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command; every way to fail ends in one line and an exit code."""
     share_settings()
@@ -94,7 +102,7 @@ def main() -> None:
     # Libraries log what we say ourselves, and Python prints it when nobody listens.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
-        code = app(prog_name="geosr", standalone_mode=False)
+        code = _command_line()(prog_name="geosr", standalone_mode=False)
     except typer.Exit as ended:
         code = ended.exit_code
     except (typer.Abort, KeyboardInterrupt):
