@@ -62,8 +62,8 @@ def _page(folder: Path, outcomes: Sequence[Outcome], content: dict[str, Any]) ->
             one.state,
             f'<a href="{escape(one.product)}">{escape(one.product)}</a>' if one.product else "",
             f'<img src="{escape(one.thumbnail)}" alt="" height="80" loading="lazy">' if one.thumbnail else "",
-            escape(one.source),
-            escape(one.reason),
+            f'<div class="text">{escape(one.source)}</div>',
+            f'<div class="text">{escape(one.reason)}</div>',
         ]
         for one in outcomes
     ]

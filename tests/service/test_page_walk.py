@@ -270,9 +270,10 @@ def test_by_keyboard_alone_two_dates_are_compared_their_change_ordered_and_taken
         page.keyboard.type(digits)
     hand.press(page.locator("#search-form button"))
     expect(page.locator("#found li.scene")).to_have_count(3)
-    hand.press(page.get_by_role("button", name="Show 2023-08-15"))
+    hand.press(page.get_by_role("button", name="Show 2023-06-06"))
     expect(page.locator("#stage")).to_have_attribute("data-scene", re.compile("."))
-    hand.press(page.get_by_role("button", name="Compare 2023-06-06"))
+    hand.press(page.get_by_role("button", name="Compare 2023-08-15"))
+    # The earlier one is at the left, whichever was shown first.
     expect(page.locator("#label-before")).to_have_text("Super-resolved, 2023-06-06")
     hand.reach(page.locator("#swipe"))
     swipe = page.evaluate("window.geosr.state.swipe")

@@ -63,9 +63,12 @@ function productShown() {
   return shown?.split(".")[1];
 }
 
+// Scenes, the earlier one first; those without a time come before all others.
+export const inTime = (...scenes) => scenes.sort((a, b) => (a.datetime ?? "").localeCompare(b.datetime ?? ""));
+
 // The later one minus the earlier one.
 function changeBetween(a, b) {
-  const [before, after] = (a.datetime ?? "") <= (b.datetime ?? "") ? [a, b] : [b, a];
+  const [before, after] = inTime(a, b);
   return [`change.${after.id}.${before.id}`, `Change ${dateOf(before)} to ${dateOf(after)}`];
 }
 
@@ -77,7 +80,7 @@ export function datesOfChange() {
   });
   const scenes = [...new Set(shown)].map((id) => state.scenes.find((one) => one.id === id)).filter(Boolean);
   if (scenes.length !== 2 || !state.offersChange) return null;
-  return scenes.sort((a, b) => (a.datetime ?? "").localeCompare(b.datetime ?? ""));
+  return inTime(...scenes);
 }
 
 export const isChoice = (choice) => choices().some(([, entries]) => entries.some(([value]) => value === choice));

@@ -7,7 +7,7 @@ import { Fields, isVector } from "/page/fields.js";
 import { Find, listenForDrops, sceneOfItem, upload } from "/page/find.js";
 import { Inspect } from "/page/inspect.js";
 import { Jobs } from "/page/jobs.js";
-import { boundsOfProduct, isChoice } from "/page/layers.js";
+import { boundsOfProduct, inTime, isChoice } from "/page/layers.js";
 import { Look } from "/page/look.js";
 import { openMaps } from "/page/maps.js";
 import { Order } from "/page/order.js";
@@ -146,13 +146,14 @@ async function added(scene) {
   openTab("look");
 }
 
-// Another date at the left, as fine as the scene at the right; the view stays.
+// Another date beside the scene, as fine, the earlier one at the left; the view stays.
 async function compareWith(item) {
   const other = await sceneOfItem(item);
   if (!state.scene || other.id === state.scene.id) return added(other);
   remember(other);
   if (!isChoice(`sr.${other.id}`)) throw new Refused("This scene does not meet the one that is shown: show it alone.", 400);
-  Object.assign(state, { left: `sr.${other.id}`, right: `sr.${state.scene.id}` });
+  const [before, after] = inTime(other, state.scene);
+  Object.assign(state, { left: `sr.${before.id}`, right: `sr.${after.id}` });
   await showLook();
   find.leave();
   maps.look(state.scene.bbox);
