@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.source_trees import nodes_of, tree_of
 
 PACKAGES = ("geosr", "tiling", "catalog")
 
@@ -23,15 +24,11 @@ OPENING = re.compile(r"(What|Whether|Of|Where|How|The same)\b")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def parsed(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def riddles(folder):
     """Docstrings, also those of fields, that open with one of the words."""
     found = []
     for path in sorted((REPOSITORY / folder).rglob("*.py")):
-        for node in ast.walk(parsed(path)):
+        for node in nodes_of(path):
             text = node.value if isinstance(node, ast.Expr) else None
             text = text.value if isinstance(text, ast.Constant) and isinstance(text.value, str) else ""
             if OPENING.match(text):
@@ -41,7 +38,7 @@ def riddles(folder):
 
 def public_definitions(package):
     """Functions and classes of a package's ``__all__`` with their nodes; constants and types are left out."""
-    tree = parsed(REPOSITORY / package / "__init__.py")
+    tree = tree_of(REPOSITORY / package / "__init__.py")
     home = {
         alias.asname or alias.name: (node.module, alias.name)
         for node in ast.walk(tree)
@@ -55,7 +52,7 @@ def public_definitions(package):
     )
     for module, own, name in ((*home[name], name) for name in names if name in home):
         path = REPOSITORY / (module.replace(".", "/") + ".py")
-        for node in parsed(path).body:
+        for node in tree_of(path).body:
             overloaded = isinstance(node, Function) and any("overload" in ast.unparse(d) for d in node.decorator_list)
             if isinstance(node, ast.ClassDef | Function) and node.name == own and not overloaded:
                 yield name, node
@@ -144,7 +141,7 @@ def test_public_names_are_listed_in_order_and_exist(package):
 def public_modules():
     found = Counter()
     for package in PACKAGES:
-        for node in ast.walk(parsed(REPOSITORY / package / "__init__.py")):
+        for node in ast.walk(tree_of(REPOSITORY / package / "__init__.py")):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
                 found[node.module] += 1
     return sorted(found)

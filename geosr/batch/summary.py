@@ -58,9 +58,8 @@ def summary_of(outcomes: Sequence[Outcome], total: int) -> dict[str, Any]:
 def _page(folder: Path, outcomes: Sequence[Outcome], content: dict[str, Any]) -> str:
     rows = [
         [
-            escape(one.name),
+            f'<div class="text">{_named(one)}</div>',
             one.state,
-            f'<a href="{escape(one.product)}">{escape(one.product)}</a>' if one.product else "",
             f'<img src="{escape(one.thumbnail)}" alt="" height="80" loading="lazy">' if one.thumbnail else "",
             f'<div class="text">{escape(one.source)}</div>',
             f'<div class="text">{escape(one.reason)}</div>',
@@ -69,6 +68,11 @@ def _page(folder: Path, outcomes: Sequence[Outcome], content: dict[str, Any]) ->
     ]
     waiting = f", {content['waiting']} not tried" if content["waiting"] else ""
     told = f"{content['made']} made, {content['skipped']} there already, {content['refused']} refused{waiting}"
-    titles = ("scene", "state", "product", "", "source", "reason")
+    titles = ("scene", "state", "", "source", "reason")
     name = folder.resolve().name
     return document(name, f"<h1>{escape(name)}</h1>\n<p>{told}.</p>\n{table(titles, rows, 'scenes')}")
+
+
+def _named(one: Outcome) -> str:
+    """The scene's name, which leads to its product."""
+    return f'<a href="{escape(one.product)}">{escape(one.name)}</a>' if one.product else escape(one.name)

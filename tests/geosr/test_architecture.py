@@ -11,6 +11,7 @@ from graphlib import TopologicalSorter
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.source_trees import nodes_of, tree_of
 
 FORBIDDEN = {
     "tiling": {
@@ -110,7 +111,7 @@ SERVICE_ORDER = [
 
 
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -134,7 +135,7 @@ def imported_modules():
     found = {}
     for module, path in files.items():
         names = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -183,7 +184,7 @@ def test_no_module_imports_itself_through_others():
 
 def test_folders_say_where_to_start():
     for path in (REPOSITORY / "geosr").glob("*/**/__init__.py"):
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        text = ast.get_docstring(tree_of(path)) or ""
         assert "May import" in " ".join(text.split()), f"{path} does not say what it may import"
 
 
@@ -236,7 +237,7 @@ def test_a_type_name_stands_for_one_thing():
     found = {}
     for package in ("geosr", "tiling", "catalog"):
         for path in sorted((REPOSITORY / package).rglob("*.py")):
-            for name in type_names(ast.parse(path.read_text(encoding="utf-8"))):
+            for name in type_names(tree_of(path)):
                 found.setdefault(name, []).append(path.relative_to(REPOSITORY).as_posix())
     assert not {name: paths for name, paths in found.items() if len(paths) > 1}
 

@@ -18,6 +18,7 @@ from geosr.arrays.accessor import GeosrAccessor
 from geosr.arrays.options import UpscaleOptions
 from geosr.arrays.upscale import upscale
 from tests.conftest import REPOSITORY
+from tests.source_trees import nodes_of
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -112,7 +113,7 @@ def test_every_library_that_is_imported_is_declared():
     missing = set()
     for package in ("geosr", "tiling", "catalog"):
         for path in (REPOSITORY / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in nodes_of(path):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from tests.conftest import REPOSITORY
+from tests.source_trees import nodes_of
 
 #: Most parameters of a function.
 MOST = 8
@@ -42,11 +43,11 @@ REFERRING = (
 def product_modules():
     for package in ("geosr", "tiling", "catalog"):
         for path in sorted((REPOSITORY / package).rglob("*.py")):
-            yield path.relative_to(REPOSITORY).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+            yield path.relative_to(REPOSITORY).as_posix(), nodes_of(path)
 
 
-def functions_of(module):
-    return [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+def functions_of(nodes):
+    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def parameters_of(function):
@@ -65,8 +66,8 @@ def is_command(path, function):
 def callers_of(name):
     return {
         path
-        for path, module in product_modules()
-        for node in ast.walk(module)
+        for path, nodes in product_modules()
+        for node in nodes
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == name
     }
 
@@ -74,8 +75,8 @@ def callers_of(name):
 def test_functions_have_few_parameters():
     wide = {
         f"{path}: {function.name}"
-        for path, module in product_modules()
-        for function in functions_of(module)
+        for path, nodes in product_modules()
+        for function in functions_of(nodes)
         if len(parameters_of(function)) > MOST and not is_command(path, function)
     }
     assert wide == ENTRY_POINTS
@@ -83,7 +84,7 @@ def test_functions_have_few_parameters():
 
 def test_the_main_flow_fits_on_a_screen():
     path = REPOSITORY / "geosr/run/pipeline.py"
-    flow = next(one for one in functions_of(ast.parse(path.read_text(encoding="utf-8"))) if one.name == "super_resolve")
+    flow = next(one for one in functions_of(nodes_of(path)) if one.name == "super_resolve")
     assert flow.end_lineno - flow.lineno + 1 <= 60
 
 
