@@ -7,6 +7,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -124,10 +125,10 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _check(self) -> ServiceSettings:
-        if not self.with_keys and not self.loopback and not self.open_to_all:
+        if not self.with_keys and not self.is_private and not self.open_to_all:
             raise ValueError(
-                f"without keys everybody who reaches {self.host} could use the service: "
-                "leave keys on, or set open_to_all"
+                f"without keys everybody who reaches {self.host if self.public_url is None else self.public_url} could "
+                "use the service: leave keys on, or set open_to_all"
             )
         return self
 
@@ -147,13 +148,19 @@ class ServiceSettings(BaseSettings):
 
     @property
     def loopback(self) -> bool:
-        """True when only this machine reaches the service."""
+        """True when the service listens for this machine alone."""
         return is_loopback(self.host)
+
+    @property
+    def is_private(self) -> bool:
+        """True when only this machine reaches the service, and no proxy gives it an address for others."""
+        public = urlsplit(self.public_url or "").hostname
+        return self.loopback and (public is None or is_loopback(public))
 
     @property
     def with_keys(self) -> bool:
         """True when requests need an API key."""
-        return self.keys if self.keys is not None else not self.loopback
+        return self.keys if self.keys is not None else not self.is_private
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:

@@ -89,7 +89,12 @@ def test_without_keys_the_page_may_ask_by_every_name_of_the_machine(service, nam
 
 
 def test_behind_a_proxy_the_page_asks_by_the_public_address_whatever_host_the_proxy_names(tmp_path):
-    settings = {"public_url": "https://maps.example/sr", "cors_origins": '["https://friends.example"]'}
+    settings = {
+        "public_url": "https://maps.example/sr",
+        "cors_origins": '["https://friends.example"]',
+        "keys": False,
+        "open_to_all": True,
+    }
     with served(tmp_path / "data", **settings) as service:
         for host in ("maps.example", urlsplit(service.address).netloc):
             for origin in ("https://maps.example", "https://friends.example"):

@@ -69,6 +69,14 @@ def test_keys_are_off_on_loopback_and_on_elsewhere():
     assert not ServiceSettings(host="0.0.0.0", keys=False, open_to_all=True).with_keys
 
 
+def test_a_public_address_makes_loopback_no_private_place():
+    """A proxy on the same machine lets everybody in."""
+    assert ServiceSettings(public_url="https://maps.example.org/sr").with_keys
+    assert not ServiceSettings(public_url="http://localhost:8000").with_keys
+    with pytest.raises(ValueError, match=r"everybody who reaches https://maps\.example\.org could use the service"):
+        ServiceSettings(public_url="https://maps.example.org", keys=False)
+
+
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UsageError, match="cannot read"):
         read_settings(tmp_path / "none.yaml")
