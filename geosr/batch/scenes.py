@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import pystac
 from shapely.geometry.base import BaseGeometry
 
+from catalog import CatalogError
 from catalog.items import by_overpass, ground_of, is_item, item_time, read_item
 from catalog.publish import CHANGE
 from catalog.strict_json import json_text
@@ -147,25 +148,37 @@ def scenes_of_items(items: Iterable[pystac.Item]) -> list[BatchScene]:
 def join_overpasses(scenes: Sequence[BatchScene], items: Sequence[pystac.Item] = ()) -> list[BatchScene]:
     """Make one scene of the Items of an overpass, named by satellite and day.
 
-    Scenes that are no Item stay as they are. ``items`` are those of the scenes where a search has found them; others
-    are read.
+    Scenes that are no Item stay as they are, and so does an Item that cannot be read, with its ``fault``. ``items`` are
+    those of the scenes where a search has found them; others are read.
 
-    Raises :class:`catalog.SourceError` for an Item that cannot be read or has no time.
+    Raises :class:`UsageError` where no scene is an Item.
     """
     found = {str(item.get_self_href()): item for item in items}
-    kept = [scene for scene in scenes if scene.source not in found and not is_item(scene.source)]
-    filed = [scene for scene in scenes if scene not in kept]
-    told = [found[scene.source] if scene.source in found else read_item(scene.source) for scene in filed]
-    groups = by_overpass(told)
-    first = [told[group[0]] for group in groups]
-    names = [_overpass_name(item, "%Y%m%d") for item in first]
-    joined = []
-    for group, item, name in zip(groups, first, names, strict=True):
+    kept: list[BatchScene] = []
+    filed: list[tuple[str, pystac.Item]] = []
+    for scene in scenes:
+        try:
+            if scene.source not in found and not is_item(scene.source):
+                kept.append(scene)
+                continue
+            item = found[scene.source] if scene.source in found else read_item(scene.source)
+            _ = item_time(item)
+        except CatalogError as error:
+            kept.append(replace(scene, fault=str(error)))
+        else:
+            filed.append((scene.source, item))
+    if len(kept) == len(scenes) and not any(scene.fault for scene in kept):
+        raise UsageError(
+            "--join joins the STAC Items of an overpass, and no scene is one: geosr upscale A B joins rasters"
+        )
+    groups = [[filed[i] for i in group] for group in by_overpass([item for _, item in filed])]
+    days = [_overpass_name(group[0][1], "%Y%m%d") for group in groups]
+    for group, day in zip(groups, days, strict=True):
         # A satellite passes the polar regions several times a day.
-        shown = name if names.count(name) == 1 else _overpass_name(item, "%Y%m%dT%H%M")
-        sources = sorted(filed[i].source for i in group)
-        joined.append(BatchScene(shown, sources[0], joined=tuple(sources[1:])))
-    return distinct([*kept, *joined])
+        name = day if days.count(day) == 1 else _overpass_name(group[0][1], "%Y%m%dT%H%M")
+        first, *others = sorted(source for source, _ in group)
+        kept.append(BatchScene(name, first, joined=tuple(others)))
+    return distinct(kept)
 
 
 def _overpass_name(item: pystac.Item, form: str) -> str:

@@ -174,6 +174,26 @@ def test_items_of_one_overpass_become_one_product(tmp_path, two_passes):
     assert sources == f"{two_passes[1]}, {two_passes[0]}"
 
 
+def test_an_item_that_cannot_be_read_ends_no_other_overpass(tmp_path, two_passes):
+    (tmp_path / "items" / "broken.json").write_text('{"type": "Feature", "stac_version": "1.0.0"}')
+    done = batch(tmp_path / "items", "-o", tmp_path / "out", "--join")
+    assert done.returncode == 1
+    states = {"broken": "refused", "sentinel-2b_20230815": "made", "sentinel-2b_20230820": "made"}
+    assert summary(tmp_path / "out") == states
+
+
+def test_a_later_tile_of_an_overpass_is_not_passed_over(tmp_path, two_passes):
+    """Nor does it replace a product that somebody works with, unless told to."""
+    out = tmp_path / "out"
+    batch(two_passes[1], "-o", out, "--join")
+    before = (out / "sentinel-2b_20230815.tif").read_bytes()
+    assert batch(*two_passes[:2], "-o", out, "--join").returncode == 1
+    assert summary(out) == {"sentinel-2b_20230815": "refused"}
+    assert (out / "sentinel-2b_20230815.tif").read_bytes() == before
+    assert batch(*two_passes[:2], "-o", out, "--join", "--overwrite").returncode == 0
+    assert read_raster(out / "sentinel-2b_20230815.tif").shape == (4, 160, 320)
+
+
 def test_features_across_tiles_of_one_overpass_have_one_product(tmp_path, two_passes):
     from shapely.geometry import box, mapping
 
@@ -304,6 +324,7 @@ def test_an_interrupted_batch_tells_what_it_did(monkeypatch, tmp_path, scenes):
         (["scenes", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"], "give one of them"),
         (["scenes", "-o", "s3://bucket/x"], "writes to a folder on a disk"),
         (["scenes", "-o", "out", "--join", "--dates", "2"], "leave out one of them"),
+        (["scenes", "-o", "out", "--join"], "no scene is one"),
         (["latin.txt", "-o", "out"], "latin.txt is no text in UTF-8"),
         (["layers", "-o", "out"], "would have its product where layers of layers/a.tif go, a_measured.tif"),
     ],
