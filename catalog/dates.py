@@ -272,7 +272,7 @@ def _date_of_scene(scene: Scene) -> _Date:
 def _date_of_files(request: SceneRequest, group: Sequence[tuple[str, Scene]]) -> _Date:
     def opened() -> Scene:
         scenes = [scene for _, scene in group]
-        scene = scenes[0] if len(scenes) == 1 else mosaic_scenes(scenes)
+        scene = scenes[0] if len(scenes) == 1 else mosaic_scenes(scenes, whole=request.area is None)
         return cropped(scene, request, scene.id)
 
     names = [name for source, scene in group for name in (scene.id, source, Path(source).name, *_absolute(source))]

@@ -77,13 +77,15 @@ class MosaicReader:
         return replace(self, parts=parts, bands=len(keep))
 
 
-def mosaic_scenes(scenes: Sequence[Scene]) -> Scene:
+def mosaic_scenes(scenes: Sequence[Scene], *, whole: bool) -> Scene:
     """Join scenes of one date, one sensor, one processing level and one grid.
 
     Parameters
     ----------
     scenes
         Scenes, the first of which count most where they overlap.
+    whole
+        True if all of the mosaic is asked for, and no area of it: a note tells then where most of it has no source.
 
     Returns
     -------
@@ -123,7 +125,7 @@ def mosaic_scenes(scenes: Sequence[Scene]) -> Scene:
         notes=(
             *dict.fromkeys(note for scene in scenes for note in scene.notes),
             f"{len(scenes)} sources are joined before they are upscaled: {', '.join(scene.id for scene in scenes)}",
-            *_scattered([part.window for part in parts], grid),
+            *(_scattered([part.window for part in parts], grid) if whole else ()),
         ),
         nodata_declared=gaps or any(scene.nodata_declared for scene in scenes),
         tags={key: value for key, value in first.tags.items() if all(one.tags.get(key) == value for one in scenes)},
@@ -202,7 +204,7 @@ def _is_covered(windows: Sequence[Window], grid: GeoBox) -> bool:
 
 
 def _scattered(windows: Sequence[Window], grid: GeoBox) -> list[str]:
-    """A word when most of a grid has no source."""
+    """A note where most of a grid has no source."""
     share = sum(window.width * window.height for window in windows) / (grid.shape.x * grid.shape.y)
     if share >= _SCATTERED:
         return []

@@ -109,7 +109,7 @@ def _open(request: SceneRequest) -> Scene:
     scenes = [file_scene(request, source) for source in sources]
     if len(scenes) == 1:
         return cropped(scenes[0], request, first)
-    joined = mosaic_scenes(scenes)
+    joined = mosaic_scenes(scenes, whole=request.area is None)
     return cropped(joined, request, joined.id)
 
 

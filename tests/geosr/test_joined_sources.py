@@ -66,11 +66,19 @@ def test_folders_patterns_and_lists_name_them(tmp_path, scene, tiles):
         assert (upscaled(tmp_path / f"{i}.tif", sources, *QUICK) == whole).all()
 
 
-def test_sources_that_lie_apart_are_joined_with_a_word(tmp_path, scene):
+def notes_of(path):
+    with rasterio.open(path) as raster:
+        return raster.tags()["GEOSR_NOTES"]
+
+
+def test_sources_that_lie_apart_are_joined_with_a_note(tmp_path, scene):
+    """Not where an area is asked for, whose own coverage is told."""
     apart = [tile(tmp_path / f"{row}.tif", scene[:, :16, :16], row, 0) for row in (0, 60)]
     upscaled(tmp_path / "out.tif", *apart, *QUICK)
-    with rasterio.open(tmp_path / "out.tif") as raster:
-        assert "the sources lie apart: they cover 42 % of the grid" in raster.tags()["GEOSR_NOTES"]
+    assert "the sources lie apart: they cover 42 % of the grid" in notes_of(tmp_path / "out.tif")
+    west, _, east, north = json.loads((tmp_path / "out.json").read_text())["bbox"]
+    upscaled(tmp_path / "area.tif", *apart, "--bbox", f"{west},{north - 0.001},{east},{north}", *QUICK)
+    assert "lie apart" not in notes_of(tmp_path / "area.tif")
 
 
 def test_the_first_source_counts_where_they_overlap_unless_it_has_a_hole(tmp_path, scene):
