@@ -19,6 +19,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import rasterio
+import typer
 from hypothesis import settings
 from pystac.validation import validate_dict
 from rasterio.errors import NotGeoreferencedWarning
@@ -130,9 +131,17 @@ def assert_valid_item(path: Path) -> None:
     assert len(validate_dict(content, extensions=[])) == 1
 
 
+_parser_of = cache(typer.main.get_command)
+
+
 def call_geosr(*arguments: object) -> int:
     """Run the command in this process, for what does not depend on its start; returns its exit code."""
-    with mock.patch.object(sys, "argv", ["geosr", *map(str, arguments)]), pytest.raises(SystemExit) as ended:
+    with (
+        mock.patch.object(sys, "argv", ["geosr", *map(str, arguments)]),
+        # Made of every option of every command, the parser takes longer than many a command.
+        mock.patch.object(typer.main, "get_command", _parser_of),
+        pytest.raises(SystemExit) as ended,
+    ):
         main()
     assert isinstance(ended.value.code, int)
     return ended.value.code

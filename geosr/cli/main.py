@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Callable
-from functools import cache
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -86,12 +84,6 @@ app.add_typer(models, name="models")
 app.add_typer(pairs, name="pairs")
 
 
-@cache
-def _command_line() -> Callable[..., Any]:
-    """The parser of the command line, once in a process: it is made of every option of every command."""
-    return typer.main.get_command(app)
-
-
 def main() -> None:
     """Run the command; every way to fail ends in one line and an exit code."""
     share_settings()
@@ -102,7 +94,7 @@ def main() -> None:
     # Libraries log what we say ourselves, and Python prints it when nobody listens.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
-        code = _command_line()(prog_name="geosr", standalone_mode=False)
+        code = app(prog_name="geosr", standalone_mode=False)
     except typer.Exit as ended:
         code = ended.exit_code
     except (typer.Abort, KeyboardInterrupt):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from catalog import RequestError, read_sensor
+from catalog import RequestError, bounded_yaml, read_sensor
 from catalog.bounded_yaml import load_yaml
 from geosr.errors import PairsError, TrainingError, UsageError
 from geosr.pairs.config import read_config as read_pairs
@@ -32,6 +32,18 @@ def test_aliases_are_followed():
 def test_aliases_that_grow_without_end_are_refused(text):
     with pytest.raises(yaml.YAMLError, match="alias"):
         load_yaml(text)
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
+def test_nesting_ends_at_a_hundred_whichever_parser_there_is(monkeypatch, loader):
+    monkeypatch.setattr(bounded_yaml, "_LOADER", loader)
+    value = load_yaml("[" * 100 + "]" * 100)
+    for _ in range(99):
+        (value,) = value
+    assert value == []
+    for text in ("[" * 101 + "]" * 101, "{a: " * 101 + "}" * 101):
+        with pytest.raises(RecursionError, match="more than 100"):
+            load_yaml(text)
 
 
 def test_every_reader_of_yaml_refuses_them_in_one_line(tmp_path):

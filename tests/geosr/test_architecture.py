@@ -199,6 +199,17 @@ def test_a_service_starts_without_what_it_does_not_ask_of_titiler():
     assert done.returncode == 0, done.stderr
 
 
+def test_parameters_of_requests_are_read_without_a_thread():
+    """FastAPI hands plain functions to a thread each, which takes longer than most of them."""
+    found = 0
+    for path in (REPOSITORY / "geosr" / "service").rglob("*.py"):
+        calls = [node for node in nodes_of(path) if isinstance(node, ast.Call)]
+        used = {one.id for call in calls if getattr(call.func, "id", "") == "Depends" for one in call.args}
+        found += len(used)
+        assert not used & {node.name for node in nodes_of(path) if isinstance(node, ast.FunctionDef)}, path
+    assert found > 5
+
+
 def test_one_function_edits_the_table_of_modules():
     edits = re.compile(r"sys\.modules(\[.*\] *=|\.(update|setdefault|pop|clear)\()|del sys\.modules")
     editing = {
