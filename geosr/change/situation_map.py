@@ -170,8 +170,9 @@ def _colours(path: Path) -> NDArray[np.float32]:
         indexes = [names.index(band) + 1 for band in ("B04", "B03", "B02")] if "B04" in names else [1, 1, 1]
         factor = max(1.0, max(raster.shape) / _PANEL_PX)
         shape = (len(indexes), *(max(1, round(side / factor)) for side in raster.shape))
-        pixels: NDArray[np.float32] = raster.read(indexes, out_shape=shape, resampling=Resampling.average).astype("f4")
+        read = raster.read(indexes, out_shape=shape, resampling=Resampling.average)
         valid = raster.read_masks(indexes, out_shape=shape, resampling=Resampling.nearest) > 0
+    pixels: NDArray[np.float32] = read.astype(np.float32)
     pixels[~valid] = np.nan
     return pixels
 

@@ -1,4 +1,8 @@
-"""Images moved by a fraction of a pixel, one axis after the other."""
+"""Images moved by a fraction of a pixel, one axis after the other.
+
+All pixels move alike, so that an axis takes four products a pixel with the same weights; :func:`scipy.ndimage.shift`
+takes sixteen, and computes the weights of each pixel.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-#: Pixels that an image's edge is repeated over before the spline's coefficients are computed: what ends there is no
-#: longer felt in the image.
+#: Pixels over which an image's edge is repeated for the spline's coefficients: beyond them nothing changes the image.
 _SPLINE_REACH_PX = 12
 
 
 def moved(image: NDArray[np.floating], shift_px: tuple[float, float], order: int = 3) -> NDArray[np.float32]:
     """Move an image by the spline through its pixels; beyond the image its edge repeats.
 
-    The same as :func:`scipy.ndimage.shift` of each band with ``mode="nearest"``, but for rounding: as all pixels move
-    alike, each axis takes four products a pixel, where that takes sixteen and their weights for each pixel anew.
+    But for rounding that is what :func:`scipy.ndimage.shift` makes of each band with ``mode="nearest"``.
 
     Parameters
     ----------
@@ -27,6 +29,11 @@ def moved(image: NDArray[np.floating], shift_px: tuple[float, float], order: int
         Rows and columns by which it moves: pixel ``p`` of the image comes to ``p + shift``.
     order
         1 for linear interpolation, 3 for the cubic spline.
+
+    Returns
+    -------
+    array
+        As ``image``.
     """
     made = image.astype(np.float32)
     for axis, shift in zip((-2, -1), shift_px, strict=True):
@@ -46,9 +53,10 @@ def _moved_along(image: NDArray[np.float32], axis: int, shift: float, order: int
     if order > 1:
         coefficients = ndimage.spline_filter1d(coefficients, order, axis, np.float32, mode="mirror")
     made = np.zeros_like(image)
+    along = np.moveaxis(coefficients, axis, 0)
     for tap, weight in enumerate(weights, pad + first):
         if weight:
-            made += np.float32(weight) * np.take(coefficients, range(tap, tap + count), axis)
+            made += np.float32(weight) * np.moveaxis(along[tap : tap + count], 0, axis)
     return made
 
 
