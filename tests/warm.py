@@ -3,7 +3,7 @@
 Loading them is half of what a short command takes. A process beside each test process loads them once; those that tests
 start are forked from it: processes of their own, with signals, files and ends of their own, that only begin warm, and
 so do Dask's workers that they start. What depends on how a command is loaded starts Python anew, with
-:mod:`subprocess`, as jobs of a service do.
+:mod:`subprocess`.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def _take_on(folder: Path, variables: Mapping[str, str], files: Mapping[int, _Fi
     for number, file in files.items():
         os.dup2(file.number, number)
         os.close(file.number)
+    if 0 in files:
+        sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
 
 
@@ -105,8 +107,8 @@ class WarmProcess:
     ----------
     module, arguments
         Name of the module, or path of the script, and its arguments.
-    stdout, stderr
-        Open files; without one, what is printed is kept for :meth:`communicate`.
+    stdin, stdout, stderr
+        Open files; without the latter, what is printed is kept for :meth:`communicate`.
     cwd, environment
         Working folder, and all variables of the environment; by default those of this process.
     new_session
@@ -117,6 +119,7 @@ class WarmProcess:
         self,
         module: str | Path,
         *arguments: object,
+        stdin: IO[bytes] | None = None,
         stdout: IO[bytes] | None = None,
         stderr: IO[bytes] | None = None,
         cwd: Path | None = None,
@@ -125,7 +128,8 @@ class WarmProcess:
     ) -> None:
         self.args = [str(module), *map(str, arguments)]
         self._kept = tuple(one or tempfile.TemporaryFile() for one in (stdout, stderr))  # noqa: SIM115
-        files = {number: _File(one.fileno()) for number, one in zip((1, 2), self._kept, strict=True)}
+        given = [*([] if stdin is None else [(0, stdin)]), *zip((1, 2), self._kept, strict=True)]
+        files = {number: _File(one.fileno()) for number, one in given}
         variables = dict(os.environ if environment is None else environment)
         options = (cwd or Path.cwd(), variables, new_session)
         self._process = _forks.Process(target=_become, args=(module, self.args[1:], files, *options), daemon=False)
@@ -199,6 +203,10 @@ def _become(
         # Processes of the server would not be of the session.
         dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
     _take_on(cwd, variables, files)
+    if "TESTS_WARM_JOBS" in variables:
+        from tests.warm_jobs import use_warm_jobs
+
+        use_warm_jobs()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # As Python has them at its start.
     sys.path.insert(0, str(cwd if isinstance(module, str) else module.parent))

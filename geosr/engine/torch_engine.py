@@ -20,7 +20,7 @@ from geosr.errors import DeviceError, ModelError
 from geosr.model.card import ModelCard
 from geosr.model.generator import Generator
 from geosr.model.layer_margins import crop, kept_margin
-from geosr.model.reduced_precision import reduce_precision
+from geosr.model.reduced_precision import convolve_in_float32, reduce_precision
 from geosr.model.weights import read_rounded, read_weights
 
 #: Sides of what is computed at once are halved down to this many LR pixels, without the halo, when memory runs out.
@@ -60,6 +60,8 @@ class TorchEngine:
             if spec.precision == "bfloat16" and card.bfloat16 is not None:
                 rounded = read_rounded(card, read_weights(card))
             reduce_precision(generator.network, getattr(torch, spec.precision), rounded)
+            if self._device.type == "cpu":
+                convolve_in_float32(generator.network)
             generator.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._features = torch.compile(generator.network.features) if spec.compiled else generator.network.features
         self._side = 0

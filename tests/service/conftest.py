@@ -18,6 +18,7 @@ import pytest
 from tests.service.windows import browser, desk, hand  # noqa: F401 - fixtures of all modules
 from tests.services import free_port
 from tests.warm import WarmProcess
+from tests.warm_jobs import WARM_JOBS
 
 #: A model without a network, for what does not depend on one.
 PLAIN = "backprojection"
@@ -61,15 +62,25 @@ class Service:
 
 @contextmanager
 def served(
-    data: Path, *options: object, model: str | Path = PLAIN, core_px: int | None = None, **settings: object
+    data: Path,
+    *options: object,
+    model: str | Path = PLAIN,
+    core_px: int | None = None,
+    warm_jobs: bool = True,
+    **settings: object,
 ) -> Iterator[Service]:
-    """A service on a port of its own, until the block ends; its jobs in chunks of ``core_px``."""
+    """A service on a port of its own, until the block ends; its jobs in chunks of ``core_px``.
+
+    Without ``warm_jobs`` their processes start Python as they do elsewhere.
+    """
     port = free_port()
     data.mkdir(exist_ok=True)
     log = data / "service.log"
     environment = {f"GEOSR_SERVICE_{name.upper()}": str(value) for name, value in settings.items()}
     if core_px is not None:
         environment["GEOSR_CORE_PX"] = str(core_px)
+    if warm_jobs:
+        environment[WARM_JOBS] = "yes"
     environment = {**os.environ, "GEOSR_SERVICE_MODEL": str(model), **environment}
     command = ("serve", "--data", data, "--port", port, "--json", *options)
     with log.open("ab") as output:

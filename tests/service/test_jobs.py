@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import suppress
+from functools import partial
 
 import psutil
 import pytest
@@ -12,7 +13,8 @@ from pystac_client import Client
 
 from geosr.model.zoo import DEFAULT_MODEL
 from tests.conftest import SAMPLE, run_here
-from tests.service.conftest import BOX, served
+from tests.service import conftest
+from tests.service.conftest import BOX
 from tests.services import dask_scheduler, geosr_worker
 from tests.small_model import write_small_model
 
@@ -25,6 +27,10 @@ QUARTER = [0.001, -0.0165, 0.0165, -0.001]
 
 #: 36 of them.
 PART = [0.001, -0.0095, 0.0095, -0.001]
+
+
+#: Jobs begin as they do elsewhere, and are found by their commands.
+served = partial(conftest.served, warm_jobs=False)
 
 
 @pytest.fixture(scope="module")

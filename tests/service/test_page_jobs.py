@@ -40,8 +40,8 @@ def browser():
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
-    """A service whose jobs take their time: a network, in small chunks."""
-    with served(tmp_path_factory.mktemp("slow"), "--demo", model=DEFAULT_MODEL, core_px=32) as running:
+    """A service whose jobs take their time: a network, in small chunks. They are found by their commands."""
+    with served(tmp_path_factory.mktemp("slow"), "--demo", model=DEFAULT_MODEL, core_px=32, warm_jobs=False) as running:
         yield running
 
 

@@ -84,7 +84,7 @@ def test_what_a_job_process_prints_beside_its_messages_is_logged(tmp_path, monke
         'if "geosr.service.jobs.job_main" in sys.orig_argv:\n    os.write(1, b"a library says \\xff\\n3\\n")\n'
     )
     with_code(tmp_path, monkeypatch, code)
-    with served(tmp_path / "data", "--demo") as service:
+    with served(tmp_path / "data", "--demo", warm_jobs=False) as service:
         for cloud in (50, 60):
             job = service.submit(scene="demo", bbox=BOX, max_cloud=cloud)
             assert service.wait(job, seconds=120)["status"] == "successful"
@@ -99,7 +99,7 @@ def test_a_process_that_tells_what_cannot_be_understood_is_ended_and_does_not_bl
         "    time.sleep(60)\n"
     )
     with_code(tmp_path, monkeypatch, code)
-    with served(tmp_path / "data", "--demo") as service:
+    with served(tmp_path / "data", "--demo", warm_jobs=False) as service:
         odd = service.data / "jobs" / "odd"
         odd.touch()
         job = service.submit(scene="demo", bbox=BOX)
